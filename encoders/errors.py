@@ -1,0 +1,31 @@
+"""Every error that Plumbline raises on purpose: one root, and the builtin that fits."""
+
+from __future__ import annotations
+
+
+class PlumblineError(Exception):
+    """The root of all errors raised on purpose; its text is one line that says what to do next."""
+
+
+class ModelError(PlumblineError, ValueError):
+    """The model file is broken, or declares something that cannot be given a meaning."""
+
+
+class UnsupportedOperatorError(ModelError, NotImplementedError):
+    """The model file is valid, but holds a node that the encoder has no exact form for."""
+
+
+class DataError(PlumblineError, ValueError):
+    """The inputs, labels or masks do not fit the model, the box or each other."""
+
+
+class OptionError(PlumblineError, ValueError):
+    """An option is out of its range, or two options exclude each other."""
+
+
+class SolverError(PlumblineError, RuntimeError):
+    """A solver is missing, crashed, or answered outside its contract."""
+
+
+class SoundnessError(PlumblineError, RuntimeError):
+    """Two proven facts contradict each other: a soundness alarm, never to be swallowed."""

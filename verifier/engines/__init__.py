@@ -1,0 +1,1 @@
+"""Engines: what closes the gap between a proven lower bound and a replayed adversary."""

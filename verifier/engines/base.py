@@ -1,0 +1,55 @@
+"""The one signature of an engine, and the outer method that keeps it honest."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from encoders.errors import OptionError
+from encoders.question import Norm
+from verifier.problem import Incumbent, Problem, Progress
+from verifier.results import Basis, check_sandwich
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can be asked."""
+
+    norms: frozenset[Norm]
+    basis: Basis
+    parallel: bool = False
+    grid: bool = False
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What an engine proved: no adversary of any goal is nearer than `lower`.
+
+    `lower` is capped by nobody: an engine that proved that the whole ball of radius `ceiling` holds none returns
+    `ceiling`. `nodes` counts what it visited, `open_phases` the ReLUs it had to decide.
+    """
+
+    lower: float
+    basis: Basis
+    nodes: int = 0
+    open_phases: int = 0
+
+
+class Engine(ABC):
+    """Closes a problem, or stops at its deadline with both sides still true."""
+
+    name: str
+    capabilities: Capabilities
+
+    def close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+        """Run the engine; refuse what it cannot do, and raise an alarm when its proof contradicts a witness."""
+        if problem.norm not in self.capabilities.norms:
+            can = ", ".join(sorted(self.capabilities.norms))
+            raise OptionError(f"engine {self.name} cannot minimise {problem.norm}; it can: {can}")
+        proof = self._close(problem, incumbent, progress)
+        check_sandwich(proof.lower, incumbent.upper, problem.norm)
+        return proof
+
+    @abstractmethod
+    def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+        """Raise the lower bound to min(ceiling, incumbent.upper - tolerance); offer every candidate to the incumbent."""

@@ -1,0 +1,107 @@
+"""One sample's question in progress: the problem that an engine is handed, and the witness it must beat."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.graph import Graph
+from encoders.linear_maps import FloatArray
+from encoders.question import Goal, Norm, Region
+from verifier.results import Adversary
+
+Progress = Callable[[float, float], None]
+"""Called with the running (proven lower, replayed upper)."""
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A moment on the monotonic clock; `None` never comes."""
+
+    moment: float | None
+
+    @classmethod
+    def after(cls, seconds: float | None) -> Deadline:
+        return cls(None if seconds is None else time.monotonic() + seconds)
+
+    @property
+    def left(self) -> float:
+        """Seconds left, never negative; infinite without a limit."""
+        return float("inf") if self.moment is None else max(0.0, self.moment - time.monotonic())
+
+    @property
+    def passed(self) -> bool:
+        return self.left <= 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What an engine must close: is there, for any goal, a point of the region nearer than `ceiling`?
+
+    `ceiling` is a hair above the radius for `verify`, and above the reach of the box for `distance`.
+    `falsify_at`: a witness at most this far away ends the question (`verify`); None for `distance`.
+    """
+
+    graph: Graph
+    region: Region
+    norm: Norm
+    goals: tuple[Goal, ...]
+    ceiling: float
+    falsify_at: float | None
+    tolerance: float
+    deadline: Deadline
+    device: str = "cpu"
+
+
+@dataclass(eq=False)
+class Incumbent:
+    """The best replayed adversary so far. Anything may be offered; only what replays counts.
+
+    `replay` runs onnxruntime on a float32 batch [B, n] and returns the scores in float64 [B, classes];
+    `wins` says which rows of scores are adversaries (strictly, by the margin asked for).
+    """
+
+    region: Region
+    norm: Norm
+    replay: Callable[[NDArray[np.float32]], FloatArray]
+    wins: Callable[[FloatArray], NDArray[np.bool_]]
+    best: Adversary | None = None
+    offers: int = field(default=0)
+
+    @property
+    def upper(self) -> float:
+        return float("inf") if self.best is None else self.best.distance
+
+    def offer(self, candidates: FloatArray) -> bool:
+        """Clip candidates [B, n] to the box, round to float32 inside it, replay, keep the nearest. True if improved."""
+        candidates = np.atleast_2d(np.asarray(candidates, dtype=np.float64))
+        candidates = candidates[np.isfinite(candidates).all(axis=1)]
+        if not len(candidates):
+            return False
+        inputs = round_into_box(candidates, self.region)
+        distances = self.norm.length(inputs.astype(np.float64) - self.region.center)
+        nearer = distances < self.upper
+        if not nearer.any():
+            return False
+        inputs, distances = inputs[nearer], distances[nearer]
+        self.offers += len(inputs)
+        scores = self.replay(inputs)
+        good = np.flatnonzero(self.wins(scores))
+        if not good.size:
+            return False
+        pick = good[np.argmin(distances[good])]
+        self.best = Adversary(inputs[pick], float(distances[pick]), int(np.argmax(scores[pick])), scores[pick])
+        return True
+
+
+def round_into_box(points: FloatArray, region: Region) -> NDArray[np.float32]:
+    """Nearest float32 inputs that are still inside the box and keep what may not move."""
+    inputs = np.clip(points, region.lower, region.upper).astype(np.float32)
+    inputs = np.where(inputs.astype(np.float64) > region.upper, np.nextafter(inputs, np.float32(-np.inf)), inputs)
+    inputs = np.where(inputs.astype(np.float64) < region.lower, np.nextafter(inputs, np.float32(np.inf)), inputs)
+    frozen = region.lower == region.upper
+    return np.where(frozen, region.center.astype(np.float32), inputs).astype(np.float32)

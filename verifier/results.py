@@ -1,0 +1,87 @@
+"""The answers: frozen records that refuse to be built out of order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.errors import SoundnessError
+from encoders.question import Norm
+
+
+class Verdict(StrEnum):
+    """What is known of one sample."""
+
+    EXACT = "exact"
+    CERTIFIED = "certified"
+    FALSIFIED = "falsified"
+    UNRESOLVED = "unresolved"
+    MISCLASSIFIED = "misclassified"
+
+
+class Basis(StrEnum):
+    """What a proven lower bound rests on, strongest first."""
+
+    RIGOROUS = "rigorous"
+    INTEGER = "integer"
+    SOLVER = "solver"
+
+
+@dataclass(frozen=True, eq=False)
+class Adversary:
+    """A real input, replayed through onnxruntime, that is classified otherwise."""
+
+    input: NDArray[np.float32]
+    distance: float
+    label: int
+    scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One sample's answer:  every adversary is at distance ≥ lower; one was replayed at distance upper (or inf)."""
+
+    index: int
+    label: int | None
+    predicted: int
+    norm: Norm
+    radius: float | None
+    verdict: Verdict
+    lower: float
+    upper: float
+    basis: Basis
+    engine: str
+    seconds: float
+    adversary: Adversary | None = None
+    nodes: int = 0
+    open_phases: int = 0
+
+    def __post_init__(self) -> None:
+        check_sandwich(self.lower, self.upper, self.norm)
+        if self.verdict is Verdict.CERTIFIED and not (self.radius is not None and self.lower > self.radius):
+            raise SoundnessError(f"certified at radius {self.radius} with a proven lower of only {self.lower}")
+        if self.verdict is Verdict.FALSIFIED and not (
+            self.adversary is not None and self.radius is not None and self.upper <= self.radius
+        ):
+            raise SoundnessError(f"falsified at radius {self.radius} without a witness inside it (upper {self.upper})")
+
+    @property
+    def target(self) -> int | None:
+        """The class of the nearest adversary found."""
+        return None if self.adversary is None else self.adversary.label
+
+
+def check_sandwich(lower: float, upper: float, norm: Norm) -> None:
+    """Raise unless lower ≤ upper: a replayed adversary nearer than the proven bound refutes the proof.
+
+    The proofs are about real arithmetic and the replay runs in float32, so an adversary that exists only by float32
+    rounding may undercut the bound by a hair: the slack allows for that and nothing more.
+    """
+    slack = 1e-6 * max(1.0, abs(upper)) if np.isfinite(upper) else 0.0
+    if np.isnan(lower) or np.isnan(upper) or lower > upper + slack:
+        raise SoundnessError(
+            f"soundness alarm: proven lower {lower!r} above a replayed adversary at {upper!r} ({norm})"
+        )
