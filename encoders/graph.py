@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from scipy import sparse
 
 from encoders.linear_maps import FloatArray, LinearMap
 
@@ -124,7 +125,7 @@ class Graph:
                 values.append(total)
         return values
 
-    def matrices(self, node: Affine) -> tuple[object, ...]:
+    def matrices(self, node: Affine) -> tuple[sparse.csr_array, ...]:
         """The sparse matrices of one Affine node, built once."""
         cache = self._matrix_cache
         if id(node) not in cache:
@@ -132,7 +133,7 @@ class Graph:
         return cache[id(node)]
 
     @cached_property
-    def _matrix_cache(self) -> dict[int, tuple[object, ...]]:
+    def _matrix_cache(self) -> dict[int, tuple[sparse.csr_array, ...]]:
         return {}
 
 

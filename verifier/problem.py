@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,16 +61,19 @@ class Problem:
 class Incumbent:
     """The best replayed adversary so far. Anything may be offered; only what replays counts.
 
-    `replay` runs onnxruntime on a float32 batch [B, n] and returns the scores in float64 [B, classes];
-    `wins` says which rows of scores are adversaries (strictly, by the margin asked for).
+    `replay` runs onnxruntime on a float32 batch [B, n] and returns the scores in float64 [B, classes]; `real` is the
+    same network in float64, as the proofs see it. `wins(scores)` says which rows are adversaries (strictly, by the
+    margin asked for). A witness must win in both: a flip that float32 rounding alone brings about says nothing about
+    the network that the proofs are about; `float_only` keeps the nearest of those, to be reported apart.
     """
 
     region: Region
     norm: Norm
     replay: Callable[[NDArray[np.float32]], FloatArray]
+    real: Callable[[FloatArray], FloatArray]
     wins: Callable[[FloatArray], NDArray[np.bool_]]
     best: Adversary | None = None
-    offers: int = field(default=0)
+    float_only: float = float("inf")
 
     @property
     def upper(self) -> float:
@@ -88,9 +91,12 @@ class Incumbent:
         if not nearer.any():
             return False
         inputs, distances = inputs[nearer], distances[nearer]
-        self.offers += len(inputs)
         scores = self.replay(inputs)
-        good = np.flatnonzero(self.wins(scores))
+        replayed = self.wins(scores)
+        genuine = replayed & self.wins(self.real(inputs.astype(np.float64)))
+        if (replayed & ~genuine).any():
+            self.float_only = min(self.float_only, float(distances[replayed & ~genuine].min()))
+        good = np.flatnonzero(genuine)
         if not good.size:
             return False
         pick = good[np.argmin(distances[good])]

@@ -52,4 +52,4 @@ class Engine(ABC):
 
     @abstractmethod
     def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
-        """Raise the lower bound to min(ceiling, incumbent.upper - tolerance); offer every candidate to the incumbent."""
+        """Raise the lower bound to min(ceiling, incumbent.upper - tolerance); offer candidates to the incumbent."""
