@@ -1,0 +1,121 @@
+"""Closed forms for one linear function over ball ∩ box, in each norm, on the safe side of rounding.
+
+With d = x - center, an entry can use `room` w in the direction that lowers a·x (w = upper - center where a < 0,
+center - lower where a > 0). Everything below depends on |a| and w only. Each formula is a *dual* bound: any choice of
+its free parameter is valid, a good one is found by Newton steps or a sort, and only the last evaluation is rounded.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bounds.lowered import gamma
+from encoders.question import Norm
+
+NEWTON_STEPS = 8
+
+
+def room(a: Tensor, below: Tensor, above: Tensor) -> Tensor:
+    """How far each entry can move in the direction that lowers a·x."""
+    return torch.where(a > 0, below, above)
+
+
+def distance_to_halfspace(a: Tensor, value: Tensor, below: Tensor, above: Tensor, norm: Norm) -> Tensor:
+    """A lower bound on min ‖x - c‖ over { x in box : value + a·(x - c) ≤ 0 }; inf where the set is empty.
+
+    a: [..., n]; value: [...], the function at the center; below, above: room to the box, broadcastable to a.
+    Differentiable in a and value.
+    """
+    size = a.abs()
+    width = room(a, below, above)
+    safety = 4.0 * gamma(a.shape[-1])
+    whole = (size * width).sum(-1)
+    if norm is Norm.L1:
+        bound = _distance_l1(size, value, width)
+    elif norm is Norm.LINF:
+        bound = _distance_newton(size, value, width, torch.ones_like(size), safety)
+    else:
+        bound = _distance_l2(size, value, width, safety)
+    bound = torch.where(whole * (1.0 + safety) < value, torch.inf, bound)
+    bound = torch.where(value <= 0, torch.zeros_like(bound), bound)
+    return torch.nan_to_num(bound, nan=0.0, posinf=torch.inf).clamp_min(0.0)
+
+
+def _newton(size: Tensor, value: Tensor, width: Tensor, pace: Tensor) -> Tensor:
+    """The root r of Σ size · min(pace · r, width) = value: concave, so Newton from below never overshoots."""
+    rise = size * pace
+    r = value / rise.sum(-1).clamp_min(1e-300)
+    for _ in range(NEWTON_STEPS):
+        free = pace * r.unsqueeze(-1) < width
+        slope = (rise * free).sum(-1)
+        held = (size * width * ~free).sum(-1)
+        r = torch.maximum(r, torch.where(slope > 0, (value - held) / slope.clamp_min(1e-300), r))
+    return r
+
+
+def _distance_newton(size: Tensor, value: Tensor, width: Tensor, pace: Tensor, safety: float) -> Tensor:
+    """r ≥ (value - Σ_held size·width) / Σ_free size, for any split into held and free entries."""
+    with torch.no_grad():
+        r = _newton(size, value, width, pace)
+        free = (r.unsqueeze(-1) < width).to(size.dtype)
+    slope = (size * free).sum(-1)
+    held = (size * width * (1.0 - free)).sum(-1)
+    numerator = value - held - safety * (value.abs() + held)
+    return torch.where(slope > 0, numerator / (slope * (1.0 + safety)).clamp_min(1e-300), torch.zeros_like(value))
+
+
+def _distance_l1(size: Tensor, value: Tensor, width: Tensor) -> Tensor:
+    """Σd ≥ λ·value - Σ max(λ·size - 1, 0)·width for any λ ≥ 0; the best λ is 1/size of the entry that fills up last."""
+    safety = 4.0 * gamma(size.shape[-1])
+    with torch.no_grad():
+        ordered, order = size.sort(-1, descending=True)
+        filled = (ordered * width.expand_as(size).gather(-1, order)).cumsum(-1)
+        last = (filled < value.unsqueeze(-1)).sum(-1, keepdim=True).clamp_max(size.shape[-1] - 1)
+        price = 1.0 / ordered.gather(-1, last).squeeze(-1).clamp_min(1e-300)
+    excess = ((size * price.unsqueeze(-1) - 1.0).clamp_min(0.0) * width).sum(-1)
+    gross = (size * price.unsqueeze(-1) * width * (size * price.unsqueeze(-1) > 1.0)).sum(-1) + price * value.abs()
+    bound = price * value - excess - safety * gross
+    return torch.where(torch.isfinite(price), bound, torch.zeros_like(bound))
+
+
+def _distance_l2(size: Tensor, value: Tensor, width: Tensor, safety: float) -> Tensor:
+    """r² ≥ 2λ·value + Σ (d² - 2λ·size·d) with d = min(λ·size, width), for any λ ≥ 0."""
+    with torch.no_grad():
+        price = _newton(size, value, width, size)
+    d = torch.minimum(price.unsqueeze(-1) * size, width)
+    spent = (2.0 * price.unsqueeze(-1) * size * d - d * d).sum(-1)
+    square = 2.0 * price * value - spent - safety * (2.0 * price * value.abs() + 2.0 * spent)
+    return square.clamp_min(0.0).add(1e-300).sqrt() * (1.0 - safety)
+
+
+def lowest_value(a: Tensor, value: Tensor, below: Tensor, above: Tensor, norm: Norm, radius: Tensor) -> Tensor:
+    """A lower bound on min of value + a·(x - c) over ball(c, radius) ∩ box. Differentiable in a and value."""
+    size = a.abs()
+    width = torch.minimum(room(a, below, above), radius.unsqueeze(-1))
+    safety = 4.0 * gamma(a.shape[-1])
+    if norm is Norm.LINF:
+        drop = (size * width).sum(-1)
+    elif norm is Norm.L1:
+        # Σ size·d ≤ τ·radius + Σ max(size - τ, 0)·width for any τ ≥ 0; best where the widths use up the radius.
+        with torch.no_grad():
+            ordered, order = size.sort(-1, descending=True)
+            used = width.expand_as(size).gather(-1, order).cumsum(-1)
+            last = (used < radius.unsqueeze(-1)).sum(-1, keepdim=True)
+            threshold = torch.where(
+                last < size.shape[-1], ordered.gather(-1, last.clamp_max(size.shape[-1] - 1)), 0.0
+            ).squeeze(-1)
+        drop = threshold * radius + ((size - threshold.unsqueeze(-1)).clamp_min(0.0) * width).sum(-1)
+    else:
+        drop = torch.minimum((size * width).sum(-1), _drop_l2(size, width, radius))
+    bound = value - drop - safety * (value.abs() + drop)
+    return torch.nan_to_num(bound, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+
+
+def _drop_l2(size: Tensor, width: Tensor, radius: Tensor) -> Tensor:
+    """Σ size·d ≤ Σ_held size·width + radius·‖size_free‖ for any split; held are the entries that the ray saturates."""
+    with torch.no_grad():
+        scale = radius / size.square().sum(-1).sqrt().clamp_min(1e-300)
+        free = (scale.unsqueeze(-1) * size < width).to(size.dtype)
+    held = (size * width * (1.0 - free)).sum(-1)
+    return held + radius * (size * free).square().sum(-1).add(1e-300).sqrt()

@@ -1,0 +1,212 @@
+"""A layer graph on a device: each linear map's torch form, and what rounding can do to it.
+
+`TORCH_MAPS` is the table from a map to its torch form; adding a map means adding a class and a line there.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from encoders.graph import Affine, Graph, Input, Relu
+from encoders.linear_maps import Convolution, Dense, Gather, LinearMap, Scale, Sparse
+
+UNIT_ROUNDOFF = 2.0**-53
+
+
+def gamma(terms: int) -> float:
+    """Higham's γ_n with room to spare: no float64 sum of `terms` products is off by more than γ · Σ|aᵢ||bᵢ|.
+
+    The extra terms pay for the few roundings that surround a sum (folded weights, accumulations over layers).
+    """
+    count = terms + 64
+    return count * UNIT_ROUNDOFF / (1.0 - count * UNIT_ROUNDOFF)
+
+
+class TorchMap(ABC):
+    """One linear map M on batches of flat vectors."""
+
+    terms: int  # the most products that meet in one sum, of M or of its adjoint
+
+    @abstractmethod
+    def apply(self, x: Tensor) -> Tensor:
+        """[B, input] → [B, output]."""
+
+    @abstractmethod
+    def adjoint(self, y: Tensor) -> Tensor:
+        """[B, output] → [B, input], by the transpose of M."""
+
+    @abstractmethod
+    def magnitude(self, x: Tensor) -> Tensor:
+        """|M| x for x ≥ 0."""
+
+
+class TorchDense(TorchMap):
+    def __init__(self, linear: Dense, device: torch.device, dtype: torch.dtype) -> None:
+        self.weight = torch.as_tensor(linear.weight, dtype=dtype, device=device)
+        self.terms = max(self.weight.shape)
+
+    def apply(self, x: Tensor) -> Tensor:
+        return x @ self.weight.T
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return y @ self.weight
+
+    def magnitude(self, x: Tensor) -> Tensor:
+        return x @ self.weight.abs().T
+
+
+class TorchScale(TorchMap):
+    terms = 1
+
+    def __init__(self, linear: Scale, device: torch.device, dtype: torch.dtype) -> None:
+        self.factor = torch.as_tensor(linear.factor, dtype=dtype, device=device)
+
+    def apply(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+    adjoint = apply
+
+    def magnitude(self, x: Tensor) -> Tensor:
+        return x * self.factor.abs()
+
+
+class TorchGather(TorchMap):
+    def __init__(self, linear: Gather, device: torch.device, dtype: torch.dtype) -> None:
+        self.present = torch.as_tensor(linear.index >= 0, device=device)
+        self.all_present = bool((linear.index >= 0).all())
+        self.index = torch.as_tensor(np.maximum(linear.index, 0), device=device)
+        self.source_size = linear.source_size
+        self.terms = int(np.bincount(linear.index[linear.index >= 0], minlength=1).max())
+
+    def apply(self, x: Tensor) -> Tensor:
+        values = x[:, self.index]
+        return values if self.all_present else values * self.present
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        values = y if self.all_present else y * self.present
+        return y.new_zeros(y.shape[0], self.source_size).index_add(1, self.index, values)
+
+    magnitude = apply
+
+
+class TorchSparse(TorchMap):
+    def __init__(self, linear: Sparse, device: torch.device, dtype: torch.dtype) -> None:
+        forward, backward = linear.table.tocsr(), linear.table.T.tocsr()
+        self.forward, self.backward = (self._tensor(m, device, dtype) for m in (forward, backward))
+        self.absolute = self._tensor(abs(forward), device, dtype)
+        self.terms = int(max(np.diff(forward.indptr).max(initial=0), np.diff(backward.indptr).max(initial=0)))
+
+    @staticmethod
+    def _tensor(m: object, device: torch.device, dtype: torch.dtype) -> Tensor:
+        crow, column, data = m.indptr, m.indices, m.data  # type: ignore[attr-defined]
+        return torch.sparse_csr_tensor(
+            torch.as_tensor(crow, dtype=torch.int64),
+            torch.as_tensor(column, dtype=torch.int64),
+            torch.as_tensor(data, dtype=dtype),
+            size=m.shape,  # type: ignore[attr-defined]
+        ).to(device)
+
+    def apply(self, x: Tensor) -> Tensor:
+        return (self.forward @ x.T).T
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return (self.backward @ y.T).T
+
+    def magnitude(self, x: Tensor) -> Tensor:
+        return (self.absolute @ x.T).T
+
+
+class TorchConvolution(TorchMap):
+    def __init__(self, linear: Convolution, device: torch.device, dtype: torch.dtype) -> None:
+        self.map = linear
+        self.weight = torch.as_tensor(linear.weight, dtype=dtype, device=device)
+        out_c, group_in, kernel_h, kernel_w = linear.weight.shape
+        self.terms = kernel_h * kernel_w * max(group_in, out_c // linear.groups)
+
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        top, left, bottom, right = self.map.padding
+        image = functional.pad(x.reshape(-1, *self.map.image), (left, right, top, bottom))
+        out = functional.conv2d(
+            image, weight, stride=self.map.stride, dilation=self.map.dilation, groups=self.map.groups
+        )
+        return out.flatten(1)
+
+    def apply(self, x: Tensor) -> Tensor:
+        return self._convolve(x, self.weight)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        top, left, bottom, right = self.map.padding
+        _, height, width = self.map.image
+        full = functional.conv_transpose2d(
+            y.reshape(-1, *self.map.output_image),
+            self.weight,
+            stride=self.map.stride,
+            dilation=self.map.dilation,
+            groups=self.map.groups,
+        )
+        # Rows and columns that no kernel position reaches got no value: they are zero.
+        missing_h = max(0, height + top + bottom - full.shape[2])
+        missing_w = max(0, width + left + right - full.shape[3])
+        full = functional.pad(full, (0, missing_w, 0, missing_h))
+        return full[:, :, top : top + height, left : left + width].flatten(1)
+
+    def magnitude(self, x: Tensor) -> Tensor:
+        return self._convolve(x, self.weight.abs())
+
+
+TORCH_MAPS: dict[type[LinearMap], type[TorchMap]] = {
+    Dense: TorchDense,
+    Scale: TorchScale,
+    Gather: TorchGather,
+    Sparse: TorchSparse,
+    Convolution: TorchConvolution,
+}
+
+
+class Lowered:
+    """A graph whose maps are torch tensors on one device. Float64 for proofs; float32 only to guide."""
+
+    def __init__(self, graph: Graph, device: str = "cpu", dtype: torch.dtype = torch.float64) -> None:
+        self.graph = graph
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.maps: dict[int, tuple[TorchMap, ...]] = {}
+        self.bias: dict[int, Tensor] = {}
+        for position, node in enumerate(graph.nodes):
+            if isinstance(node, Affine):
+                forms = (TORCH_MAPS[type(m)](m, self.device, dtype) for m in node.maps)  # type: ignore[call-arg]
+                self.maps[position] = tuple(forms)
+                self.bias[position] = self.tensor(node.bias)
+        self.gamma = {i: gamma(sum(m.terms for m in maps) + len(graph.nodes)) for i, maps in self.maps.items()}
+
+    def tensor(self, array: object) -> Tensor:
+        return torch.as_tensor(array, dtype=self.dtype, device=self.device)
+
+    def values(self, x: Tensor) -> list[Tensor]:
+        """Value of every node for a batch [B, n]; differentiable."""
+        values: list[Tensor] = []
+        for position, node in enumerate(self.graph.nodes):
+            if isinstance(node, Input):
+                values.append(x)
+            elif isinstance(node, Relu):
+                values.append(values[node.source].relu())
+            else:
+                total = self.bias[position].expand(x.shape[0], -1)
+                for source, linear in zip(node.sources, self.maps[position], strict=True):
+                    total = total + linear.apply(values[source])
+                values.append(total)
+        return values
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores [B, classes] of a batch [B, n]; differentiable."""
+        return self.values(x)[-1]
+
+    def preactivations(self, x: Tensor) -> dict[int, Tensor]:
+        """ReLU node position → its input [B, size]."""
+        values = self.values(x)
+        return {i: values[self.graph.nodes[i].sources[0]] for i in self.graph.relus}
