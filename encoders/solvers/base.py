@@ -1,0 +1,113 @@
+"""What every solver answers with, and the outer method that checks the answer before anybody believes it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from encoders.errors import OptionError, SolverError
+from encoders.linear_maps import FloatArray
+from encoders.program import Program
+
+ROW_SLACK = 1e-5  # a point that misses a row by more than this (rows have entries of about one) is no point
+BOUND_SLACK = 1e-6  # how far a dual bound may pass its own point, relative to max(1, |objective|)
+
+
+class Status(StrEnum):
+    """How a solve ended. Only OPTIMAL and INFEASIBLE say that the search is over."""
+
+    OPTIMAL = "optimal"
+    INFEASIBLE = "infeasible"
+    UNBOUNDED = "unbounded"
+    TIME_LIMIT = "time limit"
+    STOPPED = "stopped"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+
+    @property
+    def is_proof(self) -> bool:
+        """Whether nothing is left to search; everything else, "infeasible or unbounded" too, proves nothing."""
+        return self in (Status.OPTIMAL, Status.INFEASIBLE)
+
+
+@dataclass(frozen=True)
+class SolverCapabilities:
+    """What a solver can be asked."""
+
+    integers: bool
+    interruptible: bool
+    bounds_on_stop: bool
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """How a program is to be solved. `cutoff`: only points with an objective of at most this much are of interest."""
+
+    time_limit: float | None = None
+    cutoff: float = float("inf")
+    absolute_gap: float = 1e-9
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.time_limit is not None and not self.time_limit >= 0:
+            raise OptionError(f"time limit {self.time_limit}: give a number of seconds, zero or more")
+        if np.isnan(self.cutoff):
+            raise OptionError("the cutoff is NaN; give a number, or inf for none")
+        if not 0 <= self.absolute_gap < float("inf"):
+            raise OptionError(f"absolute gap {self.absolute_gap}: give a finite number, zero or more")
+        if self.threads < 1:
+            raise OptionError(f"threads {self.threads}: give at least 1")
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What a solver found. No feasible point within the cutoff has an objective below `lower` (inf: there is none).
+
+    `lower` is the solver's proven dual bound, -inf where it proved nothing; `point` is its best point, or None.
+    """
+
+    status: Status
+    lower: float
+    point: FloatArray | None
+    objective: float = float("inf")
+    nodes: int = 0
+
+
+class Solver(ABC):
+    """One mixed-integer solver."""
+
+    name: str
+    capabilities: SolverCapabilities
+
+    def solve(self, program: Program, options: SolverOptions | None = None) -> Solution:
+        """Minimise the program; raise a SolverError for an answer that contradicts itself."""
+        options = options or SolverOptions()
+        return self._checked(program, self._solve(program, options))
+
+    @abstractmethod
+    def _solve(self, program: Program, options: SolverOptions) -> Solution:
+        """The solver's own answer, its status mapped to ours."""
+
+    def _checked(self, program: Program, solution: Solution) -> Solution:
+        """The same answer, its objective recomputed from the point."""
+        where = f"{self.name} answered '{solution.status}'"
+        if np.isnan(solution.lower):
+            raise SolverError(f"{where} with a bound that is NaN; solve again with another engine")
+        point, objective = solution.point, float("inf")
+        if point is not None:
+            if point.shape != program.costs.shape or not np.isfinite(point).all():
+                raise SolverError(f"{where} with a point that is not {program.columns} finite numbers")
+            miss = program.violation(point)
+            if miss > ROW_SLACK:
+                raise SolverError(f"{where} with a point that misses the program by {miss:.1e}; try another engine")
+            objective = program.objective(point)
+            if solution.lower > objective + BOUND_SLACK * max(1.0, abs(objective)):
+                raise SolverError(f"{where} with bound {solution.lower!r} above its own point at {objective!r}")
+        if solution.status is Status.OPTIMAL and (point is None or not np.isfinite(solution.lower)):
+            raise SolverError(f"{where} without a point or without a finite bound; try another engine")
+        if solution.status is Status.INFEASIBLE and point is not None:
+            raise SolverError(f"{where} and yet gave a point; try another engine")
+        return Solution(solution.status, solution.lower, point, objective, solution.nodes)
