@@ -119,3 +119,33 @@ def _drop_l2(size: Tensor, width: Tensor, radius: Tensor) -> Tensor:
         free = (scale.unsqueeze(-1) * size < width).to(size.dtype)
     held = (size * width * (1.0 - free)).sum(-1)
     return held + radius * (size * free).square().sum(-1).add(1e-300).sqrt()
+
+
+@torch.no_grad()
+def minimiser_shift(a: Tensor, value: Tensor, below: Tensor, above: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
+    """The nearest point of { value + a·(x - c) ≤ 0 } ∩ box, as x - c [..., n], and ∂distance/∂value [...].
+
+    Approximate: it guides a search and seeds candidates, nothing is proven from it. Where the set is empty, the
+    corner of the box that comes closest.
+    """
+    size = a.abs()
+    width = room(a, below, above)
+    if norm is Norm.L1:
+        ordered, order = size.sort(-1, descending=True)
+        wide = width.expand_as(size).gather(-1, order)
+        gain = (ordered * wide).cumsum(-1)
+        before = gain - ordered * wide
+        missing = (value.unsqueeze(-1) - before).clamp_min(0.0)
+        taken = torch.minimum(wide, missing / ordered.clamp_min(1e-300))
+        travel = torch.zeros_like(size).scatter(-1, order, taken)
+        last = (gain < value.unsqueeze(-1)).sum(-1, keepdim=True).clamp_max(size.shape[-1] - 1)
+        scale = 1.0 / ordered.gather(-1, last).squeeze(-1).clamp_min(1e-12)
+    elif norm is Norm.LINF:
+        r = _newton(size, value.clamp_min(0.0), width, torch.ones_like(size))
+        travel = torch.minimum(width, r.unsqueeze(-1))
+        scale = 1.0 / (size * (width > travel)).sum(-1).clamp_min(1e-12)
+    else:
+        price = _newton(size, value.clamp_min(0.0), width, size)
+        travel = torch.minimum(width, price.unsqueeze(-1) * size)
+        scale = price / travel.square().sum(-1).sqrt().clamp_min(1e-12)
+    return -a.sign() * travel, scale
