@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from encoders.linear_maps import FloatArray, IntArray
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """min costs·v  with  row_lower ≤ matrix·v ≤ row_upper,  column_lower ≤ v ≤ column_upper,  v integer where said.
+    """min unit·costs·v  with  row_lower ≤ matrix·v ≤ row_upper,  column_lower ≤ v ≤ column_upper,  and integers.
 
     The network's input is  inputs_base + inputs_map·v : an encoder may split an input over columns, or give one that
     cannot move no column at all. `relu_columns` maps a ReLU node's position to the column of each of its neurons
@@ -21,6 +21,7 @@ class Program:
     """
 
     costs: FloatArray
+    unit: float
     matrix: sparse.csr_array
     row_lower: FloatArray
     row_upper: FloatArray
@@ -38,6 +39,8 @@ class Program:
         for name, size in (sizes | dict.fromkeys(("row_lower", "row_upper"), rows)).items():
             if getattr(self, name).shape != (size,):
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, the matrix asks for ({size},)")
+        if not 0 < self.unit < np.inf:
+            raise ValueError(f"the unit {self.unit} is not a positive number")
         for name in ("costs", "scale", "inputs_base"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{name} holds NaN or infinite values")
@@ -63,7 +66,24 @@ class Program:
         return np.asarray(self.inputs_base + self.inputs_map @ point)
 
     def objective(self, point: FloatArray) -> float:
-        return float(self.costs @ point)
+        return float(self.unit * (self.costs @ point))
+
+    def below(self, cutoff: float) -> Program:
+        """The same program, restricted to objectives of at most `cutoff`."""
+        if not np.isfinite(cutoff):
+            return self
+        most = cutoff / self.unit
+        costly = np.flatnonzero(self.costs)
+        if costly.size == 1 and self.costs[costly[0]] > 0:  # a column's own bound is stronger than a row
+            upper = self.column_upper.copy()
+            upper[costly] = np.minimum(upper[costly], most / self.costs[costly])
+            return replace(self, column_upper=upper)
+        return replace(
+            self,
+            matrix=sparse.csr_array(sparse.vstack([self.matrix, sparse.csr_array(self.costs[None])], format="csr")),
+            row_lower=np.append(self.row_lower, -np.inf),
+            row_upper=np.append(self.row_upper, most),
+        )
 
     def violation(self, point: FloatArray) -> float:
         """The most by which a point misses a row, a column bound or an integer."""

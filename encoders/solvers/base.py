@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -76,20 +77,27 @@ class Solution:
     nodes: int = 0
 
 
+Watch = Callable[[float, FloatArray | None], None]
+"""Called now and then with the running (proven lower bound, best point so far)."""
+
+
 class Solver(ABC):
     """One mixed-integer solver."""
 
     name: str
     capabilities: SolverCapabilities
 
-    def solve(self, program: Program, options: SolverOptions | None = None) -> Solution:
+    def solve(self, program: Program, options: SolverOptions | None = None, watch: Watch | None = None) -> Solution:
         """Minimise the program; raise a SolverError for an answer that contradicts itself."""
         options = options or SolverOptions()
-        return self._checked(program, self._solve(program, options))
+        program = program.below(options.cutoff)
+        if (program.column_lower > program.column_upper).any():
+            return Solution(Status.INFEASIBLE, float("inf"), None)
+        return self._checked(program, self._solve(program, options, watch))
 
     @abstractmethod
-    def _solve(self, program: Program, options: SolverOptions) -> Solution:
-        """The solver's own answer, its status mapped to ours."""
+    def _solve(self, program: Program, options: SolverOptions, watch: Watch | None) -> Solution:
+        """The solver's own answer, its status mapped to ours; the cutoff is already part of the program."""
 
     def _checked(self, program: Program, solution: Solution) -> Solution:
         """The same answer, its objective recomputed from the point."""
