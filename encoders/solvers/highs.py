@@ -106,10 +106,10 @@ class Worker:
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         ours, theirs = Pipe()
-        command = [sys.executable, "-m", "encoders.solvers.highs_worker", str(theirs.fileno())]
+        program = f"from encoders.solvers.highs_worker import serve; serve({theirs.fileno()})"
         # A plain child process rather than `multiprocessing`: callers need no main guard, and may be daemons.
         self._process = subprocess.Popen(
-            command,
+            [sys.executable, "-P", "-c", program],
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -7,7 +7,6 @@ of its own it can be ended from outside, a crash of it harms nobody, and what it
 from __future__ import annotations
 
 import os
-import sys
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -49,7 +48,7 @@ class Report:
     error: str = ""
 
 
-def answer(request: Request, connection: Connection) -> Report:
+def answer(request: Request, connection: Connection[Any, Any]) -> Report:
     """Solve, reporting on the way."""
     highs = instance(request.options)
     pass_arrays(
@@ -91,8 +90,9 @@ def answer(request: Request, connection: Connection) -> Report:
     return Report(lower, point, status, max(0, int(info.mip_node_count)) if mixed else 0)
 
 
-def serve(connection: Connection) -> None:
-    """Answer requests until the other side hangs up."""
+def serve(descriptor: int) -> None:
+    """Answer requests from an open connection until the other side hangs up."""
+    connection: Connection[Any, Any] = Connection(descriptor)
     connection.send(None)
     while True:
         try:
@@ -104,7 +104,3 @@ def serve(connection: Connection) -> None:
         except Exception as error:  # every failure of one program is that program's answer
             report = Report(-np.inf, None, Status.FAILED, error=str(error))
         connection.send(report)
-
-
-if __name__ == "__main__":
-    serve(Connection(int(sys.argv[1])))
