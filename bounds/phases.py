@@ -10,7 +10,6 @@ the point that attains the closed form, propagated forward through the relaxed n
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-
 from typing import TypeVar
 
 import torch
@@ -144,13 +143,13 @@ class PhaseBounds:
         """
         best = self.evaluate(nodes)
         best_nodes = nodes
-        if steps <= 0:
-            return best_nodes, best
         live = torch.nonzero(best.distance < enough).flatten()
+        if steps <= 0 or not len(live) or not self.net.open_phases:
+            return best_nodes, best
         current, seen = nodes.take(live), _take(best, live)
         moments = [torch.zeros_like(t) for t in (current.slope, current.slope, current.slope, current.slope)]
         weight_moments = [torch.zeros_like(current.row_weight) for _ in range(2)]
-        unit = self.net.z[self.rows[current.goal].flatten()].abs().amax(-1).reshape(len(current), -1).amax(-1)
+        unit = self.net.z[self.rows[current.goal]].abs().amax((-1, -2))
         unit = unit.clamp_min(1e-12).unsqueeze(-1)
         logits = current.row_weight.clamp_min(1e-9).log()
         for step in range(1, steps + 1):

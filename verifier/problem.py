@@ -103,6 +103,14 @@ class Incumbent:
         self.best = Adversary(inputs[pick], float(distances[pick]), int(np.argmax(scores[pick])), scores[pick])
         return True
 
+    def offer_near(self, points: FloatArray) -> bool:
+        """Offer points that lie on the class boundary: each as it is, and a hair beyond it as seen from the center."""
+        steps = (np.atleast_2d(points) - self.region.center)[None] * (1.0 + HAIRS[:, None, None])
+        return self.offer((self.region.center + steps).reshape(-1, self.region.center.size))
+
+
+HAIRS = np.array([0.0, 1e-8, 1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 1e-4, 1e-3])
+
 
 def round_into_box(points: FloatArray, region: Region) -> NDArray[np.float32]:
     """Nearest float32 inputs that are still inside the box and keep what may not move."""

@@ -1,0 +1,112 @@
+"""The linear program of a node whose phases are all fixed: its optimum, and multipliers that prove it.
+
+With every phase fixed the reduced net is linear in d = x - center, and the node is
+    minimise ‖d‖  subject to  sign_j · h_j(d) ≥ 0,  goal rows g(d) ≤ -push,  d in the box.
+HiGHS solves it; nothing it says is believed. Its row duals become the multipliers of the node, whose distance bound is
+then recomputed by the same rounding-sound pass as everywhere else; its point is only a candidate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from bounds.phases import Nodes, PhaseBounds
+from encoders.linear_maps import FloatArray
+from encoders.question import Norm
+from encoders.solvers.base import Status
+from encoders.solvers.linear import LinearAnswer, solve_linear
+
+FARKAS_SCALES = (1.0, 1e2, 1e4, 1e6)
+
+
+class Leaf:
+    """One fully fixed node of a reduced net, as a linear program over d."""
+
+    def __init__(self, engine: PhaseBounds, node: Nodes) -> None:
+        net = engine.net
+        self.engine, self.node = engine, node
+        phase = node.phase[0].cpu().numpy().astype(np.float64)
+        x, z, constant = (t.cpu().numpy() for t in (net.x, net.z, net.constant))
+        count = net.open_phases
+        rows, values = x.copy(), constant.copy()
+        for layer in net.layers:  # z = h where active, 0 where not: substitute layer by layer
+            active = phase[layer] > 0
+            behind = z[:, layer][:, active]
+            rows += behind @ rows[layer][active]
+            values += behind @ values[layer][active]
+        goal = np.unique(engine.rows[int(node.goal[0])].cpu().numpy())
+        self.sign = phase
+        self.count = count
+        self.goal = goal
+        self.signed_rows = np.concatenate([phase[:, None] * rows[:count], -rows[goal]])
+        self.signed_values = np.concatenate([phase * values[:count], -values[goal]])
+        self.below, self.above = net.below.cpu().numpy(), net.above.cpu().numpy()
+
+    def solve(self, radius: float, push: float, time_limit: float | None) -> LinearAnswer:
+        """Rows of the program: the signs, then the goal; d (and what the norm needs) within the ball's radius."""
+        size = len(self.below)
+        low, high = -np.minimum(self.below, radius), np.minimum(self.above, radius)
+        least = -self.signed_values
+        least[self.count :] += push
+        if self.engine.net.norm is Norm.LINF:
+            eye = sparse.eye_array(size, format="csr")
+            one = np.ones((size, 1))
+            matrix = sparse.block_array(
+                [
+                    [sparse.csr_array(self.signed_rows), None],
+                    [eye, sparse.csr_array(one)],
+                    [-eye, sparse.csr_array(one)],
+                ]
+            ).tocsr()
+            costs = np.append(np.zeros(size), 1.0)
+            row_lower = np.concatenate([least, np.zeros(2 * size)])
+            column_lower, column_upper = np.append(low, 0.0), np.append(high, radius)
+        else:
+            matrix = sparse.csr_array(np.concatenate([self.signed_rows, -self.signed_rows], axis=1))
+            costs = np.ones(2 * size)
+            row_lower = least
+            column_lower, column_upper = np.zeros(2 * size), np.concatenate([high, -low])
+        upper = np.full(len(row_lower), np.inf)
+        return solve_linear(costs, matrix, row_lower, upper, column_lower, column_upper, time_limit=time_limit)
+
+    def shift(self, answer: LinearAnswer) -> FloatArray | None:
+        """d of the program's point."""
+        if answer.point is None:
+            return None
+        size = len(self.below)
+        if self.engine.net.norm is Norm.LINF:
+            return answer.point[:size]
+        return answer.point[:size] - answer.point[size : 2 * size]
+
+    def proven(self, answer: LinearAnswer) -> float:
+        """The distance bound that the program's multipliers prove, recomputed soundly; the node's own if better."""
+        own = float(self.engine.evaluate(self.node).distance[0])
+        weights = answer.row_duals if answer.status is Status.OPTIMAL else answer.ray
+        if weights is None:
+            return own
+        weights = np.maximum(weights[: self.count + len(self.goal)], 0.0)
+        signs, goals = weights[: self.count], weights[self.count :]
+        tries = []
+        if goals.sum() > 0:
+            tries.append((signs / goals.sum(), goals / goals.sum()))
+        if answer.status is not Status.OPTIMAL:
+            even = np.full(len(goals), 1.0 / len(goals))
+            largest = max(float(signs.max(initial=0.0)), 1e-300)
+            tries += [(signs / largest * scale, even) for scale in FARKAS_SCALES]
+        best = own
+        for multipliers, share in tries:
+            best = max(best, float(self.engine.evaluate(self._with(multipliers, share)).distance[0]))
+        return best
+
+    def _with(self, multipliers: FloatArray, share: FloatArray) -> Nodes:
+        like = self.node.slope
+        weight = torch.zeros_like(self.node.row_weight)
+        rows = self.engine.rows[int(self.node.goal[0])].tolist()
+        for row, value in zip(self.goal, share, strict=True):
+            weight[0, rows.index(int(row))] = float(value)
+        multiplier = torch.as_tensor(multipliers, dtype=like.dtype, device=like.device)[None]
+        return replace(self.node, multiplier=multiplier, row_weight=weight)

@@ -1,0 +1,38 @@
+"""The table of engines. Adding one means adding a module and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from encoders.errors import OptionError
+from verifier.engines.base import Engine
+from verifier.engines.search import SearchEngine
+
+
+def _highs() -> Engine:
+    from verifier.engines.highs import HighsEngine
+
+    return HighsEngine()
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {"search": SearchEngine, "highs": _highs}
+PYOMO_PREFIX = "pyomo:"
+
+
+def check_engine_name(name: str) -> None:
+    """Refuse a name that no table knows."""
+    if name == "auto" or name in ENGINES or (name.startswith(PYOMO_PREFIX) and len(name) > len(PYOMO_PREFIX)):
+        return
+    raise OptionError(f"engine {name!r}: choose from auto, {', '.join(ENGINES)}, pyomo:SOLVER")
+
+
+def engine_for(name: str) -> Engine:
+    """The engine of that name; `auto` is the search, which needs no solver's word."""
+    check_engine_name(name)
+    if name == "auto":
+        return SearchEngine()
+    if name.startswith(PYOMO_PREFIX):
+        from verifier.engines.pyomo_engine import PyomoEngine
+
+        return PyomoEngine(name[len(PYOMO_PREFIX) :])
+    return ENGINES[name]()

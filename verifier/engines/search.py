@@ -1,0 +1,233 @@
+"""Branch and bound on ReLU phases over the reduced net: the same integer program, with the tree in our hands.
+
+A node's bound is a *distance* (`bounds.phases`), so the least bound over the open nodes is a proven lower bound on the
+exact distance at any moment. Nodes are evaluated in batches, all targets of a sample together. The points where the
+bounds are attained are candidate adversaries; every one that replays shrinks the ball, and the reduced net with it.
+A node with every phase fixed is closed by its linear program, from whose multipliers the bound is recomputed.
+Everything that a verdict rests on is float64 with its rounding accounted for: the basis is `rigorous`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bounds.lowered import Lowered
+from bounds.network import lowered_for, network_bounds
+from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.reduced import Reduced, reduce
+from encoders.linear_maps import FloatArray
+from encoders.question import Norm
+from verifier.engines.base import Capabilities, Engine, Proof
+from verifier.engines.frontier import Frontier
+from verifier.engines.leaf import Leaf
+from verifier.problem import Incumbent, Problem, Progress
+from verifier.results import Basis
+
+INFINITY = float("inf")
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What the search may be tuned by; none of it can change an answer, only the time it takes."""
+
+    batch: int = 256
+    root_steps: int = 40
+    steps: int = 8
+    rate: float = 0.25
+    rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
+    leaf_steps: int = 60  # extra steps for fully fixed nodes before their linear program is called
+    candidates: int = 16  # corner points replayed per batch
+
+
+class SearchEngine(Engine):
+    """See the module."""
+
+    name = "search"
+    capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1, Norm.L2}), Basis.RIGOROUS)
+
+    def __init__(self, options: SearchOptions | None = None) -> None:
+        self.options = options or SearchOptions()
+
+    def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+        return _Search(problem, incumbent, progress, self.options).run()
+
+
+class _Search:
+    """One problem being closed."""
+
+    def __init__(self, problem: Problem, incumbent: Incumbent, progress: Progress, options: SearchOptions) -> None:
+        self.problem, self.incumbent, self.progress, self.options = problem, incumbent, progress, options
+        self.lowered: Lowered = lowered_for(problem.graph, problem.device)
+        self.floor = INFINITY  # the least bound among nodes that were closed
+        self.visited = 0
+        self.root_open = 0
+        self.proven = 0.0
+
+    @property
+    def horizon(self) -> float:
+        """Adversaries at this distance or more are of no interest: the ball that is searched."""
+        return min(self.problem.ceiling, self.incumbent.upper)
+
+    @property
+    def target(self) -> float:
+        """A node whose bound reaches this is closed."""
+        if self.incumbent.upper > self.problem.ceiling:
+            return self.problem.ceiling
+        return max(0.0, self.incumbent.upper - 0.5 * self.problem.tolerance)
+
+    @property
+    def answered(self) -> bool:
+        at = self.problem.falsify_at
+        return at is not None and self.incumbent.upper <= at
+
+    def run(self) -> Proof:
+        if not self.problem.goals:
+            return Proof(self.problem.ceiling, Basis.RIGOROUS)
+        self._build()
+        self.root_open = self.net.open_phases
+        roots, seen = self.phases.optimise(self.phases.roots(), self.options.root_steps, self.target, self.options.rate)
+        self.frontier = Frontier(roots)
+        self._settle(roots, seen, torch.zeros_like(seen.distance))
+        while len(self.frontier) and not self.answered and not self.problem.deadline.passed:
+            self._report()
+            if self.horizon < self.built * self.options.rebuild_below:
+                self._rebuild()
+            self.floor = min(self.floor, self.frontier.drop_above(self.target))
+            if len(self.frontier):
+                self._expand()
+        self._report()
+        return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
+
+    def _report(self) -> None:
+        """The proven lower bound: least over open nodes, closed nodes, and the ball that was searched."""
+        lower = min(self.frontier.lowest, self.floor, self.horizon)
+        self.proven = max(self.proven, lower)
+        self.progress(self.proven, self.incumbent.upper)
+
+    def _build(self) -> None:
+        self.built = self.horizon
+        bounds = network_bounds(self.lowered, self.problem.region, self.problem.norm, self.built)
+        self.net: Reduced = reduce(self.lowered, bounds, self.problem.goals)
+        self.phases = PhaseBounds(self.net)
+
+    def _rebuild(self) -> None:
+        """Tighten everything to the smaller ball and carry the open nodes over."""
+        old = self.net
+        nodes, bound, _ = self.frontier.pop_all()
+        self._build()
+        nodes, bound = carry_over(old, self.net, nodes, bound, self.phases)
+        self.frontier = Frontier(self.phases.roots(), max(1024, 2 * len(nodes)))
+        for chosen in torch.arange(len(nodes)).split(self.options.batch):
+            part, seen = self.phases.optimise(nodes.take(chosen), 0, self.target, self.options.rate)
+            self._settle(part, seen, bound[chosen])
+
+    def _expand(self) -> None:
+        nodes, bound, branch = self.frontier.pop_lowest(self.options.batch // 2)
+        count = len(nodes)
+        twice = torch.arange(count, device=nodes.goal.device).repeat(2)
+        children = nodes.take(twice)
+        phase = children.phase.clone()
+        order = torch.arange(2 * count, device=phase.device)
+        sign = torch.ones(2 * count, dtype=phase.dtype, device=phase.device)
+        sign[count:] = -1
+        phase[order, branch.to(phase.device).repeat(2)] = sign
+        children = replace(children, phase=phase)
+        children, seen = self.phases.optimise(children, self.options.steps, self.target, self.options.rate)
+        self._settle(children, seen, bound.to(phase.device).repeat(2))
+
+    def _settle(self, nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
+        """Offer candidates, close what is proven, solve what is fully fixed, keep the rest."""
+        self.visited += len(nodes)
+        bound = torch.maximum(seen.distance, inherited)
+        self._offer(seen, bound)
+        closed = bound >= self.target
+        if bool(closed.any()):
+            self.floor = min(self.floor, float(bound[closed].min()))
+        fixed = ~closed & (nodes.phase != 0).all(-1)
+        for position in torch.nonzero(fixed).flatten():
+            self._leaf(nodes.take(position[None]), float(bound[position]))
+        rest = torch.nonzero(~closed & ~fixed).flatten()
+        if len(rest):
+            self.frontier.push(nodes.take(rest), bound[rest], self._branch(nodes.take(rest), seen, rest))
+
+    def _branch(self, nodes: Nodes, seen: Pass, rest: Tensor) -> Tensor:
+        """The open neuron whose relaxation costs the most at the point where the bound is attained."""
+        behind, h = seen.behind[rest], seen.preactivation[rest]
+        chord, offset, _ = self.net.lines
+        above = (chord * h + offset - h.clamp_min(0.0)).clamp_min(0.0)
+        below = (h.clamp_min(0.0) - nodes.slope * h).clamp_min(0.0)
+        cost = torch.where(behind < 0, -behind * above, behind * below)
+        area = behind.abs() * offset
+        score = torch.where(nodes.phase == 0, cost + 0.05 * area, -1.0)
+        return score.argmax(-1)
+
+    def _offer(self, seen: Pass, bound: Tensor) -> None:
+        """Replay the corners of the most promising nodes."""
+        count = min(self.options.candidates, len(bound))
+        chosen = torch.topk(bound, count, largest=False).indices
+        corners = seen.shift[chosen]
+        region = self.problem.region
+        points = torch.as_tensor(region.center, device=corners.device).repeat(count, 1)
+        points[:, self.net.moving] += corners
+        scores = self.lowered.forward(points).cpu().numpy()
+        good = np.zeros(count, dtype=bool)
+        for goal in self.problem.goals:
+            good |= ((scores @ goal.rows.T + goal.offset) <= 0).all(axis=1)
+        if good.any():
+            self.incumbent.offer(points[torch.as_tensor(good)].cpu().numpy())
+
+    def _leaf(self, node: Nodes, inherited: float) -> None:
+        leaf = Leaf(self.phases, node)
+        answer = leaf.solve(self.horizon, 0.0, self.problem.deadline.left)
+        bound = max(inherited, leaf.proven(answer))
+        shift = leaf.shift(answer)
+        if shift is not None and bound < self.target:
+            self._push_over(leaf, shift)
+        self.floor = min(self.floor, bound)
+
+    def _push_over(self, leaf: Leaf, shift: FloatArray) -> None:
+        """Make a strict adversary of a boundary point: ask the program for a little more than a tie."""
+        points = self._points(shift)
+        replayed = self.incumbent.replay(points.astype(np.float32))
+        noise = float(np.abs(replayed - self.incumbent.real(points)).max())
+        for push in (noise, 4 * noise, 32 * noise):
+            if self.incumbent.offer(self._points(shift)):
+                return
+            moved = leaf.shift(leaf.solve(self.horizon, push, self.problem.deadline.left))
+            if moved is not None:
+                shift = moved
+        self.incumbent.offer(self._points(shift))
+
+    def _points(self, shift: FloatArray) -> FloatArray:
+        points = self.problem.region.center.copy()
+        points[self.net.moving.cpu().numpy()] += shift
+        return np.clip(points, self.problem.region.lower, self.problem.region.upper)[None]
+
+
+def carry_over(old: Reduced, new: Reduced, nodes: Nodes, bound: Tensor, phases: PhaseBounds) -> tuple[Nodes, Tensor]:
+    """Nodes of the old reduced net as nodes of the new one, whose open neurons are fewer.
+
+    A neuron that the smaller ball made stable drops out; a node that had fixed it the other way is empty there.
+    """
+    fresh = phases.roots().take(torch.zeros(len(nodes), dtype=torch.int64, device=bound.device).to(nodes.goal.device))
+    phase, slope, multiplier = torch.zeros_like(fresh.phase), fresh.slope.clone(), torch.zeros_like(fresh.multiplier)
+    keep = torch.ones(len(nodes), dtype=torch.bool, device=phase.device)
+    old_place = {(i, int(e)): k for k, (i, e) in enumerate(_flat(old))}
+    new_place = {(i, int(e)): k for k, (i, e) in enumerate(_flat(new))}
+    common = [(old_place[key], k) for key, k in new_place.items() if key in old_place]
+    if common:
+        source, into = (torch.tensor(side, device=phase.device) for side in zip(*common, strict=True))
+        phase[:, into] = nodes.phase[:, source]
+        slope[:, into] = nodes.slope[:, source]
+        multiplier[:, into] = nodes.multiplier[:, source]
+    return Nodes(phase, slope, multiplier, nodes.goal, nodes.row_weight).take(keep.nonzero().flatten()), bound[
+        keep.cpu()
+    ]
+
+
+def _flat(net: Reduced) -> list[tuple[int, int]]:
+    return [(position, int(entry)) for position, entries in net.neurons for entry in entries]

@@ -1,0 +1,266 @@
+"""The two questions: how far is the nearest adversary, and is everything within a radius classified the same?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bounds.attacks.base import AttackOptions
+from bounds.attacks.portfolio import attack
+from bounds.network import lowered_for
+from encoders.errors import DataError, OptionError
+from encoders.linear_maps import FloatArray
+from encoders.question import Goal, Norm, Region, goals_for
+from verifier.engines.registry import check_engine_name, engine_for
+from verifier.model import Model, load
+from verifier.problem import Deadline, Incumbent, Problem, Progress
+from verifier.results import Basis, Result, Verdict
+
+ATTACK_SHARE = 0.3  # of the time limit, at the most
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a question is asked. Validated once; part of every resume key."""
+
+    norm: Norm = Norm.LINF
+    targets: tuple[int, ...] | None = None
+    margin: float = 0.0
+    box: tuple[float, float] = (0.0, 1.0)
+    time_limit: float | None = None
+    tolerance: float = 1e-6
+    engine: str = "auto"
+    device: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "norm", Norm(self.norm))
+        except ValueError:
+            raise OptionError(f"norm {self.norm!r}: choose from {', '.join(Norm)}") from None
+        if self.targets is not None:
+            object.__setattr__(self, "targets", tuple(sorted({int(t) for t in self.targets})))
+            if not self.targets:
+                raise OptionError("no target given; name at least one class, or leave targets out")
+        if not (np.isfinite(self.margin) and self.margin >= 0):
+            raise OptionError(f"margin {self.margin}: give a finite number, zero or more")
+        low, high = self.box
+        if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+            raise OptionError(f"box {low},{high}: give two finite numbers, the lower one first")
+        if self.time_limit is not None and not (self.time_limit > 0 and np.isfinite(self.time_limit)):
+            raise OptionError(f"time limit {self.time_limit}: give a positive number of seconds")
+        if not (np.isfinite(self.tolerance) and self.tolerance > 0):
+            raise OptionError(f"tolerance {self.tolerance}: give a positive number")
+        check_engine_name(self.engine)
+        if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
+            raise OptionError(f"device {self.device!r}: choose from auto, cpu, cuda")
+
+
+def distance(
+    model: Model | str | Path,
+    x: ArrayLike,
+    *,
+    norm: str = "linf",
+    label: int | None = None,
+    index: int = 0,
+    mask: ArrayLike | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Result:
+    """The exact minimal perturbation of one sample, bracketed: result.lower ≤ exact ≤ result.upper."""
+    return ask(model, x, None, Options(norm=Norm(norm), **options), label, index, mask, progress)
+
+
+def verify(
+    model: Model | str | Path,
+    x: ArrayLike,
+    radius: float,
+    *,
+    norm: str = "linf",
+    label: int | None = None,
+    index: int = 0,
+    mask: ArrayLike | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Result:
+    """Is every input within `radius` (the closed ball, inside the box) classified like the sample?"""
+    return ask(model, x, radius, Options(norm=Norm(norm), **options), label, index, mask, progress)
+
+
+def ask(
+    model: Model | str | Path,
+    x: ArrayLike,
+    radius: float | None,
+    options: Options,
+    label: int | None = None,
+    index: int = 0,
+    mask: ArrayLike | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """One sample, one question: `distance` where `radius` is None, else `verify`."""
+    started = time.monotonic()
+    model = model if isinstance(model, Model) else load(model)
+    if radius is not None and not (np.isfinite(radius) and radius >= 0):
+        raise OptionError(f"radius {radius}: give a finite number, zero or more")
+    region = region_for(model, x, mask, options)
+    check_classes(model, label, options.targets)
+    scores = model.scores(region.center.astype(np.float32)[None])[0]
+    if not np.isfinite(scores).all():
+        raise DataError(f"sample {index}: the model's scores are not finite: {scores}")
+    predicted = int(np.argmax(scores))
+    question = _Question(model, region, radius, options, label, index, predicted, started)
+    if label is not None and label != predicted:
+        return question.result(Verdict.MISCLASSIFIED, 0.0, 0.0)
+    if options.targets is not None and predicted in options.targets:
+        return question.already_there(scores)
+    return question.answer(progress or _silent)
+
+
+def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Options) -> Region:
+    """The sample and the box around it, flat; what the mask rules out may not move."""
+    sample = np.asarray(x, dtype=np.float32)
+    size = int(np.prod(model.input_shape))
+    if sample.size != size:
+        raise DataError(f"a sample of shape {sample.shape} does not fit the model's input {model.input_shape}")
+    center = sample.reshape(-1).astype(np.float64)
+    lower, upper = np.full(size, options.box[0]), np.full(size, options.box[1])
+    if mask is not None:
+        free = np.asarray(mask).astype(bool).reshape(-1)
+        if free.size != size:
+            raise DataError(f"a mask of {free.size} entries does not fit the model's {size} inputs")
+        outside = ((center < lower) | (center > upper)) & free
+        if outside.any():
+            raise DataError("the sample lies outside the box; widen it with --box LO,HI")
+        lower, upper = np.where(free, lower, center), np.where(free, upper, center)
+    return Region(center, lower, upper)
+
+
+def check_classes(model: Model, label: int | None, targets: Sequence[int] | None) -> None:
+    """Labels and targets must be classes of the model."""
+    for name, value in [("label", label), *(("target", t) for t in targets or ())]:
+        if value is not None and not 0 <= value < model.classes:
+            raise DataError(f"{name} {value} is not a class of {model.path}: it has classes 0 to {model.classes - 1}")
+
+
+def _silent(lower: float, upper: float) -> None:
+    del lower, upper
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """What stays the same while one question is answered."""
+
+    model: Model
+    region: Region
+    radius: float | None
+    options: Options
+    label: int | None
+    index: int
+    predicted: int
+    started: float
+
+    def result(self, verdict: Verdict, lower: float, upper: float, **more: Any) -> Result:
+        base = Result(
+            self.index, self.label, self.predicted, self.options.norm, self.radius, verdict, lower, upper,
+            Basis.RIGOROUS, self.options.engine, time.monotonic() - self.started,
+        )  # fmt: skip
+        return replace(base, **more) if more else base
+
+    def already_there(self, scores: FloatArray) -> Result:
+        """The target is the predicted class: the sample itself is the nearest input classified so."""
+        incumbent = self._incumbent()
+        incumbent.wins = lambda s: np.argmax(s, axis=1) == self.predicted
+        incumbent.offer(self.region.center)
+        verdict = Verdict.EXACT if self.radius is None else Verdict.FALSIFIED
+        return self.result(verdict, 0.0, 0.0, adversary=incumbent.best)
+
+    def answer(self, progress: Progress) -> Result:
+        options, norm = self.options, self.options.norm
+        deadline = Deadline.after(options.time_limit)
+        reach = self.region.reach(norm)
+        # Beyond the farthest point of the box there is nothing: proving the ceiling there proves that no adversary exists.
+        beyond = float(np.nextafter(reach * (1.0 + 1e-9), np.inf)) + 1e-12
+        ceiling = beyond
+        if self.radius is not None:
+            ceiling = min(beyond, float(np.nextafter(self.radius * (1.0 + 1e-9), np.inf)) + 1e-12)
+        incumbent = self._incumbent()
+        goals = goals_for(self.predicted, self.model.classes, options.targets, options.margin)
+        goals = self._attack(goals, incumbent, ceiling, deadline)
+        progress(0.0, incumbent.upper)
+        engine = engine_for(options.engine)
+        device = pick_device(options.device)
+        problem = Problem(
+            self.model.graph, self.region, norm, goals, ceiling, self.radius, options.tolerance, deadline, device
+        )
+        if self.radius is not None and incumbent.upper <= self.radius:
+            lower, basis, nodes, open_phases = 0.0, Basis.RIGOROUS, 0, 0
+        else:
+            proof = engine.close(problem, incumbent, progress)
+            lower, basis, nodes, open_phases = proof.lower, proof.basis, proof.nodes, proof.open_phases
+        if lower >= beyond:
+            lower = float("inf")
+        return self.result(
+            self._verdict(lower, incumbent.upper),
+            lower if lower == float("inf") else min(lower, incumbent.upper),
+            incumbent.upper,
+            basis=basis,
+            engine=engine.name,
+            adversary=incumbent.best,
+            nodes=nodes,
+            open_phases=open_phases,
+        )
+
+    def _verdict(self, lower: float, upper: float) -> Verdict:
+        if self.radius is not None:
+            if upper <= self.radius:
+                return Verdict.FALSIFIED
+            return Verdict.CERTIFIED if lower > self.radius else Verdict.UNRESOLVED
+        closed = lower == float("inf") or upper - lower <= self.options.tolerance
+        return Verdict.EXACT if closed else Verdict.UNRESOLVED
+
+    def _attack(
+        self, goals: tuple[Goal, ...], incumbent: Incumbent, ceiling: float, deadline: Deadline
+    ) -> tuple[Goal, ...]:
+        """Find a first adversary, and order the goals by how near their attacks came."""
+        if not goals or not ceiling > 0 or self.radius == 0:
+            return goals
+        lowered = lowered_for(self.model.graph, pick_device(self.options.device))
+        limit = None if deadline.left == float("inf") else ATTACK_SHARE * deadline.left
+        settings = AttackOptions(seed=self.options.seed, time_limit=limit)
+        found = attack(lowered, self.region, self.options.norm, goals, ceiling, settings)
+        if len(found.inputs):
+            incumbent.offer_near(found.inputs[np.argsort(found.distances)[:32]])
+        nearest = [float("inf")] * len(goals)
+        for goal, length in zip(found.goal, found.distances, strict=True):
+            nearest[int(goal)] = min(nearest[int(goal)], float(length))
+        return tuple(goals[k] for k in np.argsort(nearest, kind="stable"))
+
+    def _incumbent(self) -> Incumbent:
+        return Incumbent(self.region, self.options.norm, self.model.scores, self.model.real, self._wins)
+
+    def _wins(self, scores: FloatArray) -> NDArray[np.bool_]:
+        """Which rows of scores are adversaries: strictly, and by the margin."""
+        targets = self.options.targets or tuple(t for t in range(scores.shape[1]) if t != self.predicted)
+        won = np.zeros(len(scores), dtype=bool)
+        for t in targets:
+            against = np.delete(scores, t, axis=1) if self.options.targets else scores[:, [self.predicted]]
+            lead = scores[:, t] - against.max(axis=1, initial=-np.inf)
+            won |= (lead > 0) & (lead >= self.options.margin)
+        return np.asarray(won & np.isfinite(scores).all(axis=1))
+
+
+def pick_device(device: str) -> str:
+    """The device asked for; `auto` takes a GPU where there is one."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise OptionError(f"device {device}: torch sees no GPU here; use --device cpu")
+    return device
