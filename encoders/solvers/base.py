@@ -77,8 +77,8 @@ class Solution:
     nodes: int = 0
 
 
-Watch = Callable[[float, FloatArray | None], None]
-"""Called now and then with the running (proven lower bound, best point so far)."""
+Watch = Callable[[float, FloatArray | None], bool]
+"""Called now and then with the running proven lower bound, and a point where there is a new one; True: stop."""
 
 
 class Solver(ABC):

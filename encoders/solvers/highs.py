@@ -79,8 +79,9 @@ class HighsSolver(Solver):
                     if report.error or report.status is Status.FAILED:
                         raise SolverError(f"HiGHS failed ({report.error or 'no reason given'}); try another engine")
                     return Solution(report.status, report.lower * program.unit, point, nodes=report.nodes)
-                if watch is not None:
-                    watch(lower, point)
+                if watch is not None and watch(lower, point if report.point is not None else None):
+                    worker.end()
+                    return Solution(Status.STOPPED, lower, point)
         except (EOFError, OSError) as error:
             worker.end()
             raise SolverError(

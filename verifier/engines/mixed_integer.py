@@ -1,0 +1,195 @@
+"""An engine around any mixed-integer solver: one program per goal, the best distance so far as box and cutoff."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from bounds.halfspace import distance_to_halfspace
+from bounds.network import goal_bounds, lowered_for, network_bounds
+from encoders.linear_maps import FloatArray
+from encoders.mip import Body, Encoder
+from encoders.program import Program
+from encoders.question import Norm
+from encoders.solvers.base import Solution, Solver, SolverOptions, Status
+from verifier.engines.base import Capabilities, Engine, Proof
+from verifier.problem import Incumbent, Problem, Progress
+from verifier.results import Basis
+
+# Solvers hold rows, bounds and integers to tolerances of 1e-9 in the program's units, and a bound moves by their sum
+# weighted with the multipliers. What is reported is lowered by this much, relative to max(1, bound).
+SOLVER_SLACK = 1e-7
+
+# A solver's point lies on the boundary, where nothing flips yet: it is offered a little further out as well.
+STRETCHES = 1.0 + np.array([0.0, 1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 1e-3])
+
+PUSHES = (1e-7, 3e-7, 1e-6, 1e-5, 1e-4)  # how far beyond the boundary a witness is looked for, in scores
+
+SHRINK = 0.95  # bounds and program are made anew when the ball has shrunk below this part of the one they hold for
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """All that holds on one ball: the program but for its goals."""
+
+    radius: float
+    body: Body
+    open_phases: int
+
+
+class MixedIntegerEngine(Engine):
+    """Closes a problem goal by goal with a solver, whose word its lower bounds rest on."""
+
+    capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1}), Basis.SOLVER)
+
+    def __init__(self, name: str, solver: Solver) -> None:
+        self.name = name
+        self._solver = solver
+        self._encoder: Encoder | None = None
+
+    def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+        if self._encoder is None or self._encoder.graph is not problem.graph:
+            self._encoder = Encoder(problem.graph)
+        run = Run(self._encoder, self._solver, problem, incumbent, progress)
+        run.close()
+        return Proof(run.lower, Basis.SOLVER, run.nodes, run.open_phases)
+
+
+class Run:
+    """One problem on its way."""
+
+    def __init__(
+        self, encoder: Encoder, solver: Solver, problem: Problem, incumbent: Incumbent, progress: Progress
+    ) -> None:
+        self.encoder, self.solver = encoder, solver
+        self.problem, self.incumbent, self.progress = problem, incumbent, progress
+        self.lowers = np.zeros(len(problem.goals))
+        self.finished = np.zeros(len(problem.goals), dtype=np.bool_)
+        self.nodes = 0
+        self.stage = self.new_stage()
+        self.open_phases = self.stage.open_phases
+
+    @property
+    def lower(self) -> float:
+        """Proven for all goals together."""
+        return float(min(self.lowers.min(initial=np.inf), self.problem.ceiling))
+
+    @property
+    def enough(self) -> float:
+        """No goal needs a lower bound above this."""
+        return min(self.problem.ceiling, self.incumbent.upper - self.problem.tolerance)
+
+    @property
+    def answered(self) -> bool:
+        falsify_at = self.problem.falsify_at
+        return falsify_at is not None and self.incumbent.upper <= falsify_at
+
+    def close(self) -> None:
+        """Goals in the order given, each with its share of the time left; what stays open is tried again."""
+        while True:
+            waiting = [i for i in range(len(self.lowers)) if self.is_open(i)]
+            if not waiting:
+                return
+            for place, goal in enumerate(waiting):
+                if self.answered or self.problem.deadline.passed:
+                    return
+                if self.is_open(goal):
+                    self.ask(goal, self.problem.deadline.left / (len(waiting) - place))
+
+    def is_open(self, goal: int) -> bool:
+        return not self.finished[goal] and self.lowers[goal] < self.enough
+
+    def ask(self, goal: int, seconds: float) -> None:
+        """Solve one goal's program, and keep what it proves and finds."""
+        if min(self.problem.ceiling, self.incumbent.upper) < SHRINK * self.stage.radius:
+            self.stage = self.new_stage()
+            if not self.is_open(goal):
+                return
+        enough = self.enough
+        program = self.stage.body.program(self.problem.goals[goal])
+        before = self.lowers[goal]
+
+        def watch(lower: float, point: FloatArray | None) -> bool:
+            self.keep(goal, max(before, _proven(lower, enough)), program, point)
+            return self.answered
+
+        solution = self.solver.solve(program, self.options(seconds, enough), watch)
+        self.nodes += solution.nodes
+        self.finished[goal] = solution.status.is_proof
+        self.keep(goal, max(before, _proven(solution.lower, enough)), program, solution.point)
+        if solution.status is Status.OPTIMAL and solution.objective < self.enough:
+            self.push(goal, solution, program)
+
+    def options(self, seconds: float, enough: float) -> SolverOptions:
+        limit = seconds if np.isfinite(seconds) else None
+        return SolverOptions(limit, _widened(enough), absolute_gap=min(1e-9, self.problem.tolerance / 4))
+
+    def push(self, goal: int, solution: Solution, program: Program) -> None:
+        """Look for a witness a little beyond an optimum on the boundary, where straight on was not enough.
+
+        The phases stay as they were found, a linear program; where that region ends at the optimum, all are tried.
+        """
+        point = solution.point
+        if point is None:
+            return
+        asked = self.problem.goals[goal]
+        fixed = np.where(program.integral, np.round(point), np.nan)
+        for phases_fixed in (True, False):
+            for push in PUSHES:
+                if self.problem.deadline.passed or self.incumbent.upper <= solution.objective + self.problem.tolerance:
+                    return
+                beyond = self.stage.body.program(replace(asked, offset=asked.offset + push))
+                if phases_fixed:
+                    lower, upper = (
+                        np.where(program.integral, fixed, a) for a in (beyond.column_lower, beyond.column_upper)
+                    )
+                    beyond = replace(beyond, column_lower=lower, column_upper=upper)
+                found = self.solver.solve(beyond, self.options(self.problem.deadline.left, self.enough))
+                self.keep(goal, 0.0, beyond, found.point)
+
+    def keep(self, goal: int, lower: float, program: Program, point: FloatArray | None) -> None:
+        """Raise the goal's bound, offer the point, tell the progress."""
+        self.lowers[goal] = max(self.lowers[goal], lower)
+        if point is not None:
+            center = self.problem.region.center
+            self.incumbent.offer(center + STRETCHES[:, None] * (program.inputs(point) - center))
+        self.progress(self.lower, self.incumbent.upper)
+
+    @torch.no_grad()
+    def new_stage(self) -> Stage:
+        """Bounds, program and a first lower bound of each goal, on the ball that still matters."""
+        problem = self.problem
+        most = min(problem.ceiling, self.incumbent.upper)
+        radius = min(_widened(most), problem.region.reach(problem.norm))
+        lowered = lowered_for(problem.graph, problem.device)
+        bounds = network_bounds(lowered, problem.region, problem.norm, radius)
+        neurons = bounds.neurons()
+        body = self.encoder.body(problem.region, problem.norm, neurons, radius)
+        function = goal_bounds(lowered, bounds, lowered.tensor(np.concatenate([g.rows for g in problem.goals])))
+        value = function.value - function.slack + lowered.tensor(np.concatenate([g.offset for g in problem.goals]))
+        ball = bounds.ball
+        rows = distance_to_halfspace(function.input, value, ball.below, ball.above, problem.norm).cpu().numpy()
+        ends = np.cumsum([0, *(len(g.offset) for g in problem.goals)])
+        # A goal needs all its rows, so its best row counts. Beyond the ball nothing is claimed: it caps the bound.
+        best = np.array([rows[a:b].max(initial=0.0) for a, b in pairwise(ends)])
+        whole = radius >= problem.region.reach(problem.norm)
+        self.lowers = np.maximum(self.lowers, best if whole else np.minimum(best, radius))
+        return Stage(radius, body, neurons.open_phases)
+
+
+def _slack(bound: float) -> float:
+    """What solver tolerances may be worth at this bound."""
+    return SOLVER_SLACK * max(1.0, abs(bound)) if np.isfinite(bound) else 0.0
+
+
+def _widened(bound: float) -> float:
+    """So far a program must reach for its bound, less the slack, to prove the whole of `bound`."""
+    return bound + 2.0 * _slack(bound)
+
+
+def _proven(lower: float, enough: float) -> float:
+    """A solver's bound as it is reported: less its tolerances, and no more than was asked."""
+    return min(max(0.0, lower - _slack(lower)), enough)
