@@ -77,9 +77,9 @@ class Encoder:
         self.heads = {i: composed[graph.nodes[i].sources[0]] for i in graph.relus}
         self.scores = composed[len(graph.nodes) - 1]
 
-    def body(self, region: Region, norm: Norm, bounds: NeuronBounds, radius: float) -> Body:
-        """All of the program but the goal: shared by every goal asked about this sample."""
-        if norm not in (Norm.LINF, Norm.L1):
+    def body(self, region: Region, norm: Norm | None, bounds: NeuronBounds, radius: float) -> Body:
+        """All of the program but the goal: shared by every goal of this sample. No norm: nothing to minimise."""
+        if norm not in (Norm.LINF, Norm.L1, None):
             raise DataError(f"norm {norm} has no linear form; ask for linf or l1")
         if np.isnan(radius) or radius < 0:
             raise DataError(f"radius {radius}: give a number, zero or more")
@@ -87,13 +87,15 @@ class Encoder:
             raise DataError(f"the sample has {region.center.size} entries, the network reads {self.graph.input_size}")
         for position in self.graph.relus:
             _check_bounds(self.graph, position, bounds)
-        return Body(self, region, norm, bounds, min(radius, region.reach(norm)))
+        return Body(self, region, norm, bounds, min(radius, region.reach(norm or Norm.LINF)))
 
 
 class Body:
     """A program but for its goal. `program(goal)` adds that, and nothing else is built anew."""
 
-    def __init__(self, encoder: Encoder, region: Region, norm: Norm, bounds: NeuronBounds, radius: float) -> None:
+    def __init__(
+        self, encoder: Encoder, region: Region, norm: Norm | None, bounds: NeuronBounds, radius: float
+    ) -> None:
         self._encoder = encoder
         self._bounds = bounds
         self._builder = Builder()
@@ -103,18 +105,18 @@ class Body:
         self._add_inputs(region, norm, radius)
         for position in encoder.graph.relus:
             self._add_relu(position)
-        self._scores = self._value(encoder.scores, np.arange(encoder.scores.constant.size))
+        self.scores = self._value(encoder.scores, np.arange(encoder.scores.constant.size))
         self._matrix, self._row_lower, self._row_upper = self._builder.row_arrays()
         self._columns = self._builder.column_arrays()
 
     def program(self, goal: Goal) -> Program:
         """The whole program: this body and the rows of one goal,  goal.rows · scores + goal.offset ≤ 0."""
         width = self._builder.width
-        table = sparse.csr_array(sparse.csr_array(goal.rows) @ wide(self._scores.table, width))
+        table = sparse.csr_array(sparse.csr_array(goal.rows) @ wide(self.scores.table, width))
         size = powers_of_two(
             np.asarray(abs(table).max(axis=1).todense()).ravel() if table.nnz else np.zeros(len(goal.rows))
         )
-        right = -(goal.rows @ self._scores.constant + goal.offset)
+        right = -(goal.rows @ self.scores.constant + goal.offset)
         lower, upper, scale, integral = self._columns
         return Program(
             costs=np.concatenate([self._costs, np.zeros(width - self._costs.size)]),
@@ -131,7 +133,7 @@ class Body:
             scale=scale,
         )
 
-    def _add_inputs(self, region: Region, norm: Norm, radius: float) -> None:
+    def _add_inputs(self, region: Region, norm: Norm | None, radius: float) -> None:
         """x = center + displacement, the norm's own columns and rows, and the costs. What cannot move has no column."""
         above = np.minimum(region.upper - region.center, radius)
         below = np.minimum(region.center - region.lower, radius)
@@ -139,23 +141,26 @@ class Body:
         above, below, most = above / unit, below / unit, radius / unit
         add, size = self._builder, region.center.size
         up, down = np.flatnonzero(above > 0), np.flatnonzero(below > 0)
-        if norm is Norm.LINF:
-            movable = np.union1d(up, down)
-            moves = add.columns(-below[movable], above[movable], unit)
-            distance = add.columns(0.0, most, unit)
-            self._costs = np.append(np.zeros(moves.size), 1.0)
-            for room, sign in ((above, 1.0), (below, -1.0)):  # sign·d ≤ distance, where d has any room on that side
-                chosen = moves[room[movable] > 0]
-                spent = unit_rows(np.repeat(distance, chosen.size), 1.0, add.width)
-                add.rows(unit_rows(chosen, sign, add.width) - spent, -np.inf, 0.0)
-            table = placed(movable, unit_rows(moves, unit, add.width), size)
-        else:
+        if norm is Norm.L1:
             rises, falls = add.columns(0.0, above[up], unit), add.columns(0.0, below[down], unit)
             self._costs = np.ones(add.width)
             if above.sum() + below.sum() > most:
                 add.rows(sparse.csr_array(self._costs[None]), -np.inf, most)
             table = placed(up, unit_rows(rises, unit, add.width), size)
             table = table - placed(down, unit_rows(falls, unit, add.width), size)
+        else:
+            movable = np.union1d(up, down)
+            moves = add.columns(-below[movable], above[movable], unit)
+            table = placed(movable, unit_rows(moves, unit, add.width), size)
+            self._costs = np.zeros(add.width)
+        if norm is Norm.LINF:
+            distance = add.columns(0.0, most, unit)
+            self._costs = np.append(self._costs, 1.0)
+            for room, sign in ((above, 1.0), (below, -1.0)):  # sign·d ≤ distance, where d has any room on that side
+                chosen = moves[room[movable] > 0]
+                spent = unit_rows(np.repeat(distance, chosen.size), 1.0, add.width)
+                add.rows(unit_rows(chosen, sign, add.width) - spent, -np.inf, 0.0)
+            table = wide(table, add.width)
         self._values[0] = Value(sparse.csr_array(table), self._center)
 
     def _add_relu(self, position: int) -> None:

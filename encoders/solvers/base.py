@@ -92,7 +92,12 @@ class Solver(ABC):
         options = options or SolverOptions()
         program = program.below(options.cutoff)
         if (program.column_lower > program.column_upper).any():
-            return Solution(Status.INFEASIBLE, float("inf"), None)
+            return Solution(Status.INFEASIBLE, np.inf, None)
+        if not program.columns:  # nothing can move: the rows hold as they are, or they do not
+            holds = bool((program.row_lower <= 0).all() and (program.row_upper >= 0).all())
+            return (
+                Solution(Status.OPTIMAL, 0.0, np.zeros(0), 0.0) if holds else Solution(Status.INFEASIBLE, np.inf, None)
+            )
         return self._checked(program, self._solve(program, options, watch))
 
     @abstractmethod
