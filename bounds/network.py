@@ -75,8 +75,18 @@ def lowered_for(graph: Graph, device: str = "cpu") -> Lowered:
 
 
 @torch.no_grad()
-def network_bounds(lowered: Lowered, region: Region, norm: Norm, radius: float, crown: bool = True) -> NetworkBounds:
-    """Sound pre-activation bounds on ball ∩ box; with `crown`, what intervals leave open gets backward passes."""
+def network_bounds(
+    lowered: Lowered,
+    region: Region,
+    norm: Norm,
+    radius: float,
+    crown: bool = True,
+    known: NetworkBounds | None = None,
+) -> NetworkBounds:
+    """Sound pre-activation bounds on ball ∩ box; with `crown`, what intervals leave open gets backward passes.
+
+    `known` are bounds on a larger ball around the same sample: they hold here too, and are never given up.
+    """
     ball = Ball.of(lowered, region, norm, radius)
     low: dict[int, Tensor] = {}
     high: dict[int, Tensor] = {}
@@ -90,6 +100,8 @@ def network_bounds(lowered: Lowered, region: Region, norm: Norm, radius: float, 
         else:
             source = node.source
             least, most = low[source].clone(), high[source].clone()
+            if known is not None:
+                least, most = torch.maximum(least, known.lower[position]), torch.minimum(most, known.upper[position])
             if crown and (norm is not Norm.LINF or position != lowered.graph.relus[0]):
                 _tighten(lowered, source, least, most, result)
             if (least > most).any():

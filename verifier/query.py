@@ -184,7 +184,7 @@ class _Question:
         options, norm = self.options, self.options.norm
         deadline = Deadline.after(options.time_limit)
         reach = self.region.reach(norm)
-        # Beyond the farthest point of the box there is nothing: proving the ceiling there proves that no adversary exists.
+        # Beyond the farthest point of the box there is nothing: proving this ceiling proves that no adversary exists.
         beyond = float(np.nextafter(reach * (1.0 + 1e-9), np.inf)) + 1e-12
         ceiling = beyond
         if self.radius is not None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bounds.lowered import Lowered
-from bounds.network import lowered_for, network_bounds
+from bounds.network import NetworkBounds, lowered_for, network_bounds
 from bounds.phases import Nodes, Pass, PhaseBounds
 from bounds.reduced import Reduced, reduce
 from encoders.linear_maps import FloatArray
@@ -36,11 +36,12 @@ class SearchOptions:
 
     batch: int = 256
     root_steps: int = 40
-    steps: int = 8
-    rate: float = 0.25
+    steps: int = 2
+    rate: float = 0.3
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
     leaf_steps: int = 60  # extra steps for fully fixed nodes before their linear program is called
     candidates: int = 16  # corner points replayed per batch
+    area_weight: float = 0.2  # of the relaxation's area in the branching score, against its cost at the corner
 
 
 class SearchEngine(Engine):
@@ -108,18 +109,18 @@ class _Search:
         self.proven = max(self.proven, lower)
         self.progress(self.proven, self.incumbent.upper)
 
-    def _build(self) -> None:
+    def _build(self, known: NetworkBounds | None = None) -> None:
         self.built = self.horizon
-        bounds = network_bounds(self.lowered, self.problem.region, self.problem.norm, self.built)
-        self.net: Reduced = reduce(self.lowered, bounds, self.problem.goals)
+        self.bounds = network_bounds(self.lowered, self.problem.region, self.problem.norm, self.built, known=known)
+        self.net: Reduced = reduce(self.lowered, self.bounds, self.problem.goals)
         self.phases = PhaseBounds(self.net)
 
     def _rebuild(self) -> None:
         """Tighten everything to the smaller ball and carry the open nodes over."""
         old = self.net
         nodes, bound, _ = self.frontier.pop_all()
-        self._build()
-        nodes, bound = carry_over(old, self.net, nodes, bound, self.phases)
+        self._build(self.bounds)
+        nodes, bound = carry_over(old, self.bounds, nodes, bound)
         self.frontier = Frontier(self.phases.roots(), max(1024, 2 * len(nodes)))
         for chosen in torch.arange(len(nodes)).split(self.options.batch):
             part, seen = self.phases.optimise(nodes.take(chosen), 0, self.target, self.options.rate)
@@ -162,7 +163,7 @@ class _Search:
         below = (h.clamp_min(0.0) - nodes.slope * h).clamp_min(0.0)
         cost = torch.where(behind < 0, -behind * above, behind * below)
         area = behind.abs() * offset
-        score = torch.where(nodes.phase == 0, cost + 0.05 * area, -1.0)
+        score = torch.where(nodes.phase == 0, cost + self.options.area_weight * area, -1.0)
         return score.argmax(-1)
 
     def _offer(self, seen: Pass, bound: Tensor) -> None:
@@ -208,26 +209,19 @@ class _Search:
         return np.clip(points, self.problem.region.lower, self.problem.region.upper)[None]
 
 
-def carry_over(old: Reduced, new: Reduced, nodes: Nodes, bound: Tensor, phases: PhaseBounds) -> tuple[Nodes, Tensor]:
-    """Nodes of the old reduced net as nodes of the new one, whose open neurons are fewer.
+def carry_over(old: Reduced, bounds: NetworkBounds, nodes: Nodes, bound: Tensor) -> tuple[Nodes, Tensor]:
+    """Nodes of the old reduced net in the order of a new one, made from `bounds` that are nowhere looser.
 
-    A neuron that the smaller ball made stable drops out; a node that had fixed it the other way is empty there.
+    A neuron that the smaller ball made stable drops out, and so does a node that had fixed it the other way: what is
+    left of that node, h = 0, belongs to its sibling too.
     """
-    fresh = phases.roots().take(torch.zeros(len(nodes), dtype=torch.int64, device=bound.device).to(nodes.goal.device))
-    phase, slope, multiplier = torch.zeros_like(fresh.phase), fresh.slope.clone(), torch.zeros_like(fresh.multiplier)
-    keep = torch.ones(len(nodes), dtype=torch.bool, device=phase.device)
-    old_place = {(i, int(e)): k for k, (i, e) in enumerate(_flat(old))}
-    new_place = {(i, int(e)): k for k, (i, e) in enumerate(_flat(new))}
-    common = [(old_place[key], k) for key, k in new_place.items() if key in old_place]
-    if common:
-        source, into = (torch.tensor(side, device=phase.device) for side in zip(*common, strict=True))
-        phase[:, into] = nodes.phase[:, source]
-        slope[:, into] = nodes.slope[:, source]
-        multiplier[:, into] = nodes.multiplier[:, source]
-    return Nodes(phase, slope, multiplier, nodes.goal, nodes.row_weight).take(keep.nonzero().flatten()), bound[
-        keep.cpu()
-    ]
-
-
-def _flat(net: Reduced) -> list[tuple[int, int]]:
-    return [(position, int(entry)) for position, entries in net.neurons for entry in entries]
+    low = torch.cat([bounds.lower[i][0, entries] for i, entries in old.neurons])
+    high = torch.cat([bounds.upper[i][0, entries] for i, entries in old.neurons])
+    still_open = (low < 0) & (high > 0)
+    stable = torch.where(still_open, 0, torch.where(low >= 0, 1, -1)).to(nodes.phase.dtype)
+    kept = torch.nonzero(~(nodes.phase * stable < 0).any(-1)).flatten()
+    place = torch.nonzero(still_open).flatten()
+    carried = Nodes(
+        nodes.phase[:, place], nodes.slope[:, place], nodes.multiplier[:, place], nodes.goal, nodes.row_weight
+    )
+    return carried.take(kept), bound[kept.to(bound.device)]
