@@ -18,17 +18,26 @@ from encoders.question import Norm, Region
 
 
 def textbook_distance(
-    graph: Graph, region: Region, norm: Norm, predicted: int, time_limit_per_target: float | None = None
+    graph: Graph,
+    region: Region,
+    norm: Norm,
+    predicted: int,
+    time_limit_per_target: float | None = None,
+    feasibility_tolerance: float = 1e-6,
 ) -> tuple[float, float, FloatArray | None]:
     """(lower, upper, point): the distance to the nearest input where another class reaches the predicted one.
 
-    lower = upper up to HiGHS's tolerances when every target was closed in time; inf, inf, None if there is none.
+    lower = upper up to HiGHS's tolerances when every target was closed in time; inf, inf, None if there is none. Its
+    rows are not scaled: on a net of small weights the default tolerance of 1e-6 lets points through that are no
+    adversaries, so that a comparison to the last digit wants a tighter one.
     """
     lower, upper, best = np.inf, np.inf, None
     for target in range(graph.classes):
         if target == predicted:
             continue
-        bound, value, point = _one_target(graph, region, norm, predicted, target, time_limit_per_target)
+        bound, value, point = _one_target(
+            graph, region, norm, predicted, target, time_limit_per_target, feasibility_tolerance
+        )
         lower = min(lower, bound)
         if value < upper:
             upper, best = value, point
@@ -55,12 +64,14 @@ def whole_box_intervals(graph: Graph, region: Region) -> list[tuple[FloatArray, 
 
 
 def _one_target(
-    graph: Graph, region: Region, norm: Norm, predicted: int, target: int, time_limit: float | None
+    graph: Graph, region: Region, norm: Norm, predicted: int, target: int, time_limit: float | None, tolerance: float
 ) -> tuple[float, float, FloatArray | None]:
     model: Any = highspy.Highs()  # type: ignore[no-untyped-call]
     model.setOptionValue("output_flag", False)
     model.setOptionValue("threads", 1)
     model.setOptionValue("mip_rel_gap", 0.0)
+    for name in ("primal_feasibility_tolerance", "mip_feasibility_tolerance"):
+        model.setOptionValue(name, tolerance)
     if time_limit is not None:
         model.setOptionValue("time_limit", float(time_limit))
     infinity = highspy.kHighsInf

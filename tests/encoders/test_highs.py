@@ -1,0 +1,177 @@
+"""HiGHS behind the solver contract: proofs, limits that hold, and answers that are checked before they are believed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import highspy
+import numpy as np
+import pytest
+from scipy import sparse
+
+from encoders.errors import OptionError, SolverError
+from encoders.program import Program
+from encoders.solvers.base import Solution, Solver, SolverCapabilities, SolverOptions, Status, Watch
+from encoders.solvers.highs import HighsSolver
+from encoders.solvers.highs_native import STATUS
+from tests.encoders.test_program import SMALL
+
+
+def knapsacks(columns: int, rows: int) -> Program:
+    """Many tight knapsack rows over binaries: minutes of search. The best objective lies in [-sum of profits, 0]."""
+    random = np.random.default_rng(0)
+    weights = random.integers(1, 1000, (rows, columns)) / 1000.0
+    return Program(
+        costs=-random.integers(1, 1000, columns) / 1000.0,
+        unit=2.0,
+        matrix=sparse.csr_array(weights),
+        row_lower=np.full(rows, -np.inf),
+        row_upper=weights.sum(axis=1) / 3.0,
+        column_lower=np.zeros(columns),
+        column_upper=np.ones(columns),
+        integral=np.ones(columns, dtype=np.bool_),
+        inputs_base=np.zeros(columns),
+        inputs_map=sparse.csr_array(sparse.eye_array(columns)),
+        relu_columns={},
+        scale=np.ones(columns),
+    )
+
+
+def check_stopped(program: Program, solution: Solution) -> None:
+    """A bound that is proven, below the best point, and no worse than the trivial one can be."""
+    assert not solution.status.is_proof
+    assert np.isfinite(solution.lower)
+    assert solution.point is not None
+    assert solution.lower <= solution.objective == program.objective(solution.point)
+
+
+def test_small_program_by_hand() -> None:
+    # min 2·(k + y), k + 2y ≥ 3, k ≤ 2 integer: k = 0, y = 1.5 costs 3
+    solution = HighsSolver().solve(SMALL)
+    assert solution.status is Status.OPTIMAL
+    assert solution.lower == pytest.approx(3.0, abs=1e-9)
+    assert solution.objective == pytest.approx(3.0, abs=1e-9)
+    costly = replace(SMALL, costs=np.array([1.0, 2.1]))  # k is cheaper now, up to 2: 2 + 2.1/2 = 3.05, in units of 2
+    assert HighsSolver().solve(costly).lower == pytest.approx(6.1, abs=1e-9)
+
+
+def test_without_integers_it_is_a_linear_program() -> None:
+    solution = HighsSolver().solve(replace(SMALL, integral=np.zeros(2, dtype=np.bool_)))
+    assert solution.status is Status.OPTIMAL
+    assert solution.lower == pytest.approx(3.0, abs=1e-9)
+
+
+def test_a_cutoff_that_excludes_everything_is_infeasible() -> None:
+    solution = HighsSolver().solve(SMALL, SolverOptions(cutoff=2.9))
+    assert solution.status is Status.INFEASIBLE
+    assert solution.lower == np.inf
+
+
+def test_the_solvers_own_time_limit() -> None:
+    program = knapsacks(200, 40)
+    solution = HighsSolver().solve(program, SolverOptions(time_limit=1.0))
+    assert solution.status is Status.TIME_LIMIT
+    check_stopped(program, solution)
+
+
+def test_a_limit_that_highs_ignores_is_kept_from_outside() -> None:
+    # HiGHS itself is told to take a thousand years; what it had proven when it was ended still counts.
+    program = knapsacks(200, 40)
+    solver = HighsSolver({"time_limit": 3e10})
+    solution = solver.solve(program, SolverOptions(time_limit=1.0))
+    assert solution.status is Status.TIME_LIMIT
+    check_stopped(program, solution)
+    assert solver.solve(SMALL).status is Status.OPTIMAL  # and the next program finds a new process
+
+
+def test_watch_sees_rising_bounds_and_can_stop() -> None:
+    program, seen = knapsacks(200, 40), list[float]()
+
+    def watch(lower: float, point: object) -> bool:
+        seen.append(lower)
+        return len(seen) >= 8 and point is None and np.isfinite(lower)
+
+    solution = HighsSolver().solve(program, SolverOptions(time_limit=60.0), watch)
+    assert solution.status is Status.STOPPED
+    assert seen == sorted(seen)
+    assert solution.lower == seen[-1]
+    check_stopped(program, solution)
+
+
+def test_no_time_is_no_proof() -> None:
+    solution = HighsSolver().solve(SMALL, SolverOptions(time_limit=0.0))
+    assert solution.status is Status.TIME_LIMIT
+    assert solution.lower == -np.inf
+
+
+def test_an_option_that_highs_does_not_know_is_named() -> None:
+    with pytest.raises(SolverError, match="no_such_option"):
+        HighsSolver({"no_such_option": 1}).solve(SMALL)
+
+
+def test_every_word_of_highs_has_a_meaning_and_two_are_proofs() -> None:
+    words = {name for name in dir(highspy.HighsModelStatus) if name.startswith("k")}
+    words = {getattr(highspy.HighsModelStatus, name).name for name in words}  # aliases fall together
+    assert words <= set(STATUS)
+    assert {name for name, status in STATUS.items() if status.is_proof} == {"kOptimal", "kInfeasible"}
+
+
+class Scripted(Solver):
+    """Answers what it was told to answer."""
+
+    name = "scripted"
+    capabilities = SolverCapabilities(integers=True, interruptible=False, bounds_on_stop=True)
+
+    def __init__(self, answer: Solution) -> None:
+        self.answer = answer
+
+    def _solve(self, program: Program, options: SolverOptions, watch: Watch | None) -> Solution:
+        return self.answer
+
+
+GOOD = np.array([0.0, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Solution(Status.OPTIMAL, np.nan, GOOD), "NaN"),
+        (Solution(Status.TIME_LIMIT, np.nan, None), "NaN"),
+        (Solution(Status.OPTIMAL, 3.0, None), "without a point"),
+        (Solution(Status.OPTIMAL, -np.inf, GOOD), "finite bound"),
+        (Solution(Status.OPTIMAL, 3.0, np.array([0.0, 1.49])), "misses"),
+        (Solution(Status.TIME_LIMIT, 0.0, np.array([0.5, 1.5])), "misses"),
+        (Solution(Status.TIME_LIMIT, 0.0, np.array([0.0, np.nan])), "finite numbers"),
+        (Solution(Status.TIME_LIMIT, 0.0, np.array([1.5])), "finite numbers"),
+        (Solution(Status.OPTIMAL, 3.1, GOOD), "above its own point"),
+        (Solution(Status.TIME_LIMIT, np.inf, GOOD), "above its own point"),
+        (Solution(Status.INFEASIBLE, 0.0, GOOD), "yet gave a point"),
+    ],
+)
+def test_answers_that_contradict_themselves_are_errors(answer: Solution, reason: str) -> None:
+    with pytest.raises(SolverError, match=reason):
+        Scripted(answer).solve(SMALL)
+
+
+def test_the_objective_is_recomputed_from_the_point() -> None:
+    assert Scripted(Solution(Status.OPTIMAL, 3.0, GOOD, objective=-7.0)).solve(SMALL).objective == 3.0
+
+
+def test_a_program_without_columns_is_decided_on_the_spot() -> None:
+    empty = replace(
+        SMALL, costs=np.zeros(0), matrix=sparse.csr_array((1, 0)), column_lower=np.zeros(0), column_upper=np.zeros(0),
+        integral=np.zeros(0, dtype=np.bool_), scale=np.zeros(0), inputs_map=sparse.csr_array((1, 0)),
+    )  # fmt: skip
+    answer = Scripted(Solution(Status.FAILED, np.nan, None))
+    assert answer.solve(empty).status is Status.INFEASIBLE  # 0 ≥ 3
+    holds = answer.solve(replace(empty, row_lower=np.array([-1.0])))
+    assert (holds.status, holds.lower, holds.objective) == (Status.OPTIMAL, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"time_limit": -1.0}, {"time_limit": np.nan}, {"cutoff": np.nan}, {"absolute_gap": -1.0}, {"threads": 0}],
+)
+def test_options_out_of_range(options: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match="give"):
+        SolverOptions(**options)  # type: ignore[arg-type]
