@@ -1,0 +1,213 @@
+"""Builds a layer graph out of tensors with shapes: what the operators of a model file are lowered with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+
+from encoders.errors import ModelError
+from encoders.graph import Affine, Graph, Input, Node, Relu
+from encoders.linear_maps import Convolution, Dense, FloatArray, Gather, IntArray, LinearMap, Scale, Sparse
+
+MAX_ELEMENTS = 2**27  # a tensor larger than this (1 GiB of float64) is refused before it is allocated
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A tensor that depends on the input: entries `index` of a node's value, in a shape. -1 stands for zero."""
+
+    node: int
+    index: IntArray
+    shape: tuple[int, ...]
+
+    def arranged(self, index: IntArray) -> View:
+        """Entries of this view, picked by positions in it (an array in the new shape); -1 gives zero."""
+        flat = np.asarray(index, dtype=np.int64).reshape(-1)
+        picked = np.where(flat >= 0, self.index[np.maximum(flat, 0)], -1) if self.index.size else flat
+        return View(self.node, picked, tuple(int(n) for n in np.shape(index)))
+
+    def positions(self) -> IntArray:
+        """0 … size-1 in the view's shape: rearrange these with numpy, then `arranged` does the same to the view."""
+        return np.arange(self.index.size, dtype=np.int64).reshape(self.shape)
+
+
+class GraphBuilder:
+    """Appends nodes; every method returns a view of what it made."""
+
+    def __init__(self, input_shape: tuple[int, ...], name: str) -> None:
+        size = checked_size(input_shape, f"input {name}")
+        self.nodes: list[Node] = [Input(size, name)]
+        self.input = View(0, np.arange(size, dtype=np.int64), input_shape)
+
+    def affine(self, terms: list[tuple[View, LinearMap]], bias: FloatArray, shape: tuple[int, ...], name: str) -> View:
+        """Σ map · view + bias. Views that are not whole nodes are gathered first (or inside the map, where it can)."""
+        size = checked_size(shape, name)
+        sources, maps = [], []
+        for view, linear in terms:
+            if not self._whole(view):
+                gathered = Gather(view.index, self.nodes[view.node].size)
+                if isinstance(linear, Gather) and linear.is_identity:
+                    linear = gathered
+                elif isinstance(linear, Sparse):
+                    linear = Sparse(sparse.csr_array(linear.table @ gathered.matrix()))
+                else:
+                    view = self._append(Affine((view.node,), (gathered,), np.zeros(view.index.size), name))
+            sources.append(view.node)
+            maps.append(linear)
+        for linear in maps:
+            if not finite(linear):
+                raise ModelError(f"{name}: its weights hold NaN or infinite values, or overflow; repair the model file")
+        offset = np.broadcast_to(np.asarray(bias, dtype=np.float64), shape).reshape(size).copy()
+        if not np.isfinite(offset).all():
+            raise ModelError(f"{name}: its bias holds NaN or infinite values; repair the model file")
+        return replace(self._append(Affine(tuple(sources), tuple(maps), offset, name)), shape=shape)
+
+    def identity(self, view: View) -> LinearMap:
+        return Gather(np.arange(view.index.size, dtype=np.int64), view.index.size)
+
+    def shifted(self, view: View, bias: FloatArray, name: str) -> View:
+        """view + bias."""
+        return self.affine([(view, self.identity(view))], bias, view.shape, name)
+
+    def scaled(self, view: View, factor: FloatArray, bias: FloatArray, name: str) -> View:
+        """factor * view + bias, entry by entry."""
+        spread = np.broadcast_to(np.asarray(factor, dtype=np.float64), view.shape).reshape(-1).copy()
+        return self.affine([(view, Scale(spread))], bias, view.shape, name)
+
+    def combined(self, first: View, a: FloatArray, second: View, b: FloatArray, bias: FloatArray, name: str) -> View:
+        """a * first + b * second + bias, entry by entry; a and b spread over the shape."""
+        parts = []
+        for view, factor in ((first, a), (second, b)):
+            spread = np.broadcast_to(np.asarray(factor, dtype=np.float64), view.shape).reshape(-1)
+            picked = Gather(view.index, self.nodes[view.node].size).matrix()
+            parts.append((view.node, sparse.csr_array(sparse.diags_array(spread) @ picked)))
+        if parts[0][0] == parts[1][0]:
+            parts = [(parts[0][0], sparse.csr_array(parts[0][1] + parts[1][1]))]
+        terms = [(self._view(node, self.nodes[node].size), _lean(table)) for node, table in parts]
+        return self.affine(terms, bias, first.shape, name)
+
+    def relu(self, view: View, name: str) -> View:
+        if not self._whole(view):
+            view = replace(self.shifted(view, np.zeros(view.shape), name))
+        node = self.nodes[view.node]
+        if isinstance(node, Relu):
+            return view  # relu(relu(x)) = relu(x)
+        return replace(self._append(Relu(view.node, node.size, name)), shape=view.shape)
+
+    def maximum(self, first: View, second: View, name: str) -> View:
+        """max(a, b) = a + relu(b - a)."""
+        gap = self.relu(self.combined(second, np.array(1.0), first, np.array(-1.0), np.array(0.0), name), name)
+        return self.combined(first, np.array(1.0), gap, np.array(1.0), np.array(0.0), name)
+
+    def finish(self, output: View, input_shape: tuple[int, ...], notes: tuple[str, ...]) -> Graph:
+        """The graph that ends in `output`, with what nobody reads left out and neighbours merged."""
+        if not self._whole(output) or not isinstance(self.nodes[output.node], Affine):
+            output = self.shifted(output, np.zeros(output.shape), "output")
+        nodes = merged(self.nodes[: output.node + 1])
+        return Graph(tuple(nodes), input_shape, notes)
+
+    def _append(self, node: Node) -> View:
+        self.nodes.append(node)
+        return self._view(len(self.nodes) - 1, node.size)
+
+    def _view(self, position: int, size: int) -> View:
+        return View(position, np.arange(size, dtype=np.int64), (size,))
+
+    def _whole(self, view: View) -> bool:
+        size = self.nodes[view.node].size
+        return view.index.size == size and bool(np.array_equal(view.index, np.arange(size)))
+
+
+def checked_size(shape: tuple[int, ...], what: str) -> int:
+    """Number of entries of a shape, refused when it is absurd."""
+    size = 1
+    for extent in shape:
+        size *= int(extent)
+    if size > MAX_ELEMENTS or any(extent < 0 for extent in shape):
+        raise ModelError(f"{what}: a tensor of shape {tuple(shape)} is more than the {MAX_ELEMENTS} entries allowed")
+    if size == 0:
+        raise ModelError(f"{what}: a tensor of shape {tuple(shape)} has no entries")
+    return size
+
+
+def finite(linear: LinearMap) -> bool:
+    """Whether a map's numbers are all finite."""
+    if isinstance(linear, (Dense, Convolution)):
+        return bool(np.isfinite(linear.weight).all())
+    if isinstance(linear, Scale):
+        return bool(np.isfinite(linear.factor).all())
+    return not isinstance(linear, Sparse) or bool(np.isfinite(linear.table.data).all())
+
+
+def _lean(table: sparse.csr_array) -> LinearMap:
+    """A sparse table as a Gather or Scale where it is no more than that."""
+    rows, columns = table.shape
+    counts = np.diff(table.indptr)
+    if (counts <= 1).all() and (table.data == 1.0).all():
+        index = np.full(rows, -1, dtype=np.int64)
+        index[counts == 1] = table.indices
+        return Gather(index, columns)
+    if rows == columns and (counts == 1).all() and np.array_equal(table.indices, np.arange(rows)):
+        return Scale(np.asarray(table.data))
+    return Sparse(table)
+
+
+def merged(nodes: list[Node]) -> list[Node]:
+    """Drop nodes that the last one does not depend on; fold shifts and scalings into the Affine node before them.
+
+    Folding is done in float64 on the file's weights, never in float32: that would be another network.
+    """
+    nodes = list(nodes)
+    for position, node in enumerate(nodes):
+        if not isinstance(node, Affine) or len(node.sources) != 1:
+            continue
+        before = nodes[node.sources[0]]
+        uses = Counter(source for other in nodes for source in other.sources)
+        if not isinstance(before, Affine) or uses[node.sources[0]] > 1:
+            continue
+        factor = _as_factor(node.maps[0])
+        if factor is None:
+            continue
+        maps = [_scaled_map(linear, factor) for linear in before.maps]
+        if all(linear is not None for linear in maps):
+            kept = tuple(linear for linear in maps if linear is not None)
+            nodes[position] = Affine(before.sources, kept, factor * before.bias + node.bias, before.name or node.name)
+    needed = {len(nodes) - 1, 0}
+    for position in range(len(nodes) - 1, -1, -1):
+        if position in needed:
+            needed.update(nodes[position].sources)
+    place = {old: new for new, old in enumerate(sorted(needed))}
+    out: list[Node] = []
+    for old in sorted(needed):
+        node = nodes[old]
+        if isinstance(node, Affine):
+            node = replace(node, sources=tuple(place[s] for s in node.sources))
+        elif isinstance(node, Relu):
+            node = replace(node, source=place[node.source])
+        out.append(node)
+    return out
+
+
+def _as_factor(linear: LinearMap) -> FloatArray | None:
+    if isinstance(linear, Scale):
+        return linear.factor
+    if isinstance(linear, Gather) and linear.is_identity:
+        return np.ones(linear.output_size)
+    return None
+
+
+def _scaled_map(linear: LinearMap, factor: FloatArray) -> LinearMap | None:
+    if (factor == 1.0).all():
+        return linear
+    if isinstance(linear, Dense):
+        return Dense(factor[:, None] * linear.weight)
+    if isinstance(linear, Scale):
+        return Scale(factor * linear.factor)
+    if isinstance(linear, Convolution):
+        per_channel = factor.reshape(linear.output_image[0], -1)
+        if (per_channel == per_channel[:, :1]).all():
+            return replace(linear, weight=per_channel[:, 0][:, None, None, None] * linear.weight)
+    return None

@@ -1,0 +1,102 @@
+"""A model file, loaded: its layer graph, and onnxruntime to replay inputs through the file itself."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from encoders.errors import ModelError
+from encoders.graph import Graph
+from encoders.linear_maps import FloatArray
+from encoders.onnx_reader import Parsed, parse
+
+
+class Model:
+    """An ONNX file as the verifier sees it. Pickles as its path: a worker process loads the file again."""
+
+    def __init__(self, path: Path, parsed: Parsed, sha256: str) -> None:
+        self.path = path
+        self.sha256 = sha256
+        self.graph: Graph = parsed.graph
+        self.input_shape = parsed.graph.input_shape
+        self.classes = parsed.graph.classes
+        self._parsed = parsed
+        self._session = _session(parsed, path)
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return load, (self.path,)
+
+    def scores(self, inputs: NDArray[np.float32]) -> FloatArray:
+        """Class scores [B, classes] of a float32 batch [B, n], by onnxruntime on the file."""
+        kind = np.float64 if self._parsed.double else np.float32
+        batch = np.ascontiguousarray(inputs, dtype=np.float32).astype(kind)
+        shape = self._parsed.feed_shape
+        if self._parsed.batched:
+            try:
+                return self._run(batch.reshape(-1, *shape[1:]), len(batch))
+            except ModelError:
+                pass  # a fixed batch size is baked into the file after all: one by one, then
+        return np.concatenate([self._run(sample.reshape(shape), 1) for sample in batch])
+
+    def real(self, inputs: FloatArray) -> FloatArray:
+        """The same scores in float64, by the graph that the proofs are about."""
+        import torch
+
+        from bounds.network import lowered_for
+
+        with torch.no_grad():
+            scores = lowered_for(self.graph).forward(torch.as_tensor(np.asarray(inputs, dtype=np.float64)))
+        return np.asarray(scores.numpy())
+
+    def largest_difference(self, samples: int = 64, seed: int = 0, box: tuple[float, float] = (0.0, 1.0)) -> float:
+        """The largest |onnxruntime - real arithmetic| over random inputs in the box."""
+        rng = np.random.default_rng(seed)
+        inputs = rng.uniform(*box, size=(samples, self.graph.input_size)).astype(np.float32)
+        return float(np.abs(self.scores(inputs) - self.real(inputs.astype(np.float64))).max())
+
+    def _run(self, batch: NDArray[np.float32] | FloatArray, count: int) -> FloatArray:
+        try:
+            (found,) = self._session.run([self._parsed.scores_name], {self._parsed.input_name: batch})
+        except Exception as error:  # onnxruntime raises its own family of exceptions
+            raise ModelError(f"{self.path}: onnxruntime cannot run it: {str(error).splitlines()[0]}") from None
+        scores = np.asarray(found, dtype=np.float64)
+        if scores.size != count * self.classes:
+            raise ModelError(f"{self.path}: onnxruntime gives scores of shape {scores.shape} for {count} samples")
+        return scores.reshape(count, self.classes)
+
+
+def load(path: str | Path) -> Model:
+    """Read a model file; the same unchanged file is read once."""
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    status = path.stat()
+    return _load(path.resolve(), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, modified: int, size: int) -> Model:
+    del modified, size  # part of the key only
+    return Model(path, parse(path), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _session(parsed: Parsed, path: Path) -> onnxruntime.InferenceSession:
+    proto = onnx.ModelProto()
+    proto.CopyFrom(parsed.proto)
+    if parsed.scores_name not in {output.name for output in proto.graph.output}:
+        kind = onnx.TensorProto.DOUBLE if parsed.double else onnx.TensorProto.FLOAT
+        proto.graph.output.append(onnx.helper.make_tensor_value_info(parsed.scores_name, kind, None))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own family of exceptions
+        raise ModelError(f"{path}: onnxruntime cannot load it: {str(error).splitlines()[0]}") from None
