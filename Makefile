@@ -1,0 +1,52 @@
+# Plumbline's commands. `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+NET := trainers/nets/digits-64-32-32-10.onnx
+DEMO := --data digits --samples 0:10
+TEST_JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types tests nets clean
+
+help:  ## list these commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Plumbline needs Python 3.11 or newer; name one: make setup PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[develop]'
+	@touch $@
+
+setup: $(READY)  ## make .venv with the plumbline command in it
+
+demo: $(READY)  ## exact distances of ten digits in both norms, with pictures in out/demo
+	@mkdir -p out/demo
+	@rm -f out/demo/linf.jsonl out/demo/l1.jsonl
+	@echo "The smallest change of any one pixel's worth (L-infinity) that makes the net read another digit:"
+	@$(BIN)/plumbline distance $(NET) $(DEMO) --norm linf --json out/demo/linf.jsonl --out out/demo/linf
+	@echo
+	@echo "The smallest change of all pixels taken together (L1):"
+	@$(BIN)/plumbline distance $(NET) $(DEMO) --norm l1 --json out/demo/l1.jsonl --out out/demo/l1
+	@echo
+	@echo "Pictures (original, adversary, difference): out/demo/linf and out/demo/l1"
+
+test: lint types tests  ## lint, types and tests
+
+lint: $(READY)  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## mypy --strict
+	$(BIN)/mypy
+
+tests: $(READY)  ## pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_JOBS)
+
+nets: $(READY)  ## train the digits nets again, into out/nets
+	$(BIN)/python -m trainers.digits_nets out/nets
+
+clean:  ## remove what make demo and the tools wrote; .venv stays
+	rm -rf out .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

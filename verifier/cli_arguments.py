@@ -1,0 +1,153 @@
+"""The command line's grammar and its help, with nothing heavy imported."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from verifier import __version__
+
+DESCRIPTION = """\
+Exact verification of neural networks.
+
+For a trained classifier (an ONNX file) and an input: how far away, exactly, is the nearest input
+that it classifies differently? Every answer is bracketed: `lower` is proven, `upper` is a real
+adversary that was replayed through onnxruntime, and the exact distance lies between the two.
+"""
+
+EXAMPLES = """\
+examples:
+  plumbline inspect  net.onnx
+      what the model is made of, and what of it is not supported
+
+  plumbline distance net.onnx --data digits --samples 0:10 --norm l1
+      the smallest L1 change that flips each of ten digits
+
+  plumbline verify   net.onnx --data images.npz --radius 0.1 --time-limit 60 --jobs 4
+      is every image safe within 0.1 per pixel? At most a minute an image, four at once
+
+  plumbline distance net.onnx --data images.npz --json results.jsonl --out adversaries
+      one line per sample as it finishes, and pictures; the same command again goes on where it stopped
+
+exit status:
+  0  every sample has its answer          2  bad usage or bad input
+  1  some sample is unresolved            3  soundness alarm: two proven facts contradict each other
+
+Plumbline stops with status 130 on Ctrl-C; finished results stay in the --json file.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of one call; exits with 0 after --help and --version, with 2 on bad usage."""
+    return _parser().parse_args(_with_joined_box(argv))
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="plumbline",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"plumbline {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+
+    inspect = commands.add_parser("inspect", help="what a model is made of, and what of it is not supported")
+    inspect.description = (
+        "Operators, layers, ReLUs, parameters, the largest difference seen between the file in float32 and the "
+        "real-valued network that is reasoned about, and every node that is not supported."
+    )
+    inspect.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file")
+
+    distance = commands.add_parser("distance", help="the exact minimal perturbation of each sample")
+    distance.description = "The distance from each sample to the nearest input that is classified differently."
+    _add_common(distance)
+
+    verify = commands.add_parser("verify", help="certified, falsified or unresolved within a radius")
+    verify.description = "Is every input within the radius of a sample (and inside the box) classified like it?"
+    verify.add_argument("--radius", type=float, required=True, metavar="R", help="how far inputs may move, in --norm")
+    _add_common(verify)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.allow_abbrev = False
+    parser.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file whose output is the class scores")
+
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data", required=True, metavar="D",
+        help="`digits` (built in), an .npz with x and, if known, y, or an .npy; uint8 is divided by 255",
+    )  # fmt: skip
+    data.add_argument("--samples", metavar="S", help="0:100 or 3,8,11, counted from 0 (default: all)")
+
+    question = parser.add_argument_group("the question")
+    question.add_argument("--norm", default="linf", metavar="P", help="linf, l1 or l2 (default: linf)")
+    question.add_argument(
+        "--target", type=_classes, metavar="K", help="only adversaries classified as K (or as one of K,L,…)"
+    )
+    question.add_argument(
+        "--margin", type=float, default=0.0, metavar="A", help="the adversary must win by at least A (default: 0)"
+    )
+    question.add_argument(
+        "--box", type=_box, default=(0.0, 1.0), metavar="LO,HI", help="what values inputs may take (default: 0,1)"
+    )
+    question.add_argument(
+        "--mask", type=Path, metavar="FILE", help=".npy, .npz or .png: which inputs (or pixels) may move"
+    )
+
+    effort = parser.add_argument_group("effort")
+    effort.add_argument("--time-limit", type=float, metavar="SECONDS", help="per sample (default: none)")
+    effort.add_argument(
+        "--tolerance", type=float, default=1e-6, metavar="T",
+        help="a distance is exact once its two sides are this close (default: 1e-6)",
+    )  # fmt: skip
+    effort.add_argument("--engine", default="auto", metavar="E", help="auto, search, highs, pyomo:NAME (default: auto)")
+    effort.add_argument("--device", default="auto", metavar="D", help="auto, cpu or cuda (default: auto)")
+    effort.add_argument("--seed", type=int, default=0, metavar="N", help="of the attacks' random starts (default: 0)")
+    effort.add_argument("--jobs", type=int, default=1, metavar="N", help="samples worked on at once (default: 1)")
+
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--json", type=Path, metavar="FILE",
+        help="one JSON object per sample and line, as each finishes; an existing file of the same run is resumed",
+    )  # fmt: skip
+    output.add_argument("--out", type=Path, metavar="DIR", help="save each adversary: arrays and a picture")
+
+
+def _with_joined_box(argv: Sequence[str]) -> list[str]:
+    """`--box -1,1` as `--box=-1,1`: argparse takes a leading minus for an option."""
+    joined: list[str] = []
+    for argument in argv:
+        if joined and joined[-1] == "--box" and argument.startswith("-") and "," in argument:
+            joined[-1] = f"--box={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _classes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no class; write a number such as 3, or several: 3,5") from None
+
+
+def _box(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no box; write two numbers such as 0,1") from None
+    return low, high
