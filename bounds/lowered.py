@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -69,7 +70,8 @@ class TorchScale(TorchMap):
     def apply(self, x: Tensor) -> Tensor:
         return x * self.factor
 
-    adjoint = apply
+    def adjoint(self, y: Tensor) -> Tensor:
+        return y * self.factor
 
     def magnitude(self, x: Tensor) -> Tensor:
         return x * self.factor.abs()
@@ -104,12 +106,15 @@ class TorchSparse(TorchMap):
     @staticmethod
     def _tensor(m: object, device: torch.device, dtype: torch.dtype) -> Tensor:
         crow, column, data = m.indptr, m.indices, m.data  # type: ignore[attr-defined]
-        return torch.sparse_csr_tensor(
-            torch.as_tensor(crow, dtype=torch.int64),
-            torch.as_tensor(column, dtype=torch.int64),
-            torch.as_tensor(data, dtype=dtype),
-            size=m.shape,  # type: ignore[attr-defined]
-        ).to(device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch calls its CSR tensors a beta feature, every time
+            return torch.sparse_csr_tensor(
+                torch.as_tensor(crow, dtype=torch.int64),
+                torch.as_tensor(column, dtype=torch.int64),
+                torch.as_tensor(data, dtype=dtype),
+                size=m.shape,  # type: ignore[attr-defined]
+                check_invariants=False,
+            ).to(device)
 
     def apply(self, x: Tensor) -> Tensor:
         return (self.forward @ x.T).T

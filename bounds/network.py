@@ -137,7 +137,7 @@ def _tighten(lowered: Lowered, source: int, least: Tensor, most: Tensor, known: 
     candidates = torch.nonzero((least[0] < 0) & (most[0] > 0)).flatten()
     if source == 0:
         return
-    for chosen in candidates.split(ROWS_AT_ONCE):
+    for chosen in torch.split(candidates, ROWS_AT_ONCE):
         rows = torch.zeros(2 * len(chosen), least.shape[1], dtype=least.dtype, device=least.device)
         order = torch.arange(len(chosen), device=least.device)
         rows[order, chosen] = 1.0

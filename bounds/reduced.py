@@ -107,7 +107,8 @@ def reduce(lowered: Lowered, bounds: NetworkBounds, goals: tuple[Goal, ...]) -> 
     size = x.abs() @ travel + z.abs() @ upper + constant.abs()
     rounding = 4.0 * gamma(total + x.shape[1] + len(goals)) * size
     error = (torch.cat([f.slack for f in functions]) + rounding) * (1.0 + 1e-6) + 1e-300
-    layers, rows_of = [], []
+    layers: list[slice] = []
+    rows_of: list[Tensor] = []
     for count in counts:
         layers.append(slice(layers[-1].stop if layers else 0, (layers[-1].stop if layers else 0) + count))
     first = total

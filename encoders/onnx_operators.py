@@ -516,10 +516,10 @@ def _slice(call: Call) -> Value:
         axes, steps = call.attributes.get("axes"), None
     else:
         starts, ends, axes, steps = call.constant(1), call.constant(2), call.maybe(3), call.maybe(4)
-    axes = list(range(len(starts))) if axes is None else [int(a) % rank for a in axes]
-    steps = [1] * len(axes) if steps is None else [int(s) for s in steps]
+    along = list(range(len(starts))) if axes is None else [int(a) % rank for a in axes]
+    paces = [1] * len(along) if steps is None else [int(s) for s in steps]
     cuts = [slice(None)] * rank
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+    for axis, start, end, step in zip(along, starts, ends, paces, strict=True):
         extent = call.view().shape[axis]
         stop: int | None = int(end)
         if step < 0 and stop is not None and stop < -extent:

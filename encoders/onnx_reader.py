@@ -1,4 +1,4 @@
-"""Reads an ONNX file into a layer graph: validated first, constants folded, everything else lowered or refused by name."""
+"""Reads an ONNX file into a layer graph: validated first, constants folded, the rest lowered or refused by name."""
 
 from __future__ import annotations
 
@@ -192,10 +192,10 @@ class _Reading:
     def _scores_name(self) -> str:
         """The tensor that holds the class scores: the output, or what a trailing Softmax or ArgMax reads."""
         makers = {name: node for node in self.proto.graph.node for name in node.output}
-        name = scores = self.proto.graph.output[0].name
+        name = scores = str(self.proto.graph.output[0].name)
         while name in makers and makers[name].op_type in DROPPED_AT_THE_END:
             node = makers[name]
-            name = node.input[0]
+            name = str(node.input[0])
             if node.op_type in CLASS_KEEPING:
                 scores = name
                 self.notes.append(
@@ -242,7 +242,7 @@ class _Reading:
             raise call.unsupported(f"its operator set {node.domain!r} is unknown; export with standard operators")
         if node.op_type == "Shape" and isinstance(inputs[0], View):
             whole = np.array(inputs[0].shape, dtype=np.int64)
-            return [whole[attributes.get("start", 0) : attributes.get("end", None)]]
+            return [whole[attributes.get("start", 0) : attributes.get("end")]]
         if not any(isinstance(value, View) for value in inputs):
             return self._folded(call)
         if node.op_type == "Split":
@@ -274,7 +274,7 @@ class _Reading:
         try:
             graph = onnx.helper.make_graph([node], "constants", sides, outputs)
             model = onnx.helper.make_model(graph, opset_imports=self.proto.opset_import)
-            found: list[Any] = ReferenceEvaluator(model).run(None, known)
+            found: Any = ReferenceEvaluator(model).run(None, known)
         except Exception as error:  # whatever the evaluator raises, the node is named
             raise ModelError(f"{call.name}: its constant inputs cannot be evaluated ({_first_line(error)})") from None
         return [np.asarray(value) for value in found]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -60,7 +61,7 @@ class Model:
         inputs = rng.uniform(*box, size=(samples, self.graph.input_size)).astype(np.float32)
         return float(np.abs(self.scores(inputs) - self.real(inputs.astype(np.float64))).max())
 
-    def _run(self, batch: NDArray[np.float32] | FloatArray, count: int) -> FloatArray:
+    def _run(self, batch: NDArray[Any], count: int) -> FloatArray:
         try:
             (found,) = self._session.run([self._parsed.scores_name], {self._parsed.input_name: batch})
         except Exception as error:  # onnxruntime raises its own family of exceptions
