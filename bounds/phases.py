@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from bounds.halfspace import distance_to_halfspace, minimiser_shift
-from bounds.lowered import UNIT_ROUNDOFF
-from bounds.reduced import Reduced
+from bounds.lowered import UNIT_ROUNDOFF, Lowered
+from bounds.network import network_bounds
+from bounds.reduced import Reduced, reduce
+from encoders.question import Goal, Norm, Region
 
 FIRST_MOMENT, SECOND_MOMENT = 0.8, 0.95
 T = TypeVar("T", "Nodes", "Pass")
@@ -185,11 +187,24 @@ class PhaseBounds:
         return best_nodes, best
 
 
+def nearest_possible(
+    lowered: Lowered, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float, steps: int = 0
+) -> float:
+    """A proven lower bound, at most `radius`, on the distance of the nearest adversary of any goal: no search."""
+    if not goals:
+        return radius
+    net = reduce(lowered, network_bounds(lowered, region, norm, radius), goals)
+    phases = PhaseBounds(net)
+    _, seen = phases.optimise(phases.roots(), steps, radius, 0.3)
+    return min(radius, float(seen.distance.min()))
+
+
 def _adam(gradient: Tensor, mean: Tensor, square: Tensor, step: int) -> Tensor:
     mean.mul_(FIRST_MOMENT).add_(gradient, alpha=1 - FIRST_MOMENT)
     square.mul_(SECOND_MOMENT).addcmul_(gradient, gradient, value=1 - SECOND_MOMENT)
     correction = (1 - SECOND_MOMENT**step) ** 0.5 / (1 - FIRST_MOMENT**step)
-    return correction * mean / (square.sqrt() + 1e-30)
+    step_taken: Tensor = correction * mean / (square.sqrt() + 1e-30)
+    return step_taken
 
 
 def _take(record: T, index: Tensor) -> T:

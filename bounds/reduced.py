@@ -88,7 +88,8 @@ def reduce(lowered: Lowered, bounds: NetworkBounds, goals: tuple[Goal, ...]) -> 
             start, rows = output, goal_matrix
         else:
             start = lowered.graph.nodes[position].sources[0]
-            rows = torch.eye(lowered.graph.nodes[start].size, dtype=lowered.dtype, device=lowered.device)[entries]
+            rows = goal_matrix.new_zeros(len(entries), lowered.graph.nodes[start].size)
+            rows[torch.arange(len(entries)), entries] = 1.0
         leaves: dict[int, Tensor] = {}
         functions.append(backward(lowered, start, rows, ball.center, bounds.magnitudes, _keep_open(bounds, leaves)))
         z = rows.new_zeros(len(rows), total)

@@ -28,13 +28,13 @@ def to_onnx(graph: Graph, path: Path) -> Path:
         if isinstance(node, Relu):
             nodes.append(helper.make_node("Relu", [names[node.source]], [names[k]]))
             continue
-        total = None
+        total = ""
         for j, (source, linear) in enumerate(zip(node.sources, node.maps, strict=True)):
             weight = constant(f"weight{k}_{j}", linear.matrix().toarray().T)
             nodes.append(helper.make_node("MatMul", [names[source], weight], [f"term{k}_{j}"]))
-            if total is not None:
+            if total:
                 nodes.append(helper.make_node("Add", [total, f"term{k}_{j}"], [f"sum{k}_{j}"]))
-            total = f"term{k}_{j}" if total is None else f"sum{k}_{j}"
+            total = f"term{k}_{j}" if not total else f"sum{k}_{j}"
         nodes.append(helper.make_node("Add", [total, constant(f"bias{k}", node.bias)], [names[k]]))
     sides = [
         helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", graph.input_size]),

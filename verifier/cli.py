@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "inspect":
             from verifier.cli_inspect import inspect
 
-            return inspect(arguments.model)
+            return inspect(arguments.model, arguments.box)
         from verifier.cli_run import run
 
         return run(arguments)

@@ -67,9 +67,11 @@ def _parser() -> Parser:
     inspect = commands.add_parser("inspect", help="what a model is made of, and what of it is not supported")
     inspect.description = (
         "Operators, layers, ReLUs, parameters, the largest difference seen between the file in float32 and the "
-        "real-valued network that is reasoned about, and every node that is not supported."
+        "real-valued network that is reasoned about, and every node that is not supported (then the status is 2)."
     )
+    inspect.allow_abbrev = False
     inspect.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file")
+    _add_box(inspect)
 
     distance = commands.add_parser("distance", help="the exact minimal perturbation of each sample")
     distance.description = "The distance from each sample to the nearest input that is classified differently."
@@ -101,9 +103,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     question.add_argument(
         "--margin", type=float, default=0.0, metavar="A", help="the adversary must win by at least A (default: 0)"
     )
-    question.add_argument(
-        "--box", type=_box, default=(0.0, 1.0), metavar="LO,HI", help="what values inputs may take (default: 0,1)"
-    )
+    _add_box(question)
     question.add_argument(
         "--mask", type=Path, metavar="FILE", help=".npy, .npz or .png: which inputs (or pixels) may move"
     )
@@ -125,6 +125,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="one JSON object per sample and line, as each finishes; an existing file of the same run is resumed",
     )  # fmt: skip
     output.add_argument("--out", type=Path, metavar="DIR", help="save each adversary: arrays and a picture")
+
+
+def _add_box(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--box", type=_box, default=(0.0, 1.0), metavar="LO,HI", help="what values inputs may take (default: 0,1)"
+    )
 
 
 def _with_joined_box(argv: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from bounds.attacks.base import AttackOptions
 from bounds.attacks.portfolio import attack
 from bounds.network import lowered_for
+from bounds.phases import nearest_possible
 from encoders.errors import DataError, OptionError
 from encoders.linear_maps import FloatArray
 from encoders.question import Goal, Norm, Region, goals_for
@@ -191,10 +192,13 @@ class _Question:
             ceiling = min(beyond, float(np.nextafter(self.radius * (1.0 + 1e-9), np.inf)) + 1e-12)
         incumbent = self._incumbent()
         goals = goals_for(self.predicted, self.model.classes, options.targets, options.margin)
+        device = pick_device(options.device)
+        if self.radius is not None and options.engine == "auto" and self._certified_at_once(goals, ceiling, device):
+            lower = float("inf") if ceiling >= beyond else ceiling
+            return self.result(Verdict.CERTIFIED, lower, float("inf"), engine="crown")
         goals = self._attack(goals, incumbent, ceiling, deadline)
         progress(0.0, incumbent.upper)
         engine = engine_for(options.engine)
-        device = pick_device(options.device)
         problem = Problem(
             self.model.graph, self.region, norm, goals, ceiling, self.radius, options.tolerance, deadline, device
         )
@@ -214,6 +218,13 @@ class _Question:
             adversary=incumbent.best,
             nodes=nodes,
             open_phases=open_phases,
+        )
+
+    def _certified_at_once(self, goals: tuple[Goal, ...], ceiling: float, device: str) -> bool:
+        """Whether one backward pass per goal proves the whole ball: most robust samples need no attack and no tree."""
+        return (
+            nearest_possible(lowered_for(self.model.graph, device), self.region, self.options.norm, goals, ceiling)
+            >= ceiling
         )
 
     def _verdict(self, lower: float, upper: float) -> Verdict:

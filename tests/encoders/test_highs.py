@@ -10,10 +10,13 @@ import pytest
 from scipy import sparse
 
 from encoders.errors import OptionError, SolverError
+from encoders.mip import encode
 from encoders.program import Program
+from encoders.question import Norm, goals_for
 from encoders.solvers.base import Solution, Solver, SolverCapabilities, SolverOptions, Status, Watch
 from encoders.solvers.highs import HighsSolver
 from encoders.solvers.highs_native import STATUS
+from tests.encoders.nets import interval_bounds, random_chain, unit_box
 from tests.encoders.test_program import SMALL
 
 
@@ -59,6 +62,22 @@ def test_without_integers_it_is_a_linear_program() -> None:
     solution = HighsSolver().solve(replace(SMALL, integral=np.zeros(2, dtype=np.bool_)))
     assert solution.status is Status.OPTIMAL
     assert solution.lower == pytest.approx(3.0, abs=1e-9)
+
+
+def test_a_program_that_presolve_calls_infeasible() -> None:
+    # With its presolve HiGHS 1.15.1 says that there is no adversary at all; moved by 0.49685, the sample is one.
+    graph, center = random_chain(2032, (2, 3, 3, 3, 2))
+    region = unit_box(center)
+    predicted = int(np.argmax(graph.evaluate(center)[0]))
+    (goal,) = goals_for(predicted, 2, None, 0.0)
+    program = encode(graph, region, Norm.LINF, goal, interval_bounds(graph, region), np.inf)
+    solution = HighsSolver().solve(program)
+    assert solution.point is not None
+    move = program.inputs(solution.point) - center
+    scores = graph.evaluate(center + move * (1 + 1e-6))[0]
+    assert scores[1 - predicted] > scores[predicted]
+    assert np.abs(move).max() == pytest.approx(solution.lower, abs=1e-9)
+    assert solution.lower == pytest.approx(0.4968401186775599, abs=1e-9)
 
 
 def test_a_cutoff_that_excludes_everything_is_infeasible() -> None:

@@ -122,7 +122,7 @@ class _Search:
         self._build(self.bounds)
         nodes, bound = carry_over(old, self.bounds, nodes, bound)
         self.frontier = Frontier(self.phases.roots(), max(1024, 2 * len(nodes)))
-        for chosen in torch.arange(len(nodes)).split(self.options.batch):
+        for chosen in torch.split(torch.arange(len(nodes)), self.options.batch):
             part, seen = self.phases.optimise(nodes.take(chosen), 0, self.target, self.options.rate)
             self._settle(part, seen, bound[chosen])
 
