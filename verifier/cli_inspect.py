@@ -1,0 +1,42 @@
+"""`plumbline inspect`: what a model file is made of, and what of it is not supported."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from encoders.onnx_reader import Description, describe
+from verifier.model import load
+
+SUPPORTED, UNSUPPORTED = 0, 2
+
+
+def inspect(path: Path, box: tuple[float, float]) -> int:
+    """Print the report; the status is 2 where the model cannot be verified."""
+    found = describe(path)
+    print(report(path, found))
+    if found.unsupported:
+        print(f"plumbline: {path}: {len(found.unsupported)} nodes are not supported", file=sys.stderr)
+        return UNSUPPORTED
+    difference = load(path).largest_difference(box=box)
+    print(f"float32 vs real  {difference:.3g} at most, over random inputs in {box[0]:g} to {box[1]:g}")
+    return SUPPORTED
+
+
+def report(path: Path, found: Description) -> str:
+    """The facts of a model file, one a line."""
+    operators = ", ".join(f"{name} x{count}" if count > 1 else name for name, count in found.operators)
+    shape = " x ".join(str(side) for side in found.input_shape)
+    lines = [
+        f"model            {path}",
+        f"operators        {operators} (opset {found.opset})",
+        f"input            {found.input_name}: {shape}",
+        f"output           {found.output_name}: {'?' if found.classes is None else found.classes} classes",
+    ]
+    if not found.unsupported:
+        lines.append(f"layers           {found.layers}")
+        lines.append(f"ReLUs            {found.relus:,}")
+    lines.append(f"parameters       {found.parameters:,}")
+    lines += [f"note             {note}" for note in found.notes]
+    lines += [f"not supported    {reason}" for reason in found.unsupported]
+    return "\n".join(lines)
