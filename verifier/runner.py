@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -147,7 +148,16 @@ _workers: list[_Worker] = []
 def _start_worker(path: str, sha256: str, job: Job, messages: Any) -> None:
     """Nothing here can fail: an initialiser's error would reach the user as a process that died."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it ends the workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _workers[:] = [_Worker(Path(path), sha256, job, messages)]
+
+
+def _end_with_parent() -> None:
+    """However the parent ends, nothing goes on computing what nobody will read."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(index: int, x: NDArray[np.float32], label: int | None) -> Outcome:
