@@ -93,10 +93,11 @@ class Leaf:
         tries = []
         if goals.sum() > 0:
             tries.append((signs / goals.sum(), goals / goals.sum()))
-        if answer.status is not Status.OPTIMAL:
-            even = np.full(len(goals), 1.0 / len(goals))
-            largest = max(float(signs.max(initial=0.0)), 1e-300)
-            tries += [(signs / largest * scale, even) for scale in FARKAS_SCALES]
+        # Where the signs alone prove it (no point, or none so near, whatever the goal says), the goal's weight is 0;
+        # a pass gives it the weight 1, so the signs are scaled up until it no longer matters.
+        even = np.full(len(goals), 1.0 / len(goals))
+        largest = max(float(signs.max(initial=0.0)), 1e-300)
+        tries += [(signs / largest * scale, even) for scale in FARKAS_SCALES]
         best = own
         for multipliers, share in tries:
             best = max(best, float(self.engine.evaluate(self._with(multipliers, share)).distance[0]))

@@ -28,6 +28,7 @@ from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis
 
 INFINITY = float("inf")
+FIRST_STAGE, STAGE_GROWTH = 1.0 / 128.0, 1.6
 
 
 @dataclass(frozen=True)
@@ -67,17 +68,18 @@ class _Search:
         self.visited = 0
         self.root_open = 0
         self.proven = 0.0
+        self.stage = self._first_stage()
 
     @property
     def horizon(self) -> float:
         """Adversaries at this distance or more are of no interest: the ball that is searched."""
-        return min(self.problem.ceiling, self.incumbent.upper)
+        return min(self.stage, self.incumbent.upper)
 
     @property
     def target(self) -> float:
         """A node whose bound reaches this is closed."""
-        if self.incumbent.upper > self.problem.ceiling:
-            return self.problem.ceiling
+        if self.incumbent.upper > self.stage:
+            return self.stage
         return max(0.0, self.incumbent.upper - 0.5 * self.problem.tolerance)
 
     @property
@@ -88,8 +90,26 @@ class _Search:
     def run(self) -> Proof:
         if not self.problem.goals:
             return Proof(self.problem.ceiling, Basis.RIGOROUS)
+        while True:
+            self._close_stage()
+            done = self.incumbent.upper <= self.stage or self.stage >= self.problem.ceiling
+            if done or self.answered or self.problem.deadline.passed:
+                return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
+            self.stage = min(self.problem.ceiling, self.stage * STAGE_GROWTH)
+
+    def _first_stage(self) -> float:
+        """The first ball to search: the whole question if an adversary is known, else a small one that then grows.
+
+        Bounds on a ball far larger than the distance say nothing; a small ball that is proven empty says much.
+        """
+        if self.incumbent.upper < INFINITY or self.problem.falsify_at is not None:
+            return self.problem.ceiling
+        return self.problem.ceiling * FIRST_STAGE
+
+    def _close_stage(self) -> None:
+        self.floor = INFINITY
         self._build()
-        self.root_open = self.net.open_phases
+        self.root_open = max(self.root_open, self.net.open_phases)
         roots, seen = self.phases.optimise(self.phases.roots(), self.options.root_steps, self.target, self.options.rate)
         self.frontier = Frontier(roots)
         self._settle(roots, seen, torch.zeros_like(seen.distance))
@@ -101,7 +121,6 @@ class _Search:
             if len(self.frontier):
                 self._expand()
         self._report()
-        return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
 
     def _report(self) -> None:
         """The proven lower bound: least over open nodes, closed nodes, and the ball that was searched."""
