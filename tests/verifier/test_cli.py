@@ -16,7 +16,7 @@ import pytest
 
 from encoders.errors import SolverError, SoundnessError
 from trainers.datasets import digits
-from verifier import __version__, runner
+from verifier import __version__, query, runner
 from verifier.cli import main
 from verifier.cli_arguments import parse
 
@@ -101,7 +101,7 @@ def test_a_second_run_resumes_and_other_options_are_refused(
     assert main([*arguments, "--samples", "0:2"]) == 0
     before = journal.read_bytes()
     asked: list[object] = []
-    honest = runner.ask
+    honest = query.ask
 
     def counting(*given: Any) -> Any:
         asked.append(given[5])
@@ -148,7 +148,7 @@ def test_a_tiny_time_limit_leaves_samples_unresolved_with_status_1(tmp_path: Pat
 def test_an_alarm_stops_the_run_and_saves_what_repeats_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = runner.ask
+    honest = query.ask
 
     def alarmed(*given: Any) -> Any:
         if given[5] == 1:
@@ -175,7 +175,7 @@ def test_an_alarm_stops_the_run_and_saves_what_repeats_it(
 def test_a_solver_that_fails_costs_one_sample(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = runner.ask
+    honest = query.ask
 
     def failing(*given: Any) -> Any:
         if given[5] == 0:

@@ -10,7 +10,7 @@ import pytest
 
 from encoders.errors import OptionError, SolverError
 from trainers.datasets import digits
-from verifier import runner
+from verifier import query, runner
 from verifier.data import Samples
 from verifier.model import Model, load
 from verifier.query import Options
@@ -78,7 +78,7 @@ def test_progress_crosses_processes(model: Model, samples: Samples) -> None:
 def test_an_error_is_the_outcome_of_its_sample_alone(
     model: Model, samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = runner.ask
+    honest = query.ask
 
     def failing(*arguments: object) -> object:
         if arguments[5] == 1:
