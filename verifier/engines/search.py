@@ -37,10 +37,11 @@ class SearchOptions:
 
     batch: int = 256
     root_steps: int = 40
-    steps: int = 2
-    rate: float = 0.3
+    steps: int = 4
+    shallow_steps: int = 2  # the same where all open neurons lie in one layer: slopes gain little there
+    rate: float = 0.4
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
-    leaf_steps: int = 60  # extra steps for fully fixed nodes before their linear program is called
+    leaf_steps: int = 20  # extra steps for fully fixed nodes before their linear program is called
     candidates: int = 16  # corner points replayed per batch
     area_weight: float = 0.2  # of the relaxation's area in the branching score, against its cost at the corner
 
@@ -86,6 +87,10 @@ class _Search:
     def answered(self) -> bool:
         at = self.problem.falsify_at
         return at is not None and self.incumbent.upper <= at
+
+    @property
+    def steps(self) -> int:
+        return self.options.steps if len(self.net.layers) > 1 else self.options.shallow_steps
 
     def run(self) -> Proof:
         if not self.problem.goals:
@@ -156,7 +161,7 @@ class _Search:
         sign[count:] = -1
         phase[order, branch.to(phase.device).repeat(2)] = sign
         children = replace(children, phase=phase)
-        children, seen = self.phases.optimise(children, self.options.steps, self.target, self.options.rate)
+        children, seen = self.phases.optimise(children, self.steps, self.target, self.options.rate)
         self._settle(children, seen, bound.to(phase.device).repeat(2))
 
     def _settle(self, nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
@@ -168,8 +173,8 @@ class _Search:
         if bool(closed.any()):
             self.floor = min(self.floor, float(bound[closed].min()))
         fixed = ~closed & (nodes.phase != 0).all(-1)
-        for position in torch.nonzero(fixed).flatten():
-            self._leaf(nodes.take(position[None]), float(bound[position]))
+        if bool(fixed.any()):
+            self._leaves(nodes.take(fixed.nonzero().flatten()), bound[fixed])
         rest = torch.nonzero(~closed & ~fixed).flatten()
         if len(rest):
             self.frontier.push(nodes.take(rest), bound[rest], self._branch(nodes.take(rest), seen, rest))
@@ -199,6 +204,16 @@ class _Search:
             good |= ((scores @ goal.rows.T + goal.offset) <= 0).all(axis=1)
         if good.any():
             self.incumbent.offer(points[torch.as_tensor(good)].cpu().numpy())
+
+    def _leaves(self, nodes: Nodes, inherited: Tensor) -> None:
+        """Fully fixed nodes: more ascent, all at once, and a linear program each for what is still not closed."""
+        nodes, seen = self.phases.optimise(nodes, self.options.leaf_steps, self.target, self.options.rate)
+        bound = torch.maximum(seen.distance, inherited)
+        for position in torch.argsort(bound):
+            if bound[position] < self.target:
+                self._leaf(nodes.take(position[None]), float(bound[position]))
+            else:
+                self.floor = min(self.floor, float(bound[position]))
 
     def _leaf(self, node: Nodes, inherited: float) -> None:
         leaf = Leaf(self.phases, node)
