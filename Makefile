@@ -25,10 +25,10 @@ setup: $(READY)  ## make .venv with the plumbline command in it
 demo: $(READY)  ## exact distances of ten digits in both norms, with pictures in out/demo
 	@mkdir -p out/demo
 	@rm -f out/demo/linf.jsonl out/demo/l1.jsonl
-	@echo "The smallest change of any one pixel's worth (L-infinity) that makes the net read another digit:"
+	@echo "L-infinity: how much every pixel must be allowed to move before the net can read another digit"
 	@$(BIN)/plumbline distance $(NET) $(DEMO) --norm linf --json out/demo/linf.jsonl --out out/demo/linf
 	@echo
-	@echo "The smallest change of all pixels taken together (L1):"
+	@echo "L1: how much all pixels together must move"
 	@$(BIN)/plumbline distance $(NET) $(DEMO) --norm l1 --json out/demo/l1.jsonl --out out/demo/l1
 	@echo
 	@echo "Pictures (original, adversary, difference): out/demo/linf and out/demo/l1"
