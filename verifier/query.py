@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -167,11 +167,19 @@ class _Question:
     started: float
 
     def result(self, verdict: Verdict, lower: float, upper: float, **more: Any) -> Result:
-        base = Result(
-            self.index, self.label, self.predicted, self.options.norm, self.radius, verdict, lower, upper,
-            Basis.RIGOROUS, self.options.engine, time.monotonic() - self.started,
-        )  # fmt: skip
-        return replace(base, **more) if more else base
+        facts: dict[str, Any] = {"basis": Basis.RIGOROUS, "engine": self.options.engine, **more}
+        return Result(
+            index=self.index,
+            label=self.label,
+            predicted=self.predicted,
+            norm=self.options.norm,
+            radius=self.radius,
+            verdict=verdict,
+            lower=lower,
+            upper=upper,
+            seconds=time.monotonic() - self.started,
+            **facts,
+        )
 
     def already_there(self, scores: FloatArray) -> Result:
         """The target is the predicted class: the sample itself is the nearest input classified so."""

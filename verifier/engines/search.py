@@ -28,6 +28,7 @@ from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis
 
 INFINITY = float("inf")
+PUSHES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0)  # of the difference between float32 and real scores
 FIRST_STAGE, STAGE_GROWTH = 1.0 / 128.0, 1.6
 
 
@@ -42,6 +43,7 @@ class SearchOptions:
     rate: float = 0.4
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
     leaf_steps: int = 20  # extra steps for fully fixed nodes before their linear program is called
+    dive_every: int = 16  # batches between two dives to an adversary, after the first few
     candidates: int = 16  # corner points replayed per batch
     area_weight: float = 0.2  # of the relaxation's area in the branching score, against its cost at the corner
 
@@ -118,6 +120,7 @@ class _Search:
         roots, seen = self.phases.optimise(self.phases.roots(), self.options.root_steps, self.target, self.options.rate)
         self.frontier = Frontier(roots)
         self._settle(roots, seen, torch.zeros_like(seen.distance))
+        rounds = 0
         while len(self.frontier) and not self.answered and not self.problem.deadline.passed:
             self._report()
             if self.horizon < self.built * self.options.rebuild_below:
@@ -125,6 +128,9 @@ class _Search:
             self.floor = min(self.floor, self.frontier.drop_above(self.target))
             if len(self.frontier):
                 self._expand()
+                rounds += 1
+                if rounds & (rounds - 1) == 0 or rounds % self.options.dive_every == 0:
+                    self._dive()
         self._report()
 
     def _report(self) -> None:
@@ -224,15 +230,32 @@ class _Search:
             self._push_over(leaf, shift)
         self.floor = min(self.floor, bound)
 
+    def _dive(self) -> None:
+        """From the most promising open node straight to an adversary: take each ReLU's phase as it is at the point that
+        attains the node's bound, and solve that linear region. It proves nothing; it may lower `upper`."""
+        if not len(self.frontier):
+            return
+        nodes, bound, branch = self.frontier.pop_lowest(1)
+        self.frontier.push(nodes, bound, branch)
+        seen = self.phases.evaluate(nodes)
+        point = self._points(seen.shift[0].cpu().numpy())
+        real = self.lowered.preactivations(self.lowered.tensor(point))
+        phase = torch.cat([real[i][0, entries] for i, entries in self.net.neurons]) > 0
+        region = replace(nodes, phase=(2 * phase.to(nodes.phase.dtype) - 1)[None])
+        leaf = Leaf(self.phases, region)
+        shift = leaf.shift(leaf.solve(self.horizon, 0.0, self.problem.deadline.left))
+        if shift is not None:
+            self._push_over(leaf, shift)
+
     def _push_over(self, leaf: Leaf, shift: FloatArray) -> None:
         """Make a strict adversary of a boundary point: ask the program for a little more than a tie."""
         points = self._points(shift)
         replayed = self.incumbent.replay(points.astype(np.float32))
         noise = float(np.abs(replayed - self.incumbent.real(points)).max())
-        for push in (noise, 4 * noise, 32 * noise):
+        for push in PUSHES:
             if self.incumbent.offer(self._points(shift)):
                 return
-            moved = leaf.shift(leaf.solve(self.horizon, push, self.problem.deadline.left))
+            moved = leaf.shift(leaf.solve(self.horizon, push * noise, self.problem.deadline.left))
             if moved is not None:
                 shift = moved
         self.incumbent.offer(self._points(shift))
