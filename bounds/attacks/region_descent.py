@@ -1,0 +1,217 @@
+"""Polish an adversary inside its linear piece, then walk to the next piece: a linear program per step.
+
+With every ReLU's phase fixed as at a point, the net is linear and the nearest adversary of that piece is the optimum of
+
+    minimise ‖d‖  subject to  goal rows ≤ -push,  phase_j · h_j(center + d) ≥ 0,  d in the box and in the best ball.
+
+Of the phase rows only a few matter, so they are added when a solution breaks them. At the optimum the tight ones are
+the walls to the neighbouring pieces; those with the largest duals are crossed, for as long as that brings adversaries
+nearer. Nothing is proven here: a point counts when the net itself, in float64, says that it is an adversary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bounds.attacks.base import AttackOptions, AttackProblem
+from bounds.leaf_program import nearest_in_piece
+from bounds.lowered import Lowered
+from encoders.graph import Affine, Input
+from encoders.linear_maps import FloatArray
+from encoders.question import Goal, Norm, Region
+
+ROWS_AT_ONCE = 64
+MOST_CUTS = 12  # times that broken phase rows are added to one program
+CUTS_AT_ONCE = 32
+BROKEN = 1e-9  # a phase row broken by less is rounding
+WALLS = 3  # tight phases that are crossed one by one
+LEAST_GAIN = 1e-9  # relative
+HAIRS = (0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5)  # how far beyond its end a step is taken, until the goal holds
+
+Phases = NDArray[np.bool_]  # one entry per ReLU of the net, in order: active or not
+
+
+def polish(
+    lowered: Lowered,
+    region: Region,
+    norm: Norm,
+    goal: Goal,
+    start: FloatArray,
+    rounds: int = 12,
+    time_limit: float | None = None,
+) -> FloatArray:
+    """An adversary of `goal` at most as far from the center as the adversary `start`; L2 has no linear program."""
+    if norm is Norm.L2 or not (region.upper > region.lower).any():
+        return start
+    walk = _Descent(lowered, region, norm, goal, start, time_limit)
+    walk.run(rounds)
+    return walk.best
+
+
+@dataclass(eq=False)
+class _Piece:
+    """The linear net of one choice of phases; h are all pre-activations, one after the other."""
+
+    lowered: Lowered
+    active: Phases
+
+    def values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """All pre-activations [B, ReLUs] and the scores [B, classes] of a batch; linear in x."""
+        lowered = self.lowered
+        mask = torch.as_tensor(self.active, device=lowered.device)
+        values: list[Tensor] = []
+        before: list[Tensor] = []
+        used = 0
+        for position, node in enumerate(lowered.graph.nodes):
+            if isinstance(node, Input):
+                values.append(x)
+            elif isinstance(node, Affine):
+                total = lowered.bias[position].expand(x.shape[0], -1)
+                for source, linear in zip(node.sources, lowered.maps[position], strict=True):
+                    total = total + linear.apply(values[source])
+                values.append(total)
+            else:
+                before.append(values[node.source])
+                values.append(values[node.source] * mask[used : used + node.size])
+                used += node.size
+        return torch.cat(before, dim=1) if before else x[:, :0], values[-1]
+
+    def rows(self, neurons: NDArray[np.int64], center: Tensor) -> FloatArray:
+        """∂h_j/∂x [rows, n] of some pre-activations."""
+        parts = [np.zeros((0, len(center)))]
+        for chosen in np.array_split(neurons, max(1, -(-len(neurons) // ROWS_AT_ONCE))):
+            if not len(chosen):
+                continue
+            with torch.enable_grad():
+                x = center.expand(len(chosen), -1).detach().requires_grad_()
+                before, _ = self.values(x)
+                picked = before[torch.arange(len(chosen)), torch.as_tensor(chosen, device=x.device)]
+                (gradient,) = torch.autograd.grad(picked.sum(), x)
+            parts.append(gradient.cpu().numpy())
+        return np.concatenate(parts)
+
+    def goal_rows(self, matrix: Tensor, center: Tensor) -> FloatArray:
+        """∂(matrix · scores)/∂x [rows, n]."""
+        with torch.enable_grad():
+            x = center.expand(len(matrix), -1).detach().requires_grad_()
+            _, scores = self.values(x)
+            (gradient,) = torch.autograd.grad((scores * matrix).sum(), x)
+        return np.asarray(gradient.cpu().numpy())
+
+
+class _Descent:
+    """The walk: the best adversary so far, and the neurons whose phases mattered."""
+
+    def __init__(
+        self, lowered: Lowered, region: Region, norm: Norm, goal: Goal, start: FloatArray, time_limit: float | None
+    ) -> None:
+        options = AttackOptions(time_limit=time_limit)
+        self.problem = AttackProblem(lowered, region, norm, (goal,), float("inf"), options)
+        self.moving = np.flatnonzero(region.upper > region.lower)
+        self.best = start
+        self.distance = float(norm.length(start - region.center))
+        self.matters: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+
+    def run(self, rounds: int) -> None:
+        """Pieces one after the other, until no wall leads to anything nearer."""
+        waiting, seen = [self._phases(self.best)], set[bytes]()
+        while waiting and rounds > 0 and self.problem.time_left > 0:
+            active = waiting.pop(0)
+            if active.tobytes() in seen:
+                continue
+            seen.add(active.tobytes())
+            rounds -= 1
+            before = self.distance
+            onward = self._descend(active)
+            # A nearer adversary makes the neighbours of the old one stale.
+            waiting = onward if self.distance < before * (1.0 - LEAST_GAIN) else waiting + onward
+
+    def _descend(self, active: Phases) -> list[Phases]:
+        """Solve one piece, adding the phase rows that its solutions break; the pieces to look at next."""
+        problem, norm = self.problem, self.problem.norm
+        piece, center = _Piece(problem.lowered, active), problem.center
+        sign = np.where(active, 1.0, -1.0)
+        hidden, scores = piece.values(center[None])
+        constant = hidden[0].cpu().numpy()
+        goal_rows = -piece.goal_rows(problem.rows[0], center)
+        goal_least = (problem.rows[0] @ scores[0] + problem.offset[0]).cpu().numpy()
+        below = (problem.region.center - problem.region.lower)[self.moving]
+        above = (problem.region.upper - problem.region.center)[self.moving]
+        neurons = self.matters
+        rows = sign[neurons, None] * piece.rows(neurons, center)
+        for _ in range(MOST_CUTS):
+            matrix = np.concatenate([goal_rows, rows])[:, self.moving]
+            least = np.concatenate([goal_least, -sign[neurons] * constant[neurons]])
+            scale = np.maximum(np.abs(matrix).max(axis=1, initial=0.0), 1e-100)
+            limit = None if problem.time_left == float("inf") else problem.time_left
+            answer, shift = nearest_in_piece(
+                matrix / scale[:, None], least / scale, below, above, norm, self.distance, limit
+            )
+            if shift is None or answer.row_duals is None:
+                return []
+            step = np.zeros_like(self.best)
+            step[self.moving] = shift
+            improved = self._offer(step)
+            reached = piece.values(center[None] + problem.lowered.tensor(step))[0][0].cpu().numpy()
+            short = -sign * reached
+            short[neurons] = 0.0
+            broken = np.flatnonzero(short > BROKEN * (1.0 + np.abs(constant)))
+            if not len(broken):
+                duals = answer.row_duals[len(goal_rows) :][: len(neurons)]
+                tight = neurons[np.argsort(-duals)][: int((duals > 0).sum())]
+                self.matters = tight
+                return _neighbours(active, tight)
+            if improved:  # in another piece than this one: go on there
+                return [self._phases(self.best)]
+            new = broken[np.argsort(-short[broken])][:CUTS_AT_ONCE]
+            neurons = np.concatenate([neurons, new])
+            rows = np.concatenate([rows, sign[new, None] * piece.rows(new, center)])
+        return []
+
+    @torch.no_grad()
+    def _offer(self, step: FloatArray) -> bool:
+        """Take the nearest adversary at the end of a step, or a hair beyond, if it is nearer than the best."""
+        problem = self.problem
+        tried = np.unique(
+            np.clip(
+                problem.region.center + step * (1.0 + np.array(HAIRS))[:, None],
+                problem.region.lower,
+                problem.region.upper,
+            ),
+            axis=0,
+        )
+        distances = problem.norm.length(tried - problem.region.center)
+        points = problem.lowered.tensor(tried)
+        holds = problem.worst(points, torch.zeros(len(points), dtype=torch.int64, device=points.device)) <= 0
+        good = np.flatnonzero(holds.cpu().numpy() & (distances < self.distance))
+        if not len(good):
+            return False
+        pick = good[np.argmin(distances[good])]
+        gained = distances[pick] < self.distance * (1.0 - LEAST_GAIN)
+        self.best, self.distance = tried[pick], float(distances[pick])
+        return bool(gained)
+
+    @torch.no_grad()
+    def _phases(self, x: FloatArray) -> Phases:
+        lowered = self.problem.lowered
+        before = lowered.preactivations(lowered.tensor(x)[None])
+        parts = [(before[i][0] > 0).cpu().numpy() for i in lowered.graph.relus]
+        return np.concatenate([np.zeros(0, dtype=np.bool_), *parts])
+
+
+def _neighbours(active: Phases, tight: NDArray[np.int64]) -> list[Phases]:
+    """The pieces beyond the walls, the steepest wall first: each crossed alone, then all together."""
+    crossings = [tight[k : k + 1] for k in range(min(WALLS, len(tight)))]
+    if len(tight) > 1:
+        crossings.append(tight)
+    pieces = []
+    for crossing in crossings:
+        beyond = active.copy()
+        beyond[crossing] ^= True
+        pieces.append(beyond)
+    return pieces

@@ -1,0 +1,44 @@
+"""The nearest point of a linear piece of the net, as a linear program."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from encoders.linear_maps import FloatArray
+from encoders.question import Norm
+from encoders.solvers.linear import LinearAnswer, solve_linear
+
+
+def nearest_in_piece(
+    rows: FloatArray,
+    least: FloatArray,
+    below: FloatArray,
+    above: FloatArray,
+    norm: Norm,
+    radius: float,
+    time_limit: float | None,
+) -> tuple[LinearAnswer, FloatArray | None]:
+    """min ‖d‖ subject to rows · d ≥ least and -below ≤ d ≤ above, within the ball: the answer, and d if there is one.
+
+    L∞ or L1. The first duals of the answer are those of `rows`.
+    """
+    size = len(below)
+    low, high = -np.minimum(below, radius), np.minimum(above, radius)
+    if norm is Norm.LINF:
+        eye = sparse.eye_array(size, format="csr")
+        one = sparse.csr_array(np.ones((size, 1)))
+        matrix = sparse.block_array([[sparse.csr_array(rows), None], [eye, one], [-eye, one]]).tocsr()
+        costs = np.append(np.zeros(size), 1.0)
+        row_lower = np.concatenate([least, np.zeros(2 * size)])
+        column_lower, column_upper = np.append(low, 0.0), np.append(high, radius)
+    else:
+        matrix = sparse.csr_array(np.concatenate([rows, -rows], axis=1))
+        costs = np.ones(2 * size)
+        row_lower = least
+        column_lower, column_upper = np.zeros(2 * size), np.concatenate([high, -low])
+    row_upper = np.full(len(row_lower), np.inf)
+    answer = solve_linear(costs, matrix, row_lower, row_upper, column_lower, column_upper, time_limit=time_limit)
+    if answer.point is None:
+        return answer, None
+    return answer, answer.point[:size] if norm is Norm.LINF else answer.point[:size] - answer.point[size:]
