@@ -105,7 +105,7 @@ class Display:
         print(line, flush=True)
 
     def _table(self) -> Table:
-        table = Table(title=f"{self._finished} of {self._total} done", title_justify="left")
+        table = Table(title=f"{self._finished} of {self._total} done", title_justify="left", box=None)
         for name in ("sample", "proven lower", "replayed upper", "seconds"):
             table.add_column(name, justify="right")
         now = time.monotonic()
