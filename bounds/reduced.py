@@ -98,6 +98,8 @@ def reduce(lowered: Lowered, bounds: NetworkBounds, goals: tuple[Goal, ...]) -> 
                 z[:, offsets[i] : offsets[i] + coefficient.shape[1]] = coefficient
         z_rows.append(z)
     moving = torch.nonzero(ball.below + ball.above > 0).flatten()
+    if not len(moving):
+        moving = moving.new_zeros(1)  # nothing may move: one input with no room keeps every shape non-empty
     x = torch.cat([f.input for f in functions])[:, moving]
     z = torch.cat(z_rows)
     constant = torch.cat([f.value for f in functions])

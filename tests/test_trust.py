@@ -1,0 +1,207 @@
+"""The engines against brute force over all activation patterns: hundreds of tiny nets, every kind of question.
+
+PLUMBLINE_TRUST_EXAMPLES scales the number of nets (default 120 for the search).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import bounds.phases
+import verifier.engines.search
+from bounds.phases import Nodes, Pass, PhaseBounds
+from encoders.errors import SoundnessError
+from encoders.graph import Affine, Graph, Input, Node, Relu, affine_chain
+from encoders.linear_maps import Convolution, Dense, FloatArray, Gather, Scale
+from encoders.question import Norm, Region, goals_for
+from tests.brute_force import brute_force_distance
+from verifier.engines.base import Engine, Proof
+from verifier.engines.highs import HighsEngine
+from verifier.engines.search import SearchEngine
+from verifier.problem import Deadline, Incumbent, Problem
+
+EXAMPLES = int(os.environ.get("PLUMBLINE_TRUST_EXAMPLES", "120"))
+TOLERANCE = 1e-6
+
+
+def random_net(rng: np.random.Generator) -> Graph:
+    """At most ten ReLUs: dense, convolutional, residual or max; with ties, dead neurons, zeros, odd scales."""
+    kind = rng.choice(["dense", "deep", "convolution", "residual", "maximum"])
+    classes = int(rng.integers(2, 4))
+
+    def draw(*shape: int) -> FloatArray:
+        values = rng.normal(size=shape)
+        if rng.random() < 0.3:
+            values = np.round(values)  # zeros and ties
+        return np.asarray(values, dtype=np.float32).astype(np.float64)
+
+    scale = float(rng.choice([1.0, 1.0, 1.0, 2.0**12, 2.0**-12]))
+    if kind == "dense":
+        inputs, width = int(rng.integers(1, 5)), int(rng.integers(1, 8))
+        first, bias = draw(width, inputs), draw(width)
+        if width > 2 and rng.random() < 0.4:
+            first[1], bias[1] = first[0], bias[0]  # a tie
+            bias[2] = -50.0  # a dead neuron
+        return affine_chain([first * scale, draw(classes, width)], [bias * scale, draw(classes)])
+    if kind == "deep":
+        return affine_chain(
+            [draw(4, 3) * scale, draw(4, 4), draw(classes, 4) / scale], [draw(4), draw(4), draw(classes)]
+        )
+    if kind == "convolution":
+        layer = Convolution(draw(2, 1, 2, 2), (1, 3, 3), (1, 1), (0, 0, 0, 0))
+        nodes: tuple[Node, ...] = (
+            Input(9), Affine((0,), (layer,), draw(8)), Relu(1, 8),
+            Affine((2,), (Dense(draw(classes, 8)),), draw(classes)),
+        )  # fmt: skip
+        return Graph(nodes, (1, 3, 3))
+    if kind == "residual":
+        nodes = (
+            Input(3), Affine((0,), (Dense(draw(4, 3)),), draw(4)), Relu(1, 4),
+            Affine((2, 1), (Dense(draw(4, 4)), Scale(draw(4))), draw(4)), Relu(3, 4),
+            Affine((4, 2), (Dense(draw(classes, 4)), Dense(draw(classes, 4))), draw(classes)),
+        )  # fmt: skip
+        return Graph(nodes, (3,))
+    # max(x0, x1), max(x2, x3) = x0 + relu(x1 - x0), …, then a ReLU layer
+    gap = Dense(np.array([[-1.0, 1, 0, 0], [0, 0, -1, 1]]))
+    nodes = (
+        Input(4), Affine((0,), (gap,), np.zeros(2)), Relu(1, 2),
+        Affine((2, 0), (Gather(np.arange(2), 2), Gather(np.array([0, 2]), 4)), np.zeros(2)),
+        Affine((3,), (Dense(draw(5, 2)),), draw(5)), Relu(4, 5),
+        Affine((5,), (Dense(draw(classes, 5)),), draw(classes)),
+    )  # fmt: skip
+    return Graph(nodes, (4,))
+
+
+def random_problem(rng: np.random.Generator, norm: Norm) -> tuple[Problem, Incumbent, int]:
+    graph = random_net(rng)
+    size = graph.input_size
+    center = rng.random(size).astype(np.float32).astype(np.float64)
+    if rng.random() < 0.3:
+        center = np.round(center)  # on the edge of the box
+    lower, upper = np.zeros(size), np.ones(size)
+    if rng.random() < 0.3:
+        frozen = rng.random(size) < 0.4
+        lower, upper = np.where(frozen, center, lower), np.where(frozen, center, upper)
+    region = Region(center, lower, upper)
+    predicted = int(np.argmax(graph.evaluate(center)[0]))
+    targets = None
+    if rng.random() < 0.3:
+        targets = (int(rng.choice([t for t in range(graph.classes) if t != predicted])),)
+    margin = float(rng.choice([0.0, 0.0, 0.25]))
+    goals = goals_for(predicted, graph.classes, targets, margin)
+
+    def wins(scores: FloatArray) -> NDArray[np.bool_]:
+        won = [((scores @ goal.rows.T + goal.offset) <= 0).all(axis=1) for goal in goals]
+        return np.asarray(np.any(won, axis=0))
+
+    incumbent = Incumbent(region, norm, lambda x: graph.evaluate(x.astype(np.float64)), graph.evaluate, wins)
+    ceiling = region.reach(norm) * (1 + 1e-9) + 1e-12
+    problem = Problem(graph, region, norm, goals, ceiling, None, TOLERANCE, Deadline.after(60.0))
+    return problem, incumbent, predicted
+
+
+def closed(engine: Engine, problem: Problem, incumbent: Incumbent) -> Proof:
+    return engine.close(problem, incumbent, lambda lower, upper: None)
+
+
+def disagreement(engine: Engine, seed: int, norm: Norm, strict: float) -> str | None:
+    """What is wrong with the engine's answer on one net, in words; None if nothing is."""
+    problem, incumbent, _ = random_problem(np.random.default_rng(seed), norm)
+    expected, _ = brute_force_distance(problem.graph, problem.region, norm, problem.goals)
+    proof = closed(engine, problem, incumbent)
+    slack = strict * max(1.0, expected if np.isfinite(expected) else 1.0)
+    if proof.lower > expected + slack and not (np.isinf(expected)):
+        return f"seed {seed}: lower {proof.lower!r} above the distance {expected!r}"
+    if incumbent.upper < expected - slack:
+        return f"seed {seed}: upper {incumbent.upper!r} below the distance {expected!r}"
+    if np.isinf(expected):
+        return None if proof.lower >= problem.ceiling else f"seed {seed}: {proof.lower!r}, but no adversary exists"
+    if proof.lower < expected - 3 * TOLERANCE:
+        return f"seed {seed}: lower {proof.lower!r} never reached the distance {expected!r}"
+    return None
+
+
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
+@pytest.mark.parametrize("block", range(4))
+def test_search_is_exact(norm: Norm, block: int) -> None:
+    share = max(1, EXAMPLES // 4)
+    wrong = [disagreement(SearchEngine(), 1000 * block + k, norm, 2e-8) for k in range(share)]
+    assert [w for w in wrong if w] == []
+
+
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
+def test_highs_is_exact(norm: Norm) -> None:
+    wrong = [disagreement(HighsEngine(), 5000 + k, norm, 1e-6) for k in range(max(1, EXAMPLES // 8))]
+    assert [w for w in wrong if w] == []
+
+
+# -- faults: each must be seen by the comparison above or by the alarm ---------------------------------------------
+
+
+def caught(norm: Norm = Norm.LINF, seeds: range = range(60)) -> bool:
+    for seed in seeds:
+        try:
+            if disagreement(SearchEngine(), seed, norm, 2e-8):
+                return True
+        except SoundnessError:
+            return True
+    return False
+
+
+def test_a_bound_made_too_high_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine: Callable[[PhaseBounds, Nodes], Pass] = PhaseBounds.evaluate
+
+    def inflated(self: PhaseBounds, nodes: Nodes) -> Pass:
+        seen = genuine(self, nodes)
+        return Pass(seen.distance * 1.01, *(getattr(seen, f) for f in list(vars(seen))[1:]))
+
+    monkeypatch.setattr(bounds.phases.PhaseBounds, "evaluate", inflated)
+    assert caught()
+
+
+def test_a_dropped_child_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = verifier.engines.search._Search
+    genuine = search._settle
+
+    def forgetful(self: verifier.engines.search._Search, nodes: Nodes, seen: Pass, inherited: object) -> None:
+        import torch
+
+        keep = torch.arange(len(nodes) - 1 if len(nodes) > 2 else len(nodes))
+        kept = Pass(*(getattr(seen, f)[keep] for f in vars(seen)))
+        genuine(self, nodes.take(keep), kept, inherited[keep])  # type: ignore[index]
+
+    monkeypatch.setattr(search, "_settle", forgetful)
+    assert caught(seeds=range(200))
+
+
+def test_shrunken_neuron_bounds_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = verifier.engines.search.network_bounds
+
+    def shrunk(*arguments: object, **options: object) -> object:
+        found = genuine(*arguments, **options)  # type: ignore[arg-type]
+        for i in found.upper:
+            found.upper[i] *= 0.9
+        return found
+
+    monkeypatch.setattr(verifier.engines.search, "network_bounds", shrunk)
+    assert caught(seeds=range(200))
+
+
+def test_a_lying_engine_raises_the_alarm() -> None:
+    rng = np.random.default_rng(0)
+    problem, incumbent, _ = random_problem(np.random.default_rng(0), Norm.LINF)
+    while not np.isfinite(brute_force_distance(problem.graph, problem.region, problem.norm, problem.goals)[0]):
+        problem, incumbent, _ = random_problem(np.random.default_rng(rng.integers(10**6)), Norm.LINF)
+
+    class Liar(SearchEngine):
+        def _close(self, problem: Problem, incumbent: Incumbent, progress: object) -> Proof:
+            proof = super()._close(problem, incumbent, lambda lower, upper: None)
+            return Proof(proof.lower * 1.001, proof.basis)
+
+    with pytest.raises(SoundnessError, match="soundness alarm"):
+        closed(Liar(), problem, incumbent)
