@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import bounds.network
 import bounds.phases
 import verifier.engines.search
 from bounds.phases import Nodes, Pass, PhaseBounds
@@ -180,7 +181,7 @@ def test_a_dropped_child_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_shrunken_neuron_bounds_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = verifier.engines.search.network_bounds
+    genuine = bounds.network.network_bounds
 
     def shrunk(*arguments: object, **options: object) -> object:
         found = genuine(*arguments, **options)  # type: ignore[arg-type]
@@ -188,7 +189,7 @@ def test_shrunken_neuron_bounds_are_caught(monkeypatch: pytest.MonkeyPatch) -> N
             found.upper[i] *= 0.9
         return found
 
-    monkeypatch.setattr(verifier.engines.search, "network_bounds", shrunk)
+    monkeypatch.setattr("verifier.engines.search.network_bounds", shrunk)
     assert caught(seeds=range(200))
 
 
