@@ -83,6 +83,8 @@ def answer(request: Request, connection: Connection[Any, Any]) -> Report:
     point = np.array(solution.col_value, dtype=np.float64) if feasible and status is not Status.INFEASIBLE else None
     if status is Status.INFEASIBLE:
         lower = np.inf
+    elif status in (Status.UNKNOWN, Status.UNBOUNDED, Status.FAILED):
+        lower = -np.inf
     elif mixed:
         lower = float(info.mip_dual_bound)
     else:

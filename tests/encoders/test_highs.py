@@ -64,20 +64,70 @@ def test_without_integers_it_is_a_linear_program() -> None:
     assert solution.lower == pytest.approx(3.0, abs=1e-9)
 
 
-def test_a_program_that_presolve_calls_infeasible() -> None:
-    # With its presolve HiGHS 1.15.1 says that there is no adversary at all; moved by 0.49685, the sample is one.
-    graph, center = random_chain(2032, (2, 3, 3, 3, 2))
+@pytest.mark.parametrize(
+    ("seed", "sizes", "norm", "distance"),
+    [
+        (2032, (2, 3, 3, 3, 2), Norm.LINF, 0.4968401186775599),  # plainly written, with presolve: none
+        (5189, (3, 4, 4, 4, 3), Norm.L1, 0.9195845486181145),  # plainly written, without presolve: none
+        (16963, (3, 5, 5, 5, 2), Norm.LINF, 0.00878739537035724),  # with copies: 0.0115
+        (31236, (2, 3, 3, 3, 2), Norm.L1, 0.1745664425442045),  # with copies: 0.2419
+        (15003, (3, 5, 5, 5, 2), Norm.LINF, 0.2205518223134934),  # plainly written, with presolve: 0.2452
+    ],
+)
+def test_programs_that_a_single_run_gets_wrong(seed: int, sizes: tuple[int, ...], norm: Norm, distance: float) -> None:
+    # Each of these nets has an adversary at the distance given, that the solver's point shows. Run once, in the writing
+    # named, HiGHS 1.15.1 says that there is none, or none so near. (A later HiGHS may well be right: no test of ours.)
+    graph, center = random_chain(seed, sizes)
     region = unit_box(center)
     predicted = int(np.argmax(graph.evaluate(center)[0]))
-    (goal,) = goals_for(predicted, 2, None, 0.0)
-    program = encode(graph, region, Norm.LINF, goal, interval_bounds(graph, region), np.inf)
+    goal = goals_for(predicted, graph.classes, None, 0.0)[0]
+    program = encode(graph, region, norm, goal, interval_bounds(graph, region), np.inf)
     solution = HighsSolver().solve(program)
+    assert solution.status is Status.OPTIMAL
     assert solution.point is not None
     move = program.inputs(solution.point) - center
     scores = graph.evaluate(center + move * (1 + 1e-6))[0]
-    assert scores[1 - predicted] > scores[predicted]
-    assert np.abs(move).max() == pytest.approx(solution.lower, abs=1e-9)
-    assert solution.lower == pytest.approx(0.4968401186775599, abs=1e-9)
+    assert scores[goal.target] > scores[predicted]
+    assert norm.length(move) == pytest.approx(solution.lower, abs=1e-7)
+    assert solution.lower == pytest.approx(distance, abs=1e-7)
+
+
+POINT = np.array([0.0, 1.5])  # of SMALL, at 3
+WORSE = np.array([1.0, 1.0])  # at 4
+NOTHING = Solution(Status.INFEASIBLE, np.inf, None)
+
+
+@pytest.mark.parametrize(
+    ("runs", "status", "lower", "asked"),
+    [
+        ([NOTHING, NOTHING], Status.INFEASIBLE, np.inf, 2),
+        ([Solution(Status.OPTIMAL, 3.0, POINT)] * 2, Status.OPTIMAL, 3.0, 2),
+        # a point refutes the first run, and a third one has to vouch for the second
+        ([NOTHING, *[Solution(Status.OPTIMAL, 3.0, POINT)] * 2], Status.OPTIMAL, 3.0, 3),
+        ([Solution(Status.OPTIMAL, 4.0, WORSE), *[Solution(Status.OPTIMAL, 3.0, POINT)] * 2], Status.OPTIMAL, 3.0, 3),
+        # the second run says that nothing is within the first one's distance, and the first one's point is
+        ([Solution(Status.OPTIMAL, 3.0, POINT), NOTHING, Solution(Status.OPTIMAL, 3.0, POINT)], Status.OPTIMAL, 3.0, 3),
+        # bounds of runs that did not end: what two of them say
+        ([Solution(Status.STOPPED, 2.0, POINT)], Status.STOPPED, -np.inf, 1),
+        ([Solution(Status.OPTIMAL, 3.0, POINT), Solution(Status.STOPPED, 1.0, None)], Status.STOPPED, 1.0, 2),
+        # nobody agrees with anybody: no proof
+        ([NOTHING] * 3 + [Solution(Status.OPTIMAL, 3.0, POINT)], Status.INFEASIBLE, np.inf, 2),
+        ([NOTHING, Solution(Status.OPTIMAL, 4.0, WORSE), NOTHING, Solution(Status.OPTIMAL, 3.0, POINT)],
+         Status.UNKNOWN, -np.inf, 4),
+    ],
+)  # fmt: skip
+def test_two_runs_must_agree(
+    monkeypatch: pytest.MonkeyPatch, runs: list[Solution], status: Status, lower: float, asked: int
+) -> None:
+    script, count = iter(runs), list[int]()
+
+    def run(*_: object) -> Solution:
+        count.append(1)
+        return next(script)
+
+    monkeypatch.setattr(HighsSolver, "_run", run)
+    solution = HighsSolver().solve(SMALL)
+    assert (solution.status, solution.lower, len(count)) == (status, lower, asked)
 
 
 def test_a_cutoff_that_excludes_everything_is_infeasible() -> None:
@@ -108,9 +158,9 @@ def test_watch_sees_rising_bounds_and_can_stop() -> None:
 
     def watch(lower: float, point: object) -> bool:
         seen.append(lower)
-        return len(seen) >= 8 and point is None and np.isfinite(lower)
+        return point is None and bool(np.isfinite(lower))
 
-    solution = HighsSolver().solve(program, SolverOptions(time_limit=60.0), watch)
+    solution = HighsSolver().solve(program, SolverOptions(time_limit=3.0), watch)
     assert solution.status is Status.STOPPED
     assert seen == sorted(seen)
     assert solution.lower == seen[-1]

@@ -118,7 +118,8 @@ class Run:
 
         solution = self.solver.solve(program, self.options(seconds, enough), watch)
         self.nodes += solution.nodes
-        self.finished[goal] = solution.status.is_proof
+        # Only a lack of time is mended by asking again.
+        self.finished[goal] = solution.status is not Status.TIME_LIMIT
         self.keep(goal, max(before, _proven(solution.lower, enough)), program, solution.point)
         if solution.status is Status.OPTIMAL and solution.objective < self.enough:
             self.push(goal, solution, program)

@@ -1,0 +1,59 @@
+"""A HiGHS process and the line to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import weakref
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from encoders.errors import SolverError
+from encoders.solvers.highs_worker import Report, Request
+
+START_LIMIT = 120.0  # seconds for the process to come up, on however busy a machine
+
+
+class Worker:
+    """A running HiGHS process and the line to it; it ends with this object."""
+
+    def __init__(self) -> None:
+        root = str(Path(__file__).resolve().parents[2])
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        ours, theirs = Pipe()
+        program = f"from encoders.solvers.highs_worker import serve; serve({theirs.fileno()})"
+        # A plain child process rather than `multiprocessing`: callers need no main guard, and may be daemons.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", program],
+            pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        )
+        theirs.close()
+        self.connection: Connection[Request, Report] = ours
+        self._end = weakref.finalize(self, _end, self._process, ours)
+        try:
+            ready = ours.poll(START_LIMIT)
+            if ready:
+                ours.recv()
+        except (EOFError, OSError):
+            ready = False
+        if not ready:
+            self.end()
+            raise SolverError("the HiGHS process did not start; check that `python -c 'import highspy'` works")
+
+    @property
+    def alive(self) -> bool:
+        return self._end.alive and self._process.poll() is None
+
+    def end(self) -> None:
+        self._end()
+
+
+def _end(process: subprocess.Popen[bytes], connection: Connection) -> None:
+    process.kill()
+    process.wait()
+    connection.close()
