@@ -28,11 +28,11 @@ CLAIM_TOLERANCE = 1e-9  # relative; a norm summed in another order is not a fals
 
 @dataclass(frozen=True)
 class AttackOptions:
-    """How hard to try. `time_limit` in seconds; `restarts` random starts after the first; `steps` per start."""
+    """How hard to try: `time_limit` in seconds, `restarts` random starts for the nearest goals, `steps` per start."""
 
     seed: int = 0
     time_limit: float | None = None
-    restarts: int = 2
+    restarts: int = 16
     steps: int = 24
 
     def __post_init__(self) -> None:
@@ -117,6 +117,23 @@ class AttackProblem:
     def length(self, x: Tensor) -> Tensor:
         """Distance of each row of x from the center."""
         return lengths(x - self.center, self.norm)
+
+    def best_known(self, known: Candidates) -> tuple[Tensor, Tensor]:
+        """The nearest candidate of each goal [goals, n] and its distance; the center and inf where there is none."""
+        count = len(self.goals)
+        best = self.center.expand(count, -1).clone()
+        distance = best.new_full((count,), torch.inf)
+        nearest = known.nearest()
+        best[nearest.goal] = self.lowered.tensor(nearest.inputs)
+        distance[nearest.goal] = self.lowered.tensor(nearest.distances)
+        return best, distance
+
+    def proposals(self, x: Tensor, distance: Tensor, goal: Tensor) -> Candidates:
+        """The rows of x [B, n] that have a finite distance, as candidates still to be checked."""
+        hit = distance.isfinite()
+        inputs = x[hit].cpu().numpy().astype(np.float64)
+        distances = self.norm.length(inputs - self.region.center)
+        return Candidates(inputs, distances, goal[hit].cpu().numpy())
 
     def worst(self, x: Tensor, goal: Tensor) -> Tensor:
         """The largest row value of each input's goal [B]: it is an adversary iff that is at most zero."""

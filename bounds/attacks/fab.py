@@ -17,8 +17,9 @@ from bounds.attacks.base import Attack, AttackProblem, Candidates, lengths
 from bounds.halfspace import minimiser_shift
 
 OVERSHOOT = 1.05
-MOST_FROM_CENTER = 0.1
+MOST_FROM_CENTER = 0.3
 PULL_BACK = 0.9
+NEAR = 1.3  # relative to the nearest goal
 
 
 class Fab(Attack):
@@ -28,31 +29,22 @@ class Fab(Attack):
 
     def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
         generator = torch.Generator().manual_seed(problem.options.seed)
-        count, device = len(problem.goals), problem.center.device
-        goal = torch.arange(count, device=device)
-        best = problem.center.expand(count, -1).clone()
-        distance = best.new_full((count,), torch.inf)
-        for k, length in enumerate(known.distances):
-            g = int(known.goal[k])
-            if length < distance[g]:
-                best[g], distance[g] = problem.lowered.tensor(known.inputs[k]), length
-        for restart in range(problem.options.restarts + 1):
-            if problem.time_left <= 0:
-                break
-            start = problem.center.expand(count, -1)
-            if restart:
-                scale = torch.where(distance.isfinite(), distance, best.new_tensor(problem.radius)) / 2
-                noise = 2 * torch.rand(best.shape, generator=generator, dtype=torch.float64).to(best) - 1
-                noise = noise / lengths(noise, problem.norm).clamp_min(1e-12).unsqueeze(1)
-                start = problem.clip(start + noise * scale.unsqueeze(1))
-            found, length = self.walk(problem, start, goal)
-            nearer = length < distance
-            best = torch.where(nearer.unsqueeze(1), found, best)
-            distance = torch.where(nearer, length, distance)
-        hit = distance.isfinite()
-        inputs = best[hit].double().cpu().numpy()
-        distances = problem.norm.length(inputs - problem.region.center)
-        return Candidates(inputs, distances, goal[hit].cpu().numpy())
+        goal = torch.arange(len(problem.goals), device=problem.center.device)
+        found, distance = self.walk(problem, problem.center.expand(len(goal), -1), goal)
+        parts = [problem.proposals(found, distance, goal)]
+        if problem.options.restarts and problem.time_left > 0:
+            # The nearest goals get the random starts: a far goal's local minima decide nothing.
+            distance = torch.minimum(distance, problem.best_known(known)[1])
+            near = goal[distance <= NEAR * distance.min()]
+            again = near[torch.arange(problem.options.restarts, device=near.device) % len(near)]
+            noise = torch.rand((len(again), problem.center.numel()), generator=generator, dtype=torch.float64)
+            noise = noise.to(found) * 2 - 1
+            size = distance[again].nan_to_num(posinf=min(problem.radius, problem.region.reach(problem.norm)))
+            size = size * torch.linspace(0.4, 1.0, len(again)).to(size)
+            noise = noise * (size / lengths(noise, problem.norm).clamp_min(1e-30)).unsqueeze(1)
+            found, distance = self.walk(problem, problem.clip(problem.center + noise), again)
+            parts.append(problem.proposals(found, distance, again))
+        return Candidates.merged(parts)
 
     def walk(self, problem: AttackProblem, start: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest adversaries met on the way from `start` [B, n], and their distances (inf: none)."""

@@ -8,13 +8,14 @@ import numpy as np
 
 from bounds.attacks.base import Attack, AttackOptions, AttackProblem, Candidates, checked
 from bounds.attacks.fab import Fab
+from bounds.attacks.pgd import Pgd
 from bounds.attacks.region_descent import polish
 from bounds.lowered import Lowered
 from encoders.question import Goal, Norm, Region
 
-ATTACKS: Mapping[str, type[Attack]] = {attack.name: attack for attack in (Fab,)}
-POLISHED = 3  # goals
-POLISH_ROUNDS = 12
+ATTACKS: Mapping[str, type[Attack]] = {attack.name: attack for attack in (Fab, Pgd)}
+FIELDS = ((8, 3), (2, 12))  # polishing: (candidates, pieces for each), one field after the other
+HOPELESS = 1.4  # a candidate this much farther than the radius is not polished into it
 
 
 def attack(
@@ -24,20 +25,34 @@ def attack(
     problem = AttackProblem(lowered, region, norm, goals, radius, options)
     found = Candidates.none(region.center.size)
     for technique in ATTACKS.values():
+        if _decided(problem, found):
+            return found
         found = Candidates.merged([found, technique().run(problem, found)])
-    return Candidates.merged([found, _polished(problem, found)])
+    for candidates, pieces in FIELDS:
+        if _decided(problem, found):
+            return found
+        found = Candidates.merged([found, _polished(problem, found, candidates, pieces)])
+    return found
 
 
-def _polished(problem: AttackProblem, found: Candidates) -> Candidates:
-    """The nearest candidates of the best few goals, each walked down in the linear pieces around it."""
-    best = found.nearest()
+def _decided(problem: AttackProblem, found: Candidates) -> bool:
+    """Whether more effort is idle: no time is left, or a radius smaller than the box has its witness."""
+    if problem.time_left <= 0:
+        return True
+    asked = problem.radius < problem.region.reach(problem.norm)
+    return asked and len(found.distances) > 0 and bool(found.distances[0] < 0.999 * problem.radius)
+
+
+def _polished(problem: AttackProblem, found: Candidates, candidates: int, pieces: int) -> Candidates:
+    """The nearest candidates, each walked down through the linear pieces around it for a few pieces."""
+    _, different = np.unique(found.distances.round(12), return_index=True)
     kept = []
-    for k in range(min(POLISHED, len(best.goal))):
-        if problem.time_left <= 0:
+    for k in np.sort(different)[:candidates]:
+        if problem.time_left <= 0 or found.distances[k] > HOPELESS * problem.radius:
             break
-        goal = problem.goals[int(best.goal[k])]
+        goal = problem.goals[int(found.goal[k])]
         limit = None if problem.time_left == float("inf") else problem.time_left
-        point = polish(problem.lowered, problem.region, problem.norm, goal, best.inputs[k], POLISH_ROUNDS, limit)
+        point = polish(problem.lowered, problem.region, problem.norm, goal, found.inputs[k], pieces, limit)
         length = float(problem.norm.length(point - problem.region.center))
-        kept.append(Candidates(point[None], np.array([length]), best.goal[k : k + 1]))
+        kept.append(Candidates(point[None], np.array([length]), found.goal[k : k + 1]))
     return checked(problem, Candidates.merged(kept), "polish") if kept else Candidates.none(problem.center.numel())

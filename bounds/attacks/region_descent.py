@@ -45,7 +45,10 @@ def polish(
     rounds: int = 12,
     time_limit: float | None = None,
 ) -> FloatArray:
-    """An adversary of `goal` at most as far from the center as the adversary `start`; L2 has no linear program."""
+    """An adversary of `goal` at most as far from the center as the adversary `start`; L2 has no linear program.
+
+    `rounds` pieces are looked at.
+    """
     if norm is Norm.L2 or not (region.upper > region.lower).any():
         return start
     walk = _Descent(lowered, region, norm, goal, start, time_limit)

@@ -1,0 +1,81 @@
+"""Projected gradient descent in a ball that shrinks: from each win on, a nearer one is asked for.
+
+Madry et al., Towards deep learning models resistant to adversarial attacks, 2018, for the inner loop. The step is the
+steepest one of the norm: the signs for L∞, the gradient's direction for L2, the few entries that promise most for L1.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from bounds.attacks.base import Attack, AttackProblem, Candidates, lengths
+from encoders.question import Norm
+
+SHRINK = 0.99  # the next radius, relative to the distance of the last win
+FIRST_STEP = 0.25  # of the radius; falls linearly to LAST_STEP
+LAST_STEP = 0.02
+SPARSITY = 0.05  # share of the entries that an L1 step moves
+
+
+class Pgd(Attack):
+    """See the module."""
+
+    name: ClassVar[str] = "pgd"
+
+    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
+        generator = torch.Generator().manual_seed(problem.options.seed + 1)
+        goal = torch.arange(len(problem.goals), device=problem.center.device)
+        best, distance = problem.best_known(known)
+        most = min(problem.radius, problem.region.reach(problem.norm))
+        radius = SHRINK * distance.clamp_max(most)
+        noise = 2 * torch.rand(best.shape, generator=generator, dtype=torch.float64).to(best) - 1
+        noise = noise * (radius / lengths(noise, problem.norm).clamp_min(1e-30)).unsqueeze(1)
+        x = torch.where(distance.isfinite().unsqueeze(1), best, problem.center + noise)
+        x = project(problem, x, radius)
+        steps = problem.options.steps
+        for step in range(steps + 1):
+            value, gradient = problem.linearised(x, goal)
+            length = problem.length(x)
+            won = (value <= 0) & (length < distance)
+            best = torch.where(won.unsqueeze(1), x, best)
+            distance = torch.where(won, length, distance)
+            radius = torch.where(won, SHRINK * length, radius)
+            if step == steps or problem.time_left <= 0:
+                break
+            share = FIRST_STEP + (LAST_STEP - FIRST_STEP) * step / steps
+            x = project(problem, x - steepest(problem, x, gradient) * (share * radius).unsqueeze(1), radius)
+        return problem.proposals(best, distance, goal)
+
+
+def steepest(problem: AttackProblem, x: Tensor, gradient: Tensor) -> Tensor:
+    """The step of length one that raises the linear function most, of the entries that are not at their side yet."""
+    stuck = ((gradient > 0) & (x <= problem.lower)) | ((gradient < 0) & (x >= problem.upper))
+    gradient = gradient * ~stuck
+    if problem.norm is Norm.LINF:
+        return gradient.sign()
+    if problem.norm is Norm.L1:
+        most = max(1, int(SPARSITY * gradient.shape[1]))
+        least = gradient.abs().topk(most, dim=1).values[:, -1:]
+        gradient = gradient.sign() * (gradient.abs() >= least)
+    return gradient / lengths(gradient, problem.norm).clamp_min(1e-30).unsqueeze(1)
+
+
+def project(problem: AttackProblem, x: Tensor, radius: Tensor) -> Tensor:
+    """A point of box ∩ ball near x: clipped to the box first, which never brings a point farther from the center."""
+    difference = problem.clip(x) - problem.center
+    radius = radius.unsqueeze(1)
+    if problem.norm is Norm.LINF:
+        difference = torch.minimum(torch.maximum(difference, -radius), radius)
+    elif problem.norm is Norm.L2:
+        length = lengths(difference, problem.norm).unsqueeze(1)
+        difference = difference * (radius / length.clamp_min(1e-30)).clamp_max(1.0)
+    else:
+        # Soft thresholding, at the level where the entries left over sum to the radius.
+        ordered = difference.abs().sort(dim=1, descending=True).values
+        ranks = torch.arange(1, ordered.shape[1] + 1, device=x.device)
+        level = ((ordered.cumsum(1) - radius) / ranks).amax(dim=1, keepdim=True).clamp_min(0.0)
+        difference = difference.sign() * (difference.abs() - level).clamp_min(0.0)
+    return problem.clip(problem.center + difference)
