@@ -240,7 +240,7 @@ class _Question:
             if upper <= self.radius:
                 return Verdict.FALSIFIED
             return Verdict.CERTIFIED if lower > self.radius else Verdict.UNRESOLVED
-        closed = lower == float("inf") or upper - lower <= self.options.tolerance
+        closed = lower == float("inf") or upper - lower <= self.options.tolerance * max(1.0, upper)
         return Verdict.EXACT if closed else Verdict.UNRESOLVED
 
     def _attack(

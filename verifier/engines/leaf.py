@@ -12,13 +12,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy import sparse
 
+from bounds.leaf_program import nearest_in_piece
 from bounds.phases import Nodes, PhaseBounds
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm
 from encoders.solvers.base import Status
-from encoders.solvers.linear import LinearAnswer, solve_linear
+from encoders.solvers.linear import LinearAnswer
 
 FARKAS_SCALES = (1.0, 1e2, 1e4, 1e6)
 
@@ -48,30 +48,10 @@ class Leaf:
 
     def solve(self, radius: float, push: float, time_limit: float | None) -> LinearAnswer:
         """Rows of the program: the signs, then the goal; d (and what the norm needs) within the ball's radius."""
-        size = len(self.below)
-        low, high = -np.minimum(self.below, radius), np.minimum(self.above, radius)
         least = -self.signed_values
         least[self.count :] += push
-        if self.engine.net.norm is Norm.LINF:
-            eye = sparse.eye_array(size, format="csr")
-            one = np.ones((size, 1))
-            matrix = sparse.block_array(
-                [
-                    [sparse.csr_array(self.signed_rows), None],
-                    [eye, sparse.csr_array(one)],
-                    [-eye, sparse.csr_array(one)],
-                ]
-            ).tocsr()
-            costs = np.append(np.zeros(size), 1.0)
-            row_lower = np.concatenate([least, np.zeros(2 * size)])
-            column_lower, column_upper = np.append(low, 0.0), np.append(high, radius)
-        else:
-            matrix = sparse.csr_array(np.concatenate([self.signed_rows, -self.signed_rows], axis=1))
-            costs = np.ones(2 * size)
-            row_lower = least
-            column_lower, column_upper = np.zeros(2 * size), np.concatenate([high, -low])
-        upper = np.full(len(row_lower), np.inf)
-        return solve_linear(costs, matrix, row_lower, upper, column_lower, column_upper, time_limit=time_limit)
+        norm = self.engine.net.norm
+        return nearest_in_piece(self.signed_rows, least, self.below, self.above, norm, radius, time_limit)[0]
 
     def shift(self, answer: LinearAnswer) -> FloatArray | None:
         """d of the program's point."""

@@ -80,7 +80,7 @@ class Run:
     @property
     def enough(self) -> float:
         """No goal needs a lower bound above this."""
-        return min(self.problem.ceiling, self.incumbent.upper - self.problem.tolerance)
+        return min(self.problem.ceiling, self.incumbent.upper - 0.5 * self.problem.tolerance)
 
     @property
     def answered(self) -> bool:

@@ -27,10 +27,12 @@ def check_engine_name(name: str) -> None:
 
 
 def engine_for(name: str) -> Engine:
-    """The engine of that name; `auto` is the search, which needs no solver's word."""
+    """The engine of that name; `auto` is the search, with HiGHS for small programs that it does not close."""
     check_engine_name(name)
     if name == "auto":
-        return SearchEngine()
+        from verifier.engines.auto import AutoEngine
+
+        return AutoEngine()
     if name.startswith(PYOMO_PREFIX):
         from verifier.engines.pyomo_engine import PyomoEngine
 

@@ -9,6 +9,7 @@ Everything that a verdict rests on is float64 with its rounding accounted for: t
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,6 +46,8 @@ class SearchOptions:
     leaf_steps: int = 20  # extra steps for fully fixed nodes before their linear program is called
     dive_every: int = 16  # batches between two dives to an adversary, after the first few
     candidates: int = 16  # corner points replayed per batch
+    patience: float = INFINITY  # seconds after which to stop while …
+    patience_phases: int = 0  # … at most this many phases are open: another engine may do better there
     area_weight: float = 0.2  # of the relaxation's area in the branching score, against its cost at the corner
 
 
@@ -71,6 +74,7 @@ class _Search:
         self.visited = 0
         self.root_open = 0
         self.proven = 0.0
+        self.patient_until = time.monotonic() + options.patience
         self.stage = self._first_stage()
 
     @property
@@ -83,7 +87,7 @@ class _Search:
         """A node whose bound reaches this is closed."""
         if self.incumbent.upper > self.stage:
             return self.stage
-        return max(0.0, self.incumbent.upper - 0.5 * self.problem.tolerance)
+        return max(0.0, self.incumbent.upper - 0.5 * self.problem.tolerance * max(1.0, self.incumbent.upper))
 
     @property
     def answered(self) -> bool:
@@ -94,13 +98,19 @@ class _Search:
     def steps(self) -> int:
         return self.options.steps if len(self.net.layers) > 1 else self.options.shallow_steps
 
+    @property
+    def stopped(self) -> bool:
+        """Answered, out of time, or out of patience with a net small enough for another engine."""
+        impatient = time.monotonic() > self.patient_until and self.net.open_phases <= self.options.patience_phases
+        return self.answered or self.problem.deadline.passed or impatient
+
     def run(self) -> Proof:
         if not self.problem.goals:
             return Proof(self.problem.ceiling, Basis.RIGOROUS)
         while True:
             self._close_stage()
             done = self.incumbent.upper <= self.stage or self.stage >= self.problem.ceiling
-            if done or self.answered or self.problem.deadline.passed:
+            if done or self.stopped:
                 return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
             self.stage = min(self.problem.ceiling, self.stage * STAGE_GROWTH)
 
@@ -121,7 +131,7 @@ class _Search:
         self.frontier = Frontier(roots)
         self._settle(roots, seen, torch.zeros_like(seen.distance))
         rounds = 0
-        while len(self.frontier) and not self.answered and not self.problem.deadline.passed:
+        while len(self.frontier) and not self.stopped:
             self._report()
             if self.horizon < self.built * self.options.rebuild_below:
                 self._rebuild()

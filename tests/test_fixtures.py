@@ -1,0 +1,53 @@
+"""Published exact minima of two toy nets (MIPVerify's tests), and real nets against their file."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.shared_data import FOLDER, shared_data
+from verifier.model import load
+from verifier.query import distance, verify
+from verifier.results import Verdict
+
+CASES = (
+    json.loads((FOLDER / "mipverify_fixtures" / "expected.json").read_text())["cases"]
+    if (FOLDER / "mipverify_fixtures").exists()
+    else [None]
+)
+NETS = sorted(path.name for path in FOLDER.glob("*.onnx")) or ["wk17a.onnx"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_published_minima(case: dict[str, object] | None) -> None:
+    folder = shared_data("mipverify_fixtures")
+    assert case is not None
+    name, targets = str(case["model"]), case["targets_0based"]
+    assert isinstance(targets, list)
+    sample = np.load(folder / "inputs.npz")[name.removesuffix(".onnx")]
+    result = distance(load(folder / name), sample, norm=str(case["norm"]), targets=tuple(targets), time_limit=120.0)
+    expected = case["milp_recheck"]
+    if expected is None:
+        assert result.lower == float("inf")
+        return
+    assert isinstance(expected, float)
+    assert result.verdict is Verdict.EXACT
+    assert result.lower <= expected + 1e-6 * max(1.0, expected)
+    assert result.upper >= expected - 1e-6 * max(1.0, expected)
+    assert result.lower == pytest.approx(expected, abs=1e-6, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_real_nets_agree_with_onnxruntime(name: str) -> None:
+    assert load(shared_data(name)).largest_difference(samples=8) < 1e-4
+
+
+def test_wk17a_decisions() -> None:
+    # Test images 0 (robust at 0.1), 92 (adversarial at 0.0365) and 247 (misclassified), as MIPVerify found them.
+    model, data = load(shared_data("wk17a.onnx")), np.load(shared_data("mnist_test.npz"))
+    expected = {0: Verdict.CERTIFIED, 92: Verdict.FALSIFIED, 247: Verdict.MISCLASSIFIED}
+    for index, verdict in expected.items():
+        sample = data["x"][index].astype(np.float32) / np.float32(255)
+        assert verify(model, sample, 0.1, label=int(data["y"][index]), time_limit=60.0).verdict is verdict
