@@ -218,6 +218,9 @@ class _Reading:
                 continue
             except ModelError as error:
                 raise ModelError(f"{self.path}: {error}") from None
+            except (ValueError, IndexError, KeyError, TypeError) as error:  # shapes or attributes that contradict
+                where = f"node {node.name or node.output[0]!r} ({node.op_type})"
+                raise ModelError(f"{self.path}: {where} is malformed: {_first_line(error)}") from None
             self.values.update(zip(node.output, outputs, strict=False))
 
     def finish(self) -> Parsed:

@@ -26,6 +26,10 @@ def f32(*shape: int) -> Array:
     return RNG.normal(size=shape).astype(np.float32)
 
 
+def scalar(value: float) -> Array:
+    return np.array(value, dtype=np.float32)
+
+
 def i64(*values: int) -> Array:
     return np.array(values, dtype=np.int64)
 
@@ -85,10 +89,10 @@ CASES: dict[str, tuple[list[int | str], list[Step], int]] = {
     "leaky": (["N", 5], [("LeakyRelu", [], {"alpha": 0.3})], 7),
     "leaky negative": (["N", 5], [("LeakyRelu", [], {"alpha": -1.7})], 17),
     "prelu": (IMAGE, [("PRelu", [f32(2, 1, 1)], {})], 17),
-    "clip inputs": (["N", 5], [("Clip", [np.float32(-0.5), np.float32(0.7)], {})], 17),
-    "clip upper": (["N", 5], [("Clip", [None, np.float32(0.7)], {})], 13),
+    "clip inputs": (["N", 5], [("Clip", [scalar(-0.5), scalar(0.7)], {})], 17),
+    "clip upper": (["N", 5], [("Clip", [None, scalar(0.7)], {})], 13),
     "clip attributes": (["N", 5], [("Clip", [], {"min": 0.0, "max": 6.0})], 7),
-    "clip crossed": (["N", 5], [("Clip", [np.float32(1.0), np.float32(-1.0)], {}), ("Add", [f32(5)], {})], 17),
+    "clip crossed": (["N", 5], [("Clip", [scalar(1.0), scalar(-1.0)], {}), ("Add", [f32(5)], {})], 17),
     "abs": (["N", 5], [("Abs", [], {})], 17),
     "hard sigmoid": (["N", 5], [("HardSigmoid", [], {"alpha": 0.3})], 17),
     "max constant": (["N", 5], [("Max", [f32(5)], {}), ("Min", [f32(1, 5), f32(5)], {})], 17),
@@ -106,7 +110,7 @@ CASES: dict[str, tuple[list[int | str], list[Step], int]] = {
     "squeeze attributes": (["N", 1, 4, 1], [("Squeeze", [], {"axes": [1, 3]}), ("Unsqueeze", [], {"axes": [1]})], 11),
     "slice": (IMAGE, [("Slice", [i64(1, -1), i64(5, -7), i64(2, 3), i64(2, -2)], {})], 17),
     "slice attributes": (IMAGE, [("Slice", [], {"starts": [1], "ends": [4], "axes": [2]})], 9),
-    "pad": (IMAGE, [("Pad", [i64(0, 0, 1, 0, 0, 0, 2, 1), np.float32(0.75)], {})], 13),
+    "pad": (IMAGE, [("Pad", [i64(0, 0, 1, 0, 0, 0, 2, 1), scalar(0.75)], {})], 13),
     "pad attributes": (IMAGE, [("Pad", [], {"pads": [0, 0, 1, 0, 0, 0, 2, 1], "value": -1.0})], 9),
     "reduce mean": (IMAGE, [("ReduceMean", [], {"axes": [2, 3], "keepdims": 0})], 13),
     "reduce sum": (IMAGE, [("ReduceSum", [i64(1)], {}), ("Flatten", [], {})], 13),
@@ -199,8 +203,9 @@ def bad_weight(value: float) -> list[Step]:
         (["N", 4], bad_weight(np.nan), "NaN or infinite"),
         (["N", 4], bad_weight(np.inf), "NaN or infinite"),
         (["N", "M"], [("Relu", [], {})], "only the leading"),
-        (["N", 4], [("Expand", [i64(1 << 20, 1 << 20)], {})], "entries allowed"),
+        (["N", 4], [("Expand", [i64(1 << 20, 1 << 20, 4)], {})], "entries allowed"),
         (["N", 4], [("Gemm", [f32(5, 3)], {})], "do not multiply"),
+        (["N", 4], [("Expand", [i64(3, 5)], {})], "malformed"),
         ([7, 4], [("Relu", [], {})], "samples at a time"),
     ],
 )
