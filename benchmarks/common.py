@@ -1,0 +1,64 @@
+"""What every benchmark prints and looks up."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = REPOSITORY.parent / "shared" / "data"
+
+
+def conditions() -> str:
+    """One line that says where and with what a figure was measured."""
+    import torch
+
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "highspy", "onnxruntime", "numpy"))
+    return (
+        f"conditions: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {packages}; "
+        f"torch threads {torch.get_num_threads()}"
+    )
+
+
+def single_threaded() -> None:
+    """One thread for torch; the environment does the same for BLAS where it is set before the start."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def shared_file(name: str) -> Path:
+    """A file of ../shared/data; ends the program with one line where it is absent."""
+    path = SHARED / name
+    if not path.exists():
+        sys.exit(f"{path} is not here: this benchmark needs the real nets and images beside the repository")
+    return path
+
+
+def mnist() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """MNIST's test images in [0, 1] and their labels."""
+    data = np.load(shared_file("mnist_test.npz"))
+    return data["x"].astype(np.float32) / np.float32(255), data["y"].astype(np.int64)
+
+
+def span(text: str) -> range:
+    """0:100 as a range."""
+    start, _, stop = text.partition(":")
+    return range(int(start), int(stop)) if stop else range(int(start), int(start) + 1)
+
+
+def row(cells: Sequence[object]) -> str:
+    """One line of a Markdown table."""
+    shown = [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells]
+    return "| " + " | ".join(shown) + " |"
+
+
+def header(cells: Sequence[str]) -> str:
+    return row(cells) + "\n" + row(["---"] * len(cells))

@@ -1,0 +1,103 @@
+"""Exact distances of digits images, engine beside engine, and beside the naive textbook program; one thread.
+
+python -m benchmarks.digits --net digits-64-32-32-10 --samples 0:200 --engines auto,highs --textbook 0:2
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+
+from benchmarks.common import REPOSITORY, conditions, header, row, single_threaded, span
+from benchmarks.omlt_peer import omlt_distance
+from benchmarks.textbook import textbook_distance
+from encoders.question import Norm
+from trainers.datasets import digits
+from verifier.model import Model, load
+from verifier.query import Options, distance, region_for
+from verifier.results import Result, Verdict
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--net", default="digits-64-32-32-10", help="a net of trainers/nets")
+    parser.add_argument("--norm", default="linf,l1")
+    parser.add_argument("--samples", type=span, default=range(200), help="of the test split, like 0:200")
+    parser.add_argument("--engines", default="auto,highs")
+    parser.add_argument("--time-limit", type=float, default=60.0, help="seconds per image and engine")
+    parser.add_argument("--textbook", type=span, default=range(0), help="images for the textbook program")
+    parser.add_argument("--textbook-limit", type=float, default=60.0, help="seconds per target of the textbook")
+    parser.add_argument("--omlt", type=span, default=range(0), help="images for OMLT + HiGHS (extra `peers`)")
+    options = parser.parse_args()
+    single_threaded()
+    print(conditions())
+    model = load(REPOSITORY / "trainers" / "nets" / f"{options.net}.onnx")
+    for norm in (Norm(name) for name in options.norm.split(",")):
+        ours = engines(model, norm, options)
+        peer(model, norm, ours, options.textbook, options.textbook_limit, "textbook + HiGHS")
+        peer(model, norm, ours, options.omlt, options.textbook_limit, "OMLT + HiGHS")
+
+
+def engines(model: Model, norm: Norm, options: argparse.Namespace) -> dict[int, Result]:
+    """A row per engine; the first engine's results by sample."""
+    data = digits()
+    names = options.engines.split(",")
+    results: dict[str, dict[int, Result]] = {name: {} for name in names}
+    for index in options.samples:
+        for name in names:
+            result = distance(
+                model, data.x[index], norm=norm, label=int(data.y[index]), engine=name, time_limit=options.time_limit
+            )
+            if result.verdict is not Verdict.MISCLASSIFIED:
+                results[name][index] = result
+    first = results[names[0]]
+    print(f"\n{options.net}, {norm}: {len(first)} correctly classified of {len(options.samples)} images\n")
+    print(header(["engine", "median s", "90 % s", "worst s", "exact", "rigorous", "largest difference"]))
+    for name in names:
+        seconds = np.array([r.seconds for r in results[name].values()])
+        exact = [k for k, r in results[name].items() if r.verdict is Verdict.EXACT]
+        both = [k for k in exact if first[k].verdict is Verdict.EXACT]
+        differences = [abs(results[name][k].upper - first[k].upper) for k in both]
+        rigorous = sum(r.basis == "rigorous" for r in results[name].values())
+        print(
+            row(
+                [name, float(np.median(seconds)), float(np.quantile(seconds, 0.9)), float(seconds.max()),
+                 f"{len(exact)}/{len(seconds)}", rigorous, float(max(differences, default=0.0))]
+            )
+        )  # fmt: skip
+    if len(names) > 1:
+        ratios = [results[names[0]][k].seconds / results[names[1]][k].seconds for k in first]
+        print(f"\n{names[0]} / {names[1]}, image by image: median {np.median(ratios):.3g}, worst {max(ratios):.3g}")
+    return first
+
+
+def peer(model: Model, norm: Norm, ours: dict[int, Result], samples: range, limit: float, name: str) -> None:
+    """A naive program on HiGHS, per image: its seconds (a lower limit where targets time out) against ours."""
+    if not samples:
+        return
+    data = digits()
+    print("\n" + header([name, "seconds", "its lower", "its upper", "ours", "our seconds", "ratio"]))
+    for index in samples:
+        if index not in ours:
+            continue
+        region = region_for(model, data.x[index], None, Options())
+        started = time.monotonic()
+        if name.startswith("OMLT"):
+            found = omlt_distance(model.path, region, norm, ours[index].predicted, limit)
+            if found is None:
+                print("OMLT is not installed: pip install -c constraints.txt -e '.[peers]'")
+                return
+            lower, upper = found
+        else:
+            lower, upper, _ = textbook_distance(model.graph, region, norm, ours[index].predicted, limit)
+        seconds = time.monotonic() - started
+        print(
+            row([index, seconds, lower, upper, f"{ours[index].upper:.7f}", ours[index].seconds,
+                 seconds / ours[index].seconds]), flush=True
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

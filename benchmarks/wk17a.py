@@ -1,0 +1,84 @@
+"""Decisions and exact minima on MNIST nets of the literature, against MIPVerify's own verdicts where there are any.
+
+python -m benchmarks.wk17a --samples 0:100 --jobs 2              WK17a, L∞ 0.1, decisions
+python -m benchmarks.wk17a --minima --samples 0:500 --jobs 2     exact minima of the images with an adversary
+python -m benchmarks.wk17a --net rsl18a --samples 0:20 --time-limit 600 --jobs 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from collections import Counter
+
+import numpy as np
+
+from benchmarks.common import conditions, header, mnist, row, shared_file, span
+from verifier.data import Samples
+from verifier.model import load
+from verifier.query import Options
+from verifier.runner import Job, outcomes
+
+VERDICTS = {"certified": "robust", "falsified": "adversarial", "misclassified": "misclassified"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--net", default="wk17a", help="a net of ../shared/data that reads MNIST")
+    parser.add_argument("--samples", type=span, default=range(100))
+    parser.add_argument("--radius", type=float, default=0.1)
+    parser.add_argument("--time-limit", type=float, default=120.0)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--minima", action="store_true", help="exact distances of the images MIPVerify calls adversarial"
+    )
+    options = parser.parse_args()
+    print(conditions())
+    oracle = {}
+    if options.net == "wk17a":
+        with shared_file("wk17a_mipverify_500.csv").open() as file:
+            oracle = {int(line["test_index_0based"]): line for line in csv.DictReader(file)}
+    indices = list(options.samples)
+    if options.minima:
+        indices = [k for k in indices if k in oracle and oracle[k]["verdict_at_0.1"] == "adversarial"]
+    x, y = mnist()
+    model = load(shared_file(f"{options.net}.onnx"))
+    job = Job(Options(time_limit=options.time_limit), None if options.minima else options.radius)
+    samples = Samples("mnist_test", x.reshape(len(x), -1), y)
+    started = time.monotonic()
+    counts: Counter[str] = Counter()
+    wrong = []
+    if not options.minima:
+        print(header(["image", "verdict", "lower", "upper", "nodes", "open phases", "seconds"]))
+    else:
+        print(header(["image", "verdict", "lower", "upper", "MIPVerify bound", "objective", "nodes", "seconds"]))
+    seconds = []
+    for outcome in outcomes(model, job, samples, indices, options.jobs, lambda index, lower, upper: None):
+        if outcome.result is None:
+            raise outcome.error or RuntimeError("no result")
+        result = outcome.result
+        counts[result.verdict] += 1
+        seconds.append(result.seconds)
+        known = oracle.get(result.index)
+        if options.minima:
+            assert known is not None
+            bound, objective = (float(known[f"min_linf_best_{side}"] or "nan") for side in ("bound", "objective"))
+            if result.lower > objective + 1e-5 or result.upper < bound - 1e-5:
+                wrong.append(result.index)
+            print(row([result.index, result.verdict, f"{result.lower:.7f}", f"{result.upper:.7f}", f"{bound:.7f}",
+                       f"{objective:.7f}", result.nodes, f"{result.seconds:.2f}"]), flush=True)  # fmt: skip
+            continue
+        if known is not None and VERDICTS.get(result.verdict, known["verdict_at_0.1"]) != known["verdict_at_0.1"]:
+            wrong.append(result.index)
+        if result.engine != "crown":
+            print(row([result.index, result.verdict, result.lower, result.upper, result.nodes, result.open_phases,
+                       f"{result.seconds:.2f}"]), flush=True)  # fmt: skip
+    print(f"\n{len(indices)} images in {time.monotonic() - started:.1f} s with {options.jobs} jobs: {dict(counts)}")
+    print(f"seconds an image: median {np.median(seconds):.3f}, worst {max(seconds):.2f}")
+    if oracle:
+        print(f"against MIPVerify: {'no disagreement' if not wrong else f'DISAGREE on {wrong}'}")
+
+
+if __name__ == "__main__":
+    main()
