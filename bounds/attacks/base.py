@@ -32,7 +32,7 @@ class AttackOptions:
 
     seed: int = 0
     time_limit: float | None = None
-    restarts: int = 16
+    restarts: int = 32
     steps: int = 24
 
     def __post_init__(self) -> None:

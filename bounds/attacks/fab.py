@@ -19,7 +19,7 @@ from bounds.halfspace import minimiser_shift
 OVERSHOOT = 1.05
 MOST_FROM_CENTER = 0.3
 PULL_BACK = 0.9
-NEAR = 1.3  # relative to the nearest goal
+NEAR = 1.5  # relative to the nearest goal
 
 
 class Fab(Attack):

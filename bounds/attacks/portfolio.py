@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,6 +16,7 @@ from encoders.question import Goal, Norm, Region
 
 ATTACKS: Mapping[str, type[Attack]] = {attack.name: attack for attack in (Fab, Pgd)}
 FIELDS = ((8, 3), (2, 12))  # polishing: (candidates, pieces for each), one field after the other
+FIELD_SECONDS = 0.6  # at most, for each field: large nets have slow programs, and a first bound is wanted soon
 HOPELESS = 1.4  # a candidate this much farther than the radius is not polished into it
 
 
@@ -46,12 +48,13 @@ def _decided(problem: AttackProblem, found: Candidates) -> bool:
 def _polished(problem: AttackProblem, found: Candidates, candidates: int, pieces: int) -> Candidates:
     """The nearest candidates, each walked down through the linear pieces around it for a few pieces."""
     _, different = np.unique(found.distances.round(12), return_index=True)
+    ends = time.monotonic() + min(FIELD_SECONDS, problem.time_left)
     kept = []
     for k in np.sort(different)[:candidates]:
-        if problem.time_left <= 0 or found.distances[k] > HOPELESS * problem.radius:
+        limit = ends - time.monotonic()
+        if limit <= 0 or found.distances[k] > HOPELESS * problem.radius:
             break
         goal = problem.goals[int(found.goal[k])]
-        limit = None if problem.time_left == float("inf") else problem.time_left
         point = polish(problem.lowered, problem.region, problem.norm, goal, found.inputs[k], pieces, limit)
         length = float(problem.norm.length(point - problem.region.center))
         kept.append(Candidates(point[None], np.array([length]), found.goal[k : k + 1]))

@@ -93,7 +93,7 @@ class _Piece:
             with torch.enable_grad():
                 x = center.expand(len(chosen), -1).detach().requires_grad_()
                 before, _ = self.values(x)
-                picked = before[torch.arange(len(chosen)), torch.as_tensor(chosen, device=x.device)]
+                picked = before[torch.arange(len(chosen), device=x.device), torch.as_tensor(chosen, device=x.device)]
                 (gradient,) = torch.autograd.grad(picked.sum(), x)
             parts.append(gradient.cpu().numpy())
         return np.concatenate(parts)
