@@ -41,7 +41,7 @@ def knapsacks(columns: int, rows: int) -> Program:
 
 
 def check_stopped(program: Program, solution: Solution) -> None:
-    """A bound that is proven, below the best point, and no worse than the trivial one can be."""
+    """What a stopped solve promises: a point, and a bound (perhaps infinite) that does not pass it."""
     assert not solution.status.is_proof
     assert solution.point is not None
     assert solution.lower <= solution.objective == program.objective(solution.point)
