@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import sparse
 
+from encoders.errors import SolverError
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm
+from encoders.solvers.base import Status
 from encoders.solvers.linear import LinearAnswer, solve_linear
 
 
@@ -24,6 +28,10 @@ def nearest_in_piece(
     L∞ or L1. The first duals of the answer are those of `rows`.
     """
     size = len(below)
+    # Rows are scaled to a largest entry of one: nets have weights of any size, solvers like them near one.
+    scale = np.abs(rows).max(axis=1, initial=0.0)
+    scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
+    rows, least = rows / scale[:, None], least / scale
     low, high = -np.minimum(below, radius), np.minimum(above, radius)
     if norm is Norm.LINF:
         eye = sparse.eye_array(size, format="csr")
@@ -38,7 +46,20 @@ def nearest_in_piece(
         row_lower = least
         column_lower, column_upper = np.zeros(2 * size), np.concatenate([high, -low])
     row_upper = np.full(len(row_lower), np.inf)
-    answer = solve_linear(costs, matrix, row_lower, row_upper, column_lower, column_upper, time_limit=time_limit)
+    try:
+        answer = solve_linear(costs, matrix, row_lower, row_upper, column_lower, column_upper, time_limit=time_limit)
+    except SolverError:
+        return LinearAnswer(Status.FAILED), None  # a program beyond HiGHS's range: no candidate, and nothing proven
+    answer = replace(answer, row_duals=_unscaled(answer.row_duals, scale), ray=_unscaled(answer.ray, scale))
     if answer.point is None:
         return answer, None
     return answer, answer.point[:size] if norm is Norm.LINF else answer.point[:size] - answer.point[size:]
+
+
+def _unscaled(weights: FloatArray | None, scale: FloatArray) -> FloatArray | None:
+    """Multipliers of scaled rows as multipliers of the rows themselves."""
+    if weights is None:
+        return None
+    weights = weights.copy()
+    weights[: len(scale)] /= scale
+    return weights

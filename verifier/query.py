@@ -240,7 +240,8 @@ class _Question:
             if upper <= self.radius:
                 return Verdict.FALSIFIED
             return Verdict.CERTIFIED if lower > self.radius else Verdict.UNRESOLVED
-        closed = lower == float("inf") or upper - lower <= self.options.tolerance * max(1.0, upper)
+        near = np.isfinite(upper) and upper - lower <= self.options.tolerance * max(1.0, upper)
+        closed = lower == float("inf") or bool(near)
         return Verdict.EXACT if closed else Verdict.UNRESOLVED
 
     def _attack(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from encoders.errors import SolverError
 from encoders.question import Norm
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.highs import HighsEngine
@@ -41,7 +42,10 @@ class AutoEngine(Engine):
         def running(lower: float, upper: float) -> None:
             progress(max(lower, proof.lower), upper)
 
-        second = HighsEngine().close(problem, incumbent, running)
+        try:
+            second = HighsEngine().close(problem, incumbent, running)
+        except SolverError:
+            return proof  # what the search proved stands, whatever becomes of the solver
         nodes = proof.nodes + second.nodes
         if second.lower <= proof.lower:
             return replace(proof, nodes=nodes)

@@ -1,0 +1,137 @@
+"""Whole questions on nets small enough to answer by hand, and the edges where a verdict could lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders.errors import DataError, OptionError, SoundnessError
+from encoders.graph import affine_chain
+from encoders.question import Norm
+from tests.onnx_builder import to_onnx
+from verifier.model import Model, load
+from verifier.query import Options, distance, verify
+from verifier.results import Basis, Result, Verdict, check_sandwich
+
+# scores (x1, x2): the class changes where x2 reaches x1.
+SWAP = affine_chain([np.eye(2)], [np.zeros(2)])
+
+
+@pytest.fixture
+def swap(tmp_path: Path) -> Model:
+    return load(to_onnx(SWAP, tmp_path / "swap.onnx"))
+
+
+def sample(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float32)
+
+
+# From (0.75, 0.25): both move 0.25 (L∞), or 0.5 in all (L1). With x1 ≥ 0.7 by the box, and so on.
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"norm": "linf"}, 0.25),
+        ({"norm": "l1"}, 0.5),
+        ({"norm": "linf", "margin": 0.25}, 0.375),
+        ({"norm": "linf", "mask": [0, 1]}, 0.5),
+        ({"norm": "l1", "box": (0.0, 0.8)}, 0.5),
+        ({"norm": "linf", "targets": (1,)}, 0.25),
+    ],
+)
+@pytest.mark.parametrize("engine", ["auto", "search", "highs"])
+def test_distances_by_hand(swap: Model, options: dict[str, object], expected: float, engine: str) -> None:
+    result = distance(swap, sample(0.75, 0.25), engine=engine, **options)  # type: ignore[arg-type]
+    assert result.verdict is Verdict.EXACT
+    assert result.lower <= expected <= result.upper + 1e-12
+    assert result.upper == pytest.approx(expected, abs=1e-6)
+    assert result.target == 1
+
+
+def test_verify_by_hand(swap: Model) -> None:
+    assert verify(swap, sample(0.75, 0.25), 0.2499).verdict is Verdict.CERTIFIED
+    assert verify(swap, sample(0.75, 0.25), 0.2501).verdict is Verdict.FALSIFIED
+    assert verify(swap, sample(0.75, 0.25), 0.0).verdict is Verdict.CERTIFIED
+
+
+def test_no_adversary_exists(swap: Model) -> None:
+    result = distance(swap, sample(0.75, 0.25), mask=[0, 0])
+    assert result.verdict is Verdict.EXACT
+    assert result.lower == result.upper == float("inf")
+
+
+def test_a_tie_is_never_certified(tmp_path: Path) -> None:
+    # Both scores are always equal: the boundary is everywhere, and no class ever wins strictly.
+    tie = load(to_onnx(affine_chain([np.ones((2, 1)), np.eye(2)], [np.zeros(2), np.zeros(2)]), tmp_path / "tie.onnx"))
+    assert distance(tie, sample(0.5)).verdict is Verdict.UNRESOLVED
+    assert distance(tie, sample(0.5)).lower == 0.0
+    for radius in (0.0, 0.1):
+        assert verify(tie, sample(0.5), radius).verdict is Verdict.UNRESOLVED
+
+
+def test_one_class_one_pixel_zero_weights(tmp_path: Path) -> None:
+    one = load(to_onnx(affine_chain([np.ones((1, 1))], [np.zeros(1)]), tmp_path / "one.onnx"))
+    assert distance(one, sample(0.5)).lower == float("inf")
+    assert verify(one, sample(0.5), 1.0).verdict is Verdict.CERTIFIED
+    # scores (x, 1 - x) at 0.75: they meet at 0.5.
+    pixel = load(to_onnx(affine_chain([np.array([[1.0], [-1.0]])], [np.array([0.0, 1.0])]), tmp_path / "pixel.onnx"))
+    assert distance(pixel, sample(0.75)).upper == pytest.approx(0.25, abs=1e-6)
+    zero = affine_chain([np.zeros((3, 2)), np.zeros((2, 3))], [np.zeros(3), np.array([1.0, 0.0])])
+    result = distance(load(to_onnx(zero, tmp_path / "zero.onnx")), sample(0.5, 0.5))
+    assert (result.verdict, result.lower) == (Verdict.EXACT, float("inf"))
+
+
+@pytest.mark.parametrize("scale", [2.0**60, 2.0**-60])
+def test_scales_far_from_one(scale: float, tmp_path: Path) -> None:
+    # relu(s(x1 - x2)) against relu(s(x2 - x1)) at (0.75, 0.25): still 0.25 away.
+    graph = affine_chain([scale * np.array([[1.0, -1.0], [-1.0, 1.0]]), np.eye(2)], [np.zeros(2), np.zeros(2)])
+    result = distance(load(to_onnx(graph, tmp_path / "scaled.onnx")), sample(0.75, 0.25), time_limit=20.0)
+    assert result.lower <= 0.25 + 1e-12
+    assert result.upper >= 0.25
+
+
+def test_misclassified_and_targets_already_reached(swap: Model) -> None:
+    wrong = distance(swap, sample(0.75, 0.25), label=1)
+    assert (wrong.verdict, wrong.upper) == (Verdict.MISCLASSIFIED, 0.0)
+    there = distance(swap, sample(0.75, 0.25), targets=(0,))
+    assert (there.verdict, there.upper) == (Verdict.EXACT, 0.0)
+
+
+def test_bad_questions_are_refused(swap: Model) -> None:
+    inside = sample(0.75, 0.25)
+    for radius in (-0.1, float("nan"), float("inf")):
+        with pytest.raises(OptionError, match="radius"):
+            verify(swap, inside, radius)
+    with pytest.raises(DataError, match="label 7"):
+        distance(swap, inside, label=7)
+    with pytest.raises(DataError, match="target 2"):
+        distance(swap, inside, targets=(2,))
+    with pytest.raises(DataError, match="outside the box"):
+        distance(swap, sample(1.5, 0.25))
+    with pytest.raises(DataError, match="does not fit"):
+        distance(swap, sample(0.5, 0.25, 0.1))
+    with pytest.raises(DataError, match="mask"):
+        distance(swap, inside, mask=[1])
+    with pytest.raises(DataError, match="NaN"):
+        distance(swap, sample(float("nan"), 0.25))
+    for bad in ({"margin": -1.0}, {"tolerance": 0.0}, {"time_limit": 0.0}, {"engine": "magic"}, {"box": (1.0, 0.0)}):
+        with pytest.raises(OptionError):
+            Options(**bad)  # type: ignore[arg-type]
+
+
+def test_records_refuse_to_lie() -> None:
+    with pytest.raises(SoundnessError, match="alarm"):
+        check_sandwich(0.2, 0.1, Norm.LINF)
+    with pytest.raises(SoundnessError, match="certified"):
+        Result(0, None, 0, Norm.LINF, 0.1, Verdict.CERTIFIED, 0.1, float("inf"), Basis.RIGOROUS, "none", 0.0)
+    with pytest.raises(SoundnessError, match="falsified"):
+        Result(0, None, 0, Norm.LINF, 0.1, Verdict.FALSIFIED, 0.0, 0.2, Basis.RIGOROUS, "none", 0.0)
+
+
+def test_the_running_bracket_is_true(swap: Model) -> None:
+    seen: list[tuple[float, float]] = []
+    result = distance(swap, sample(0.75, 0.25), progress=lambda lower, upper: seen.append((lower, upper)))
+    assert seen
+    assert all(lower <= 0.25 <= upper for lower, upper in seen)
+    assert result.verdict is Verdict.EXACT
