@@ -117,7 +117,7 @@ def test_bad_questions_are_refused(swap: Model) -> None:
         distance(swap, sample(float("nan"), 0.25))
     for bad in ({"margin": -1.0}, {"tolerance": 0.0}, {"time_limit": 0.0}, {"engine": "magic"}, {"box": (1.0, 0.0)}):
         with pytest.raises(OptionError):
-            Options(**bad)  # type: ignore[arg-type]
+            Options(**bad)
 
 
 def test_records_refuse_to_lie() -> None:
