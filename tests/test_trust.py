@@ -22,6 +22,7 @@ from encoders.linear_maps import Convolution, Dense, FloatArray, Gather, Scale
 from encoders.question import Norm, Region, goals_for
 from tests.brute_force import brute_force_distance
 from verifier.engines.base import Engine, Proof
+from verifier.engines.frontier import Frontier
 from verifier.engines.highs import HighsEngine
 from verifier.engines.search import SearchEngine
 from verifier.problem import Deadline, Incumbent, Problem
@@ -166,15 +167,17 @@ def test_a_bound_made_too_high_is_caught(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_dropped_child_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    search = verifier.engines.search._Search
+    search = verifier.engines.search.Search
     genuine = search._settle
 
-    def forgetful(self: verifier.engines.search._Search, nodes: Nodes, seen: Pass, inherited: object) -> None:
+    def forgetful(
+        self: verifier.engines.search.Search, frontier: Frontier, nodes: Nodes, seen: Pass, inherited: object
+    ) -> None:
         import torch
 
         keep = torch.arange(len(nodes) - 1 if len(nodes) > 2 else len(nodes))
         kept = Pass(*(getattr(seen, f)[keep] for f in vars(seen)))
-        genuine(self, nodes.take(keep), kept, inherited[keep])  # type: ignore[index]
+        genuine(self, frontier, nodes.take(keep), kept, inherited[keep])  # type: ignore[index]
 
     monkeypatch.setattr(search, "_settle", forgetful)
     assert caught(seeds=range(200))

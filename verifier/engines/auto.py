@@ -1,25 +1,25 @@
-"""What `auto` means: the search, and HiGHS for the small programs that the search does not close soon.
+"""What `auto` means: the search, and HiGHS in turns for small programs that the search does not close soon.
 
 The rule, measured on the digits nets and the published toy nets: the search closes most questions in well under a
-second. What it has not closed after `SEARCH_SECONDS` with at most `FEW_PHASES` open phases (small balls are not the
-trouble then, weak relaxations are: deep chains of maxima) is handed to HiGHS, whose cuts and presolve close it. With
-more open phases HiGHS gets nowhere, and the search keeps the whole time.
+second. While at most `FEW_PHASES` phases are open and it has not closed, the two take turns of growing length: where
+relaxations are weak (deep chains of maxima), cuts and presolve win; else the search does, and goes on where it
+stopped. With more open phases HiGHS gets nowhere, and the search keeps the whole time.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from encoders.errors import SolverError
 from encoders.question import Norm
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.highs import HighsEngine
-from verifier.engines.search import SearchEngine, SearchOptions
-from verifier.problem import Incumbent, Problem, Progress
+from verifier.engines.search import Search, SearchOptions
+from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis
 
-SEARCH_SECONDS = 5.0
-SEARCH_SHARE = 0.4  # of the time that is left, where that is less
+FIRST_TURN = 5.0  # seconds of search before HiGHS is asked; each turn is twice as long as the one before
 FEW_PHASES = 80
 
 
@@ -30,23 +30,42 @@ class AutoEngine(Engine):
     capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1, Norm.L2}), Basis.RIGOROUS)
 
     def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
-        patience = min(SEARCH_SECONDS, SEARCH_SHARE * problem.deadline.left)
-        few = FEW_PHASES if problem.norm in HighsEngine.capabilities.norms else -1
-        search = SearchEngine(SearchOptions(patience=patience, patience_phases=few))
-        proof = search.close(problem, incumbent, progress)
-        enough = min(problem.ceiling, incumbent.upper - problem.tolerance)
-        falsified = problem.falsify_at is not None and incumbent.upper <= problem.falsify_at
-        if proof.lower >= enough or falsified or problem.deadline.passed or proof.open_phases > few:
-            return proof
+        search = Search(problem, incumbent, progress, SearchOptions())
+        if problem.norm not in HighsEngine.capabilities.norms:
+            return search.run()
+        best = search.run(FIRST_TURN)
+        turn = FIRST_TURN
+        while not (search.finished or _closed(problem, incumbent, best.lower)):
+            if best.open_phases > FEW_PHASES:
+                best = _better(best, search.run())
+                continue
+            turn *= 2.0
+            moment = min(time.monotonic() + turn, time.monotonic() + problem.deadline.left)
+            try:
+                part = replace(problem, deadline=Deadline(moment))
+                best = _better(best, HighsEngine().close(part, incumbent, _above(best.lower, progress)))
+            except SolverError:
+                return _better(best, search.run())  # what is proven stands, whatever becomes of the solver
+            if not _closed(problem, incumbent, best.lower):
+                turn *= 2.0
+                best = _better(best, search.run(turn))
+        return best
 
-        def running(lower: float, upper: float) -> None:
-            progress(max(lower, proof.lower), upper)
 
-        try:
-            second = HighsEngine().close(problem, incumbent, running)
-        except SolverError:
-            return proof  # what the search proved stands, whatever becomes of the solver
-        nodes = proof.nodes + second.nodes
-        if second.lower <= proof.lower:
-            return replace(proof, nodes=nodes)
-        return replace(second, nodes=nodes, open_phases=max(proof.open_phases, second.open_phases))
+def _closed(problem: Problem, incumbent: Incumbent, lower: float) -> bool:
+    """Nothing is left to do, or no time to do it in."""
+    tolerance = problem.tolerance * max(1.0, min(incumbent.upper, problem.ceiling))
+    answered = problem.falsify_at is not None and incumbent.upper <= problem.falsify_at
+    return answered or problem.deadline.passed or lower >= min(problem.ceiling, incumbent.upper - tolerance)
+
+
+def _better(first: Proof, second: Proof) -> Proof:
+    """The higher bound with its basis; nodes of both."""
+    chosen = second if second.lower > first.lower else first
+    nodes = first.nodes + second.nodes if second.basis is Basis.SOLVER else max(first.nodes, second.nodes)
+    return replace(chosen, nodes=nodes, open_phases=max(first.open_phases, second.open_phases))
+
+
+def _above(least: float, progress: Progress) -> Progress:
+    """Progress that never falls below what is proven already."""
+    return lambda lower, upper: progress(max(lower, least), upper)

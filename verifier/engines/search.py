@@ -46,8 +46,6 @@ class SearchOptions:
     leaf_steps: int = 20  # extra steps for fully fixed nodes before their linear program is called
     dive_every: int = 16  # batches between two dives to an adversary, after the first few
     candidates: int = 16  # corner points replayed per batch
-    patience: float = INFINITY  # seconds after which to stop while …
-    patience_phases: int = 0  # … at most this many phases are open: another engine may do better there
     area_weight: float = 0.2  # of the relaxation's area in the branching score, against its cost at the corner
 
 
@@ -61,11 +59,11 @@ class SearchEngine(Engine):
         self.options = options or SearchOptions()
 
     def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
-        return _Search(problem, incumbent, progress, self.options).run()
+        return Search(problem, incumbent, progress, self.options).run()
 
 
-class _Search:
-    """One problem being closed."""
+class Search:
+    """One problem being closed. `run` may be called again to go on where it stopped."""
 
     def __init__(self, problem: Problem, incumbent: Incumbent, progress: Progress, options: SearchOptions) -> None:
         self.problem, self.incumbent, self.progress, self.options = problem, incumbent, progress, options
@@ -74,7 +72,10 @@ class _Search:
         self.visited = 0
         self.root_open = 0
         self.proven = 0.0
-        self.patient_until = time.monotonic() + options.patience
+        self.patient_until = INFINITY
+        self.frontier: Frontier | None = None
+        self.rounds = 0
+        self.finished = False  # every node is closed: whatever gap is left lies between float32 and real scores
         self.stage = self._first_stage()
 
     @property
@@ -100,19 +101,22 @@ class _Search:
 
     @property
     def stopped(self) -> bool:
-        """Answered, out of time, or out of patience with a net small enough for another engine."""
-        impatient = time.monotonic() > self.patient_until and self.net.open_phases <= self.options.patience_phases
-        return self.answered or self.problem.deadline.passed or impatient
+        """Answered, or out of time or patience."""
+        return self.answered or self.problem.deadline.passed or time.monotonic() > self.patient_until
 
-    def run(self) -> Proof:
+    def run(self, patience: float = INFINITY) -> Proof:
+        """Search for at most `patience` seconds, stage by stage."""
         if not self.problem.goals:
             return Proof(self.problem.ceiling, Basis.RIGOROUS)
+        self.patient_until = time.monotonic() + patience
         while True:
-            self._close_stage()
-            done = self.incumbent.upper <= self.stage or self.stage >= self.problem.ceiling
-            if done or self.stopped:
+            frontier = self._close_stage(self.frontier or self._open_stage())
+            whole = self.incumbent.upper <= self.stage or self.stage >= self.problem.ceiling
+            self.finished = whole and not len(frontier)
+            if self.stopped or self.finished:
                 return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
             self.stage = min(self.problem.ceiling, self.stage * STAGE_GROWTH)
+            self.frontier = None
 
     def _first_stage(self) -> float:
         """The first ball to search: the whole question if an adversary is known, else a small one that then grows.
@@ -123,29 +127,32 @@ class _Search:
             return self.problem.ceiling
         return self.problem.ceiling * FIRST_STAGE
 
-    def _close_stage(self) -> None:
+    def _open_stage(self) -> Frontier:
         self.floor = INFINITY
         self._build()
         self.root_open = max(self.root_open, self.net.open_phases)
         roots, seen = self.phases.optimise(self.phases.roots(), self.options.root_steps, self.target, self.options.rate)
-        self.frontier = Frontier(roots)
-        self._settle(roots, seen, torch.zeros_like(seen.distance))
-        rounds = 0
-        while len(self.frontier) and not self.stopped:
-            self._report()
-            if self.horizon < self.built * self.options.rebuild_below:
-                self._rebuild()
-            self.floor = min(self.floor, self.frontier.drop_above(self.target))
-            if len(self.frontier):
-                self._expand()
-                rounds += 1
-                if rounds & (rounds - 1) == 0 or rounds % self.options.dive_every == 0:
-                    self._dive()
-        self._report()
+        self.frontier = frontier = Frontier(roots)
+        self._settle(frontier, roots, seen, torch.zeros_like(seen.distance))
+        return frontier
 
-    def _report(self) -> None:
+    def _close_stage(self, frontier: Frontier) -> Frontier:
+        while len(frontier) and not self.stopped:
+            self._report(frontier)
+            if self.horizon < self.built * self.options.rebuild_below:
+                self.frontier = frontier = self._rebuilt(frontier)
+            self.floor = min(self.floor, frontier.drop_above(self.target))
+            if len(frontier):
+                self._expand(frontier)
+                self.rounds += 1
+                if self.rounds & (self.rounds - 1) == 0 or self.rounds % self.options.dive_every == 0:
+                    self._dive(frontier)
+        self._report(frontier)
+        return frontier
+
+    def _report(self, frontier: Frontier) -> None:
         """The proven lower bound: least over open nodes, closed nodes, and the ball that was searched."""
-        lower = min(self.frontier.lowest, self.floor, self.horizon)
+        lower = min(frontier.lowest, self.floor, self.horizon)
         self.proven = max(self.proven, lower)
         self.progress(self.proven, self.incumbent.upper)
 
@@ -155,19 +162,20 @@ class _Search:
         self.net: Reduced = reduce(self.lowered, self.bounds, self.problem.goals)
         self.phases = PhaseBounds(self.net)
 
-    def _rebuild(self) -> None:
-        """Tighten everything to the smaller ball and carry the open nodes over."""
+    def _rebuilt(self, frontier: Frontier) -> Frontier:
+        """Everything tightened to the smaller ball, with the open nodes carried over."""
         old = self.net
-        nodes, bound, _ = self.frontier.pop_all()
+        nodes, bound, _ = frontier.pop_all()
         self._build(self.bounds)
         nodes, bound = carry_over(old, self.bounds, nodes, bound)
-        self.frontier = Frontier(self.phases.roots(), max(1024, 2 * len(nodes)))
+        fresh = Frontier(self.phases.roots(), max(1024, 2 * len(nodes)))
         for chosen in torch.split(torch.arange(len(nodes)), self.options.batch):
             part, seen = self.phases.optimise(nodes.take(chosen), 0, self.target, self.options.rate)
-            self._settle(part, seen, bound[chosen])
+            self._settle(fresh, part, seen, bound[chosen])
+        return fresh
 
-    def _expand(self) -> None:
-        nodes, bound, branch = self.frontier.pop_lowest(self.options.batch // 2)
+    def _expand(self, frontier: Frontier) -> None:
+        nodes, bound, branch = frontier.pop_lowest(self.options.batch // 2)
         count = len(nodes)
         twice = torch.arange(count, device=nodes.goal.device).repeat(2)
         children = nodes.take(twice)
@@ -178,9 +186,9 @@ class _Search:
         phase[order, branch.to(phase.device).repeat(2)] = sign
         children = replace(children, phase=phase)
         children, seen = self.phases.optimise(children, self.steps, self.target, self.options.rate)
-        self._settle(children, seen, bound.to(phase.device).repeat(2))
+        self._settle(frontier, children, seen, bound.to(phase.device).repeat(2))
 
-    def _settle(self, nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
+    def _settle(self, frontier: Frontier, nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
         """Offer candidates, close what is proven, solve what is fully fixed, keep the rest."""
         self.visited += len(nodes)
         bound = torch.maximum(seen.distance, inherited)
@@ -193,7 +201,7 @@ class _Search:
             self._leaves(nodes.take(fixed.nonzero().flatten()), bound[fixed])
         rest = torch.nonzero(~closed & ~fixed).flatten()
         if len(rest):
-            self.frontier.push(nodes.take(rest), bound[rest], self._branch(nodes.take(rest), seen, rest))
+            frontier.push(nodes.take(rest), bound[rest], self._branch(nodes.take(rest), seen, rest))
 
     def _branch(self, nodes: Nodes, seen: Pass, rest: Tensor) -> Tensor:
         """The open neuron whose relaxation costs the most at the point where the bound is attained."""
@@ -240,13 +248,13 @@ class _Search:
             self._push_over(leaf, shift)
         self.floor = min(self.floor, bound)
 
-    def _dive(self) -> None:
+    def _dive(self, frontier: Frontier) -> None:
         """From the most promising open node straight to an adversary: take each ReLU's phase as it is at the point that
         attains the node's bound, and solve that linear region. It proves nothing; it may lower `upper`."""
-        if not len(self.frontier):
+        if not len(frontier):
             return
-        nodes, bound, branch = self.frontier.pop_lowest(1)
-        self.frontier.push(nodes, bound, branch)
+        nodes, bound, branch = frontier.pop_lowest(1)
+        frontier.push(nodes, bound, branch)
         seen = self.phases.evaluate(nodes)
         point = self._points(seen.shift[0].cpu().numpy())
         real = self.lowered.preactivations(self.lowered.tensor(point))
