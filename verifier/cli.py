@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from encoders.errors import PlumblineError, SoundnessError
 from verifier.cli_arguments import parse
 
+# Each command's module, whose `run` takes the parsed arguments and returns the exit status.
+COMMANDS = {
+    "inspect": "verifier.cli_inspect",
+    "distance": "verifier.cli_run",
+    "verify": "verifier.cli_run",
+}
 BAD_INPUT, ALARM, INTERRUPTED = 2, 3, 130
 
 
@@ -17,13 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
         # Only now: torch takes seconds to import, and --help should not.
-        if arguments.command == "inspect":
-            from verifier.cli_inspect import inspect
-
-            return inspect(arguments.model, arguments.box)
-        from verifier.cli_run import run
-
-        return run(arguments)
+        status: int = import_module(COMMANDS[arguments.command]).run(arguments)
+        return status
     except KeyboardInterrupt:
         return _say("interrupted; what was finished is kept", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output left, as `head` does

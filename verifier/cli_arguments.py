@@ -48,6 +48,9 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
+Commands = argparse._SubParsersAction  # type: ignore[type-arg]  # argparse has no public name for it
+
+
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of one call; exits with 0 after --help and --version, with 2 on bad usage."""
     return _parser().parse_args(_with_joined_box(argv))
@@ -64,6 +67,13 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"plumbline {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
 
+    _add_inspect(commands)
+    _add_distance(commands)
+    _add_verify(commands)
+    return parser
+
+
+def _add_inspect(commands: Commands) -> None:
     inspect = commands.add_parser("inspect", help="what a model is made of, and what of it is not supported")
     inspect.description = (
         "Operators, layers, ReLUs, parameters, the largest difference seen between the file in float32 and the "
@@ -73,15 +83,18 @@ def _parser() -> Parser:
     inspect.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file")
     _add_box(inspect)
 
+
+def _add_distance(commands: Commands) -> None:
     distance = commands.add_parser("distance", help="the exact minimal perturbation of each sample")
     distance.description = "The distance from each sample to the nearest input that is classified differently."
     _add_common(distance)
 
+
+def _add_verify(commands: Commands) -> None:
     verify = commands.add_parser("verify", help="certified, falsified or unresolved within a radius")
     verify.description = "Is every input within the radius of a sample (and inside the box) classified like it?"
     verify.add_argument("--radius", type=float, required=True, metavar="R", help="how far inputs may move, in --norm")
     _add_common(verify)
-    return parser
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

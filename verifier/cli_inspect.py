@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from verifier.model import load
 SUPPORTED, UNSUPPORTED = 0, 2
 
 
-def inspect(path: Path, box: tuple[float, float]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Print the report; the status is 2 where the model cannot be verified."""
+    path: Path = arguments.model
+    box: tuple[float, float] = arguments.box
     found = describe(path)
     print(report(path, found))
     if found.unsupported:
