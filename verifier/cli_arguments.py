@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from verifier import __version__
 
@@ -48,7 +48,7 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-Commands = argparse._SubParsersAction  # type: ignore[type-arg]  # argparse has no public name for it
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # argparse has no public name for it
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
