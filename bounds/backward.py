@@ -52,16 +52,27 @@ class Magnitudes:
 def backward(
     lowered: Lowered, start: int, rows: Tensor, center: Tensor, magnitudes: Magnitudes, rule: ReluRule
 ) -> LinearFunction:
-    """Rewrite rows [M, size of node `start`] in terms of the input. Costs M adjoint passes."""
+    """Rewrite rows of node `start` in terms of the input: a matrix [M, size], or [M] entries, for their unit vectors.
+
+    Costs M adjoint passes; the first of them is a look-up where unit vectors meet an Affine node.
+    """
     nodes = lowered.graph.nodes
     waiting: dict[int, Tensor] = {start: rows}
-    constant = rows.new_zeros(rows.shape[0])
-    slack = rows.new_zeros(rows.shape[0])
+    count = rows.shape[0]
+    constant = lowered.zeros(count)
+    slack = lowered.zeros(count)
     for position in range(start, 0, -1):
         a = waiting.pop(position, None)
         if a is None:
             continue
         node = nodes[position]
+        if a.dim() == 1 and isinstance(node, Affine):
+            constant = constant + lowered.bias[position][a]
+            slack = slack + lowered.gamma[position] * magnitudes.affine[position][0, a]
+            for source, linear in zip(node.sources, lowered.maps[position], strict=True):
+                _add(waiting, source, linear.rows(a))
+            continue
+        a = _units(lowered, position, a)
         if isinstance(node, Affine):
             constant = constant + a @ lowered.bias[position]
             slack = slack + lowered.gamma[position] * (a.abs() @ magnitudes.affine[position][0])
@@ -73,13 +84,21 @@ def backward(
             slack = slack + step.slack
             _add(waiting, node.source, step.coefficient)
     a = waiting.pop(0, None)
-    if a is None:
-        a = rows.new_zeros(rows.shape[0], lowered.graph.input_size)
+    a = lowered.zeros(count, lowered.graph.input_size) if a is None else _units(lowered, 0, a)
     value = constant + a @ center
     final = lowered.gamma.get(start, 0.0)
     terms = (a.shape[1] + len(nodes) + 64) * UNIT_ROUNDOFF
     slack = slack + (final + 4 * terms) * (a.abs() @ magnitudes.node[0][0] + constant.abs())
     return LinearFunction(a, value, slack * SLACK_INFLATION + 1e-300)
+
+
+def _units(lowered: Lowered, position: int, rows: Tensor) -> Tensor:
+    """Entries written out as unit vectors; matrices as they are."""
+    if rows.dim() > 1:
+        return rows
+    matrix = lowered.zeros(len(rows), lowered.graph.nodes[position].size)
+    matrix[torch.arange(len(rows), device=rows.device), rows] = 1.0
+    return matrix
 
 
 def _add(waiting: dict[int, Tensor], position: int, a: Tensor) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from functools import cached_property
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,6 +19,7 @@ from encoders.graph import Affine, Graph, Input, Relu
 from encoders.linear_maps import Convolution, Dense, Gather, LinearMap, Scale, Sparse
 
 UNIT_ROUNDOFF = 2.0**-53
+LARGEST_TABLE = 4_000_000  # entries of a convolution written out as a sparse matrix
 
 
 def gamma(terms: int) -> float:
@@ -45,6 +48,10 @@ class TorchMap(ABC):
     def magnitude(self, x: Tensor) -> Tensor:
         """|M| x for x ≥ 0."""
 
+    @abstractmethod
+    def rows(self, entries: Tensor) -> Tensor:
+        """Rows of M [B, input]: the adjoint of unit vectors, without a product."""
+
 
 class TorchDense(TorchMap):
     def __init__(self, linear: Dense, device: torch.device, dtype: torch.dtype) -> None:
@@ -59,6 +66,9 @@ class TorchDense(TorchMap):
 
     def magnitude(self, x: Tensor) -> Tensor:
         return x @ self.weight.abs().T
+
+    def rows(self, entries: Tensor) -> Tensor:
+        return self.weight[entries]
 
 
 class TorchScale(TorchMap):
@@ -76,6 +86,11 @@ class TorchScale(TorchMap):
     def magnitude(self, x: Tensor) -> Tensor:
         return x * self.factor.abs()
 
+    def rows(self, entries: Tensor) -> Tensor:
+        found = self.factor.new_zeros(len(entries), len(self.factor))
+        found[torch.arange(len(entries), device=found.device), entries] = self.factor[entries]
+        return found
+
 
 class TorchGather(TorchMap):
     def __init__(self, linear: Gather, device: torch.device, dtype: torch.dtype) -> None:
@@ -83,6 +98,7 @@ class TorchGather(TorchMap):
         self.all_present = bool((linear.index >= 0).all())
         self.index = torch.as_tensor(np.maximum(linear.index, 0), device=device)
         self.source_size = linear.source_size
+        self.dtype = dtype
         self.terms = int(np.bincount(linear.index[linear.index >= 0], minlength=1).max())
 
     def apply(self, x: Tensor) -> Tensor:
@@ -95,9 +111,37 @@ class TorchGather(TorchMap):
 
     magnitude = apply
 
+    def rows(self, entries: Tensor) -> Tensor:
+        found = torch.zeros(len(entries), self.source_size, dtype=self.dtype, device=self.index.device)
+        order = torch.arange(len(entries), device=found.device)
+        found[order, self.index[entries]] = self.present[entries].to(self.dtype)
+        return found
+
+
+class SparseRows:
+    """A sparse matrix that hands out dense rows."""
+
+    def __init__(self, matrix: sparse.csr_array, device: torch.device, dtype: torch.dtype) -> None:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+        self.start = torch.as_tensor(matrix.indptr, dtype=torch.int64, device=device)
+        self.column = torch.as_tensor(matrix.indices, dtype=torch.int64, device=device)
+        self.value = torch.as_tensor(matrix.data, dtype=dtype, device=device)
+        self.width = int(matrix.shape[1])
+
+    def dense(self, entries: Tensor) -> Tensor:
+        first, count = self.start[entries], self.start[entries + 1] - self.start[entries]
+        row = torch.arange(len(entries), device=entries.device).repeat_interleave(count)
+        before = count.cumsum(0) - count
+        place = first[row] + torch.arange(len(row), device=entries.device) - before[row]
+        found = self.value.new_zeros(len(entries), self.width)
+        found[row, self.column[place]] = self.value[place]
+        return found
+
 
 class TorchSparse(TorchMap):
     def __init__(self, linear: Sparse, device: torch.device, dtype: torch.dtype) -> None:
+        self.table = SparseRows(linear.matrix(), device, dtype)
         forward, backward = linear.table.tocsr(), linear.table.T.tocsr()
         self.forward, self.backward = (self._tensor(m, device, dtype) for m in (forward, backward))
         self.absolute = self._tensor(abs(forward), device, dtype)
@@ -124,6 +168,9 @@ class TorchSparse(TorchMap):
 
     def magnitude(self, x: Tensor) -> Tensor:
         return (self.absolute @ x.T).T
+
+    def rows(self, entries: Tensor) -> Tensor:
+        return self.table.dense(entries)
 
 
 class TorchConvolution(TorchMap):
@@ -163,6 +210,17 @@ class TorchConvolution(TorchMap):
     def magnitude(self, x: Tensor) -> Tensor:
         return self._convolve(x, self.weight.abs())
 
+    @cached_property
+    def table(self) -> SparseRows:
+        return SparseRows(self.map.matrix(), self.weight.device, self.weight.dtype)
+
+    def rows(self, entries: Tensor) -> Tensor:
+        if self.map.output_size * self.weight[0].numel() <= LARGEST_TABLE:
+            return self.table.dense(entries)
+        units = self.weight.new_zeros(len(entries), self.map.output_size)
+        units[torch.arange(len(entries), device=units.device), entries] = 1.0
+        return self.adjoint(units)
+
 
 TORCH_MAPS: dict[type[LinearMap], type[TorchMap]] = {
     Dense: TorchDense,
@@ -188,6 +246,9 @@ class Lowered:
                 self.maps[position] = tuple(forms)
                 self.bias[position] = self.tensor(node.bias)
         self.gamma = {i: gamma(sum(m.terms for m in maps) + len(graph.nodes)) for i, maps in self.maps.items()}
+
+    def zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(*shape, dtype=self.dtype, device=self.device)
 
     def tensor(self, array: object) -> Tensor:
         return torch.as_tensor(array, dtype=self.dtype, device=self.device)

@@ -12,6 +12,7 @@ from torch import Tensor
 from bounds.backward import LinearFunction, Magnitudes, ReluRule, backward, relaxed
 from bounds.halfspace import lowest_value
 from bounds.lowered import Lowered
+from bounds.open_rows import OpenLayers, OpenRows, merged, relaxed_below, rows_of
 from encoders.errors import SoundnessError
 from encoders.graph import Affine, Graph, Input
 from encoders.question import NeuronBounds, Norm, Region
@@ -47,15 +48,21 @@ class Ball:
         value = function.value - function.slack
         return lowest_value(function.input, value, self.below, self.above, self.norm, radius)
 
+    @property
+    def travel(self) -> Tensor:
+        """The most that each input can move."""
+        return torch.maximum(self.below, self.above).clamp_max(min(self.radius, 1e30))
+
 
 @dataclass(frozen=True, eq=False)
 class NetworkBounds:
-    """Bounds of every pre-activation and magnitudes of every value, on one ball."""
+    """Bounds of every pre-activation and magnitudes of every value, on one ball; and the rows of the open neurons."""
 
     ball: Ball
     lower: dict[int, Tensor]  # ReLU node position → [1, size]
     upper: dict[int, Tensor]
     magnitudes: Magnitudes
+    opened: OpenLayers
 
     def rule(self) -> ReluRule:
         return relaxed(self.lower, self.upper)
@@ -83,14 +90,14 @@ def network_bounds(
     crown: bool = True,
     known: NetworkBounds | None = None,
 ) -> NetworkBounds:
-    """Sound pre-activation bounds on ball ∩ box; with `crown`, what intervals leave open gets backward passes.
+    """Sound pre-activation bounds on ball ∩ box; with `crown`, what intervals leave open is tightened.
 
     `known` are bounds on a larger ball around the same sample: they hold here too, and are never given up.
     """
     ball = Ball.of(lowered, region, norm, radius)
     low: dict[int, Tensor] = {}
     high: dict[int, Tensor] = {}
-    result = NetworkBounds(ball, {}, {}, Magnitudes({}, {}))
+    result = NetworkBounds(ball, {}, {}, Magnitudes({}, {}), OpenLayers({}, {}, {}))
     magnitude = result.magnitudes
     for position, node in enumerate(lowered.graph.nodes):
         if isinstance(node, Input):
@@ -102,13 +109,17 @@ def network_bounds(
             least, most = low[source].clone(), high[source].clone()
             if known is not None:
                 least, most = torch.maximum(least, known.lower[position]), torch.minimum(most, known.upper[position])
-            if crown and (norm is not Norm.LINF or position != lowered.graph.relus[0]):
-                _tighten(lowered, source, least, most, result)
+            tighten = crown and source != 0 and (norm is not Norm.LINF or position != lowered.graph.relus[0])
+            opened = _open_rows(lowered, source, least, most, result, tighten)
             if (least > most).any():
                 raise SoundnessError(
                     f"bounds of node {position} ({node.name}) cross: the ball is empty or the proof is"
                 )
             result.lower[position], result.upper[position] = least, most
+            if opened is not None:
+                result.opened.rows[position] = opened
+                result.opened.lower[position] = least[0, opened.entries]
+                result.opened.upper[position] = most[0, opened.entries]
             low[position], high[position] = least.clamp_min(0.0), most.clamp_min(0.0)
         if position not in magnitude.node:
             magnitude.node[position] = torch.maximum(low[position].abs(), high[position].abs())
@@ -132,20 +143,20 @@ def _interval(
     return middle - spread - slack, middle + spread + slack
 
 
-def _tighten(lowered: Lowered, source: int, least: Tensor, most: Tensor, known: NetworkBounds) -> None:
-    """CROWN for the neurons that are still open, both sides, in place."""
-    candidates = torch.nonzero((least[0] < 0) & (most[0] > 0)).flatten()
-    if source == 0:
-        return
-    for chosen in torch.split(candidates, ROWS_AT_ONCE):
-        rows = torch.zeros(2 * len(chosen), least.shape[1], dtype=least.dtype, device=least.device)
-        order = torch.arange(len(chosen), device=least.device)
-        rows[order, chosen] = 1.0
-        rows[len(chosen) + order, chosen] = -1.0
-        function = backward(lowered, source, rows, known.ball.center, known.magnitudes, known.rule())
-        lowest = known.ball.lowest(function)
-        least[0, chosen] = torch.maximum(least[0, chosen], lowest[: len(chosen)])
-        most[0, chosen] = torch.minimum(most[0, chosen], -lowest[len(chosen) :])
+def _open_rows(
+    lowered: Lowered, source: int, least: Tensor, most: Tensor, known: NetworkBounds, tighten: bool
+) -> OpenRows | None:
+    """Rows of the neurons that are still open, after CROWN for both sides of each (in place) if `tighten`."""
+    kept: list[OpenRows] = []
+    for chosen in torch.split(torch.nonzero((least[0] < 0) & (most[0] > 0)).flatten(), ROWS_AT_ONCE):
+        ball, opened = known.ball, known.opened
+        rows = rows_of(lowered, source, chosen, ball.center, known.magnitudes, opened.rows, known.lower)
+        if tighten:
+            low, high = (ball.lowest(relaxed_below(rows, sign, opened, ball.travel)) for sign in (1.0, -1.0))
+            least[0, chosen] = torch.maximum(least[0, chosen], low)
+            most[0, chosen] = torch.minimum(most[0, chosen], -high)
+        kept.append(rows.take((least[0, chosen] < 0) & (most[0, chosen] > 0)))
+    return merged(kept)
 
 
 def neuron_bounds(graph: Graph, region: Region, norm: Norm, radius: float, device: str = "cpu") -> NeuronBounds:

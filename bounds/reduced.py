@@ -11,15 +11,17 @@ which a bound for one node of a search is two small matrix products, whatever th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
 
-from bounds.backward import LinearFunction, ReluRule, ReluStep, backward, chords
+from bounds.backward import chords
 from bounds.lowered import Lowered, gamma
 from bounds.network import NetworkBounds
+from bounds.open_rows import row_error, rows_of
 from encoders.question import Goal, Norm
 
 
@@ -58,67 +60,49 @@ class Reduced:
         return 4.0 * gamma(self.open_phases) * (size + self.lines[1])
 
 
-def _keep_open(bounds: NetworkBounds, leaves: dict[int, Tensor]) -> ReluRule:
-    def rule(position: int, a: Tensor) -> ReluStep:
-        low, high = bounds.lower[position], bounds.upper[position]
-        leaves[position] = a[:, ((low < 0) & (high > 0))[0]]
-        return ReluStep(a * (low >= 0), a.new_zeros(a.shape[0]), a.new_zeros(a.shape[0]))
-
-    return rule
-
-
 @torch.no_grad()
 def reduce(lowered: Lowered, bounds: NetworkBounds, goals: tuple[Goal, ...]) -> Reduced:
-    """Build the reduced net of one ball: one backward pass per layer of open neurons and one for the goals."""
-    ball = bounds.ball
-    opened = [
-        (i, torch.nonzero((bounds.lower[i] < 0)[0] & (bounds.upper[i] > 0)[0]).flatten()) for i in lowered.graph.relus
-    ]
-    opened = [(i, entries) for i, entries in opened if len(entries)]
-    counts = [len(entries) for _, entries in opened]
-    total = sum(counts)
-    offsets = {i: sum(counts[:k]) for k, (i, _) in enumerate(opened)}
-    functions: list[LinearFunction] = []
-    z_rows: list[Tensor] = []
-    output = len(lowered.graph.nodes) - 1
+    """The reduced net of one ball: the rows that its bounds left open, and one backward pass for the goals."""
+    ball, layers = bounds.ball, bounds.opened
     goal_matrix = torch.cat([lowered.tensor(goal.rows) for goal in goals])
-    goal_offset = torch.cat([lowered.tensor(goal.offset) for goal in goals])
-    for position, entries in [*opened, (output, None)]:
-        if entries is None:
-            start, rows = output, goal_matrix
-        else:
-            start = lowered.graph.nodes[position].sources[0]
-            rows = goal_matrix.new_zeros(len(entries), lowered.graph.nodes[start].size)
-            rows[torch.arange(len(entries)), entries] = 1.0
-        leaves: dict[int, Tensor] = {}
-        functions.append(backward(lowered, start, rows, ball.center, bounds.magnitudes, _keep_open(bounds, leaves)))
-        z = rows.new_zeros(len(rows), total)
-        for i, coefficient in leaves.items():
-            if i in offsets:
-                z[:, offsets[i] : offsets[i] + coefficient.shape[1]] = coefficient
-        z_rows.append(z)
+    output = len(lowered.graph.nodes) - 1
+    last = rows_of(lowered, output, goal_matrix, ball.center, bounds.magnitudes, layers.rows, bounds.lower)
+    stacked = [*layers.rows.values(), last]
+    total = layers.count
+    slices = dict(zip(layers.rows, _slices([len(rows.entries) for rows in stacked]), strict=False))
     moving = torch.nonzero(ball.below + ball.above > 0).flatten()
     if not len(moving):
         moving = moving.new_zeros(1)  # nothing may move: one input with no room keeps every shape non-empty
-    x = torch.cat([f.input for f in functions])[:, moving]
-    z = torch.cat(z_rows)
-    constant = torch.cat([f.value for f in functions])
-    constant[total:] += goal_offset
-    lower = torch.cat([bounds.lower[i][0, e] for i, e in opened]) if total else constant[:0]
-    upper = torch.cat([bounds.upper[i][0, e] for i, e in opened]) if total else constant[:0]
-    travel = torch.minimum(torch.maximum(ball.below, ball.above)[moving], constant.new_tensor(ball.radius))
-    size = x.abs() @ travel + z.abs() @ upper + constant.abs()
-    rounding = 4.0 * gamma(total + x.shape[1] + len(goals)) * size
-    error = (torch.cat([f.slack for f in functions]) + rounding) * (1.0 + 1e-6) + 1e-300
-    layers: list[slice] = []
-    rows_of: list[Tensor] = []
-    for count in counts:
-        layers.append(slice(layers[-1].stop if layers else 0, (layers[-1].stop if layers else 0) + count))
-    first = total
-    for goal in goals:
-        rows_of.append(torch.arange(first, first + len(goal.rows), device=lowered.device))
-        first += len(goal.rows)
+    z = lowered.zeros(total + len(goal_matrix), total)
+    for rows, place in zip(stacked, _slices([len(rows.entries) for rows in stacked]), strict=True):
+        for i, matrix in rows.z.items():
+            z[place, slices[i]] = matrix
+    constant = torch.cat([rows.value for rows in stacked])
+    constant[total:] += torch.cat([lowered.tensor(goal.offset) for goal in goals])
+    offsets = replace(last, value=constant[total:])
+    terms = total + len(moving) + len(goals)
     return Reduced(
-        ball.norm, ball.center[moving], moving, ball.below[moving], ball.above[moving], x, z, constant, error,
-        lower, upper, tuple(layers), tuple(rows_of), tuple(opened),
-    )  # fmt: skip
+        norm=ball.norm,
+        center=ball.center[moving],
+        moving=moving,
+        below=ball.below[moving],
+        above=ball.above[moving],
+        x=torch.cat([rows.x for rows in stacked])[:, moving],
+        z=z,
+        constant=constant,
+        error=torch.cat([row_error(rows, layers, ball.travel, terms) for rows in [*layers.rows.values(), offsets]]),
+        lower=torch.cat([*layers.lower.values(), constant[:0]]),
+        upper=torch.cat([*layers.upper.values(), constant[:0]]),
+        layers=tuple(slices.values()),
+        goal_rows=tuple(
+            torch.arange(total + place.start, total + place.stop, device=lowered.device)
+            for place in _slices([len(goal.rows) for goal in goals])
+        ),
+        neurons=tuple((i, rows.entries) for i, rows in layers.rows.items()),
+    )
+
+
+def _slices(sizes: list[int]) -> list[slice]:
+    """Consecutive slices of these sizes."""
+    ends = [0, *accumulate(sizes)]
+    return [slice(first, last) for first, last in pairwise(ends)]
