@@ -149,3 +149,18 @@ def minimiser_shift(a: Tensor, value: Tensor, below: Tensor, above: Tensor, norm
         travel = torch.minimum(width, price.unsqueeze(-1) * size)
         scale = price / travel.square().sum(-1).sqrt().clamp_min(1e-12)
     return -a.sign() * travel, scale
+
+
+@torch.no_grad()
+def lowest_point(a: Tensor, below: Tensor, above: Tensor, norm: Norm, radius: float) -> Tensor:
+    """Where a · d is least on ball(0, radius) ∩ box [..., n]. Approximate, as `minimiser_shift` is."""
+    width = room(a, below, above).clamp_max(min(radius, 1e30))
+    if norm is Norm.LINF:
+        return -a.sign() * width
+    if norm is Norm.L2:
+        scale = radius / a.square().sum(-1, keepdim=True).sqrt().clamp_min(1e-30)
+        return -a.sign() * torch.minimum(width, scale * a.abs())
+    order = a.abs().argsort(-1, descending=True)
+    wide = width.gather(-1, order)
+    spent = torch.minimum(wide, (radius - (wide.cumsum(-1) - wide)).clamp_min(0.0))
+    return -a.sign() * torch.zeros_like(a).scatter(-1, order, spent)

@@ -15,6 +15,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from bounds.backward import chords
 from bounds.halfspace import distance_to_halfspace, minimiser_shift
 from bounds.lowered import UNIT_ROUNDOFF, Lowered
 from bounds.network import network_bounds
@@ -27,18 +28,43 @@ T = TypeVar("T", "Nodes", "Pass")
 
 @dataclass(frozen=True, eq=False)
 class Nodes:
-    """A batch of N nodes: phase +1 active, -1 inactive, 0 open; all [N, P] but goal [N] and row_weights [N, J]."""
+    """A batch of N nodes: phase +1 active, -1 inactive, 0 open; all [N, P] but goal [N] and row_weights [N, J].
+
+    `lower` and `upper` bound each neuron wherever the node's adversaries of interest can be; phases agree with them.
+    """
 
     phase: Tensor
     slope: Tensor
     multiplier: Tensor
+    lower: Tensor
+    upper: Tensor
     goal: Tensor
     row_weight: Tensor
 
     def take(self, index: Tensor) -> Nodes:
-        return Nodes(
-            self.phase[index], self.slope[index], self.multiplier[index], self.goal[index], self.row_weight[index]
-        )
+        return _take(self, index)
+
+    def put(self, index: Tensor, nodes: Nodes) -> Nodes:
+        """The batch with the nodes at `index` replaced."""
+        return _put(self, index, nodes)
+
+    def split(self, neuron: Tensor) -> Nodes:
+        """The 2·N children: each node with its `neuron` [N] active, then each with it inactive."""
+        count = len(self)
+        order = torch.arange(count, device=self.goal.device)
+        children = self.take(order.repeat(2))
+        phase, lower, upper = children.phase.clone(), children.lower.clone(), children.upper.clone()
+        phase[order, neuron], phase[count + order, neuron] = 1, -1
+        lower[order, neuron] = lower[order, neuron].clamp_min(0.0)
+        upper[count + order, neuron] = upper[count + order, neuron].clamp_max(0.0)
+        return replace(children, phase=phase, lower=lower, upper=upper)
+
+    @property
+    def lines(self) -> tuple[Tensor, Tensor]:
+        """Chord and offset of every neuron's upper line; of the one line there is where its phase is fixed."""
+        chord, offset, _ = chords(self.lower, self.upper)
+        is_open = self.phase == 0
+        return torch.where(is_open, chord, (self.phase > 0).to(chord.dtype)), torch.where(is_open, offset, 0.0)
 
     def __len__(self) -> int:
         return int(self.goal.numel())
@@ -55,6 +81,36 @@ class Pass:
     before: Tensor  # [N, P] and before it
     goal_values: Tensor  # [N, J]
     scale: Tensor  # [N] how much the distance moves per unit of the bound's value
+    normal: Tensor  # [N, n] φ = normal · d + height, at most 0 at every adversary of the node
+    height: Tensor  # [N]
+
+    def take(self, index: Tensor) -> Pass:
+        return _take(self, index)
+
+    def put(self, index: Tensor, values: Pass) -> Pass:
+        """The batch with the passes at `index` replaced."""
+        return _put(self, index, values)
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """The relaxation of every neuron: slope of the lower line, chord and offset of the upper, sign · multiplier."""
+
+    slope: Tensor  # all [N, P]
+    chord: Tensor
+    offset: Tensor
+    signed_multiplier: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxed:
+    """value + input · d, off by at most `slack`, below the rows it was made from; what lies behind and before ReLUs."""
+
+    input: Tensor
+    value: Tensor
+    slack: Tensor
+    behind: Tensor
+    before: Tensor
 
 
 class PhaseBounds:
@@ -71,7 +127,6 @@ class PhaseBounds:
         self.width = width
         self.x_open, self.z_open = reduced.x[:count], reduced.z[:count]
         self.constant_open, self.error_open = reduced.constant[:count], reduced.error[:count]
-        self.chord, self.offset, self.least = reduced.lines
 
     def roots(self) -> Nodes:
         """One node per goal, nothing fixed."""
@@ -79,10 +134,12 @@ class PhaseBounds:
         shape = (len(goals), self.net.open_phases)
         zero = self.net.constant.new_zeros(shape)
         weight = zero.new_full((len(goals), self.width), 1.0 / self.width)
-        return Nodes(torch.zeros(shape, dtype=torch.int8, device=zero.device), self.least.expand(shape).clone(), zero,
-                     goals, weight)  # fmt: skip
+        lower, upper = self.net.lower.expand(shape).clone(), self.net.upper.expand(shape).clone()
+        _, _, least = chords(lower, upper)
+        phase = torch.zeros(shape, dtype=torch.int8, device=zero.device)
+        return Nodes(phase, least, zero, lower, upper, goals, weight)
 
-    def evaluate(self, nodes: Nodes) -> Pass:
+    def evaluate(self, nodes: Nodes, upper_lines: tuple[Tensor, Tensor] | None = None) -> Pass:
         """One backward and one forward pass. Costs about 2·N·P·(n + P) multiplications."""
         net = self.net
         rows = self.rows[nodes.goal]
@@ -96,47 +153,55 @@ class PhaseBounds:
             weighted_z = (share * net.z[rows]).sum(1)
             value = (nodes.row_weight * net.constant[rows]).sum(1)
             slack = (nodes.row_weight * net.error[rows]).sum(1) * (1 + 2 * self.width * UNIT_ROUNDOFF)
-        active, inactive = nodes.phase > 0, nodes.phase < 0
-        fixed = active | inactive
-        chord = torch.where(fixed, active.to(value.dtype), self.chord)
-        offset = torch.where(fixed, 0.0, self.offset)
-        slope = torch.where(fixed, active.to(value.dtype), nodes.slope)
-        sign = nodes.phase.to(value.dtype)
-        behind = weighted_z.clone()
-        before = torch.zeros_like(behind)
-        for layer in reversed(net.layers):
-            a = behind[:, layer]
-            before[:, layer] = (
-                a.clamp_min(0.0) * slope[:, layer]
-                + a.clamp_max(0.0) * chord[:, layer]
-                - sign[:, layer] * nodes.multiplier[:, layer]
-            )
-            if layer.start:
-                behind[:, : layer.start] += before[:, layer] @ self.z_open[layer, : layer.start]
-        value = value + before @ self.constant_open + (behind.clamp_max(0.0) * offset).sum(-1)
-        weight = behind.abs() + nodes.multiplier
-        slack = (slack + before.abs() @ self.error_open + weight @ net.relu_error) * (1.0 + 1e-6)
-        a = weighted_x + before @ self.x_open
-        bound = value - slack
-        distance = distance_to_halfspace(a, bound, net.below, net.above, net.norm)
-        shift, scale = minimiser_shift(a, bound, net.below, net.above, net.norm)
-        preactivation = shift @ self.x_open.T + self.constant_open
-        if len(net.layers) > 1:
-            z = torch.zeros_like(preactivation)
-            for layer in net.layers:
-                if layer.start:
-                    preactivation[:, layer] += z[:, : layer.start] @ self.z_open[layer, : layer.start].T
-                h = preactivation[:, layer]
-                lower_line = slope[:, layer] * h
-                upper_line = chord[:, layer] * h + offset[:, layer]
-                z[:, layer] = torch.where(behind[:, layer] > 0, lower_line, upper_line)
-        else:
-            z = torch.where(behind > 0, slope * preactivation, chord * preactivation + offset)
+        chord, offset = nodes.lines if upper_lines is None else upper_lines
+        slope = torch.where(nodes.phase == 0, nodes.slope, chord)
+        lines = Lines(slope, chord, offset, nodes.phase.to(value.dtype) * nodes.multiplier)
+        below = self.relaxed(weighted_x, weighted_z, value, slack, lines)
+        bound = below.value - below.slack
+        distance = distance_to_halfspace(below.input, bound, net.below, net.above, net.norm)
+        shift, scale = minimiser_shift(below.input, bound, net.below, net.above, net.norm)
+        preactivation, z = self.forward(shift, below.behind, lines)
         goal_values = value[:, None]
         if self.width > 1:
             shown = net.x[rows] @ shift.unsqueeze(-1) + net.z[rows] @ z.unsqueeze(-1)
             goal_values = shown.squeeze(-1) + net.constant[rows]
-        return Pass(distance, shift, preactivation, behind, before, goal_values, scale)
+        return Pass(distance, shift, preactivation, below.behind, below.before, goal_values, scale,
+                    below.input, bound)  # fmt: skip
+
+    def relaxed(self, x: Tensor, z: Tensor, value: Tensor, slack: Tensor, lines: Lines) -> Relaxed:
+        """A linear function of the input below the rows x·d + z·relu(h) + value [N], off by `slack`, on the region."""
+        net = self.net
+        behind = z.clone()
+        before = torch.zeros_like(behind)
+        for layer in reversed(net.layers):
+            a = behind[:, layer]
+            before[:, layer] = (
+                a.clamp_min(0.0) * lines.slope[:, layer]
+                + a.clamp_max(0.0) * lines.chord[:, layer]
+                - lines.signed_multiplier[:, layer]
+            )
+            if layer.start:
+                behind[:, : layer.start] += before[:, layer] @ self.z_open[layer, : layer.start]
+        value = value + before @ self.constant_open + (behind.clamp_max(0.0) * lines.offset).sum(-1)
+        weight = behind.abs() + lines.signed_multiplier.abs()
+        slack = (slack + before.abs() @ self.error_open + weight @ net.relu_error) * (1.0 + 1e-6)
+        return Relaxed(x + before @ self.x_open, value, slack, behind, before)
+
+    def forward(self, shift: Tensor, behind: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
+        """Pre-activations and ReLU values [N, P] of the relaxed net at `shift`: what the ascent is guided by."""
+        net = self.net
+        preactivation = shift @ self.x_open.T + self.constant_open
+        if len(net.layers) <= 1:
+            upper_line = lines.chord * preactivation + lines.offset
+            return preactivation, torch.where(behind > 0, lines.slope * preactivation, upper_line)
+        z = torch.zeros_like(preactivation)
+        for layer in net.layers:
+            if layer.start:
+                preactivation[:, layer] += z[:, : layer.start] @ self.z_open[layer, : layer.start].T
+            h = preactivation[:, layer]
+            upper_line = lines.chord[:, layer] * h + lines.offset[:, layer]
+            z[:, layer] = torch.where(behind[:, layer] > 0, lines.slope[:, layer] * h, upper_line)
+        return preactivation, z
 
     def optimise(self, nodes: Nodes, steps: int, enough: float, rate: float) -> tuple[Nodes, Pass]:
         """Ascend the distance for `steps` steps; nodes that reach `enough` are left as they are. Returns the best seen.
@@ -149,6 +214,7 @@ class PhaseBounds:
         if steps <= 0 or not len(live) or not self.net.open_phases:
             return best_nodes, best
         current, seen = nodes.take(live), _take(best, live)
+        upper_lines = current.lines
         moments = [torch.zeros_like(t) for t in (current.slope, current.slope, current.slope, current.slope)]
         weight_moments = [torch.zeros_like(current.row_weight) for _ in range(2)]
         unit = self.net.z[self.rows[current.goal]].abs().amax((-1, -2))
@@ -162,18 +228,18 @@ class PhaseBounds:
             is_open = current.phase == 0
             slope_gradient = behind.clamp_min(0.0) * h * is_open / unit
             multiplier_gradient = -current.phase.to(h.dtype) * h
-            slope = current.slope + pace * _adam(slope_gradient, moments[0], moments[1], step)
-            ascent = _adam(multiplier_gradient, moments[2], moments[3], step)
+            slope = current.slope + pace * adam(slope_gradient, moments[0], moments[1], step)
+            ascent = adam(multiplier_gradient, moments[2], moments[3], step)
             multiplier = (current.multiplier + 0.5 * pace * unit * ascent) * ~is_open
             weight = current.row_weight
             if self.width > 1:
                 tilt = weight * (seen.goal_values - (weight * seen.goal_values).sum(-1, keepdim=True))
-                logits = logits + 3.0 * pace * _adam(tilt, weight_moments[0], weight_moments[1], step)
+                logits = logits + 3.0 * pace * adam(tilt, weight_moments[0], weight_moments[1], step)
                 weight = logits.softmax(-1)
             current = replace(
                 current, slope=slope.clamp(0.0, 1.0), multiplier=multiplier.clamp_min(0.0), row_weight=weight
             )
-            seen = self.evaluate(current)
+            seen = self.evaluate(current, upper_lines)
             better = seen.distance > best.distance[live]
             chosen = live[better]
             best_nodes = _put(best_nodes, chosen, current.take(better))
@@ -181,6 +247,7 @@ class PhaseBounds:
             going = best.distance[live] < enough
             if not bool(going.all()):
                 live, current, seen = live[going], current.take(going), _take(seen, going)
+                upper_lines = (upper_lines[0][going], upper_lines[1][going])
                 moments = [m[going] for m in moments]
                 weight_moments = [m[going] for m in weight_moments]
                 unit, logits = unit[going], logits[going]
@@ -199,7 +266,7 @@ def nearest_possible(
     return min(radius, float(seen.distance.min()))
 
 
-def _adam(gradient: Tensor, mean: Tensor, square: Tensor, step: int) -> Tensor:
+def adam(gradient: Tensor, mean: Tensor, square: Tensor, step: int) -> Tensor:
     mean.mul_(FIRST_MOMENT).add_(gradient, alpha=1 - FIRST_MOMENT)
     square.mul_(SECOND_MOMENT).addcmul_(gradient, gradient, value=1 - SECOND_MOMENT)
     correction = (1 - SECOND_MOMENT**step) ** 0.5 / (1 - FIRST_MOMENT**step)

@@ -30,8 +30,8 @@ class Reduced:
     """See the module. Rows 0..P-1 are the open neurons, in layer order; the goal rows follow."""
 
     norm: Norm
-    center: Tensor  # [n] of the inputs that may move
-    moving: Tensor  # their positions among all inputs
+    center: Tensor  # [n]
+    moving: Tensor  # their positions among all inputs: those that may move and matter
     below: Tensor  # [n] room down to the box
     above: Tensor
     x: Tensor  # X [P + J, n]
@@ -70,9 +70,10 @@ def reduce(lowered: Lowered, bounds: NetworkBounds, goals: tuple[Goal, ...]) -> 
     stacked = [*layers.rows.values(), last]
     total = layers.count
     slices = dict(zip(layers.rows, _slices([len(rows.entries) for rows in stacked]), strict=False))
-    moving = torch.nonzero(ball.below + ball.above > 0).flatten()
+    x = torch.cat([rows.x for rows in stacked])
+    moving = torch.nonzero((ball.below + ball.above > 0) & (x != 0).any(0)).flatten()
     if not len(moving):
-        moving = moving.new_zeros(1)  # nothing may move: one input with no room keeps every shape non-empty
+        moving = moving.new_zeros(1)  # nothing matters: one input keeps every shape non-empty
     z = lowered.zeros(total + len(goal_matrix), total)
     for rows, place in zip(stacked, _slices([len(rows.entries) for rows in stacked]), strict=True):
         for i, matrix in rows.z.items():
@@ -87,7 +88,7 @@ def reduce(lowered: Lowered, bounds: NetworkBounds, goals: tuple[Goal, ...]) -> 
         moving=moving,
         below=ball.below[moving],
         above=ball.above[moving],
-        x=torch.cat([rows.x for rows in stacked])[:, moving],
+        x=x[:, moving],
         z=z,
         constant=constant,
         error=torch.cat([row_error(rows, layers, ball.travel, terms) for rows in [*layers.rows.values(), offsets]]),

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
+import bounds.cap
 import bounds.network
 import bounds.phases
 import verifier.engines.search
@@ -24,7 +27,7 @@ from tests.brute_force import brute_force_distance
 from verifier.engines.base import Engine, Proof
 from verifier.engines.frontier import Frontier
 from verifier.engines.highs import HighsEngine
-from verifier.engines.search import SearchEngine
+from verifier.engines.search import SearchEngine, SearchOptions
 from verifier.problem import Deadline, Incumbent, Problem
 
 EXAMPLES = int(os.environ.get("PLUMBLINE_TRUST_EXAMPLES", "120"))
@@ -145,10 +148,10 @@ def test_highs_is_exact(norm: Norm) -> None:
 # -- faults: each must be seen by the comparison above or by the alarm ---------------------------------------------
 
 
-def caught(norm: Norm = Norm.LINF, seeds: range = range(60)) -> bool:
+def caught(norm: Norm = Norm.LINF, seeds: range = range(60), options: SearchOptions | None = None) -> bool:
     for seed in seeds:
         try:
-            if disagreement(SearchEngine(), seed, norm, 2e-8):
+            if disagreement(SearchEngine(options), seed, norm, 2e-8):
                 return True
         except SoundnessError:
             return True
@@ -156,11 +159,11 @@ def caught(norm: Norm = Norm.LINF, seeds: range = range(60)) -> bool:
 
 
 def test_a_bound_made_too_high_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine: Callable[[PhaseBounds, Nodes], Pass] = PhaseBounds.evaluate
+    genuine: Callable[..., Pass] = PhaseBounds.evaluate
 
-    def inflated(self: PhaseBounds, nodes: Nodes) -> Pass:
-        seen = genuine(self, nodes)
-        return Pass(seen.distance * 1.01, *(getattr(seen, f) for f in list(vars(seen))[1:]))
+    def inflated(self: PhaseBounds, nodes: Nodes, *lines: object) -> Pass:
+        seen = genuine(self, nodes, *lines)
+        return replace(seen, distance=seen.distance * 1.01)
 
     monkeypatch.setattr(bounds.phases.PhaseBounds, "evaluate", inflated)
     assert caught()
@@ -173,13 +176,21 @@ def test_a_dropped_child_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     def forgetful(
         self: verifier.engines.search.Search, frontier: Frontier, nodes: Nodes, seen: Pass, inherited: object
     ) -> None:
-        import torch
-
         keep = torch.arange(len(nodes) - 1 if len(nodes) > 2 else len(nodes))
-        kept = Pass(*(getattr(seen, f)[keep] for f in vars(seen)))
-        genuine(self, frontier, nodes.take(keep), kept, inherited[keep])  # type: ignore[index]
+        genuine(self, frontier, nodes.take(keep), seen.take(keep), inherited[keep])  # type: ignore[index]
 
     monkeypatch.setattr(search, "_settle", forgetful)
+    # Without the cap, so that nets as small as these need a tree at all.
+    assert caught(seeds=range(200), options=SearchOptions(most_rounds=0))
+
+
+def test_a_cap_that_is_too_small_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = bounds.cap.on_the_cap
+
+    def smaller(engine: PhaseBounds, nodes: Nodes, seen: Pass, radius: float) -> Nodes:
+        return genuine(engine, nodes, seen, 0.98 * radius)
+
+    monkeypatch.setattr("verifier.engines.search.on_the_cap", smaller)
     assert caught(seeds=range(200))
 
 
@@ -188,8 +199,8 @@ def test_shrunken_neuron_bounds_are_caught(monkeypatch: pytest.MonkeyPatch) -> N
 
     def shrunk(*arguments: object, **options: object) -> object:
         found = genuine(*arguments, **options)  # type: ignore[arg-type]
-        for i in found.upper:
-            found.upper[i] *= 0.9
+        for i in found.opened.upper:
+            found.opened.upper[i] *= 0.9
         return found
 
     monkeypatch.setattr("verifier.engines.search.network_bounds", shrunk)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bounds.cap import on_the_cap
 from bounds.lowered import Lowered
 from bounds.network import NetworkBounds, lowered_for, network_bounds
 from bounds.phases import Nodes, Pass, PhaseBounds
@@ -46,6 +47,8 @@ class SearchOptions:
     leaf_steps: int = 20  # extra steps for fully fixed nodes before their linear program is called
     dive_every: int = 16  # batches between two dives to an adversary, after the first few
     candidates: int = 16  # corner points replayed per batch
+    most_rounds: int = 8  # of tightening on the cap, each with `steps` more
+    worth: float = 0.1  # part of the gap that a round must have closed for another one
     area_weight: float = 0.2  # of the relaxation's area in the branching score, against its cost at the corner
 
 
@@ -131,7 +134,7 @@ class Search:
         self.floor = INFINITY
         self._build()
         self.root_open = max(self.root_open, self.net.open_phases)
-        roots, seen = self.phases.optimise(self.phases.roots(), self.options.root_steps, self.target, self.options.rate)
+        roots, seen = self._bounded(self.phases.roots(), self.options.root_steps)
         self.frontier = frontier = Frontier(roots)
         self._settle(frontier, roots, seen, torch.zeros_like(seen.distance))
         return frontier
@@ -176,17 +179,28 @@ class Search:
 
     def _expand(self, frontier: Frontier) -> None:
         nodes, bound, branch = frontier.pop_lowest(self.options.batch // 2)
-        count = len(nodes)
-        twice = torch.arange(count, device=nodes.goal.device).repeat(2)
-        children = nodes.take(twice)
-        phase = children.phase.clone()
-        order = torch.arange(2 * count, device=phase.device)
-        sign = torch.ones(2 * count, dtype=phase.dtype, device=phase.device)
-        sign[count:] = -1
-        phase[order, branch.to(phase.device).repeat(2)] = sign
-        children = replace(children, phase=phase)
-        children, seen = self.phases.optimise(children, self.steps, self.target, self.options.rate)
-        self._settle(frontier, children, seen, bound.to(phase.device).repeat(2))
+        device = nodes.goal.device
+        children, seen = self._bounded(nodes.split(branch.to(device)), self.steps)
+        self._settle(frontier, children, seen, bound.to(device).repeat(2))
+
+    def _bounded(self, nodes: Nodes, steps: int) -> tuple[Nodes, Pass]:
+        """Ascend each bound, and tighten the neurons on the cap that it leaves, for as long as that pays."""
+        target = self.target
+        nodes, seen = self.phases.optimise(nodes, steps, target, self.options.rate)
+        live = torch.nonzero(seen.distance < target).flatten()
+        for _ in range(self.options.most_rounds):
+            if not len(live) or not self.net.open_phases:
+                break
+            gap = target - seen.distance[live]
+            part = on_the_cap(self.phases, nodes.take(live), seen.take(live), target)
+            part, better = self.phases.optimise(part, steps, target, self.options.rate)
+            empty = (part.lower > part.upper).any(-1)
+            better = replace(better, distance=torch.where(empty, target, better.distance))
+            better = replace(better, distance=torch.maximum(better.distance, seen.distance[live]))
+            nodes, seen = nodes.put(live, part), seen.put(live, better)
+            gained = gap - (target - better.distance)
+            live = live[(better.distance < target) & (gained > self.options.worth * gap)]
+        return nodes, replace(seen, distance=seen.distance.clamp_max(target))
 
     def _settle(self, frontier: Frontier, nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
         """Offer candidates, close what is proven, solve what is fully fixed, keep the rest."""
@@ -206,7 +220,7 @@ class Search:
     def _branch(self, nodes: Nodes, seen: Pass, rest: Tensor) -> Tensor:
         """The open neuron whose relaxation costs the most at the point where the bound is attained."""
         behind, h = seen.behind[rest], seen.preactivation[rest]
-        chord, offset, _ = self.net.lines
+        chord, offset = nodes.lines
         above = (chord * h + offset - h.clamp_min(0.0)).clamp_min(0.0)
         below = (h.clamp_min(0.0) - nodes.slope * h).clamp_min(0.0)
         cost = torch.where(behind < 0, -behind * above, behind * below)
@@ -297,6 +311,12 @@ def carry_over(old: Reduced, bounds: NetworkBounds, nodes: Nodes, bound: Tensor)
     kept = torch.nonzero(~(nodes.phase * stable < 0).any(-1)).flatten()
     place = torch.nonzero(still_open).flatten()
     carried = Nodes(
-        nodes.phase[:, place], nodes.slope[:, place], nodes.multiplier[:, place], nodes.goal, nodes.row_weight
+        nodes.phase[:, place],
+        nodes.slope[:, place],
+        nodes.multiplier[:, place],
+        torch.maximum(nodes.lower, low)[:, place],
+        torch.minimum(nodes.upper, high)[:, place],
+        nodes.goal,
+        nodes.row_weight,
     )
     return carried.take(kept), bound[kept.to(bound.device)]
