@@ -13,7 +13,7 @@ from torch import Tensor
 from bounds.lowered import gamma
 from encoders.question import Norm
 
-NEWTON_STEPS = 8
+NEWTON_STEPS = 4
 
 
 def room(a: Tensor, below: Tensor, above: Tensor) -> Tensor:
@@ -25,21 +25,28 @@ def distance_to_halfspace(a: Tensor, value: Tensor, below: Tensor, above: Tensor
     """A lower bound on min ‖x - c‖ over { x in box : value + a·(x - c) ≤ 0 }; inf where the set is empty.
 
     a: [..., n]; value: [...], the function at the center; below, above: room to the box, broadcastable to a.
-    Differentiable in a and value.
+    """
+    return nearest_in_halfspace(a, value, below, above, norm)[0]
+
+
+@torch.no_grad()
+def nearest_in_halfspace(
+    a: Tensor, value: Tensor, below: Tensor, above: Tensor, norm: Norm
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same bound; the point x - c [..., n] where it is attained; and ∂bound/∂value [...].
+
+    Only the bound is proven. Point and rate guide a search and seed candidates; where the set is empty, the point is
+    the corner of the box that comes closest.
     """
     size = a.abs()
     width = room(a, below, above)
     safety = 4.0 * gamma(a.shape[-1])
+    bound, travel, rate = _NEAREST[norm](size, value, width, safety)
     whole = (size * width).sum(-1)
-    if norm is Norm.L1:
-        bound = _distance_l1(size, value, width)
-    elif norm is Norm.LINF:
-        bound = _distance_newton(size, value, width, torch.ones_like(size), safety)
-    else:
-        bound = _distance_l2(size, value, width, safety)
     bound = torch.where(whole * (1.0 + safety) < value, torch.inf, bound)
     bound = torch.where(value <= 0, torch.zeros_like(bound), bound)
-    return torch.nan_to_num(bound, nan=0.0, posinf=torch.inf).clamp_min(0.0)
+    bound = torch.nan_to_num(bound, nan=0.0, posinf=torch.inf).clamp_min(0.0)
+    return bound, -a.sign() * travel, rate
 
 
 def _newton(size: Tensor, value: Tensor, width: Tensor, pace: Tensor) -> Tensor:
@@ -54,39 +61,47 @@ def _newton(size: Tensor, value: Tensor, width: Tensor, pace: Tensor) -> Tensor:
     return r
 
 
-def _distance_newton(size: Tensor, value: Tensor, width: Tensor, pace: Tensor, safety: float) -> Tensor:
+def _nearest_linf(size: Tensor, value: Tensor, width: Tensor, safety: float) -> tuple[Tensor, Tensor, Tensor]:
     """r ≥ (value - Σ_held size·width) / Σ_free size, for any split into held and free entries."""
-    with torch.no_grad():
-        r = _newton(size, value, width, pace)
-        free = (r.unsqueeze(-1) < width).to(size.dtype)
+    r = _newton(size, value.clamp_min(0.0), width, torch.ones_like(size))
+    free = r.unsqueeze(-1) < width
     slope = (size * free).sum(-1)
-    held = (size * width * (1.0 - free)).sum(-1)
+    held = (size * width * ~free).sum(-1)
     numerator = value - held - safety * (value.abs() + held)
-    return torch.where(slope > 0, numerator / (slope * (1.0 + safety)).clamp_min(1e-300), torch.zeros_like(value))
+    bound = torch.where(slope > 0, numerator / (slope * (1.0 + safety)).clamp_min(1e-300), torch.zeros_like(value))
+    return bound, torch.minimum(width, r.unsqueeze(-1)), 1.0 / slope.clamp_min(1e-12)
 
 
-def _distance_l1(size: Tensor, value: Tensor, width: Tensor) -> Tensor:
+def _nearest_l1(size: Tensor, value: Tensor, width: Tensor, safety: float) -> tuple[Tensor, Tensor, Tensor]:
     """Σd ≥ λ·value - Σ max(λ·size - 1, 0)·width for any λ ≥ 0; the best λ is 1/size of the entry that fills up last."""
-    safety = 4.0 * gamma(size.shape[-1])
-    with torch.no_grad():
-        ordered, order = size.sort(-1, descending=True)
-        filled = (ordered * width.expand_as(size).gather(-1, order)).cumsum(-1)
-        last = (filled < value.unsqueeze(-1)).sum(-1, keepdim=True).clamp_max(size.shape[-1] - 1)
-        price = 1.0 / ordered.gather(-1, last).squeeze(-1).clamp_min(1e-300)
-    excess = ((size * price.unsqueeze(-1) - 1.0).clamp_min(0.0) * width).sum(-1)
-    gross = (size * price.unsqueeze(-1) * width * (size * price.unsqueeze(-1) > 1.0)).sum(-1) + price * value.abs()
+    ordered, order = size.sort(-1, descending=True)
+    wide = width.expand_as(size).gather(-1, order)
+    gain = ordered * wide
+    filled = gain.cumsum(-1)
+    last = (filled < value.unsqueeze(-1)).sum(-1, keepdim=True).clamp_max(size.shape[-1] - 1)
+    marginal = ordered.gather(-1, last).squeeze(-1)
+    price = 1.0 / marginal.clamp_min(1e-300)
+    priced = size * price.unsqueeze(-1)
+    excess = ((priced - 1.0).clamp_min(0.0) * width).sum(-1)
+    gross = (priced * width * (priced > 1.0)).sum(-1) + price * value.abs()
     bound = price * value - excess - safety * gross
-    return torch.where(torch.isfinite(price), bound, torch.zeros_like(bound))
+    missing = (value.unsqueeze(-1) - (filled - gain)).clamp_min(0.0)
+    taken = torch.minimum(wide, missing / ordered.clamp_min(1e-300))
+    travel = torch.zeros_like(size).scatter(-1, order, taken)
+    return torch.where(torch.isfinite(price), bound, torch.zeros_like(bound)), travel, 1.0 / marginal.clamp_min(1e-12)
 
 
-def _distance_l2(size: Tensor, value: Tensor, width: Tensor, safety: float) -> Tensor:
+def _nearest_l2(size: Tensor, value: Tensor, width: Tensor, safety: float) -> tuple[Tensor, Tensor, Tensor]:
     """r² ≥ 2λ·value + Σ (d² - 2λ·size·d) with d = min(λ·size, width), for any λ ≥ 0."""
-    with torch.no_grad():
-        price = _newton(size, value, width, size)
+    price = _newton(size, value.clamp_min(0.0), width, size)
     d = torch.minimum(price.unsqueeze(-1) * size, width)
     spent = (2.0 * price.unsqueeze(-1) * size * d - d * d).sum(-1)
     square = 2.0 * price * value - spent - safety * (2.0 * price * value.abs() + 2.0 * spent)
-    return square.clamp_min(0.0).add(1e-300).sqrt() * (1.0 - safety)
+    bound = square.clamp_min(0.0).add(1e-300).sqrt() * (1.0 - safety)
+    return bound, d, price / d.square().sum(-1).sqrt().clamp_min(1e-12)
+
+
+_NEAREST = {Norm.LINF: _nearest_linf, Norm.L1: _nearest_l1, Norm.L2: _nearest_l2}
 
 
 def lowest_value(a: Tensor, value: Tensor, below: Tensor, above: Tensor, norm: Norm, radius: Tensor) -> Tensor:
@@ -122,38 +137,8 @@ def _drop_l2(size: Tensor, width: Tensor, radius: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def minimiser_shift(a: Tensor, value: Tensor, below: Tensor, above: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
-    """The nearest point of { value + a·(x - c) ≤ 0 } ∩ box, as x - c [..., n], and ∂distance/∂value [...].
-
-    Approximate: it guides a search and seeds candidates, nothing is proven from it. Where the set is empty, the
-    corner of the box that comes closest.
-    """
-    size = a.abs()
-    width = room(a, below, above)
-    if norm is Norm.L1:
-        ordered, order = size.sort(-1, descending=True)
-        wide = width.expand_as(size).gather(-1, order)
-        gain = (ordered * wide).cumsum(-1)
-        before = gain - ordered * wide
-        missing = (value.unsqueeze(-1) - before).clamp_min(0.0)
-        taken = torch.minimum(wide, missing / ordered.clamp_min(1e-300))
-        travel = torch.zeros_like(size).scatter(-1, order, taken)
-        last = (gain < value.unsqueeze(-1)).sum(-1, keepdim=True).clamp_max(size.shape[-1] - 1)
-        scale = 1.0 / ordered.gather(-1, last).squeeze(-1).clamp_min(1e-12)
-    elif norm is Norm.LINF:
-        r = _newton(size, value.clamp_min(0.0), width, torch.ones_like(size))
-        travel = torch.minimum(width, r.unsqueeze(-1))
-        scale = 1.0 / (size * (width > travel)).sum(-1).clamp_min(1e-12)
-    else:
-        price = _newton(size, value.clamp_min(0.0), width, size)
-        travel = torch.minimum(width, price.unsqueeze(-1) * size)
-        scale = price / travel.square().sum(-1).sqrt().clamp_min(1e-12)
-    return -a.sign() * travel, scale
-
-
-@torch.no_grad()
 def lowest_point(a: Tensor, below: Tensor, above: Tensor, norm: Norm, radius: float) -> Tensor:
-    """Where a · d is least on ball(0, radius) ∩ box [..., n]. Approximate, as `minimiser_shift` is."""
+    """Where a · d is least on ball(0, radius) ∩ box [..., n]. Approximate: nothing is proven from it."""
     width = room(a, below, above).clamp_max(min(radius, 1e30))
     if norm is Norm.LINF:
         return -a.sign() * width

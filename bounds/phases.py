@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bounds.backward import chords
-from bounds.halfspace import distance_to_halfspace, minimiser_shift
+from bounds.halfspace import nearest_in_halfspace
 from bounds.lowered import UNIT_ROUNDOFF, Lowered
 from bounds.network import network_bounds
 from bounds.reduced import Reduced, reduce
@@ -80,7 +80,6 @@ class Pass:
     behind: Tensor  # [N, P] the coefficient behind each ReLU
     before: Tensor  # [N, P] and before it
     goal_values: Tensor  # [N, J]
-    scale: Tensor  # [N] how much the distance moves per unit of the bound's value
     normal: Tensor  # [N, n] φ = normal · d + height, at most 0 at every adversary of the node
     height: Tensor  # [N]
 
@@ -158,15 +157,13 @@ class PhaseBounds:
         lines = Lines(slope, chord, offset, nodes.phase.to(value.dtype) * nodes.multiplier)
         below = self.relaxed(weighted_x, weighted_z, value, slack, lines)
         bound = below.value - below.slack
-        distance = distance_to_halfspace(below.input, bound, net.below, net.above, net.norm)
-        shift, scale = minimiser_shift(below.input, bound, net.below, net.above, net.norm)
+        distance, shift, _ = nearest_in_halfspace(below.input, bound, net.below, net.above, net.norm)
         preactivation, z = self.forward(shift, below.behind, lines)
         goal_values = value[:, None]
         if self.width > 1:
             shown = net.x[rows] @ shift.unsqueeze(-1) + net.z[rows] @ z.unsqueeze(-1)
             goal_values = shown.squeeze(-1) + net.constant[rows]
-        return Pass(distance, shift, preactivation, below.behind, below.before, goal_values, scale,
-                    below.input, bound)  # fmt: skip
+        return Pass(distance, shift, preactivation, below.behind, below.before, goal_values, below.input, bound)
 
     def relaxed(self, x: Tensor, z: Tensor, value: Tensor, slack: Tensor, lines: Lines) -> Relaxed:
         """A linear function of the input below the rows x·d + z·relu(h) + value [N], off by `slack`, on the region."""

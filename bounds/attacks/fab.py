@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bounds.attacks.base import Attack, AttackProblem, Candidates, lengths
-from bounds.halfspace import minimiser_shift
+from bounds.halfspace import nearest_in_halfspace
 
 OVERSHOOT = 1.05
 MOST_FROM_CENTER = 0.3
@@ -62,9 +62,9 @@ class Fab(Attack):
             # Beyond the boundary the same halfspace is approached from its other side.
             side = torch.where(value > 0, 1.0, -1.0).to(value)
             slope = gradient * side.unsqueeze(1)
-            here, _ = minimiser_shift(slope, value.abs(), x - lower, upper - x, norm)
+            _, here, _ = nearest_in_halfspace(slope, value.abs(), x - lower, upper - x, norm)
             at_center = value + (gradient * (center - x)).sum(1)
-            home, _ = minimiser_shift(gradient, at_center, center - lower, upper - center, norm)
+            _, home, _ = nearest_in_halfspace(gradient, at_center, center - lower, upper - center, norm)
             here, home = here.nan_to_num(), home.nan_to_num()
             near, far = lengths(here, norm), lengths(home, norm)
             mix = (near / (near + far).clamp_min(1e-30)).clamp_max(MOST_FROM_CENTER).unsqueeze(1)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from bounds.halfspace import distance_to_halfspace, lowest_value, minimiser_shift
+from bounds.halfspace import distance_to_halfspace, lowest_value, nearest_in_halfspace
 from encoders.question import Norm
 
 
@@ -110,7 +110,7 @@ def test_the_minimiser_attains_the_distance(
     a, value, below, above, _ = problem
     parts = tensor(*a), torch.tensor(value, dtype=torch.float64), tensor(*below), tensor(*above)
     bound = float(distance_to_halfspace(*parts, norm))
-    shift = minimiser_shift(*parts, norm)[0].numpy()
+    shift = nearest_in_halfspace(*parts, norm)[1].numpy()
     assert (shift <= above + 1e-12).all()
     assert (shift >= -below - 1e-12).all()
     if np.isfinite(bound):

@@ -39,7 +39,7 @@ class SearchOptions:
     """What the search may be tuned by; none of it can change an answer, only the time it takes."""
 
     batch: int = 256
-    root_steps: int = 40
+    root_steps: int = 8
     steps: int = 4
     shallow_steps: int = 2  # the same where all open neurons lie in one layer: slopes gain little there
     rate: float = 0.4
