@@ -22,6 +22,7 @@ from bounds.network import network_bounds
 from bounds.reduced import Reduced, reduce
 from encoders.question import Goal, Norm, Region
 
+TRUST = 1.0
 FIRST_MOMENT, SECOND_MOMENT = 0.8, 0.95
 T = TypeVar("T", "Nodes", "Pass")
 
@@ -82,6 +83,7 @@ class Pass:
     goal_values: Tensor  # [N, J]
     normal: Tensor  # [N, n] φ = normal · d + height, at most 0 at every adversary of the node
     height: Tensor  # [N]
+    rate: Tensor  # [N] how much the distance grows per unit of φ
 
     def take(self, index: Tensor) -> Pass:
         return _take(self, index)
@@ -157,13 +159,13 @@ class PhaseBounds:
         lines = Lines(slope, chord, offset, nodes.phase.to(value.dtype) * nodes.multiplier)
         below = self.relaxed(weighted_x, weighted_z, value, slack, lines)
         bound = below.value - below.slack
-        distance, shift, _ = nearest_in_halfspace(below.input, bound, net.below, net.above, net.norm)
+        distance, shift, rate = nearest_in_halfspace(below.input, bound, net.below, net.above, net.norm)
         preactivation, z = self.forward(shift, below.behind, lines)
         goal_values = value[:, None]
         if self.width > 1:
             shown = net.x[rows] @ shift.unsqueeze(-1) + net.z[rows] @ z.unsqueeze(-1)
             goal_values = shown.squeeze(-1) + net.constant[rows]
-        return Pass(distance, shift, preactivation, below.behind, below.before, goal_values, below.input, bound)
+        return Pass(distance, shift, preactivation, below.behind, below.before, goal_values, below.input, bound, rate)
 
     def relaxed(self, x: Tensor, z: Tensor, value: Tensor, slack: Tensor, lines: Lines) -> Relaxed:
         """A linear function of the input below the rows x·d + z·relu(h) + value [N], off by `slack`, on the region."""
@@ -233,8 +235,17 @@ class PhaseBounds:
                 tilt = weight * (seen.goal_values - (weight * seen.goal_values).sum(-1, keepdim=True))
                 logits = logits + 3.0 * pace * adam(tilt, weight_moments[0], weight_moments[1], step)
                 weight = logits.softmax(-1)
+            slope_step = slope.clamp(0.0, 1.0) - current.slope
+            multiplier_step = multiplier.clamp_min(0.0) - current.multiplier
+            # The distance is concave here: more than the linear model promises it cannot gain, and no more is wanted.
+            promised = behind.clamp_min(0.0) * h * is_open * slope_step + multiplier_gradient * multiplier_step
+            promised = (seen.rate * promised.sum(-1)).clamp_min(1e-30)
+            share = ((TRUST * (enough - seen.distance)) / promised).clamp_max(1.0).unsqueeze(-1)
             current = replace(
-                current, slope=slope.clamp(0.0, 1.0), multiplier=multiplier.clamp_min(0.0), row_weight=weight
+                current,
+                slope=current.slope + share * slope_step,
+                multiplier=current.multiplier + share * multiplier_step,
+                row_weight=weight,
             )
             seen = self.evaluate(current, upper_lines)
             better = seen.distance > best.distance[live]
