@@ -47,7 +47,7 @@ def on_the_cap(engine: PhaseBounds, nodes: Nodes, seen: Pass, radius: float) -> 
                 bounds[i, j] = sign * torch.maximum(sign * bounds[i, j], cap.lowest(lines, i))
         fixed = torch.where(lower[:, layer] >= 0, 1, torch.where(upper[:, layer] <= 0, -1, 0)).to(phase.dtype)
         phase[:, layer] = torch.where(phase[:, layer] != 0, phase[:, layer], fixed)
-    return replace(nodes, lower=lower, upper=upper, phase=phase)
+    return replace(nodes.fixed(phase), lower=lower, upper=upper)
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,6 +56,43 @@ def nearest_in_piece(
     return answer, answer.point[:size] if norm is Norm.LINF else answer.point[:size] - answer.point[size:]
 
 
+def lowest_in_piece(
+    signs: FloatArray,
+    sign_least: FloatArray,
+    goals: FloatArray,
+    goal_values: FloatArray,
+    below: FloatArray,
+    above: FloatArray,
+    radius: float,
+    time_limit: float | None,
+) -> tuple[FloatArray, FloatArray, FloatArray] | None:
+    """min over the L∞ ball ∩ box of the largest goals · d + goal_values, subject to signs · d ≥ sign_least.
+
+    Returns d, the multipliers of the signs and the weights of the goals; None where HiGHS has no optimum. With the
+    ball as column bounds it has a row per sign and goal and no more: far smaller than the nearest point's program.
+    """
+    size = len(below)
+    scale = np.abs(signs).max(axis=1, initial=0.0)
+    scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
+    unit = max(float(np.abs(goals).max(initial=0.0)), 1e-300)
+    matrix = sparse.csr_array(
+        np.block([[signs / scale[:, None], np.zeros((len(signs), 1))], [-goals / unit, np.ones((len(goals), 1))]])
+    )
+    row_lower = np.concatenate([sign_least / scale, goal_values / unit])
+    column_lower = np.append(-np.minimum(below, radius), -np.inf)
+    column_upper = np.append(np.minimum(above, radius), np.inf)
+    costs = np.append(np.zeros(size), 1.0)
+    row_upper = np.full(len(row_lower), np.inf)
+    try:
+        answer = solve_linear(costs, matrix, row_lower, row_upper, column_lower, column_upper, time_limit=time_limit)
+    except SolverError:
+        return None
+    if answer.status is not Status.OPTIMAL or answer.point is None or answer.row_duals is None:
+        return None
+    duals = np.maximum(answer.row_duals, 0.0)
+    return answer.point[:size], duals[: len(signs)] * unit / scale, duals[len(signs) :]
+
+
 def _unscaled(weights: FloatArray | None, scale: FloatArray) -> FloatArray | None:
     """Multipliers of scaled rows as multipliers of the rows themselves."""
     if weights is None:

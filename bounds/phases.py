@@ -32,6 +32,7 @@ class Nodes:
     """A batch of N nodes: phase +1 active, -1 inactive, 0 open; all [N, P] but goal [N] and row_weights [N, J].
 
     `lower` and `upper` bound each neuron wherever the node's adversaries of interest can be; phases agree with them.
+    An open neuron has no multiplier yet: its place holds the coefficient behind it, to be shared out when it is fixed.
     """
 
     phase: Tensor
@@ -58,7 +59,14 @@ class Nodes:
         phase[order, neuron], phase[count + order, neuron] = 1, -1
         lower[order, neuron] = lower[order, neuron].clamp_min(0.0)
         upper[count + order, neuron] = upper[count + order, neuron].clamp_max(0.0)
-        return replace(children, phase=phase, lower=lower, upper=upper)
+        return replace(children.fixed(phase), lower=lower, upper=upper)
+
+    def fixed(self, phase: Tensor) -> Nodes:
+        """The nodes with these phases. What a newly fixed neuron's lower line stood for becomes its multiplier, so
+        that the bound starts from where it was: a·h - a·(1 - α)·h where active, a·α·h where not."""
+        newly = (self.phase == 0) & (phase != 0)
+        share = torch.where(phase > 0, 1.0 - self.slope, self.slope)
+        return replace(self, phase=phase, multiplier=torch.where(newly, share * self.multiplier, self.multiplier))
 
     @property
     def lines(self) -> tuple[Tensor, Tensor]:
@@ -259,7 +267,8 @@ class PhaseBounds:
                 moments = [m[going] for m in moments]
                 weight_moments = [m[going] for m in weight_moments]
                 unit, logits = unit[going], logits[going]
-        return best_nodes, best
+        handed_on = torch.where(best_nodes.phase == 0, best.behind.clamp_min(0.0), best_nodes.multiplier)
+        return replace(best_nodes, multiplier=handed_on), best
 
 
 def nearest_possible(

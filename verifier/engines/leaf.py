@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from bounds.leaf_program import nearest_in_piece
+from bounds.leaf_program import lowest_in_piece, nearest_in_piece
 from bounds.phases import Nodes, PhaseBounds
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm
@@ -29,21 +29,19 @@ class Leaf:
     def __init__(self, engine: PhaseBounds, node: Nodes) -> None:
         net = engine.net
         self.engine, self.node = engine, node
-        phase = node.phase[0].cpu().numpy().astype(np.float64)
-        x, z, constant = (t.cpu().numpy() for t in (net.x, net.z, net.constant))
+        phase = node.phase[0].to(net.x.dtype)
         count = net.open_phases
-        rows, values = x.copy(), constant.copy()
+        rows, values = net.x.clone(), net.constant.clone()
         for layer in net.layers:  # z = h where active, 0 where not: substitute layer by layer
-            active = phase[layer] > 0
-            behind = z[:, layer][:, active]
-            rows += behind @ rows[layer][active]
-            values += behind @ values[layer][active]
-        goal = np.unique(engine.rows[int(node.goal[0])].cpu().numpy())
-        self.sign = phase
+            behind = net.z[:, layer] * (phase[layer] > 0)
+            rows += behind @ rows[layer]
+            values += behind @ values[layer]
+        goal = torch.unique(engine.rows[int(node.goal[0])])
+        self.sign = phase.cpu().numpy()
         self.count = count
-        self.goal = goal
-        self.signed_rows = np.concatenate([phase[:, None] * rows[:count], -rows[goal]])
-        self.signed_values = np.concatenate([phase * values[:count], -values[goal]])
+        self.goal = goal.cpu().numpy()
+        self.signed_rows = torch.cat([phase[:, None] * rows[:count], -rows[goal]]).cpu().numpy()
+        self.signed_values = torch.cat([phase * values[:count], -values[goal]]).cpu().numpy()
         self.below, self.above = net.below.cpu().numpy(), net.above.cpu().numpy()
 
     def solve(self, radius: float, push: float, time_limit: float | None) -> LinearAnswer:
@@ -52,6 +50,22 @@ class Leaf:
         least[self.count :] += push
         norm = self.engine.net.norm
         return nearest_in_piece(self.signed_rows, least, self.below, self.above, norm, radius, time_limit)[0]
+
+    def closing(self, radius: float, time_limit: float | None) -> tuple[float, FloatArray | None]:
+        """A proven bound from the lowest goal in the piece's part of the L∞ ball, and the point where that is.
+
+        Enough to close a piece that holds no adversary within `radius`; the point is one otherwise, if not the nearest.
+        """
+        count = self.count
+        found = lowest_in_piece(
+            self.signed_rows[:count], -self.signed_values[:count], -self.signed_rows[count:],
+            -self.signed_values[count:], self.below, self.above, radius, time_limit,
+        )  # fmt: skip
+        if found is None:
+            return 0.0, None
+        point, multipliers, share = found
+        share = share / max(float(share.sum()), 1e-300)
+        return float(self.engine.evaluate(self._with(multipliers, share)).distance[0]), point
 
     def shift(self, answer: LinearAnswer) -> FloatArray | None:
         """d of the program's point."""

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bounds.attacks.region_descent import polish
 from bounds.cap import on_the_cap
 from bounds.lowered import Lowered
 from bounds.network import NetworkBounds, lowered_for, network_bounds
 from bounds.phases import Nodes, Pass, PhaseBounds
 from bounds.reduced import Reduced, reduce
 from encoders.linear_maps import FloatArray
-from encoders.question import Norm
+from encoders.question import Goal, Norm
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.frontier import Frontier
 from verifier.engines.leaf import Leaf
@@ -32,6 +33,8 @@ from verifier.results import Basis
 INFINITY = float("inf")
 PUSHES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0)  # of the difference between float32 and real scores
 FIRST_STAGE, STAGE_GROWTH = 1.0 / 128.0, 1.6
+RETREAT = 0.5  # of the gap
+LEAST_STAGE = 1e-3  # relative
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,13 @@ class SearchOptions:
     root_steps: int = 8
     steps: int = 4
     shallow_steps: int = 2  # the same where all open neurons lie in one layer: slopes gain little there
-    rate: float = 0.4
+    rate: float = 0.15  # of the ascent's steps
+    calmer: float = 0.7  # each round of tightening takes steps this much smaller
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
     leaf_steps: int = 20  # extra steps for fully fixed nodes before their linear program is called
-    dive_every: int = 16  # batches between two dives to an adversary, after the first few
+    polish_pieces: int = 6  # linear regions walked through from each adversary so found
+    polish_seconds: float = 0.5
+    patience: int = 150  # nodes without a nearer adversary before a smaller ball is tried
     candidates: int = 16  # corner points replayed per batch
     most_rounds: int = 8  # of tightening on the cap, each with `steps` more
     worth: float = 0.1  # part of the gap that a round must have closed for another one
@@ -77,9 +83,10 @@ class Search:
         self.proven = 0.0
         self.patient_until = INFINITY
         self.frontier: Frontier | None = None
-        self.rounds = 0
         self.finished = False  # every node is closed: whatever gap is left lies between float32 and real scores
         self.stage = self._first_stage()
+        self.stride = INFINITY  # how far the next ball reaches beyond what is proven
+        self.patience = float(self.options.patience)
 
     @property
     def horizon(self) -> float:
@@ -118,8 +125,27 @@ class Search:
             self.finished = whole and not len(frontier)
             if self.stopped or self.finished:
                 return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
-            self.stage = min(self.problem.ceiling, self.stage * STAGE_GROWTH)
+            self._next_stage(retreat=bool(len(frontier)))
             self.frontier = None
+
+    def _next_stage(self, retreat: bool) -> None:
+        """The ball after one that is closed, or before one whose tree grew too large.
+
+        Bounds on a ball far larger than the distance say nothing, and cost a large tree; a ball little larger than
+        what is proven closes at once, until it holds the adversary, which is then found.
+        """
+        reach = min(self.incumbent.upper, self.problem.ceiling)
+        if retreat:
+            self.stride = RETREAT * (min(self.stage, reach) - self.proven)
+            self.patience *= 1.5
+        elif self.stride < INFINITY:
+            self.stride *= 2.0
+        self.stage = min(reach, self.proven + self.stride, INFINITY if retreat else self.stage * STAGE_GROWTH)
+
+    @property
+    def _may_retreat(self) -> bool:
+        """Whether a smaller ball could help: not for `verify`, which asks about this one, nor near the end."""
+        return self.problem.falsify_at is None and self.horizon - self.proven > LEAST_STAGE * self.horizon
 
     def _first_stage(self) -> float:
         """The first ball to search: the whole question if an adversary is known, else a small one that then grows.
@@ -140,16 +166,18 @@ class Search:
         return frontier
 
     def _close_stage(self, frontier: Frontier) -> Frontier:
+        started, upper = self.visited, self.incumbent.upper
         while len(frontier) and not self.stopped:
             self._report(frontier)
+            if self.incumbent.upper < upper:
+                started, upper = self.visited, self.incumbent.upper
+            if self.visited - started > self.patience and self._may_retreat:
+                break
             if self.horizon < self.built * self.options.rebuild_below:
                 self.frontier = frontier = self._rebuilt(frontier)
             self.floor = min(self.floor, frontier.drop_above(self.target))
             if len(frontier):
                 self._expand(frontier)
-                self.rounds += 1
-                if self.rounds & (self.rounds - 1) == 0 or self.rounds % self.options.dive_every == 0:
-                    self._dive(frontier)
         self._report(frontier)
         return frontier
 
@@ -182,18 +210,20 @@ class Search:
         device = nodes.goal.device
         children, seen = self._bounded(nodes.split(branch.to(device)), self.steps)
         self._settle(frontier, children, seen, bound.to(device).repeat(2))
+        self._dive(children, seen)
 
     def _bounded(self, nodes: Nodes, steps: int) -> tuple[Nodes, Pass]:
         """Ascend each bound, and tighten the neurons on the cap that it leaves, for as long as that pays."""
         target = self.target
         nodes, seen = self.phases.optimise(nodes, steps, target, self.options.rate)
         live = torch.nonzero(seen.distance < target).flatten()
-        for _ in range(self.options.most_rounds):
+        for turn in range(self.options.most_rounds):
             if not len(live) or not self.net.open_phases:
                 break
             gap = target - seen.distance[live]
             part = on_the_cap(self.phases, nodes.take(live), seen.take(live), target)
-            part, better = self.phases.optimise(part, steps, target, self.options.rate)
+            rate = self.options.rate * self.options.calmer ** (turn + 1)
+            part, better = self.phases.optimise(part, steps, target, rate)
             empty = (part.lower > part.upper).any(-1)
             better = replace(better, distance=torch.where(empty, target, better.distance))
             better = replace(better, distance=torch.maximum(better.distance, seen.distance[live]))
@@ -245,7 +275,8 @@ class Search:
 
     def _leaves(self, nodes: Nodes, inherited: Tensor) -> None:
         """Fully fixed nodes: more ascent, all at once, and a linear program each for what is still not closed."""
-        nodes, seen = self.phases.optimise(nodes, self.options.leaf_steps, self.target, self.options.rate)
+        for calm in (1.0, 0.3, 0.1):
+            nodes, seen = self.phases.optimise(nodes, self.options.leaf_steps, self.target, calm * self.options.rate)
         bound = torch.maximum(seen.distance, inherited)
         for position in torch.argsort(bound):
             if bound[position] < self.target:
@@ -255,6 +286,11 @@ class Search:
 
     def _leaf(self, node: Nodes, inherited: float) -> None:
         leaf = Leaf(self.phases, node)
+        if self.problem.norm is Norm.LINF:
+            bound, _ = leaf.closing(self.target, self.problem.deadline.left)
+            if bound >= self.target:
+                self.floor = min(self.floor, self.target)
+                return
         answer = leaf.solve(self.horizon, 0.0, self.problem.deadline.left)
         bound = max(inherited, leaf.proven(answer))
         shift = leaf.shift(answer)
@@ -262,22 +298,41 @@ class Search:
             self._push_over(leaf, shift)
         self.floor = min(self.floor, bound)
 
-    def _dive(self, frontier: Frontier) -> None:
-        """From the most promising open node straight to an adversary: take each ReLU's phase as it is at the point that
-        attains the node's bound, and solve that linear region. It proves nothing; it may lower `upper`."""
-        if not len(frontier):
+    def _dive(self, nodes: Nodes, seen: Pass) -> None:
+        """From two open nodes, the most promising and the most decided, straight to adversaries: the phases that a node
+        leaves open are taken as they are where its bound is attained, and that linear region is solved. It proves
+        nothing; it may lower `upper`, and what it finds is polished in the regions around."""
+        live = torch.nonzero(seen.distance < self.target).flatten()
+        if not len(live):
             return
-        nodes, bound, branch = frontier.pop_lowest(1)
-        frontier.push(nodes, bound, branch)
-        seen = self.phases.evaluate(nodes)
-        point = self._points(seen.shift[0].cpu().numpy())
-        real = self.lowered.preactivations(self.lowered.tensor(point))
-        phase = torch.cat([real[i][0, entries] for i, entries in self.net.neurons]) > 0
-        region = replace(nodes, phase=(2 * phase.to(nodes.phase.dtype) - 1)[None])
-        leaf = Leaf(self.phases, region)
-        shift = leaf.shift(leaf.solve(self.horizon, 0.0, self.problem.deadline.left))
-        if shift is not None:
-            self._push_over(leaf, shift)
+        undecided = (nodes.phase[live] == 0).sum(-1)
+        chosen = torch.unique(torch.stack([live[seen.distance[live].argmin()], live[undecided.argmin()]]))
+        nodes, seen = nodes.take(chosen), seen.take(chosen)
+        points = self.lowered.tensor(np.concatenate([self._points(shift) for shift in seen.shift.cpu().numpy()]))
+        real = self.lowered.preactivations(points)
+        there = torch.cat([real[i][:, entries] for i, entries in self.net.neurons], dim=-1) > 0
+        phase = torch.where(nodes.phase == 0, (2 * there.to(nodes.phase.dtype) - 1), nodes.phase)
+        upper = self.incumbent.upper
+        for k in range(len(nodes)):
+            at = torch.tensor([k], device=phase.device)
+            leaf = Leaf(self.phases, replace(nodes.take(at), phase=phase[at]))
+            shift = leaf.shift(leaf.solve(self.horizon, 0.0, self.problem.deadline.left))
+            if shift is not None:
+                self._push_over(leaf, shift)
+        if self.incumbent.upper < upper:
+            self._polish()
+
+    def _polish(self) -> None:
+        """Walk from the new incumbent through the linear regions around it."""
+        best = self.incumbent.best
+        goals = [goal for goal in self.problem.goals if best is not None and goal_holds(goal, best.scores)]
+        if best is None or not goals:
+            return
+        region, norm = self.problem.region, self.problem.norm
+        limit = min(self.options.polish_seconds, self.problem.deadline.left)
+        start = best.input.astype(np.float64)
+        point = polish(self.lowered, region, norm, goals[0], start, self.options.polish_pieces, limit)
+        self.incumbent.offer_near(point)
 
     def _push_over(self, leaf: Leaf, shift: FloatArray) -> None:
         """Make a strict adversary of a boundary point: ask the program for a little more than a tie."""
@@ -296,6 +351,11 @@ class Search:
         points = self.problem.region.center.copy()
         points[self.net.moving.cpu().numpy()] += shift
         return np.clip(points, self.problem.region.lower, self.problem.region.upper)[None]
+
+
+def goal_holds(goal: Goal, scores: FloatArray) -> bool:
+    """Whether these scores are an adversary of the goal."""
+    return bool(((goal.rows @ scores + goal.offset) <= 0).all())
 
 
 def carry_over(old: Reduced, bounds: NetworkBounds, nodes: Nodes, bound: Tensor) -> tuple[Nodes, Tensor]:
