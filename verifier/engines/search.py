@@ -33,8 +33,9 @@ from verifier.results import Basis
 INFINITY = float("inf")
 PUSHES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0)  # of the difference between float32 and real scores
 FIRST_STAGE, STAGE_GROWTH = 1.0 / 128.0, 1.6
+FINE_RATES = (0.05, 0.015, 0.005)
 RETREAT = 0.5  # of the gap
-LEAST_STAGE = 1e-3  # relative
+LEAST_STAGE = 1e-5  # relative
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class SearchOptions:
     rate: float = 0.15  # of the ascent's steps
     calmer: float = 0.7  # each round of tightening takes steps this much smaller
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
-    leaf_steps: int = 20  # extra steps for fully fixed nodes before their linear program is called
+    nearly: float = 0.01  # a node whose gap is this part of the target gets a longer ascent, as fully fixed nodes do
+    fine_steps: int = 50  # at each of FINE_RATES
     polish_pieces: int = 6  # linear regions walked through from each adversary so found
     polish_seconds: float = 0.5
     patience: int = 150  # nodes without a nearer adversary before a smaller ball is tried
@@ -142,10 +144,10 @@ class Search:
             self.stride *= 2.0
         self.stage = min(reach, self.proven + self.stride, INFINITY if retreat else self.stage * STAGE_GROWTH)
 
-    @property
-    def _may_retreat(self) -> bool:
+    def _may_retreat(self, frontier: Frontier) -> bool:
         """Whether a smaller ball could help: not for `verify`, which asks about this one, nor near the end."""
-        return self.problem.falsify_at is None and self.horizon - self.proven > LEAST_STAGE * self.horizon
+        wide = len(frontier) >= self.options.batch // 2
+        return wide and self.problem.falsify_at is None and self.horizon - self.proven > LEAST_STAGE * self.horizon
 
     def _first_stage(self) -> float:
         """The first ball to search: the whole question if an adversary is known, else a small one that then grows.
@@ -171,7 +173,11 @@ class Search:
             self._report(frontier)
             if self.incumbent.upper < upper:
                 started, upper = self.visited, self.incumbent.upper
-            if self.visited - started > self.patience and self._may_retreat:
+            if (
+                self.visited - started > self.patience
+                and len(frontier) >= self.options.batch // 2
+                and self._may_retreat
+            ):
                 break
             if self.horizon < self.built * self.options.rebuild_below:
                 self.frontier = frontier = self._rebuilt(frontier)
@@ -230,7 +236,18 @@ class Search:
             nodes, seen = nodes.put(live, part), seen.put(live, better)
             gained = gap - (target - better.distance)
             live = live[(better.distance < target) & (gained > self.options.worth * gap)]
+        near = (seen.distance < target) & (seen.distance > target * (1.0 - self.options.nearly))
+        nodes, seen = self._ascended(nodes, seen, torch.nonzero(near).flatten())
         return nodes, replace(seen, distance=seen.distance.clamp_max(target))
+
+    def _ascended(self, nodes: Nodes, seen: Pass, chosen: Tensor) -> tuple[Nodes, Pass]:
+        """A longer ascent, ever calmer, of nodes that need little more: cheaper than the trees below them."""
+        part, better = nodes.take(chosen), seen.take(chosen)
+        for rate in FINE_RATES:
+            if not len(part):
+                break
+            part, better = self.phases.optimise(part, self.options.fine_steps, self.target, rate)
+        return nodes.put(chosen, part), seen.put(chosen, better)
 
     def _settle(self, frontier: Frontier, nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
         """Offer candidates, close what is proven, solve what is fully fixed, keep the rest."""
@@ -275,8 +292,8 @@ class Search:
 
     def _leaves(self, nodes: Nodes, inherited: Tensor) -> None:
         """Fully fixed nodes: more ascent, all at once, and a linear program each for what is still not closed."""
-        for calm in (1.0, 0.3, 0.1):
-            nodes, seen = self.phases.optimise(nodes, self.options.leaf_steps, self.target, calm * self.options.rate)
+        seen = self.phases.evaluate(nodes)
+        nodes, seen = self._ascended(nodes, seen, torch.arange(len(nodes), device=inherited.device))
         bound = torch.maximum(seen.distance, inherited)
         for position in torch.argsort(bound):
             if bound[position] < self.target:
