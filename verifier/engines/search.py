@@ -49,7 +49,7 @@ class SearchOptions:
     rate: float = 0.15  # of the ascent's steps
     calmer: float = 0.7  # each round of tightening takes steps this much smaller
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
-    nearly: float = 0.01  # a node whose gap is this part of the target gets a longer ascent, as fully fixed nodes do
+    nearly: float = 0.002  # a node whose gap is this part of the target gets a longer ascent, as fully fixed nodes do
     fine_steps: int = 50  # at each of FINE_RATES
     polish_pieces: int = 6  # linear regions walked through from each adversary so found
     polish_seconds: float = 0.5
