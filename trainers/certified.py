@@ -43,9 +43,9 @@ def intervals(steps: tuple[Step, ...], box: Interval) -> list[Interval]:
     return known
 
 
-def margin_rows(labels: Tensor, classes: int) -> Tensor:
+def margin_rows(labels: Tensor, classes: int, like: Tensor) -> Tensor:
     """[B, K, K]: row j of sample i reads f_y - f_j (all zero for j = y)."""
-    identity = torch.eye(classes, device=labels.device)
+    identity = torch.eye(classes, dtype=like.dtype, device=labels.device)
     return identity[labels].unsqueeze(1) - identity
 
 
@@ -55,7 +55,7 @@ def interval_margins(steps: tuple[Step, ...], known: list[Interval], labels: Ten
     if not isinstance(last, nn.Linear):
         raise ModelError("certified training needs a network whose last layer is nn.Linear")
     source = known[steps[-1].sources[0]]
-    rows = margin_rows(labels, last.out_features)
+    rows = margin_rows(labels, last.out_features, last.weight)
     weight, bias = rows @ last.weight, rows @ last.bias
     middle, reach = (source.low + source.high) / 2, (source.high - source.low) / 2
     return (weight @ middle.unsqueeze(-1) - weight.abs() @ reach.unsqueeze(-1)).squeeze(-1) + bias
@@ -67,7 +67,7 @@ def crown_margins(steps: tuple[Step, ...], known: list[Interval], labels: Tensor
     An open ReLU on [l, u] lies below the chord u(x - l)/(u - l) and above a·x, a = 1 where u > -l and 0 elsewhere.
     Zhang et al., Towards stable and efficient training of verifiably robust neural networks, 2020.
     """
-    rows = margin_rows(labels, known[-1].low.shape[1])
+    rows = margin_rows(labels, known[-1].low.shape[1], known[-1].low)
     count, goals = rows.shape[:2]
     coefficients: dict[int, Tensor] = {len(steps): rows}
     total = rows.new_zeros(count, goals)

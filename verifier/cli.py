@@ -15,6 +15,7 @@ COMMANDS = {
     "inspect": "verifier.cli_inspect",
     "distance": "verifier.cli_run",
     "verify": "verifier.cli_run",
+    "train": "verifier.cli_train",
 }
 BAD_INPUT, ALARM, INTERRUPTED = 2, 3, 130
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from verifier import __version__
+from verifier.cli_study_arguments import add_train
 
 DESCRIPTION = """\
 Exact verification of neural networks.
@@ -70,6 +71,7 @@ def _parser() -> Parser:
     _add_inspect(commands)
     _add_distance(commands)
     _add_verify(commands)
+    add_train(commands)
     return parser
 
 
@@ -104,7 +106,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data", required=True, metavar="D",
-        help="`digits` (built in), an .npz with x and, if known, y, or an .npy; uint8 is divided by 255",
+        help="`digits` (built in), mnist, fashion-mnist, cifar10, gtsrb (test splits), an .npz with x and, if known, "
+        "y, or an .npy; uint8 is divided by 255",
     )  # fmt: skip
     data.add_argument("--samples", metavar="S", help="0:100 or 3,8,11, counted from 0 (default: all)")
 

@@ -49,7 +49,7 @@ def digest(*arrays: Array) -> str:
 
 
 def load_samples(source: str, input_shape: tuple[int, ...], classes: int) -> Samples:
-    """The samples that `--data` names: a built-in data set, an .npz with `x` (and `y`), or an .npy of inputs."""
+    """The samples that `--data` names: a data set's test split, an .npz with `x` (and `y`), or an .npy of inputs."""
     if source in datasets.DATASETS:
         dataset = datasets.load(source)
         x: Array = dataset.x
@@ -61,7 +61,7 @@ def load_samples(source: str, input_shape: tuple[int, ...], classes: int) -> Sam
         x, y = arrays["x"], arrays.get("y")
     else:
         known = ", ".join(datasets.DATASETS)
-        raise DataError(f"{source}: give a built-in data set ({known}), an .npz with x and, if known, y, or an .npy")
+        raise DataError(f"{source}: give a data set ({known}), an .npz with x and, if known, y, or an .npy")
     fitted = _fit(source, _as_pixels(source, x), input_shape)
     return Samples(source, fitted, None if y is None else _labels(source, y, len(fitted), classes))
 

@@ -106,8 +106,8 @@ def test_an_array_that_declares_more_than_it_holds_is_refused(tmp_path: Path) ->
 
 
 def test_unknown_names_say_what_there_is() -> None:
-    with pytest.raises(DataError, match=r"mnist: give a built-in data set \(digits\)"):
-        load_samples("mnist", (6,), 3)
+    with pytest.raises(DataError, match=r"nmist: give a data set \(digits, mnist"):
+        load_samples("nmist", (6,), 3)
 
 
 @pytest.mark.parametrize(
