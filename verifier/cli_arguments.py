@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from verifier import __version__
-from verifier.cli_study_arguments import add_train
+from verifier.cli_study_arguments import add_compare, add_train
 
 DESCRIPTION = """\
 Exact verification of neural networks.
@@ -72,6 +72,7 @@ def _parser() -> Parser:
     _add_distance(commands)
     _add_verify(commands)
     add_train(commands)
+    add_compare(commands)
     return parser
 
 

@@ -64,6 +64,54 @@ def add_train(commands: Any) -> None:
     network.add_argument("--name", metavar="NAME", help="what its files are called (default: from the options)")
 
 
+def add_compare(commands: Any) -> None:
+    """`plumbline compare CONFIG`, or model files."""
+    compare = commands.add_parser("compare", help="networks held against each other by exact distances")
+    compare.description = (
+        "Exact minimal perturbations of the same samples under each network, with tables (Markdown, CSV, JSON) and a "
+        "page of charts and pictures. Flags go before the config's [compare]. Interrupted, it goes on where it stopped."
+    )
+    compare.allow_abbrev = False
+    compare.add_argument(
+        "subjects", type=Path, nargs="+", metavar="CONFIG|MODEL", help="a study's TOML file, or ONNX files"
+    )
+    compare.add_argument("--data", metavar="D", help="the samples, for model files: digits, an .npz, …")
+    add_places(compare)
+    compare.add_argument("--samples", metavar="S", help="0:100 or 3,8,11 of the test split (default: 0:100)")
+    compare.add_argument(
+        "--norm", action="append", metavar="P", help="linf, l1 or l2; may be repeated (default: linf and l1)"
+    )
+    compare.add_argument(
+        "--radius",
+        action="append",
+        type=_radius,
+        metavar="P:R",
+        help="tell robust accuracy at linf:0.1; may be repeated",
+    )
+    compare.add_argument("--time-limit", type=float, metavar="SECONDS", help="per sample (default: 60)")
+    compare.add_argument(
+        "--tolerance", type=float, metavar="T", help="a distance is exact once its sides are this close (default: 1e-6)"
+    )
+    compare.add_argument("--engine", metavar="E", help="how brackets are closed (default: auto)")
+    compare.add_argument("--device", metavar="D", help="auto, cpu or cuda (default: auto)")
+    compare.add_argument("--seed", type=int, metavar="N", help="of attacks and intervals (default: 0)")
+    compare.add_argument("--jobs", type=int, metavar="N", help="samples worked on at once (default: 1)")
+    compare.add_argument("--attack", metavar="A", help="whose curve is drawn beside the exact one (default: pgd)")
+    compare.add_argument("--baseline", metavar="NAME", help="the run that the others are held against (default: none)")
+    compare.add_argument("--pictures", type=int, metavar="N", help="samples shown in pictures (default: 3)")
+    compare.add_argument(
+        "--out", type=Path, metavar="DIR", help="tables, page and journals (default: in the study's folder)"
+    )
+
+
+def _radius(text: str) -> tuple[str, float]:
+    norm, _, radius = text.partition(":")
+    try:
+        return norm, float(radius)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no norm and radius; write such as linf:0.1") from None
+
+
 def add_places(parser: argparse.ArgumentParser) -> None:
     """Where data sets come from."""
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="data sets as files in their original formats")

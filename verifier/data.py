@@ -62,6 +62,11 @@ def load_samples(source: str, input_shape: tuple[int, ...], classes: int) -> Sam
     else:
         known = ", ".join(datasets.DATASETS)
         raise DataError(f"{source}: give a data set ({known}), an .npz with x and, if known, y, or an .npy")
+    return fitted_samples(source, x, y, input_shape, classes)
+
+
+def fitted_samples(source: str, x: Array, y: Array | None, input_shape: tuple[int, ...], classes: int) -> Samples:
+    """Arrays as samples of a model; `source` is what errors call them."""
     fitted = _fit(source, _as_pixels(source, x), input_shape)
     return Samples(source, fitted, None if y is None else _labels(source, y, len(fitted), classes))
 

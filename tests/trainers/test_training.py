@@ -1,4 +1,4 @@
-"""Training: repeatable, honest about what it did, resumed by what is on the disk; configs; what regularisers are for."""
+"""Training: repeatable, honest about what it did, resumed from the disk; configs; what regularisers are for."""
 
 from __future__ import annotations
 

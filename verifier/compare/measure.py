@@ -1,0 +1,184 @@
+"""Every network on every sample in every norm: exact bracket, attack, lower bound; each journalled at once."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bounds.attacks.base import AttackOptions, AttackProblem
+from bounds.attacks.portfolio import ATTACKS
+from bounds.network import lowered_for
+from encoders.errors import SolverError, SoundnessError
+from encoders.linear_maps import FloatArray
+from encoders.question import Norm, goals_for
+from verifier import __version__
+from verifier.compare.lower_bounds import cross_lipschitz_lower
+from verifier.compare.options import CompareOptions, Subject
+from verifier.data import Samples
+from verifier.journal import Journal, Record, record_of
+from verifier.model import Model, load
+from verifier.query import Options, pick_device, region_for
+from verifier.results import Result, Verdict
+from verifier.runner import Job, outcomes
+
+Progress = Callable[[Subject, Norm, int], None]
+"""Called with the network, the norm and the number of samples done."""
+ALARM_TOLERANCE = 1e-7  # relative: attacks are measured in float64, lower bounds are rounded down
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One network in one norm; all arrays [samples]. A misclassified sample has distance 0 on both sides."""
+
+    subject: Subject
+    norm: Norm
+    indices: tuple[int, ...]
+    correct: NDArray[np.bool_]
+    lower: FloatArray
+    upper: FloatArray
+    attack: FloatArray
+    lipschitz: FloatArray | None
+    open_phases: FloatArray
+    seconds: FloatArray
+    open: NDArray[np.bool_]
+    adversaries: dict[int, NDArray[np.float32]]  # by the sample's index
+
+
+def measure(
+    subjects: tuple[Subject, ...],
+    options: CompareOptions,
+    samples_for: Callable[[Model], Samples],
+    indices: tuple[int, ...],
+    folder: Path,
+    progress: Progress,
+) -> Iterator[Measured]:
+    """All networks in all norms, in order; what the journals in `folder` hold is not computed again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for subject in subjects:
+        model = load(subject.path)
+        samples = samples_for(model)
+        for norm in options.norms:
+            yield _measured(subject, norm, model, samples, indices, options, folder, progress)
+
+
+def _measured(
+    subject: Subject,
+    norm: Norm,
+    model: Model,
+    samples: Samples,
+    indices: tuple[int, ...],
+    options: CompareOptions,
+    folder: Path,
+    progress: Progress,
+) -> Measured:
+    question = Options(
+        norm=norm, time_limit=options.time_limit, tolerance=options.tolerance, engine=options.engine,
+        device=options.device, seed=options.seed,
+    )  # fmt: skip
+    run = description(model, samples, question, options.attack)
+    records: dict[int, Record] = {}
+    with Journal(folder / f"{subject.stem}-{norm}.jsonl", run) as journal:
+        records |= {index: journal.done[index] for index in indices if index in journal.done}
+        progress(subject, norm, len(records))
+        left = [index for index in indices if index not in records]
+        stream = outcomes(model, Job(question), samples, left, options.jobs, lambda index, lower, upper: None)
+        with closing(stream):
+            for outcome in stream:
+                if isinstance(outcome.error, SolverError):
+                    records[outcome.index] = unknown(outcome.index)  # told as open; tried again next time
+                elif outcome.result is None:
+                    raise outcome.error or RuntimeError(f"{subject.path}: sample {outcome.index} has no result")
+                else:
+                    record = record_of(outcome.result, run)
+                    record |= beside(model, samples, question, outcome.result, options.attack)
+                    journal.write(record)
+                    records[outcome.index] = record
+                progress(subject, norm, len(records))
+    return collected(subject, norm, [records[index] for index in indices])
+
+
+def description(model: Model, samples: Samples, question: Options, attack: str) -> dict[str, Any]:
+    """All that a measurement depends on: what a resumed comparison must have in common."""
+    return {
+        "command": "compare", "version": __version__, "model": model.sha256, "data": samples.digest,
+        "norm": str(question.norm), "time_limit": question.time_limit, "tolerance": question.tolerance,
+        "engine": question.engine, "device": question.device, "seed": question.seed, "attack": attack,
+    }  # fmt: skip
+
+
+def beside(model: Model, samples: Samples, question: Options, result: Result, attack: str) -> Record:
+    """What the journal holds of a sample besides its exact bracket: an attack, a lower bound, the adversary."""
+    told: Record = {"attack": 0.0, "attack_seconds": 0.0, "cross_lipschitz": None, "adversary": None}
+    if result.verdict is Verdict.MISCLASSIFIED:
+        return told
+    region = region_for(model, samples.x[result.index], None, question)
+    started = time.monotonic()
+    problem = AttackProblem(
+        lowered_for(model.graph, pick_device(question.device)), region, question.norm,
+        goals_for(result.predicted, model.classes, None, 0.0), region.reach(question.norm),
+        AttackOptions(seed=question.seed),
+    )  # fmt: skip
+    distances = ATTACKS[attack]().run(problem).distances
+    nearest = float(distances[0]) if len(distances) else float("inf")
+    told["attack_seconds"] = round(time.monotonic() - started, 6)
+    told["attack"] = nearest if np.isfinite(nearest) else "inf"
+    bound = cross_lipschitz_lower(model, region, question.norm, result.predicted)
+    told["cross_lipschitz"] = bound
+    check_order(result, nearest, bound)
+    if result.adversary is not None:
+        told["adversary"] = base64.b64encode(result.adversary.input.astype("<f4").tobytes()).decode()
+    return told
+
+
+def check_order(result: Result, attack: float, bound: float | None) -> None:
+    """cross-Lipschitz ≤ exact ≤ attack, or the alarm."""
+    if attack < result.lower * (1.0 - ALARM_TOLERANCE) - 1e-12:
+        raise SoundnessError(f"sample {result.index}: an attack at {attack!r} lies below the proven {result.lower!r}")
+    if bound is not None and bound > result.upper * (1.0 + ALARM_TOLERANCE) + 1e-12:
+        raise SoundnessError(
+            f"sample {result.index}: a lower bound of {bound!r} lies above the adversary at {result.upper!r}"
+        )
+
+
+def unknown(index: int) -> Record:
+    """A sample that a solver failed on: correct as far as is known, its distance anywhere."""
+    return {
+        "index": index, "label": None, "predicted": None, "verdict": "unresolved", "lower": 0.0, "upper": "inf",
+        "attack": "inf", "cross_lipschitz": None, "open_phases": 0, "seconds": 0.0, "adversary": None,
+    }  # fmt: skip
+
+
+def collected(subject: Subject, norm: Norm, records: list[Record]) -> Measured:
+    """Records as arrays."""
+
+    def column(name: str) -> FloatArray:
+        return np.array([float(record[name]) for record in records])
+
+    bounds = [record["cross_lipschitz"] for record in records]
+    known = any(bound is not None for bound in bounds)
+    return Measured(
+        subject,
+        norm,
+        tuple(int(record["index"]) for record in records),
+        np.array([record["verdict"] != Verdict.MISCLASSIFIED for record in records]),
+        column("lower"),
+        column("upper"),
+        column("attack"),
+        np.array([float(bound or 0.0) for bound in bounds]) if known else None,
+        column("open_phases"),
+        column("seconds"),
+        np.array([record["verdict"] == Verdict.UNRESOLVED for record in records]),
+        {
+            int(record["index"]): np.frombuffer(base64.b64decode(record["adversary"]), "<f4")
+            for record in records
+            if record["adversary"] is not None
+        },
+    )
