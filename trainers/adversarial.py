@@ -71,10 +71,14 @@ class Adversarial:
 
 
 def ascend(
-    scores: Scores, x: Tensor, labels: Tensor, norm: Norm, radius: float, steps: int, start: bool = True
+    scores: Scores, x: Tensor, labels: Tensor, norm: Norm, radius: float | Tensor, steps: int, start: bool = True
 ) -> Tensor:
-    """Inputs in ball(x, radius) ∩ [0, 1] where the cross-entropy is large; begins at random where `start`."""
+    """Inputs in ball(x, radius) ∩ [0, 1] where the cross-entropy is large; begins at random where `start`.
+
+    One radius for all, or one for each row: [B].
+    """
     moved = x
+    radius = torch.as_tensor(radius, dtype=x.dtype, device=x.device).reshape(-1, *[1] * (x.dim() - 1))
     if start:
         noise = torch.rand_like(x) * 2 - 1
         moved = projected(x, noise * radius if norm is Norm.LINF else radius * _unit(noise, norm), norm, radius)
@@ -88,11 +92,12 @@ def ascend(
     return moved.detach()
 
 
-def projected(x: Tensor, difference: Tensor, norm: Norm, radius: float) -> Tensor:
+def projected(x: Tensor, difference: Tensor, norm: Norm, radius: float | Tensor) -> Tensor:
     """x plus the difference, brought into the box first (which never adds length) and then into the ball."""
     flat = ((x + difference).clamp(0.0, 1.0) - x).flatten(1)
+    radius = torch.as_tensor(radius, dtype=x.dtype, device=x.device).reshape(-1, 1)
     if norm is Norm.LINF:
-        flat = flat.clamp(-radius, radius)
+        flat = torch.minimum(torch.maximum(flat, -radius), radius)
     elif norm is Norm.L2:
         flat = flat * (radius / flat.norm(dim=1, keepdim=True).clamp_min(1e-12)).clamp_max(1.0)
     else:  # soft thresholding, at the level where the entries left over sum to the radius

@@ -90,13 +90,15 @@ def add_compare(commands: Any) -> None:
     )
     compare.add_argument("--time-limit", type=float, metavar="SECONDS", help="per sample (default: 60)")
     compare.add_argument(
-        "--tolerance", type=float, metavar="T", help="a distance is exact once its sides are this close (default: 1e-6)"
+        "--tolerance", type=float, metavar="T", help="a distance is exact once its sides are this close (default: 1e-5)"
     )
     compare.add_argument("--engine", metavar="E", help="how brackets are closed (default: auto)")
     compare.add_argument("--device", metavar="D", help="auto, cpu or cuda (default: auto)")
     compare.add_argument("--seed", type=int, metavar="N", help="of attacks and intervals (default: 0)")
     compare.add_argument("--jobs", type=int, metavar="N", help="samples worked on at once (default: 1)")
-    compare.add_argument("--attack", metavar="A", help="whose curve is drawn beside the exact one (default: pgd)")
+    compare.add_argument(
+        "--attack", metavar="A", help="whose curve is drawn beside the exact one (default: pgd-by-radius)"
+    )
     compare.add_argument("--baseline", metavar="NAME", help="the run that the others are held against (default: none)")
     compare.add_argument("--pictures", type=int, metavar="N", help="samples shown in pictures (default: 3)")
     compare.add_argument(

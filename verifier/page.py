@@ -66,6 +66,12 @@ class Page:
         """A bulleted list."""
         self._parts.append("<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>")
 
+    def folded(self, title: str, lines: Sequence[str]) -> None:
+        """A bulleted list that opens on a click."""
+        self._parts.append(f"<details><summary>{len(lines)}: {escape(title)}</summary>")
+        self.listing(lines)
+        self._parts.append("</details>")
+
     def table(self, header: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> None:
         """Cells are text, or a Picture."""
         head = "".join(f"<th>{escape(cell)}</th>" for cell in header)

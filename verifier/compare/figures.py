@@ -94,6 +94,12 @@ def over_strength(found: Findings, norm: Norm) -> list[str]:
     return charts
 
 
+def quantiles(found: Scale) -> tuple[float, ...]:
+    """Median distance to the same class; least and median distance to another; half of the least."""
+    least = float(found.other.min())
+    return float(np.median(found.same)), least, float(np.median(found.other)), least / 2
+
+
 def scale_chart(found: Scale) -> str:
     """How far the nearest sample of the same class and of another class is."""
     series = [Series("same class", found.same, colour(0)), Series("another class", found.other, colour(1))]

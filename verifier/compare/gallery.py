@@ -1,4 +1,4 @@
-"""Pictures of the same few samples under every network: gradients, exact adversaries, large-radius adversaries, paths."""
+"""Pictures of the same few samples under every network: gradients, exact and large adversaries, paths."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def add_large(
     radius = float(np.median(found.other))
     page.heading("Large adversaries")
     page.paragraph(
-        f"Where {LARGE_STEPS} gradient steps lead within an L2 radius of {radius:.3g}, the median distance to the nearest "
-        "sample of another class."
+        f"Where {LARGE_STEPS} gradient steps lead within an L2 radius of {radius:.3g}, the median distance to the "
+        "nearest sample of another class."
     )
     rows = []
     for index in chosen:

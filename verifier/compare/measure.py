@@ -13,19 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bounds.attacks.base import AttackOptions, AttackProblem
-from bounds.attacks.portfolio import ATTACKS
-from bounds.network import lowered_for
 from encoders.errors import SolverError, SoundnessError
 from encoders.linear_maps import FloatArray
-from encoders.question import Norm, goals_for
+from encoders.question import Norm
 from verifier import __version__
+from verifier.compare.attacked import attack_distance
 from verifier.compare.lower_bounds import cross_lipschitz_lower
 from verifier.compare.options import CompareOptions, Subject
 from verifier.data import Samples
 from verifier.journal import Journal, Record, record_of
 from verifier.model import Model, load
-from verifier.query import Options, pick_device, region_for
+from verifier.query import Options, region_for
 from verifier.results import Result, Verdict
 from verifier.runner import Job, outcomes
 
@@ -121,13 +119,7 @@ def beside(model: Model, samples: Samples, question: Options, result: Result, at
         return told
     region = region_for(model, samples.x[result.index], None, question)
     started = time.monotonic()
-    problem = AttackProblem(
-        lowered_for(model.graph, pick_device(question.device)), region, question.norm,
-        goals_for(result.predicted, model.classes, None, 0.0), region.reach(question.norm),
-        AttackOptions(seed=question.seed),
-    )  # fmt: skip
-    distances = ATTACKS[attack]().run(problem).distances
-    nearest = float(distances[0]) if len(distances) else float("inf")
+    nearest = attack_distance(attack, model, region, question, result)
     told["attack_seconds"] = round(time.monotonic() - started, 6)
     told["attack"] = nearest if np.isfinite(nearest) else "inf"
     bound = cross_lipschitz_lower(model, region, question.norm, result.predicted)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from bounds.attacks.portfolio import ATTACKS
 from encoders.errors import ModelError, OptionError
 from encoders.question import Norm
 from trainers.config import Study
+from verifier.compare.attacked import ATTACK_NAMES
 
 RADII: Mapping[Norm, tuple[float, ...]] = {
     Norm.LINF: (0.02, 0.05, 0.1), Norm.L1: (0.25, 0.5, 1.0), Norm.L2: (0.1, 0.25, 0.5),
@@ -31,12 +31,12 @@ class CompareOptions:
     samples: str | None = "0:100"
     radii: Mapping[Norm, tuple[float, ...]] = field(default_factory=lambda: RADII)
     time_limit: float | None = 60.0
-    tolerance: float = 1e-6
+    tolerance: float = 1e-5
     engine: str = "auto"
     device: str = "auto"
     seed: int = 0
     jobs: int = 1
-    attack: str = "pgd"
+    attack: str = "pgd-by-radius"
     baseline: str = "none"
     pictures: int = 3
     resamples: int = 2000
@@ -47,8 +47,8 @@ class CompareOptions:
             raise OptionError(f"norms {', '.join(self.norms) or 'none'}: give each at most once, and at least one")
         if any(radius < 0 for chosen in self.radii.values() for radius in chosen):
             raise OptionError("a radius is below zero; give numbers of zero or more")
-        if self.attack not in ATTACKS:
-            raise OptionError(f"attack {self.attack!r}: choose from {', '.join(ATTACKS)}")
+        if self.attack not in ATTACK_NAMES:
+            raise OptionError(f"attack {self.attack!r}: choose from {', '.join(ATTACK_NAMES)}")
         if self.jobs < 1 or self.pictures < 0 or self.resamples < 1 or not 0 < self.level < 1:
             raise OptionError("jobs and resamples are one or more, pictures zero or more, level between 0 and 1")
 

@@ -65,9 +65,10 @@ def page(found: Findings, samples: Samples) -> Page:
         _add_curves(made, found, norm)
     made.heading("Where curves cross")
     made.paragraph(
-        "A mean or a single radius hides these: within the range named, one proven curve gives way to another."
+        "A mean or a single radius hides these: within the range named, one proven curve gives way to another. Leads "
+        "of less than a standard error of a share (0.5/√samples) are not counted."
     )
-    made.listing(crossing_lines(found) or ["no two curves cross by more than the margin"])
+    made.folded("the crossings", crossing_lines(found) or ["no two curves cross by more than that"])
     _add_trade_off(made, found)
     indices = found.groups[0].members[0].indices
     scales = [scale(samples, indices, norm) for norm in dict.fromkeys((*found.options.norms, Norm.L2))]
@@ -86,7 +87,7 @@ def _add_curves(made: Page, found: Findings, norm: Norm) -> None:
     made.figures(
         [figures.curve_of(group, _baseline(found, groups), groups) for group in groups],
         "Share of samples classified right with no adversary up to the radius. Solid: proven; the band is what stayed "
-        f"open; dashed: as {found.options.attack} alone draws it, which can only be above; grey: the baseline.",
+        f"open; dashed: as {found.options.attack} draws it, which can only be above; grey: the baseline.",
     )
 
 
@@ -119,7 +120,7 @@ def _add_scale(made: Page, scales: Sequence[Scale]) -> None:
     made.table(
         ("norm", "same class, median", "another class, least", "another class, median", "half of the least"),
         [
-            (NAMES[one.norm], *(number(v) for v in (np.median(one.same), one.other.min(), np.median(one.other), one.other.min() / 2)))
+            (NAMES[one.norm], *map(number, figures.quantiles(one)))
             for one in known
         ],
     )  # fmt: skip

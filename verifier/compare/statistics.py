@@ -19,7 +19,6 @@ from encoders.question import Norm
 from verifier.compare.measure import Measured
 
 CURVE_POINTS = 121
-CROSSING_MARGIN = 0.02  # of the samples: a lead smaller than this on either side of a crossing names none
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,13 +138,16 @@ class Crossing:
     above: float
 
 
-def crossings(norm: Norm, curves: Sequence[tuple[str, Curve]]) -> list[Crossing]:
-    """Where one variant's proven curve leads another's possible one, and then the lead has changed hands."""
-    found = []
+def crossings(norm: Norm, curves: Sequence[tuple[str, Curve]], samples: int) -> list[Crossing]:
+    """Where one variant's proven curve leads another's possible one, and then the lead has changed hands.
+
+    A lead counts from one standard error of a share at one half on, 0.5/√samples: less is the noise of the steps.
+    """
+    found, margin = [], 0.5 / samples**0.5
     for (name, one), (other_name, other) in itertools.combinations(curves, 2):
         leads = np.zeros(len(one.radii), dtype=int)
-        leads[one.proven >= other.possible + CROSSING_MARGIN] = 1
-        leads[other.proven >= one.possible + CROSSING_MARGIN] = -1
+        leads[one.proven >= other.possible + margin] = 1
+        leads[other.proven >= one.possible + margin] = -1
         places = np.flatnonzero(leads)
         for before, after in itertools.pairwise(places):
             if leads[before] != leads[after]:

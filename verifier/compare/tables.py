@@ -13,6 +13,7 @@ import numpy as np
 
 from encoders.question import Norm
 from verifier import __version__
+from verifier.compare.attacked import ATTACK_NAMES
 from verifier.compare.options import CompareOptions
 from verifier.compare.statistics import (
     Comparison,
@@ -49,7 +50,7 @@ def findings(options: CompareOptions, data: str, groups: tuple[Group, ...]) -> F
     for norm in options.norms:
         chosen = [group for group in groups if group.norm is norm]
         radii = radii_for(chosen)
-        crossed += crossings(norm, [(group.variant, curve(group, radii)) for group in chosen])
+        crossed += crossings(norm, [(group.variant, curve(group, radii)) for group in chosen], chosen[0].lower.shape[1])
     return Findings(options, data, groups, paired_tests(groups), crossed)
 
 
@@ -106,9 +107,9 @@ def notes(found: Findings) -> list[str]:
         "accuracy is the share of all samples that are classified right with no adversary up to the radius.",
         f"Intervals: bootstrap over seeds and samples, {found.options.resamples} resamples. One network beats another "
         f"where Wilcoxon's signed-rank test, paired by sample (distances averaged over seeds), says so at the "
-        f"{found.options.level:.0%} level after Holm's correction over all {len(found.tests)} pairs; it speaks of these "
-        "networks, and how many seeds agree tells how far it may hold for others.",
-        f"Attack: {found.options.attack} alone, the nearest of its adversaries. Seconds are wall time per sample on "
+        f"{found.options.level:.0%} level after Holm's correction over all {len(found.tests)} pairs; it speaks of "
+        "these networks, and how many seeds agree tells how far it may hold for others.",
+        f"Attack: {ATTACK_NAMES[found.options.attack]}. Seconds are wall time per sample on "
         "a machine that may have been busy. Open phases: mean ReLUs not fixed by bounds before the search.",
     ]
 
