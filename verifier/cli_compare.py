@@ -14,11 +14,12 @@ from encoders.errors import OptionError
 from encoders.question import Norm
 from trainers.config import read_study
 from trainers.datasets import Place, source
+from verifier.compare.findings import NAMES, findings
 from verifier.compare.measure import Measured, measure
 from verifier.compare.options import CompareOptions, Subject, check_subjects, subjects_of_files, subjects_of_study
 from verifier.compare.report import write
 from verifier.compare.statistics import grouped
-from verifier.compare.tables import NAMES, findings, header, row
+from verifier.compare.tables import header, row
 from verifier.data import Samples, fitted_samples, load_samples, parse_samples
 from verifier.model import Model
 
@@ -70,13 +71,16 @@ class _Data:
         self.name = name
         self.train_samples = train_samples
         self.place = place
-        self.samples = lru_cache(maxsize=4)(self._samples)  # by model; all networks of a study read the same
+        self._fitted = lru_cache(maxsize=4)(self._read)  # networks of one input shape read the same
 
-    def _samples(self, model: Model) -> Samples:
+    def samples(self, model: Model) -> Samples:
+        return self._fitted(model.input_shape, model.classes)
+
+    def _read(self, input_shape: tuple[int, ...], classes: int) -> Samples:
         if self.train_samples is None and Path(self.name).suffix:
-            return load_samples(self.name, model.input_shape, model.classes)
+            return load_samples(self.name, input_shape, classes)
         dataset = source(self.name, self.train_samples).load("test", self.place)
-        return fitted_samples(self.name, dataset.x, dataset.y, model.input_shape, model.classes)
+        return fitted_samples(self.name, dataset.x, dataset.y, input_shape, classes)
 
 
 def _compare(subjects: tuple[Subject, ...], options: CompareOptions, data: _Data, out: Path) -> int:

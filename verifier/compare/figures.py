@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from encoders.question import Norm
+from verifier.compare.findings import NAMES, Findings
 from verifier.compare.nearest import Scale
 from verifier.compare.statistics import Group, curve, mean_distance, radii_for
-from verifier.compare.tables import NAMES, Findings
 from verifier.plots import Frame, Line, Point, Series, colour, histogram, line_chart, scatter
 
 PLAIN = "#777777"

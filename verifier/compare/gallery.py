@@ -13,9 +13,9 @@ from torch.nn import functional
 from bounds.network import lowered_for
 from encoders.question import Norm
 from trainers.adversarial import ascend
+from verifier.compare.findings import NAMES
 from verifier.compare.measure import Measured
 from verifier.compare.nearest import Scale
-from verifier.compare.tables import NAMES
 from verifier.data import Samples
 from verifier.model import Model, load
 from verifier.page import Page, picture, signed_picture
@@ -34,6 +34,12 @@ def chosen_samples(measured: Sequence[Measured], count: int) -> list[int]:
         if all(one.correct[k] and index in one.adversaries for one in measured)
     ]
     return shared[:count]
+
+
+def _label(samples: Samples, model: Model, index: int) -> int:
+    """The sample's class; what the network reads where it is not known."""
+    label = samples.label(index)
+    return int(model.scores(samples.x[index].reshape(1, -1)).argmax()) if label is None else label
 
 
 def gradient(model: Model, x: NDArray[np.float32], label: int) -> NDArray[Any]:
@@ -62,7 +68,7 @@ def add_gradients(page: Page, measured: Sequence[Measured], samples: Samples, ch
         cells: list[Any] = [picture(x, shape, f"sample {index}")]
         for one in measured:
             model = load(one.subject.path)
-            cells.append(signed_picture(gradient(model, x, samples.label(index) or 0), shape))
+            cells.append(signed_picture(gradient(model, x, _label(samples, model, index)), shape))
         rows.append(cells)
     page.table(["image", *(one.subject.variant for one in measured)], rows)
 
@@ -77,7 +83,7 @@ def add_adversaries(page: Page, measured: Sequence[Measured], samples: Samples, 
     rows = []
     for index in chosen:
         x, shape = samples.x[index], samples.x.shape[1:]
-        first: list[Any] = [picture(x, shape, f"read as {samples.label(index)}")]
+        first: list[Any] = [picture(x, shape, f"class {_label(samples, load(measured[0].subject.path), index)}")]
         second: list[Any] = ["change"]
         for one in measured:
             adversary = one.adversaries[index]
@@ -105,10 +111,10 @@ def add_large(
     rows = []
     for index in chosen:
         x, shape = samples.x[index], samples.x.shape[1:]
-        cells: list[Any] = [picture(x, shape, f"{samples.label(index)}")]
+        cells: list[Any] = [picture(x, shape, f"sample {index}")]
         for one in measured:
             model = load(one.subject.path)
-            moved = large(model, x, samples.label(index) or 0, Norm.L2, radius)
+            moved = large(model, x, _label(samples, model, index), Norm.L2, radius)
             cells.append(picture(moved, shape, f"{int(model.scores(moved[None].astype(np.float32)).argmax())}"))
         rows.append(cells)
     page.table(["image", *(one.subject.variant for one in measured)], rows)

@@ -55,6 +55,7 @@ class Transfer:
 def transfer(measured: Sequence[Measured], samples: Samples, stretch: float) -> Transfer:
     """Adversaries of each network, `stretch` times as far from their sample (inside [0, 1]), shown to every other."""
     shares = np.full((len(measured), len(measured)), np.nan)
+    models = [load(one.subject.path) for one in measured]
     for a, source in enumerate(measured):
         chosen = [index for index in source.indices if index in source.adversaries]
         if not chosen:
@@ -63,8 +64,7 @@ def transfer(measured: Sequence[Measured], samples: Samples, stretch: float) -> 
         moved = original + np.float32(stretch) * (np.stack([source.adversaries[i] for i in chosen]) - original)
         moved = np.clip(moved, 0.0, 1.0).astype(np.float32)
         for b, target in enumerate(measured):
-            model = load(target.subject.path)
-            before, after = (model.scores(inputs).argmax(1) for inputs in (original, moved))
+            before, after = (models[b].scores(inputs).argmax(1) for inputs in (original, moved))
             position = {index: k for k, index in enumerate(target.indices)}
             right = np.array([bool(target.correct[position[index]]) for index in chosen])
             if right.any():
