@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from encoders.errors import OptionError
 from encoders.question import Norm
 from trainers.config import read_study
-from trainers.datasets import Place, source
+from trainers.datasets import Place
+from verifier.compare.data import TestData
 from verifier.compare.findings import NAMES, findings
 from verifier.compare.measure import Measured, measure
 from verifier.compare.options import CompareOptions, Subject, check_subjects, subjects_of_files, subjects_of_study
 from verifier.compare.report import write
 from verifier.compare.statistics import grouped
 from verifier.compare.tables import header, row
-from verifier.data import Samples, fitted_samples, load_samples, parse_samples
-from verifier.model import Model
+from verifier.data import parse_samples
+from verifier.model import load
 
 ANSWERED, UNRESOLVED = 0, 1
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_subjects(subjects)
     options = CompareOptions.of(table | _flags(arguments))
     place = Place(arguments.data_dir, arguments.cache)
-    return _compare(subjects, options, _Data(arguments.data or data, train_samples, place), arguments.out or out)
+    return _compare(subjects, options, TestData(arguments.data or data, train_samples, place), arguments.out or out)
 
 
 def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -64,28 +64,7 @@ def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-class _Data:
-    """The test samples: of a study's data set, or of a file by the rules of `plumbline distance`."""
-
-    def __init__(self, name: str, train_samples: int | None, place: Place) -> None:
-        self.name = name
-        self.train_samples = train_samples
-        self.place = place
-        self._fitted = lru_cache(maxsize=4)(self._read)  # networks of one input shape read the same
-
-    def samples(self, model: Model) -> Samples:
-        return self._fitted(model.input_shape, model.classes)
-
-    def _read(self, input_shape: tuple[int, ...], classes: int) -> Samples:
-        if self.train_samples is None and Path(self.name).suffix:
-            return load_samples(self.name, input_shape, classes)
-        dataset = source(self.name, self.train_samples).load("test", self.place)
-        return fitted_samples(self.name, dataset.x, dataset.y, input_shape, classes)
-
-
-def _compare(subjects: tuple[Subject, ...], options: CompareOptions, data: _Data, out: Path) -> int:
-    from verifier.model import load
-
+def _compare(subjects: tuple[Subject, ...], options: CompareOptions, data: TestData, out: Path) -> int:
     samples = data.samples(load(subjects[0].path))
     indices = parse_samples(options.samples, samples.count)
     measured: list[Measured] = []
@@ -101,7 +80,7 @@ def _compare(subjects: tuple[Subject, ...], options: CompareOptions, data: _Data
         def progress(subject: Subject, norm: Norm, done: int) -> None:
             bars.update(task, description=f"{subject.stem} {norm}", completed=len(measured) * len(indices) + done)
 
-        for one in measure(subjects, options, data.samples, indices, out / "journal", progress):
+        for one in measure(subjects, options, data, indices, out / "journal", progress):
             measured.append(one)
     found = findings(options, data.name, grouped(measured))
     for norm in options.norms:

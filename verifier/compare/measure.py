@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from encoders.linear_maps import FloatArray
 from encoders.question import Norm
 from verifier import __version__
 from verifier.compare.attacked import attack_distance
+from verifier.compare.data import TestData
 from verifier.compare.lower_bounds import cross_lipschitz_lower
 from verifier.compare.options import CompareOptions, Subject
 from verifier.data import Samples
@@ -50,33 +51,18 @@ class Measured:
     adversaries: dict[int, NDArray[np.float32]]  # by the sample's index
 
 
-def measure(
-    subjects: tuple[Subject, ...],
-    options: CompareOptions,
-    samples_for: Callable[[Model], Samples],
-    indices: tuple[int, ...],
-    folder: Path,
-    progress: Progress,
-) -> Iterator[Measured]:
-    """All networks in all norms, in order; what the journals in `folder` hold is not computed again."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for subject in subjects:
-        model = load(subject.path)
-        samples = samples_for(model)
-        for norm in options.norms:
-            yield _measured(subject, norm, model, samples, indices, options, folder, progress)
-
-
-def _measured(
+def measure_one(
     subject: Subject,
     norm: Norm,
-    model: Model,
-    samples: Samples,
+    data: TestData,
     indices: tuple[int, ...],
     options: CompareOptions,
     folder: Path,
     progress: Progress,
 ) -> Measured:
+    """One network in one norm, sample by sample."""
+    model = load(subject.path)
+    samples = data.samples(model)
     question = Options(
         norm=norm, time_limit=options.time_limit, tolerance=options.tolerance, engine=options.engine,
         device=options.device, seed=options.seed,
@@ -87,7 +73,7 @@ def _measured(
         records |= {index: journal.done[index] for index in indices if index in journal.done}
         progress(subject, norm, len(records))
         left = [index for index in indices if index not in records]
-        stream = outcomes(model, Job(question), samples, left, options.jobs, lambda index, lower, upper: None)
+        stream = outcomes(model, Job(question), samples, left, 1, lambda index, lower, upper: None)
         with closing(stream):
             for outcome in stream:
                 if isinstance(outcome.error, SolverError):

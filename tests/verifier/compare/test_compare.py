@@ -20,6 +20,7 @@ from trainers.datasets import digits
 from verifier import runner
 from verifier.cli import main
 from verifier.compare.attacked import ATTACK_NAMES, attack_distance
+from verifier.compare.data import TestData
 from verifier.compare.measure import measure
 from verifier.compare.nearest import scale, transfer
 from verifier.compare.options import CompareOptions, Subject, check_subjects, subjects_of_files
@@ -180,9 +181,11 @@ def test_transfer_by_hand(tmp_path: Path) -> None:
     # Sample 0.45 (class 0) is misclassified by the first, and does not count where the first is involved.
     subjects = (threshold_net(tmp_path, "first", 0.4), threshold_net(tmp_path, "second", 0.5))
     x = np.array([[0.1], [0.2], [0.45]], np.float32)
-    samples = Samples("line", x, np.array([0, 0, 0]))
+    np.savez(tmp_path / "line.npz", x=x, y=np.array([0, 0, 0]))
+    data = TestData(str(tmp_path / "line.npz"))
+    samples = data.samples(load(subjects[0].path))
     options = CompareOptions(norms=(Norm.LINF,))
-    found = list(measure(subjects, options, lambda model: samples, (0, 1, 2), tmp_path / "j", lambda *told: None))
+    found = list(measure(subjects, options, data, (0, 1, 2), tmp_path / "j", lambda *told: None))
     assert found[0].lower == pytest.approx([0.3, 0.2, 0.0], abs=1e-4)
     assert found[1].upper == pytest.approx([0.4, 0.3, 0.05], abs=1e-4)
     assert found[0].correct.tolist() == [True, True, False]
@@ -209,3 +212,20 @@ def test_scale_by_hand() -> None:
         assert found.same.tolist() == same
         assert found.other.tolist() == other
     assert scale(samples, (2,), Norm.L2).same.tolist() == [np.inf]
+
+
+def test_several_processes_find_what_one_finds(study: Path, tmp_path: Path) -> None:
+    subjects = subjects_of_files([study / "nets" / "none-seed0.onnx", study / "nets" / "none-seed1.onnx"])
+    found = [
+        list(
+            measure(
+                subjects, CompareOptions(jobs=jobs), TestData("digits"), (0, 2), tmp_path / str(jobs), lambda *_: None
+            )
+        )
+        for jobs in (1, 2)
+    ]
+    assert len(found[0]) == len(found[1]) == 4
+    for one, other in zip(*found, strict=True):
+        assert (one.subject, one.norm, one.indices) == (other.subject, other.norm, other.indices)
+        np.testing.assert_array_equal(one.lower, other.lower)
+        np.testing.assert_array_equal(one.attack, other.attack)
