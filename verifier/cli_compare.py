@@ -15,11 +15,12 @@ from trainers.config import read_study
 from trainers.datasets import Place
 from verifier.compare.data import TestData
 from verifier.compare.findings import NAMES, findings
-from verifier.compare.measure import Measured, measure
+from verifier.compare.measure import Measured
 from verifier.compare.options import CompareOptions, Subject, check_subjects, subjects_of_files, subjects_of_study
 from verifier.compare.report import write
 from verifier.compare.statistics import grouped
 from verifier.compare.tables import header, row
+from verifier.compare.workers import measure
 from verifier.data import parse_samples
 from verifier.model import load
 

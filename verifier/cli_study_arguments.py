@@ -95,7 +95,7 @@ def add_compare(commands: Any) -> None:
     compare.add_argument("--engine", metavar="E", help="how brackets are closed (default: auto)")
     compare.add_argument("--device", metavar="D", help="auto, cpu or cuda (default: auto)")
     compare.add_argument("--seed", type=int, metavar="N", help="of attacks and intervals (default: 0)")
-    compare.add_argument("--jobs", type=int, metavar="N", help="samples worked on at once (default: 1)")
+    compare.add_argument("--jobs", type=int, metavar="N", help="networks worked on at once (default: 1)")
     compare.add_argument(
         "--attack", metavar="A", help="whose curve is drawn beside the exact one (default: pgd-by-radius)"
     )

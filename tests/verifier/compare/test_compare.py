@@ -21,9 +21,9 @@ from verifier import runner
 from verifier.cli import main
 from verifier.compare.attacked import ATTACK_NAMES, attack_distance
 from verifier.compare.data import TestData
-from verifier.compare.measure import measure
 from verifier.compare.nearest import scale, transfer
 from verifier.compare.options import CompareOptions, Subject, check_subjects, subjects_of_files
+from verifier.compare.workers import measure
 from verifier.data import Samples
 from verifier.model import load
 from verifier.query import Options, region_for
@@ -216,12 +216,9 @@ def test_scale_by_hand() -> None:
 
 def test_several_processes_find_what_one_finds(study: Path, tmp_path: Path) -> None:
     subjects = subjects_of_files([study / "nets" / "none-seed0.onnx", study / "nets" / "none-seed1.onnx"])
+    data, indices = TestData("digits"), (0, 2)
     found = [
-        list(
-            measure(
-                subjects, CompareOptions(jobs=jobs), TestData("digits"), (0, 2), tmp_path / str(jobs), lambda *_: None
-            )
-        )
+        list(measure(subjects, CompareOptions(jobs=jobs), data, indices, tmp_path / str(jobs), lambda *told: None))
         for jobs in (1, 2)
     ]
     assert len(found[0]) == len(found[1]) == 4
