@@ -33,6 +33,10 @@ examples:
   plumbline distance net.onnx --data images.npz --json results.jsonl --out adversaries
       one line per sample as it finishes, and pictures; the same command again goes on where it stopped
 
+  plumbline train   study.toml
+  plumbline compare study.toml
+      train networks under regularisers, then hold them against each other by their exact distances
+
 exit status:
   0  every sample has its answer          2  bad usage or bad input
   1  some sample is unresolved            3  soundness alarm: two proven facts contradict each other

@@ -18,6 +18,7 @@ from trainers.adversarial import Adversarial, ascend, projected
 from trainers.augmentation import Augmentation
 from trainers.config import Run, read_study
 from trainers.datasets import Dataset, digits
+from trainers.export import export
 from trainers.regularisers import REGULARISERS, regulariser
 from trainers.runs import Trainer
 from trainers.training import TrainOptions, train
@@ -281,3 +282,26 @@ def test_what_claims_to_help_raises_the_exact_mean_distance_on_digits(tmp_path: 
         found[name] = exact_mean(tmp_path / f"{name}-seed0.onnx", 12)
     for name in claims:
         assert found[name] > 1.15 * found["none"], found
+
+
+@pytest.mark.parametrize("name", ["ibp", "mmr", "cross-lipschitz"])
+def test_a_residual_net_with_batch_norm_is_trained_exported_and_verified(name: str, tmp_path: Path) -> None:
+    chosen = (regulariser(name, strength=0.01),)
+    options = TrainOptions(
+        model="resnet-small", widths=(2, 3), epochs=2, batch=32, learning_rate=0.02, regularisers=chosen
+    )
+    trained = train(options, SHAPE, 10, few())
+    path = tmp_path / "net.onnx"
+    export(path, trained.module, SHAPE)
+    x = few()[1].x[:3]
+    with torch.no_grad():
+        expected = trained.module(torch.from_numpy(x).reshape(-1, *SHAPE)).numpy()
+    model = verifier.load(path)
+    np.testing.assert_allclose(model.scores(x), expected, atol=1e-4)
+    np.testing.assert_allclose(model.real(x.astype(np.float64)), expected, atol=1e-4)
+    assert verifier.verify(model, x[0], 1e-4).verdict == "certified"
+
+
+def test_resnet32_is_trained(tmp_path: Path) -> None:
+    options = TrainOptions(model="resnet32", widths=(2, 2, 2), epochs=1, batch=32)
+    assert train(options, SHAPE, 10, few(64)).curves[0].loss > 0
