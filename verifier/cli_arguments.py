@@ -114,7 +114,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="`digits` (built in), mnist, fashion-mnist, cifar10, gtsrb (test splits), an .npz with x and, if known, "
         "y, or an .npy; uint8 is divided by 255",
     )  # fmt: skip
-    data.add_argument("--samples", metavar="S", help="0:100 or 3,8,11, counted from 0 (default: all)")
+    data.add_argument("--samples", metavar="S", help="0:100, 0:100:5 or 3,8,11, counted from 0 (default: all)")
 
     question = parser.add_argument_group("the question")
     question.add_argument("--norm", default="linf", metavar="P", help="linf, l1 or l2 (default: linf)")

@@ -77,7 +77,7 @@ def add_compare(commands: Any) -> None:
     )
     compare.add_argument("--data", metavar="D", help="the samples, for model files: digits, an .npz, …")
     add_places(compare)
-    compare.add_argument("--samples", metavar="S", help="0:100 or 3,8,11 of the test split (default: 0:100)")
+    compare.add_argument("--samples", metavar="S", help="0:100, 0:100:5 or 3,8,11 of the test split (default: 0:100)")
     compare.add_argument(
         "--norm", action="append", metavar="P", help="linf, l1 or l2; may be repeated (default: linf and l1)"
     )

@@ -96,22 +96,26 @@ def load_mask(path: Path, input_shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def parse_samples(text: str | None, count: int) -> tuple[int, ...]:
-    """Indices from `0:100`, `3,8,11` or a mixture, in the order given; all of them for None."""
+    """Indices from `0:100`, `0:100:5` (every fifth), `3,8,11` or a mixture, in the order given; all for None."""
     if text is None:
         return tuple(range(count))
     chosen: dict[int, None] = {}
     for part in text.split(","):
-        begin, colon, end = part.strip().partition(":")
+        begin, colon, rest = part.strip().partition(":")
+        end, stepped, stride = rest.partition(":")
         try:
             first = int(begin) if begin or not colon else 0
             past = (int(end) if end else count) if colon else first + 1
+            step = int(stride) if stepped else 1
+            if step < 1:
+                raise ValueError
         except ValueError:
             raise DataError(f"samples {text!r}: write a range such as 0:100, or numbers such as 3,8,11") from None
         if first < 0 or past > count:
             raise DataError(f"samples {text!r}: the data holds {count} samples, 0 to {count - 1}")
         if first >= past:
             raise DataError(f"samples {text!r}: the range {part.strip()} is empty")
-        chosen |= dict.fromkeys(range(first, past))
+        chosen |= dict.fromkeys(range(first, past, step))
     return tuple(chosen)
 
 

@@ -71,6 +71,8 @@ def line_chart(frame: Frame, lines: Sequence[Line], steps: bool = False) -> str:
     for line in lines:
         if line.band is not None:
             low, high = (axes.corners(line.x, edge, steps) for edge in line.band)
+            if path(low) == path(high):
+                continue  # nothing wider than the line itself
             axes.add(f'<polygon points="{path(low + high[::-1])}" fill="{line.colour}" fill-opacity="0.18"/>')
     for line in lines:
         dash = ' stroke-dasharray="5 3"' if line.dashed else ""

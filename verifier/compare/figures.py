@@ -53,11 +53,11 @@ def trade_off(found: Findings, norm: Norm) -> str:
     chains = [[k for k, group in enumerate(groups) if group.family == family] for family in families]
     for group in groups:
         mean = mean_distance(group, found.options.resamples, found.options.level, found.options.seed)
-        by_seed = group.correct.mean(1)
+        by_seed = group.accuracy
         points.append(
             Point(
                 group.family,
-                float(group.correct.mean()),
+                float(group.accuracy.mean()),
                 mean.lower,
                 colour(families.index(group.family)),
                 (float(by_seed.min()), float(by_seed.max())) if len(by_seed) > 1 else None,
@@ -65,7 +65,7 @@ def trade_off(found: Findings, norm: Norm) -> str:
             )
         )
     frame = Frame(
-        f"Accuracy and robustness, {NAMES[norm]}", "clean accuracy", f"mean exact {NAMES[norm]} distance", 560, 380
+        f"Accuracy and robustness, {NAMES[norm]}", "test accuracy", f"mean exact {NAMES[norm]} distance", 560, 380
     )
     return scatter(frame, points, chains)
 
@@ -86,7 +86,11 @@ def over_strength(found: Findings, norm: Norm) -> list[str]:
         lines = [
             Line("mean exact distance", place, [m.lower for m in means], colour(0), band=(low, high)),
             Line(
-                f"accuracy, times {best:.3g}", place, [best * float(g.correct.mean()) for g in members], colour(1), True
+                f"accuracy, times {best:.3g}",
+                place,
+                [best * float(g.accuracy.mean()) for g in members],
+                colour(1),
+                True,
             ),
         ]
         frame = Frame(f"{family}, {NAMES[norm]}", f"along the sweep: {swept}", NAMES[norm], 360, 230)

@@ -44,7 +44,8 @@ def notes(found: Findings) -> list[str]:
         f"Each network on the same {count} test samples of {found.data}. Distances are exact minimal perturbations "
         "inside [0, 1]; where samples stayed open, both ends of the bracket are shown and none is dropped.",
         "A misclassified sample counts with distance 0 (so the mean and the curves hold accuracy too), and robust "
-        "accuracy is the share of all samples that are classified right with no adversary up to the radius.",
+        "accuracy is the share of all samples that are classified right with no adversary up to the radius. "
+        "Test accuracy is over the whole test data, `right of these` over the samples compared.",
         f"Intervals: bootstrap over seeds and samples, {found.options.resamples} resamples. One network beats another "
         f"where Wilcoxon's signed-rank test, paired by sample (distances averaged over seeds), says so at the "
         f"{found.options.level:.0%} level after Holm's correction over all {len(found.tests)} pairs; it speaks of "

@@ -40,6 +40,7 @@ class Measured:
     subject: Subject
     norm: Norm
     indices: tuple[int, ...]
+    accuracy: float  # over the whole test data, not these samples alone
     correct: NDArray[np.bool_]
     lower: FloatArray
     upper: FloatArray
@@ -86,7 +87,7 @@ def measure_one(
                     journal.write(record)
                     records[outcome.index] = record
                 progress(subject, norm, len(records))
-    return collected(subject, norm, [records[index] for index in indices])
+    return collected(subject, norm, accuracy(model, samples), [records[index] for index in indices])
 
 
 def description(model: Model, samples: Samples, question: Options, attack: str) -> dict[str, Any]:
@@ -134,7 +135,15 @@ def unknown(index: int) -> Record:
     }  # fmt: skip
 
 
-def collected(subject: Subject, norm: Norm, records: list[Record]) -> Measured:
+def accuracy(model: Model, samples: Samples) -> float:
+    """The share of all samples that the file classifies right, by onnxruntime; NaN where no labels are known."""
+    if samples.y is None:
+        return float("nan")
+    parts = [model.scores(part).argmax(1) for part in np.array_split(samples.x, 1 + samples.count // 1000)]
+    return float((np.concatenate(parts) == samples.y).mean())
+
+
+def collected(subject: Subject, norm: Norm, accuracy: float, records: list[Record]) -> Measured:
     """Records as arrays."""
 
     def column(name: str) -> FloatArray:
@@ -146,6 +155,7 @@ def collected(subject: Subject, norm: Norm, records: list[Record]) -> Measured:
         subject,
         norm,
         tuple(int(record["index"]) for record in records),
+        accuracy,
         np.array([record["verdict"] != Verdict.MISCLASSIFIED for record in records]),
         column("lower"),
         column("upper"),

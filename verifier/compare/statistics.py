@@ -29,6 +29,7 @@ class Group:
     variant: str
     norm: Norm
     members: tuple[Measured, ...]
+    accuracy: FloatArray  # [seeds], over the whole test data
     correct: NDArray[np.bool_]
     lower: FloatArray
     upper: FloatArray
@@ -53,6 +54,7 @@ def grouped(measured: Sequence[Measured]) -> tuple[Group, ...]:
                 variant,
                 norm,
                 members,
+                np.array([one.accuracy for one in members]),
                 np.stack([one.correct for one in members]),
                 np.stack([one.lower for one in members]),
                 np.stack([one.upper for one in members]),

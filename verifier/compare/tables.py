@@ -21,7 +21,8 @@ from verifier.compare.statistics import Group, mean_distance, median_distance
 def header(options: CompareOptions, norm: Norm) -> list[str]:
     """The columns of a norm's table."""
     return [
-        "network", "seeds", "accuracy", "mean distance", f"{options.level:.0%} interval", "median", "attack mean",
+        "network", "seeds", "test accuracy", "right of these", "mean distance",
+        f"{options.level:.0%} interval", "median", "attack mean",
         "cross-Lipschitz mean", *(f"robust at {radius:g}" for radius in options.radii[norm]),
         "open phases", "open samples", "seconds",
     ]  # fmt: skip
@@ -34,6 +35,7 @@ def row(group: Group, options: CompareOptions) -> list[str]:
     return [
         group.variant,
         str(len(group.members)),
+        f"{group.accuracy.mean():.1%}",
         f"{group.correct.mean():.1%}",
         bracket(mean.lower, mean.upper),
         f"{number(mean.interval[0])} to {number(mean.interval[1])}",
@@ -90,7 +92,8 @@ def rows_by_network(groups: Sequence[Group], options: CompareOptions) -> list[di
         found.append(
             {
                 "family": one.subject.family, "variant": one.subject.variant, "seed": one.subject.seed,
-                "norm": str(one.norm), "samples": len(one.indices), "accuracy": float(one.correct.mean()),
+                "norm": str(one.norm), "samples": len(one.indices), "test_accuracy": one.accuracy,
+                "accuracy_on_samples": float(one.correct.mean()),
                 "mean_lower": float(one.lower.mean()), "mean_upper": float(one.upper.mean()),
                 "median_lower": float(np.median(one.lower)), "median_upper": float(np.median(one.upper)),
                 "mean_lower_of_correct": float(one.lower[one.correct].mean()) if one.correct.any() else 0.0,

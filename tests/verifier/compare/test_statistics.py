@@ -34,8 +34,8 @@ def measured(
     low, high = np.array(lower, float), np.array(lower if upper is None else upper, float)
     empty = np.zeros(len(low))
     return Measured(
-        Subject(name, name, seed, Path(f"{name}-seed{seed}.onnx")), norm, tuple(range(len(low))), low > 0, low, high,
-        high * 1.1, None, empty, empty, low < high, {},
+        Subject(name, name, seed, Path(f"{name}-seed{seed}.onnx")), norm, tuple(range(len(low))), 0.9,
+        low > 0, low, high, high * 1.1, None, empty, empty, low < high, {},
     )  # fmt: skip
 
 
