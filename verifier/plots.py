@@ -20,9 +20,9 @@ from verifier.plot_axes import ticks as ticks
 
 COLOURS = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00", "#56b4e9", "#7f3c8d", "#b22222", "#4b7f52", "#e69f00",
-    "#5d6d7e", "#3b3b98",
+    "#5d6d7e", "#3b3b98", "#00a5a5", "#a65628", "#f781bf", "#6b8e23", "#9370db", "#ff6f61", "#2f4f4f", "#b8860b",
 )  # fmt: skip
-"""Told apart by most eyes; series beyond the last begin again."""
+"""The first dozen told apart by most eyes; series beyond the last begin again."""
 
 
 def colour(position: int) -> str:
@@ -101,8 +101,8 @@ def scatter(frame: Frame, points: Sequence[Point], joined: Sequence[Sequence[int
         px, py = axes.place(point.x, point.y)
         told = escape(f"{point.label}: {point.x:.4g}, {point.y:.4g}")
         axes.add(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3.5" fill="{point.colour}"><title>{told}</title></circle>')
-    seen = {point.colour: point.label for point in reversed(points)}
-    return axes.svg([(label, shade, False) for shade, label in reversed(seen.items())])
+    seen = dict.fromkeys((point.label, point.colour) for point in points)
+    return axes.svg([(label, shade, False) for label, shade in seen])
 
 
 def histogram(frame: Frame, series: Sequence[Series], bins: int = 30) -> str:

@@ -13,6 +13,7 @@ from verifier.compare.statistics import Group, curve, mean_distance, radii_for
 from verifier.plots import Frame, Line, Point, Series, colour, histogram, line_chart, scatter
 
 PLAIN = "#777777"
+SOLID = 12  # lines; those after them are dashed
 
 
 def overview(groups: Sequence[Group]) -> str:
@@ -22,7 +23,7 @@ def overview(groups: Sequence[Group]) -> str:
     for number, group in enumerate(groups):
         found = curve(group, radii)
         lines.append(
-            Line(group.variant, radii, found.proven, colour(number), number >= 12, (found.proven, found.possible))
+            Line(group.variant, radii, found.proven, colour(number), number >= SOLID, (found.proven, found.possible))
         )
     norm = NAMES[groups[0].norm]
     frame = Frame(
