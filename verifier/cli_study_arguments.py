@@ -43,7 +43,8 @@ def add_train(commands: Any) -> None:
         "--regulariser",
         action="append",
         metavar="R",
-        help="NAME or NAME:option=value,…; may be repeated",
+        help="NAME or NAME:option=value,…; may be repeated; NAME is none, weight-decay, l1-sparsity, dropout, "
+        "cross-lipschitz, cross-lipschitz-margin, mmr, mmr-universal, relu-stability, ibp or crown-ibp",
     )
     network.add_argument(
         "--strength", type=float, action="append", metavar="S", help="of the regulariser named before it"

@@ -15,9 +15,10 @@ import verifier
 from encoders.errors import OptionError, TrainingError
 from encoders.question import Norm
 from trainers.adversarial import Adversarial, ascend, projected
+from trainers.architectures import ARCHITECTURES
 from trainers.augmentation import Augmentation
 from trainers.config import Run, read_study
-from trainers.datasets import Dataset, digits
+from trainers.datasets import DATASETS, Dataset, digits
 from trainers.export import export
 from trainers.regularisers import REGULARISERS, regulariser
 from trainers.runs import Trainer
@@ -305,3 +306,14 @@ def test_a_residual_net_with_batch_norm_is_trained_exported_and_verified(name: s
 def test_resnet32_is_trained(tmp_path: Path) -> None:
     options = TrainOptions(model="resnet32", widths=(2, 2, 2), epochs=1, batch=32)
     assert train(options, SHAPE, 10, few(64)).curves[0].loss > 0
+
+
+def test_the_help_names_what_the_tables_hold(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "4000")
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    told = capsys.readouterr().out
+    for name in (*REGULARISERS, *ARCHITECTURES, *DATASETS):
+        assert name in told.replace(",", " ").replace(")", " ").split(), name
