@@ -226,3 +226,32 @@ def test_several_processes_find_what_one_finds(study: Path, tmp_path: Path) -> N
         assert (one.subject, one.norm, one.indices) == (other.subject, other.norm, other.indices)
         np.testing.assert_array_equal(one.lower, other.lower)
         np.testing.assert_array_equal(one.attack, other.attack)
+
+
+@pytest.mark.parametrize("labels", [None, [0, 0], [1, 1]])
+def test_odd_comparisons_are_told_all_the_same(labels: list[int] | None, tmp_path: Path) -> None:
+    # One network; no picture to draw; labels unknown, right or all wrong; an adversary in the box or none.
+    subject = threshold_net(tmp_path, "net", 0.4)
+    arrays = {"x": np.array([[0.1], [0.3]], np.float32)} | ({} if labels is None else {"y": np.array(labels)})
+    np.savez(tmp_path / "line.npz", **arrays)
+    flags = ["--data", str(tmp_path / "line.npz"), "--samples", "0:2", "--norm", "l2", "--norm", "linf"]
+    status = main(["compare", str(subject.path), *flags, "--time-limit", "5", "--out", str(tmp_path / "out")])
+    assert status in (0, 1)
+    held = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    wrong = labels == [1, 1]
+    assert held["networks"][1]["mean_lower"] == pytest.approx(0.0 if wrong else 0.2, abs=1e-4)
+    assert held["tests"] == []
+    for chart in re.findall(r"<svg.*?</svg>", (tmp_path / "out" / "index.html").read_text(), re.DOTALL):
+        ET.fromstring(chart)
+
+
+def test_a_network_without_adversaries_has_infinite_distances(tmp_path: Path) -> None:
+    # The threshold 2 lies outside the box: nothing in [0, 1] is read as class 1.
+    subjects = [threshold_net(tmp_path, "never", 2.0), threshold_net(tmp_path, "some", 0.5)]
+    np.savez(tmp_path / "line.npz", x=np.array([[0.1], [0.3]], np.float32), y=np.array([0, 0]))
+    nets = [str(one.path) for one in subjects]
+    flags = ["--data", str(tmp_path / "line.npz"), "--samples", "0:2", "--norm", "linf", "--out", str(tmp_path / "out")]
+    assert main(["compare", *nets, *flags]) == 0
+    held = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert [network["mean_lower"] for network in held["networks"]] == ["inf", pytest.approx(0.3, abs=1e-4)]
+    assert "∞" in (tmp_path / "out" / "comparison.md").read_text()
