@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NET := trainers/nets/digits-64-32-32-10.onnx
 DEMO := --data digits --samples 0:10
+STUDY := benchmarks/studies/digits.toml
 TEST_JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types tests nets clean
+.PHONY: help setup demo test lint types tests study nets clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
@@ -44,6 +45,12 @@ types: $(READY)  ## mypy --strict
 
 tests: $(READY)  ## pytest
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_JOBS)
+
+study: $(READY)  ## train and compare the digits study again, into docs/studies/digits (a quarter of an hour)
+	$(BIN)/plumbline train $(STUDY)
+	OMP_NUM_THREADS=1 $(BIN)/plumbline compare $(STUDY) --jobs $(TEST_JOBS) || [ $$? -eq 1 ]  # 1: some sample stayed open
+	@mkdir -p docs/studies/digits
+	cp out/studies/digits/comparison/comparison.md out/studies/digits/comparison/comparison.csv out/studies/digits/comparison/index.html docs/studies/digits/
 
 nets: $(READY)  ## train the digits nets again, into out/nets
 	$(BIN)/python -m trainers.digits_nets out/nets

@@ -27,5 +27,9 @@ class SolverError(PlumblineError, RuntimeError):
     """A solver is missing, crashed, or answered outside its contract."""
 
 
+class TrainingError(PlumblineError, RuntimeError):
+    """A training went wrong: a loss that is no number, a file that cannot be fetched."""
+
+
 class SoundnessError(PlumblineError, RuntimeError):
     """Two proven facts contradict each other: a soundness alarm, never to be swallowed."""

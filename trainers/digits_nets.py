@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from trainers.datasets import digits
-from trainers.export import ConvolutionLayer, DenseLayer, Layer, export
+from trainers.export import export
 
 DIRECTORY = Path(__file__).parent / "nets"
 EPOCHS, BATCH, LEARNING_RATE, SEED = 30, 16, 1e-2, 0
@@ -67,21 +67,6 @@ def accuracy(net: nn.Sequential, input_shape: tuple[int, ...]) -> float:
     return float((predicted == data.y).mean())
 
 
-def layers_of(net: nn.Sequential) -> list[Layer]:
-    """The weights of a trained net, as the exporter wants them."""
-    layers: list[Layer] = []
-    for module in net:
-        if isinstance(module, nn.Linear):
-            layers.append(DenseLayer(module.weight.detach().numpy(), module.bias.detach().numpy()))
-        elif isinstance(module, nn.Conv2d):
-            bias = module.bias
-            if bias is None:
-                raise ValueError("a convolution without bias is not exported here")
-            weight, stride, padding = module.weight.detach().numpy(), module.stride[0], int(module.padding[0])
-            layers.append(ConvolutionLayer(weight, bias.detach().numpy(), stride, padding))
-    return layers
-
-
 def main() -> None:
     """Train, report and save every net."""
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else DIRECTORY
@@ -89,7 +74,7 @@ def main() -> None:
     for name, (build, input_shape) in NETS.items():
         net = train(build, input_shape)
         path = directory / f"{name}.onnx"
-        export(path, input_shape, layers_of(net))
+        export(path, net, input_shape)
         print(f"{path}: {path.stat().st_size:,} bytes, test accuracy {accuracy(net, input_shape):.1%}")
 
 

@@ -1,74 +1,126 @@
-"""Write a small sequential net to ONNX, from its weights alone."""
+"""Write a trained module to ONNX, layer by layer: no tracing, no extra package, and nothing in the file but the net."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from encoders.errors import ModelError
+from trainers.layers import steps_of, values_of
 
 OPSET = 17
 IR_VERSION = 8
 
-Weights = NDArray[np.float32]
+
+class _File:
+    """The nodes and tensors written so far."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.tensors: list[onnx.TensorProto] = []
+
+    def tensor(self, name: str, values: Tensor | None, size: int) -> str:
+        """A constant in float32; zeros where the layer has none."""
+        held = np.zeros(size, np.float32) if values is None else values.detach().cpu().numpy().astype(np.float32)
+        self.tensors.append(numpy_helper.from_array(held, name))
+        return name
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
 
 
-@dataclass(frozen=True, eq=False)
-class DenseLayer:
-    """scores = weight · x + bias; an image is flattened first."""
-
-    weight: Weights
-    bias: Weights
-
-
-@dataclass(frozen=True, eq=False)
-class ConvolutionLayer:
-    """A 2-D convolution; weight: [out_channels, in_channels, kernel_h, kernel_w]."""
-
-    weight: Weights
-    bias: Weights
-    stride: int = 1
-    padding: int = 0
+def _dense(file: _File, layer: nn.Module, source: str, output: str) -> None:
+    layer = cast(nn.Linear, layer)
+    weight = file.tensor(f"{output}.weight", layer.weight, 0)
+    bias = file.tensor(f"{output}.bias", layer.bias, layer.out_features)
+    file.node("Gemm", [source, weight, bias], output, transB=1)
 
 
-Layer = DenseLayer | ConvolutionLayer
+def _convolution(file: _File, layer: nn.Module, source: str, output: str) -> None:
+    layer = cast(nn.Conv2d, layer)
+    if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+        raise ModelError(f"{output}: only zero padding given in numbers is exported")
+    weight = file.tensor(f"{output}.weight", layer.weight, 0)
+    bias = file.tensor(f"{output}.bias", layer.bias, layer.out_channels)
+    file.node(
+        "Conv", [source, weight, bias], output,
+        strides=list(layer.stride), pads=list(layer.padding) * 2, dilations=list(layer.dilation), group=layer.groups,
+    )  # fmt: skip
 
 
-def export(path: Path, input_shape: tuple[int, ...], layers: Sequence[Layer]) -> None:
-    """Save `layers` with a ReLU between each two, as one ONNX file with a free batch dimension."""
-    nodes: list[onnx.NodeProto] = []
-    tensors: list[onnx.TensorProto] = []
-    value, is_image = "input", len(input_shape) == 3
-    for number, layer in enumerate(layers, start=1):
-        if isinstance(layer, DenseLayer) and is_image:
-            nodes.append(helper.make_node("Flatten", [value], ["flat"], name="flatten", axis=1))
-            value, is_image = "flat", False
-        weight, bias = f"weight{number}", f"bias{number}"
-        tensors += [numpy_helper.from_array(layer.weight, weight), numpy_helper.from_array(layer.bias, bias)]
-        last = number == len(layers)
-        output = "scores" if last else f"sum{number}"
-        if isinstance(layer, DenseLayer):
-            name = f"dense{number}"
-            nodes.append(helper.make_node("Gemm", [value, weight, bias], [output], name=name, transB=1))
+def _batch_norm(file: _File, layer: nn.Module, source: str, output: str) -> None:
+    layer = cast(nn.BatchNorm2d, layer)
+    held = {"scale": layer.weight, "shift": layer.bias, "mean": layer.running_mean, "variance": layer.running_var}
+    names = [file.tensor(f"{output}.{name}", values, layer.num_features) for name, values in held.items()]
+    file.node("BatchNormalization", [source, *names], output, epsilon=layer.eps)
+
+
+def _average_pool(file: _File, layer: nn.Module, source: str, output: str) -> None:
+    layer = cast(nn.AvgPool2d, layer)
+    kernel, stride, padding = (
+        [size] * 2 if isinstance(size, int) else list(size) for size in (layer.kernel_size, layer.stride, layer.padding)
+    )
+    file.node(
+        "AveragePool", [source], output,
+        kernel_shape=kernel, strides=stride, pads=padding * 2, count_include_pad=int(layer.count_include_pad),
+    )  # fmt: skip
+
+
+def _mean_of_maps(file: _File, layer: nn.Module, source: str, output: str) -> None:
+    if cast(nn.AdaptiveAvgPool2d, layer).output_size not in (1, (1, 1)):
+        raise ModelError(f"{output}: only the mean over a whole map is exported")
+    file.node("GlobalAveragePool", [source], output)
+
+
+def _flatten(file: _File, layer: nn.Module, source: str, output: str) -> None:
+    del layer
+    file.node("Flatten", [source], output, axis=1)
+
+
+def _relu(file: _File, layer: nn.Module, source: str, output: str) -> None:
+    del layer
+    file.node("Relu", [source], output)
+
+
+Writer = Callable[[_File, nn.Module, str, str], None]
+WRITERS: Mapping[type[nn.Module], tuple[str, Writer]] = {
+    nn.Linear: ("dense", _dense),
+    nn.Conv2d: ("convolution", _convolution),
+    nn.BatchNorm2d: ("norm", _batch_norm),
+    nn.AvgPool2d: ("pool", _average_pool),
+    nn.AdaptiveAvgPool2d: ("pool", _mean_of_maps),
+    nn.Flatten: ("flatten", _flatten),
+    nn.ReLU: ("relu", _relu),
+}
+
+
+def export(path: Path, module: nn.Module, input_shape: tuple[int, ...]) -> None:
+    """Save the module as one ONNX file: input `input` [batch, *input_shape], output `scores` [batch, classes]."""
+    steps = steps_of(module)
+    parameter = next(module.parameters())
+    scores = values_of(steps, parameter.new_zeros(1, *input_shape))[-1]
+    file = _File()
+    names = ["input"]
+    for number, step in enumerate(steps, start=1):
+        kind, write = ("sum", None) if step.module is None else WRITERS[type(step.module)]
+        output = "scores" if number == len(steps) else f"{kind}{number}"
+        if write is None or step.module is None:
+            file.node("Add", [names[k] for k in step.sources], output)
         else:
-            stride, padding = [layer.stride] * 2, [layer.padding] * 4
-            name = f"convolution{number}"
-            nodes.append(
-                helper.make_node("Conv", [value, weight, bias], [output], name=name, strides=stride, pads=padding)
-            )
-        if not last:
-            nodes.append(helper.make_node("Relu", [output], [f"relu{number}"], name=f"relu{number}"))
-            value = f"relu{number}"
+            write(file, step.module, names[step.sources[0]], output)
+        names.append(output)
     graph = helper.make_graph(
-        nodes,
+        file.nodes,
         path.stem,
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", *input_shape])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", layers[-1].bias.size])],
-        tensors,
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", scores.shape[1]])],
+        file.tensors,
     )
     model = helper.make_model(
         graph, producer_name="plumbline", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]

@@ -15,6 +15,8 @@ COMMANDS = {
     "inspect": "verifier.cli_inspect",
     "distance": "verifier.cli_run",
     "verify": "verifier.cli_run",
+    "train": "verifier.cli_train",
+    "compare": "verifier.cli_compare",
 }
 BAD_INPUT, ALARM, INTERRUPTED = 2, 3, 130
 

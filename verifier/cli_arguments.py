@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from verifier import __version__
+from verifier.cli_study_arguments import add_compare, add_train
 
 DESCRIPTION = """\
 Exact verification of neural networks.
@@ -31,6 +32,10 @@ examples:
 
   plumbline distance net.onnx --data images.npz --json results.jsonl --out adversaries
       one line per sample as it finishes, and pictures; the same command again goes on where it stopped
+
+  plumbline train   study.toml
+  plumbline compare study.toml
+      train networks under regularisers, then hold them against each other by their exact distances
 
 exit status:
   0  every sample has its answer          2  bad usage or bad input
@@ -70,6 +75,8 @@ def _parser() -> Parser:
     _add_inspect(commands)
     _add_distance(commands)
     _add_verify(commands)
+    add_train(commands)
+    add_compare(commands)
     return parser
 
 
@@ -104,9 +111,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data", required=True, metavar="D",
-        help="`digits` (built in), an .npz with x and, if known, y, or an .npy; uint8 is divided by 255",
+        help="`digits` (built in), mnist, fashion-mnist, cifar10, gtsrb (test splits), an .npz with x and, if known, "
+        "y, or an .npy; uint8 is divided by 255",
     )  # fmt: skip
-    data.add_argument("--samples", metavar="S", help="0:100 or 3,8,11, counted from 0 (default: all)")
+    data.add_argument("--samples", metavar="S", help="0:100, 0:100:5 or 3,8,11, counted from 0 (default: all)")
 
     question = parser.add_argument_group("the question")
     question.add_argument("--norm", default="linf", metavar="P", help="linf, l1 or l2 (default: linf)")

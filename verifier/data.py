@@ -49,7 +49,7 @@ def digest(*arrays: Array) -> str:
 
 
 def load_samples(source: str, input_shape: tuple[int, ...], classes: int) -> Samples:
-    """The samples that `--data` names: a built-in data set, an .npz with `x` (and `y`), or an .npy of inputs."""
+    """The samples that `--data` names: a data set's test split, an .npz with `x` (and `y`), or an .npy of inputs."""
     if source in datasets.DATASETS:
         dataset = datasets.load(source)
         x: Array = dataset.x
@@ -61,7 +61,12 @@ def load_samples(source: str, input_shape: tuple[int, ...], classes: int) -> Sam
         x, y = arrays["x"], arrays.get("y")
     else:
         known = ", ".join(datasets.DATASETS)
-        raise DataError(f"{source}: give a built-in data set ({known}), an .npz with x and, if known, y, or an .npy")
+        raise DataError(f"{source}: give a data set ({known}), an .npz with x and, if known, y, or an .npy")
+    return fitted_samples(source, x, y, input_shape, classes)
+
+
+def fitted_samples(source: str, x: Array, y: Array | None, input_shape: tuple[int, ...], classes: int) -> Samples:
+    """Arrays as samples of a model; `source` is what errors call them."""
     fitted = _fit(source, _as_pixels(source, x), input_shape)
     return Samples(source, fitted, None if y is None else _labels(source, y, len(fitted), classes))
 
@@ -91,22 +96,26 @@ def load_mask(path: Path, input_shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def parse_samples(text: str | None, count: int) -> tuple[int, ...]:
-    """Indices from `0:100`, `3,8,11` or a mixture, in the order given; all of them for None."""
+    """Indices from `0:100`, `0:100:5` (every fifth), `3,8,11` or a mixture, in the order given; all for None."""
     if text is None:
         return tuple(range(count))
     chosen: dict[int, None] = {}
     for part in text.split(","):
-        begin, colon, end = part.strip().partition(":")
+        begin, colon, rest = part.strip().partition(":")
+        end, stepped, stride = rest.partition(":")
         try:
             first = int(begin) if begin or not colon else 0
             past = (int(end) if end else count) if colon else first + 1
+            step = int(stride) if stepped else 1
+            if step < 1:
+                raise ValueError
         except ValueError:
             raise DataError(f"samples {text!r}: write a range such as 0:100, or numbers such as 3,8,11") from None
         if first < 0 or past > count:
             raise DataError(f"samples {text!r}: the data holds {count} samples, 0 to {count - 1}")
         if first >= past:
             raise DataError(f"samples {text!r}: the range {part.strip()} is empty")
-        chosen |= dict.fromkeys(range(first, past))
+        chosen |= dict.fromkeys(range(first, past, step))
     return tuple(chosen)
 
 

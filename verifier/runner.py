@@ -81,8 +81,7 @@ def _answer(
 def _parallel(
     model: Model, job: Job, samples: Samples, indices: Sequence[int], jobs: int, progress: SampleProgress
 ) -> Generator[Outcome, None, None]:
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")  # the workers inherit it: one thread each
+    one_thread_each()
     context = multiprocessing.get_context("spawn")
     messages: Any = context.Queue()
     before = set(multiprocessing.active_children())
@@ -109,6 +108,12 @@ def _parallel(
             for process in ours:
                 process.kill()
         messages.close()
+
+
+def one_thread_each() -> None:
+    """Workers started from now on inherit it."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
 
 
 def _pass_on(messages: Any, progress: SampleProgress) -> None:
@@ -147,9 +152,14 @@ _workers: list[_Worker] = []
 
 def _start_worker(path: str, sha256: str, job: Job, messages: Any) -> None:
     """Nothing here can fail: an initialiser's error would reach the user as a process that died."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it ends the workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    depend_on_parent()
     _workers[:] = [_Worker(Path(path), sha256, job, messages)]
+
+
+def depend_on_parent() -> None:
+    """What every worker process begins with: Ctrl-C is the parent's to handle, and its end is theirs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:

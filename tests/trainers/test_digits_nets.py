@@ -9,11 +9,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from torch import nn
 
 from trainers import digits_nets
 from trainers.datasets import digits
-from trainers.export import ConvolutionLayer, DenseLayer, export
+from trainers.export import export
 
 NAMES = sorted(digits_nets.NETS)
 
@@ -49,7 +48,7 @@ def test_the_export_computes_what_torch_computes(name: str, tmp_path: Path) -> N
     build, input_shape = digits_nets.NETS[name]
     net = digits_nets.train(build, input_shape, epochs=1)
     path = tmp_path / "deeper" / "net.onnx"
-    export(path, input_shape, digits_nets.layers_of(net))
+    export(path, net, input_shape)
     x = torch.rand(5, *input_shape)
     with torch.no_grad():
         np.testing.assert_allclose(scores(path, x.numpy()), net(x).numpy(), atol=1e-5)
@@ -59,21 +58,3 @@ def test_training_is_repeatable() -> None:
     build, input_shape = digits_nets.NETS["digits-64-32-32-10"]
     first, second = (digits_nets.train(build, input_shape, epochs=1) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
-
-
-def test_export_by_hand(tmp_path: Path) -> None:
-    # 1x2x2 image, one 1x1 filter of weight 2 and bias -1, then a dense layer that adds up: for the image
-    # [[0, 1], [2, 3]] the filter gives [-1, 1, 3, 5], the ReLU [0, 1, 3, 5], the sum 9, and the bias 0.5 makes 9.5.
-    path = tmp_path / "net.onnx"
-    filter_, ones = np.full((1, 1, 1, 1), 2, np.float32), np.ones((1, 4), np.float32)
-    export(
-        path,
-        (1, 2, 2),
-        [ConvolutionLayer(filter_, np.array([-1], np.float32)), DenseLayer(ones, np.array([0.5], np.float32))],
-    )
-    assert scores(path, np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)).tolist() == [[9.5]]
-
-
-def test_a_convolution_without_bias_is_refused() -> None:
-    with pytest.raises(ValueError, match="without bias"):
-        digits_nets.layers_of(nn.Sequential(nn.Conv2d(1, 1, 1, bias=False)))

@@ -106,8 +106,8 @@ def test_an_array_that_declares_more_than_it_holds_is_refused(tmp_path: Path) ->
 
 
 def test_unknown_names_say_what_there_is() -> None:
-    with pytest.raises(DataError, match=r"mnist: give a built-in data set \(digits\)"):
-        load_samples("mnist", (6,), 3)
+    with pytest.raises(DataError, match=r"nmist: give a data set \(digits, mnist"):
+        load_samples("nmist", (6,), 3)
 
 
 @pytest.mark.parametrize(
@@ -119,13 +119,17 @@ def test_unknown_names_say_what_there_is() -> None:
         ("3:", (3, 4)),
         ("3,0,3", (3, 0)),
         ("4,0:2", (4, 0, 1)),
+        ("::2", (0, 2, 4)),
+        ("1:5:3,0", (1, 4, 0)),
     ],
 )
 def test_samples_by_hand(text: str | None, chosen: tuple[int, ...]) -> None:
     assert parse_samples(text, 5) == chosen
 
 
-@pytest.mark.parametrize("text", ["", "2:2", "3:1", "5", "0:6", "-1", "a", "1,,2", "0:4:2", "1.5", "5:"])
+@pytest.mark.parametrize(
+    "text", ["", "2:2", "3:1", "5", "0:6", "-1", "a", "1,,2", "0:4:0", "0:4:x", "0:4:2:1", "1.5", "5:"]
+)
 def test_bad_samples_are_refused(text: str) -> None:
     with pytest.raises(DataError, match="samples"):
         parse_samples(text, 5)

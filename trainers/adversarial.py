@@ -1,0 +1,129 @@
+"""Adversarial training: a share of each batch is moved to where the loss is largest within a ball.
+
+The attacks of bounds/ look for the nearest adversary of one sample in a network that stands still; here a whole batch
+is attacked at one radius, in a network that changes with every step, so this is a plain projected gradient ascent.
+Madry et al., Towards deep learning models resistant to adversarial attacks, 2018.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from encoders.errors import OptionError
+from encoders.question import Norm
+
+Scores = Callable[[Tensor], Tensor]
+L1_SHARE = 0.05  # of the entries that one L1 step moves
+STEP = 2.5  # the steps together may go this many radii
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """`share` of every batch becomes adversarial examples within `radius`, found by `steps` steps."""
+
+    norm: Norm
+    radius: float
+    share: float = 0.5
+    steps: int = 10
+
+    def __post_init__(self) -> None:
+        if not (self.radius > 0 and math.isfinite(self.radius)):
+            raise OptionError(f"adversarial radius {self.radius}: give a number above zero")
+        if not 0 < self.share <= 1:
+            raise OptionError(f"adversarial share {self.share}: give a number above 0, at most 1")
+        if self.steps < 1:
+            raise OptionError(f"adversarial steps {self.steps}: give one or more")
+
+    @classmethod
+    def parsed(cls, text: str) -> Adversarial:
+        """NORM:RADIUS, NORM:RADIUS:SHARE or NORM:RADIUS:SHARE:STEPS."""
+        norm, *rest = text.split(":")
+        try:
+            radius, share, steps, *more = (*rest, *("", "0.5", "10")[len(rest) :])
+            if more:
+                raise ValueError
+            return cls(Norm(norm), float(radius), float(share), int(steps))
+        except OptionError:
+            raise
+        except ValueError:
+            raise OptionError(
+                f"adversarial {text!r}: write NORM:RADIUS:SHARE such as linf:0.1:0.5, the norm one of {', '.join(Norm)}"
+            ) from None
+
+    @property
+    def text(self) -> str:
+        return f"{self.norm}:{self.radius:g}:{self.share:g}:{self.steps}"
+
+    def applied(self, module: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
+        """The batch with its first samples replaced; it comes shuffled, so that is a random share."""
+        count = max(1, round(self.share * len(x)))
+        training = module.training
+        module.eval()  # no dropout, and BatchNorm as it will be
+        moved = ascend(module, x[:count], labels[:count], self.norm, self.radius, self.steps)
+        module.train(training)
+        return torch.cat([moved, x[count:]])
+
+
+def ascend(
+    scores: Scores, x: Tensor, labels: Tensor, norm: Norm, radius: float | Tensor, steps: int, start: bool = True
+) -> Tensor:
+    """Inputs in ball(x, radius) ∩ [0, 1] where the cross-entropy is large; begins at random where `start`.
+
+    One radius for all, or one for each row: [B].
+    """
+    moved = x
+    radius = torch.as_tensor(radius, dtype=x.dtype, device=x.device).reshape(-1, *[1] * (x.dim() - 1))
+    if start:
+        noise = torch.rand_like(x) * 2 - 1
+        moved = projected(x, noise * radius if norm is Norm.LINF else radius * _unit(noise, norm), norm, radius)
+    for _ in range(steps):
+        with torch.enable_grad():
+            moved = moved.detach().requires_grad_()
+            loss = functional.cross_entropy(scores(moved), labels, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, moved)
+        step = STEP * radius / steps * _steepest(moved, gradient, norm)
+        moved = projected(x, moved.detach() + step - x, norm, radius)
+    return moved.detach()
+
+
+def projected(x: Tensor, difference: Tensor, norm: Norm, radius: float | Tensor) -> Tensor:
+    """x plus the difference, brought into the box first (which never adds length) and then into the ball."""
+    flat = ((x + difference).clamp(0.0, 1.0) - x).flatten(1)
+    radius = torch.as_tensor(radius, dtype=x.dtype, device=x.device).reshape(-1, 1)
+    if norm is Norm.LINF:
+        flat = torch.minimum(torch.maximum(flat, -radius), radius)
+    elif norm is Norm.L2:
+        flat = flat * (radius / flat.norm(dim=1, keepdim=True).clamp_min(1e-12)).clamp_max(1.0)
+    else:  # soft thresholding, at the level where the entries left over sum to the radius
+        ordered = flat.abs().sort(dim=1, descending=True).values
+        ranks = torch.arange(1, flat.shape[1] + 1, device=flat.device)
+        level = ((ordered.cumsum(1) - radius) / ranks).amax(dim=1, keepdim=True).clamp_min(0.0)
+        flat = flat.sign() * (flat.abs() - level).clamp_min(0.0)
+    return (x + flat.reshape(x.shape)).clamp(0.0, 1.0)
+
+
+def _steepest(x: Tensor, gradient: Tensor, norm: Norm) -> Tensor:
+    """The step of length one that raises the loss most, of the entries that are not at their side of the box yet."""
+    stuck = ((gradient > 0) & (x >= 1)) | ((gradient < 0) & (x <= 0))
+    gradient = gradient * ~stuck
+    if norm is Norm.LINF:
+        return gradient.sign()
+    if norm is Norm.L1:
+        flat = gradient.flatten(1)
+        most = max(1, int(L1_SHARE * flat.shape[1]))
+        least = flat.abs().topk(most, dim=1).values[:, -1:]
+        gradient = (flat.sign() * (flat.abs() >= least) * (flat != 0)).reshape(x.shape)
+    return _unit(gradient, norm)
+
+
+def _unit(x: Tensor, norm: Norm) -> Tensor:
+    order = 1 if norm is Norm.L1 else 2
+    length = torch.linalg.vector_norm(x.flatten(1), ord=order, dim=1).clamp_min(1e-12)
+    unit: Tensor = x / length.reshape(-1, *[1] * (x.dim() - 1))
+    return unit

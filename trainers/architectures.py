@@ -1,0 +1,107 @@
+"""The table of architectures: a new one is a function and a line here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from torch import nn
+
+from encoders.errors import OptionError
+from trainers.layers import Residual
+
+Shape = tuple[int, ...]
+Builder = Callable[[Shape, int, tuple[int, ...]], nn.Module]
+
+
+def dense(shape: Shape, classes: int, widths: tuple[int, ...]) -> nn.Module:
+    """Hidden layers of the given widths, a ReLU after each."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    size = math.prod(shape)
+    for width in widths:
+        layers += [nn.Linear(size, width), nn.ReLU()]
+        size = width
+    return nn.Sequential(*layers, nn.Linear(size, classes))
+
+
+def lenet_small(shape: Shape, classes: int, widths: tuple[int, ...]) -> nn.Module:
+    """Two convolutions 4x4 of stride 2 and one hidden layer, as in the papers on provable robustness."""
+    first, second, hidden = widths
+    channels, height, width = shape
+    image = (height // 4) * (width // 4) * second  # a kernel of 4, stride 2 and padding 1 halves each side
+    return nn.Sequential(
+        nn.Conv2d(channels, first, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(first, second, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(image, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, classes),
+    )
+
+
+def residual_block(inputs: int, outputs: int, stride: int) -> nn.Module:
+    """Two 3x3 convolutions with BatchNorm around a shortcut, which is a 1x1 convolution where the shape changes."""
+    main = nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+        nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+    )
+    if stride == 1 and inputs == outputs:
+        return nn.Sequential(Residual(main), nn.ReLU())
+    shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+    return nn.Sequential(Residual(main, shortcut), nn.ReLU())
+
+
+def residual_net(blocks: int) -> Builder:
+    """`blocks` residual blocks a stage, the image halved from stage to stage, the mean of each map at the end."""
+
+    def build(shape: Shape, classes: int, widths: tuple[int, ...]) -> nn.Module:
+        first = widths[0]
+        layers: list[nn.Module] = [
+            nn.Conv2d(shape[0], first, 3, padding=1, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(),
+        ]
+        inputs = first
+        for stage, outputs in enumerate(widths):
+            for block in range(blocks):
+                layers.append(residual_block(inputs, outputs, 2 if stage and not block else 1))
+                inputs = outputs
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
+
+    return build
+
+
+ARCHITECTURES: Mapping[str, tuple[Builder, tuple[int, ...]]] = {
+    "fc1": (dense, (1024,)),
+    "fc2": (dense, (256, 256)),
+    "lenet-small": (lenet_small, (16, 32, 100)),
+    "resnet-small": (residual_net(1), (8, 16)),
+    "resnet32": (residual_net(5), (16, 32, 64)),
+}
+"""Name → how it is built, and its widths unless others are given."""
+
+
+def build(name: str, shape: Shape, classes: int, widths: tuple[int, ...] = ()) -> nn.Module:
+    """A fresh module for inputs [B, channels, height, width]; its weights come from torch's random state."""
+    builder, usual = check(name, widths)
+    if builder is not dense and (len(shape) != 3 or min(shape[1:]) < 4):
+        raise OptionError(f"model {name} reads images of at least 4x4 pixels, not inputs of shape {shape}; use fc1")
+    return builder(shape, classes, widths or usual)
+
+
+def check(name: str, widths: tuple[int, ...]) -> tuple[Builder, tuple[int, ...]]:
+    """The table's entry; an unknown name or widths that do not fit it are refused."""
+    if name not in ARCHITECTURES:
+        raise OptionError(f"no model is called {name!r}; there are: {', '.join(ARCHITECTURES)}")
+    builder, usual = ARCHITECTURES[name]
+    if widths and (len(widths) != len(usual) or min(widths) < 1):
+        raise OptionError(
+            f"model {name} has {len(usual)} width{'s' * (len(usual) > 1)}, such as "
+            f"{','.join(map(str, usual))}; not {','.join(map(str, widths))}"
+        )
+    return builder, usual

@@ -1,0 +1,180 @@
+"""One network, trained: options in; the module and its curves out. On the CPU, the same seed gives the same weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from encoders.errors import OptionError, TrainingError
+from trainers.adversarial import Adversarial
+from trainers.architectures import build, check
+from trainers.augmentation import Augmentation
+from trainers.datasets import Dataset
+from trainers.regularisers import Batch, Regulariser, described
+
+EVALUATED_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """All that a trained network depends on, validated once; what a finished run must have in common to be kept."""
+
+    data: str = "digits"
+    train_samples: int | None = None
+    model: str = "fc1"
+    widths: tuple[int, ...] = ()
+    regularisers: tuple[Regulariser, ...] = ()
+    adversarial: Adversarial | None = None
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    epochs: int = 30
+    batch: int = 64
+    learning_rate: float = 1e-3
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        check(self.model, self.widths)
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} {getattr(self, name)}: give one or more")
+        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
+            raise OptionError(f"learning rate {self.learning_rate}: give a number above zero")
+        names = [chosen.name for chosen in self.regularisers]
+        if len(set(names)) < len(names):
+            raise OptionError(f"regularisers {', '.join(names)}: give each at most once")
+        if self.device != "cpu" and not self.device.startswith("cuda"):
+            raise OptionError(f"device {self.device!r}: choose from cpu, cuda")
+        if self.device != "cpu" and not torch.cuda.is_available():
+            raise OptionError(f"device {self.device}: torch sees no GPU here; use cpu")
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The options as the training record holds them."""
+        return {
+            "data": self.data,
+            "train_samples": self.train_samples,
+            "model": self.model,
+            "widths": list(self.widths or check(self.model, self.widths)[1]),
+            "regularisers": [described(chosen) for chosen in self.regularisers],
+            "adversarial": None if self.adversarial is None else self.adversarial.text,
+            "augmentation": self.augmentation.text,
+            "epochs": self.epochs,
+            "batch": self.batch,
+            "learning_rate": self.learning_rate,
+            "seed": self.seed,
+            "device": self.device,
+        }
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training data gave: means over its steps, and accuracies."""
+
+    loss: float
+    cross_entropy: float
+    penalty: float
+    train_accuracy: float
+    test_accuracy: float
+
+
+Progress = Callable[[int, Epoch], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The module, in the state that is exported, and its curves."""
+
+    module: nn.Module
+    curves: tuple[Epoch, ...]
+
+    @property
+    def test_accuracy(self) -> float:
+        return self.curves[-1].test_accuracy
+
+
+def train(
+    options: TrainOptions,
+    shape: tuple[int, ...],
+    classes: int,
+    data: tuple[Dataset, Dataset],
+    progress: Progress | None = None,
+) -> Trained:
+    """Adam on the loss, its learning rate falling to zero along a cosine. `data`: the train and the test split."""
+    (x, labels), held_out = (_tensors(split, shape, options.device) for split in data)
+    with torch.random.fork_rng():
+        torch.manual_seed(options.seed)
+        module = build(options.model, shape, classes, options.widths)
+        for chosen in options.regularisers:
+            module = chosen.prepare(module)
+        module = module.to(options.device)
+        optimiser = torch.optim.Adam(module.parameters(), lr=options.learning_rate)
+        steps = options.epochs * math.ceil(len(x) / options.batch)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        curves: list[Epoch] = []
+        for epoch in range(options.epochs):
+            curves.append(_epoch(options, module, optimiser, schedule, (x, labels), held_out, epoch))
+            if progress is not None:
+                progress(epoch, curves[-1])
+    return Trained(module.eval(), tuple(curves))
+
+
+def _epoch(
+    options: TrainOptions,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    data: tuple[Tensor, Tensor],
+    held_out: tuple[Tensor, Tensor],
+    epoch: int,
+) -> Epoch:
+    module.train()
+    totals = torch.zeros(4, dtype=torch.float64)
+    order = torch.randperm(len(data[0])).to(data[0].device)
+    batches = torch.split(order, options.batch)
+    for number, rows in enumerate(batches):
+        x, labels = options.augmentation.applied(data[0][rows]), data[1][rows]
+        if options.adversarial is not None:
+            x = options.adversarial.applied(module, x, labels)
+        x = x.detach().requires_grad_()
+        outputs = module(x)
+        done = (epoch + number / len(batches)) / options.epochs
+        plain = functional.cross_entropy(outputs, labels)
+        loss, penalty = _loss(options.regularisers, Batch(module, x, labels, outputs, done), plain)
+        if not math.isfinite(loss.item()):
+            raise TrainingError(f"the loss is {loss.item():g} in epoch {epoch + 1}; lower --learning-rate")
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+        right = (outputs.argmax(1) == labels).sum().item()
+        totals += torch.tensor([loss.item(), plain.item(), penalty, right / len(rows)]) * len(rows)
+    loss_, plain_, penalty_, right_ = (totals / len(order)).tolist()
+    return Epoch(loss_, plain_, penalty_, right_, accuracy(module, *held_out))
+
+
+def _loss(chosen: tuple[Regulariser, ...], batch: Batch, plain: Tensor) -> tuple[Tensor, float]:
+    """natural weight · cross-entropy + Σ strength · penalty, and the sum alone."""
+    weight = math.prod(one.natural_weight(batch.progress) for one in chosen)
+    penalty = torch.stack([one.term(batch) for one in chosen]).sum() if chosen else plain.new_zeros(())
+    return weight * plain + penalty, penalty.item()
+
+
+@torch.no_grad()
+def accuracy(module: nn.Module, x: Tensor, labels: Tensor) -> float:
+    """The share that the module, as it will be exported, classifies right; leaves it in training mode or out of it."""
+    training = module.training
+    module.eval()
+    parts = zip(torch.split(x, EVALUATED_AT_ONCE), torch.split(labels, EVALUATED_AT_ONCE), strict=True)
+    right = sum(int((module(some).argmax(1) == wanted).sum()) for some, wanted in parts)
+    module.train(training)
+    return right / len(x)
+
+
+def _tensors(data: Dataset, shape: tuple[int, ...], device: str) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(data.x).reshape(-1, *shape).to(device), torch.from_numpy(data.y).to(device)
