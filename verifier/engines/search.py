@@ -173,11 +173,7 @@ class Search:
             self._report(frontier)
             if self.incumbent.upper < upper:
                 started, upper = self.visited, self.incumbent.upper
-            if (
-                self.visited - started > self.patience
-                and len(frontier) >= self.options.batch // 2
-                and self._may_retreat
-            ):
+            if self.visited - started > self.patience and self._may_retreat(frontier):
                 break
             if self.horizon < self.built * self.options.rebuild_below:
                 self.frontier = frontier = self._rebuilt(frontier)
