@@ -22,12 +22,16 @@ def nearest_in_piece(
     norm: Norm,
     radius: float,
     time_limit: float | None,
+    extra: FloatArray | None = None,
 ) -> tuple[LinearAnswer, FloatArray | None]:
     """min ‖d‖ subject to rows · d ≥ least and -below ≤ d ≤ above, within the ball: the answer, and d if there is one.
 
-    L∞ or L1. The first duals of the answer are those of `rows`.
+    L∞ or L1. The first duals of the answer are those of `rows`. `extra` are upper sides of further variables in
+    [0, extra], which cost nothing; their columns follow those of d in `rows`.
     """
     size = len(below)
+    extra = np.zeros(0) if extra is None else extra
+    free = len(extra)
     # Rows are scaled to a largest entry of one: nets have weights of any size, solvers like them near one.
     scale = np.abs(rows).max(axis=1, initial=0.0)
     scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
@@ -36,15 +40,19 @@ def nearest_in_piece(
     if norm is Norm.LINF:
         eye = sparse.eye_array(size, format="csr")
         one = sparse.csr_array(np.ones((size, 1)))
-        matrix = sparse.block_array([[sparse.csr_array(rows), None], [eye, one], [-eye, one]]).tocsr()
-        costs = np.append(np.zeros(size), 1.0)
+        pad = sparse.csr_array((size, free))
+        own, further = sparse.csr_array(rows[:, :size]), sparse.csr_array(rows[:, size:])
+        matrix = sparse.block_array([[own, None, further], [eye, one, pad], [-eye, one, pad]]).tocsr()
+        costs = np.concatenate([np.zeros(size), [1.0], np.zeros(free)])
         row_lower = np.concatenate([least, np.zeros(2 * size)])
-        column_lower, column_upper = np.append(low, 0.0), np.append(high, radius)
+        column_lower = np.concatenate([low, [0.0], np.zeros(free)])
+        column_upper = np.concatenate([high, [radius], extra])
     else:
-        matrix = sparse.csr_array(np.concatenate([rows, -rows], axis=1))
-        costs = np.ones(2 * size)
+        own, further = rows[:, :size], rows[:, size:]
+        matrix = sparse.csr_array(np.concatenate([own, -own, further], axis=1))
+        costs = np.concatenate([np.ones(2 * size), np.zeros(free)])
         row_lower = least
-        column_lower, column_upper = np.zeros(2 * size), np.concatenate([high, -low])
+        column_lower, column_upper = np.zeros(2 * size + free), np.concatenate([high, -low, extra])
     row_upper = np.full(len(row_lower), np.inf)
     try:
         answer = solve_linear(costs, matrix, row_lower, row_upper, column_lower, column_upper, time_limit=time_limit)
@@ -53,7 +61,7 @@ def nearest_in_piece(
     answer = replace(answer, row_duals=_unscaled(answer.row_duals, scale), ray=_unscaled(answer.ray, scale))
     if answer.point is None:
         return answer, None
-    return answer, answer.point[:size] if norm is Norm.LINF else answer.point[:size] - answer.point[size:]
+    return answer, answer.point[:size] if norm is Norm.LINF else answer.point[:size] - answer.point[size : 2 * size]
 
 
 def lowest_in_piece(

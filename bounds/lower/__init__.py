@@ -1,0 +1,17 @@
+"""The table of lower bounds. Adding one means adding a module and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bounds.lower.base import LowerBound, LowerBoundOptions, LowerBoundProblem, LowerBounds
+from bounds.lower.cross_lipschitz import GlobalCrossLipschitz, LocalCrossLipschitz
+from bounds.lower.relaxations import AlphaCrown, Cap, Crown, Interval
+from bounds.lower.triangle_program import TriangleProgram
+
+LOWER_BOUNDS: Mapping[str, type[LowerBound]] = {
+    bound.name: bound
+    for bound in (GlobalCrossLipschitz, LocalCrossLipschitz, Interval, Crown, AlphaCrown, TriangleProgram, Cap)
+}
+
+__all__ = ["LOWER_BOUNDS", "LowerBound", "LowerBoundOptions", "LowerBoundProblem", "LowerBounds"]

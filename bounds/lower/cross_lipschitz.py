@@ -1,0 +1,151 @@
+"""Cross-Lipschitz bounds (Hein & Andriushchenko 2017): how fast can the difference of two scores fall?
+
+    distance to class j  ≥  min(R, (f_c - f_j)(x) / L_j(R)),    L_j(R) ≥ sup over ball(x, R) ∩ box of ‖∇(f_c - f_j)‖_q,
+
+q dual to p. `global` bounds the gradient everywhere by products of operator norms; `local` by an interval Jacobian
+over the activation states that the ball leaves open, which for one hidden layer is each coordinate's exact maximum.
+Everything is a sum of magnitudes in float64, inflated by far more than its rounding.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from scipy import sparse
+
+from bounds.lower.base import LowerBound, Sample
+from bounds.network import goal_bounds, network_bounds
+from encoders.graph import Affine, Graph, Input
+from encoders.linear_maps import FloatArray
+from encoders.question import Norm
+
+INFLATION = 1.0 + 1e-9
+LARGEST_GRAM = 1500  # side of a matrix whose spectral norm is bounded by powers of its Gram matrix
+
+
+def margins(sample: Sample) -> FloatArray:
+    """Proven lower bounds of the goals' rows at the sample itself."""
+    bounds = network_bounds(sample.lowered, sample.region, sample.norm, 0.0)
+    rows = sample.lowered.tensor(np.concatenate([goal.rows for goal in sample.goals]))
+    function = goal_bounds(sample.lowered, bounds, rows)
+    offsets = np.concatenate([goal.offset for goal in sample.goals])
+    return np.asarray((function.value - function.slack).cpu().numpy() + offsets - 1e-15 * np.abs(offsets))
+
+
+def dual_length(rows: FloatArray, norm: Norm) -> FloatArray:
+    """Norm dual to `norm` of each row of magnitudes."""
+    if norm is Norm.LINF:
+        return np.asarray(rows.sum(axis=1))
+    return np.asarray(rows.max(axis=1, initial=0.0) if norm is Norm.L1 else np.sqrt((rows * rows).sum(axis=1)))
+
+
+@lru_cache(maxsize=16)
+def matrices(graph: Graph) -> dict[int, tuple[sparse.csr_array, ...]]:
+    """Every Affine node's maps as sparse matrices."""
+    return {i: tuple(m.matrix() for m in node.maps) for i, node in enumerate(graph.nodes) if isinstance(node, Affine)}
+
+
+def operator_norm(matrix: sparse.csr_array, norm: Norm) -> float:
+    """An upper bound of max ‖M v‖_p / ‖v‖_p."""
+    size = abs(matrix)
+    rows, columns = float(size.sum(axis=1).max(initial=0.0)), float(size.sum(axis=0).max(initial=0.0))
+    if norm is Norm.LINF:
+        return rows * INFLATION
+    if norm is Norm.L1:
+        return columns * INFLATION
+    best = float(np.sqrt(rows * columns))
+    if min(matrix.shape) <= LARGEST_GRAM:
+        dense = matrix if matrix.shape[1] <= matrix.shape[0] else matrix.T
+        gram = (dense.T @ dense).toarray()
+        whole = float(np.linalg.norm(gram))  # ‖M‖₂⁸ ≤ ‖(MᵀM)⁴‖_F; rounding in the powers is far below 1e-9 of whole⁴
+        if 0.0 < whole < 1e60:
+            unit = gram / whole
+            fourth = float(np.linalg.norm(np.linalg.matrix_power(unit, 4))) + 1e-9
+            best = min(best, float(np.sqrt(whole * fourth**0.25)))
+    return best * INFLATION
+
+
+@lru_cache(maxsize=64)
+def node_constants(graph: Graph, norm: Norm) -> tuple[float, ...]:
+    """A Lipschitz constant of every node but the last as a function of the input, in `norm` on both sides."""
+    found: list[float] = []
+    for position, node in enumerate(graph.nodes[:-1]):
+        if isinstance(node, Input):
+            found.append(1.0)
+        elif isinstance(node, Affine):
+            parts = zip(matrices(graph)[position], node.sources, strict=True)
+            found.append(sum(operator_norm(m, norm) * found[source] for m, source in parts) * INFLATION)
+        else:
+            found.append(found[node.source])
+    return tuple(found)
+
+
+class GlobalCrossLipschitz(LowerBound):
+    """Products of operator norms: one constant per net, no ball."""
+
+    name = "global-cross-lipschitz"
+
+    def unsupported(self, graph: Graph) -> str | None:
+        return None if isinstance(graph.nodes[-1], Affine) else "its last node is not affine"
+
+    def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
+        del radius
+        graph = sample.lowered.graph
+        last = graph.nodes[-1]
+        rows = np.concatenate([goal.rows for goal in sample.goals])
+        constants = node_constants(graph, sample.norm)
+        slope = np.zeros(len(rows))
+        for matrix, source in zip(matrices(graph)[len(graph.nodes) - 1], last.sources, strict=True):
+            gradient = np.asarray(np.abs(rows) @ abs(matrix)) * 1e-12 + np.abs(rows @ matrix)
+            slope += dual_length(gradient, sample.norm) * constants[source]
+        return quotient(margins(sample), slope * INFLATION)
+
+
+class LocalCrossLipschitz(LowerBound):
+    """Interval Jacobian over the states that the ball leaves open. Costs a backward pass on sparse matrices a ball."""
+
+    name = "local-cross-lipschitz"
+
+    def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
+        return quotient(margins(sample), gradient_bound(sample, radius))
+
+
+def gradient_bound(sample: Sample, radius: float) -> FloatArray:
+    """L_j(radius) of every goal."""
+    lowered, region = sample.lowered, sample.region
+    graph = lowered.graph
+    bounds = network_bounds(lowered, region, sample.norm, radius)
+    rows = np.concatenate([goal.rows for goal in sample.goals])
+    low: dict[int, FloatArray] = {len(graph.nodes) - 1: rows}
+    high: dict[int, FloatArray] = {len(graph.nodes) - 1: rows}
+    for position in range(len(graph.nodes) - 1, 0, -1):
+        if position not in low:
+            continue
+        a, b = low.pop(position), high.pop(position)
+        node = graph.nodes[position]
+        if isinstance(node, Affine):
+            for matrix, source in zip(matrices(graph)[position], node.sources, strict=True):
+                middle, spread = (a + b) / 2, (b - a) / 2
+                size = np.asarray((np.abs(middle) + spread) @ abs(matrix))
+                center, reach = np.asarray(middle @ matrix), np.asarray(spread @ abs(matrix)) + 1e-11 * size
+                low[source] = low.get(source, 0.0) + center - reach
+                high[source] = high.get(source, 0.0) + center + reach
+        else:
+            (source,) = node.sources
+            least, most = (t[position][0].cpu().numpy() for t in (bounds.lower, bounds.upper))
+            active, dead = least >= 0, most <= 0
+            low[source] = low.get(source, 0.0) + np.where(active, a, np.where(dead, 0.0, np.minimum(a, 0.0)))
+            high[source] = high.get(source, 0.0) + np.where(active, b, np.where(dead, 0.0, np.maximum(b, 0.0)))
+    if 0 not in low:
+        return np.zeros(len(rows))
+    moving = region.upper > region.lower
+    steepest = np.maximum(np.abs(low[0]), np.abs(high[0]))[:, moving] * (1.0 + 1e-12)
+    return dual_length(steepest, sample.norm) * INFLATION
+
+
+def quotient(margin: FloatArray, slope: FloatArray) -> FloatArray:
+    """margin / slope rounded down; inf where the margin is positive and nothing can change it."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        found = margin / slope * (1.0 - 1e-12)
+    return np.asarray(np.where(margin > 0, np.where(slope > 0, found, np.inf), 0.0))

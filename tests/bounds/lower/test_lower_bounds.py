@@ -1,0 +1,137 @@
+"""Every technique of the table: by hand, against brute force, in batches, and when it overstates itself.
+
+x1 ─►(+1) h1 ─► relu ─►(-1)─► y0 = 2 - h1⁺ - h2⁺       around x = 0 in [-1, 1]²; y1 = 0
+x2 ─►(+1) h2 ─► relu ─►(-1)─┘                            the nearest adversary: L∞ x = (1, 1), at 1; L1 at 2; L2 at √2
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bounds.lower import LOWER_BOUNDS, LowerBound, LowerBoundOptions, LowerBoundProblem
+from bounds.lower.base import Sample
+from bounds.lower.cross_lipschitz import gradient_bound, operator_norm
+from bounds.network import lowered_for
+from encoders.errors import OptionError, SoundnessError
+from encoders.graph import affine_chain
+from encoders.linear_maps import Dense, FloatArray
+from encoders.question import Norm, Region, goals_for
+from tests.brute_force import brute_force_distance
+from tests.test_trust import random_net
+
+HAND = affine_chain([np.eye(2), np.array([[-1.0, -1.0], [0.0, 0.0]])], [np.zeros(2), np.array([2.0, 0.0])])
+BOX = Region(np.zeros(2), -np.ones(2), np.ones(2))
+EXACT = {Norm.LINF: 1.0, Norm.L1: 2.0, Norm.L2: 2.0**0.5}
+
+
+def one(region: Region, norm: Norm, radius: float) -> LowerBoundProblem:
+    return LowerBoundProblem(lowered_for(HAND), (region,), (0,), norm, (radius,))
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("name", LOWER_BOUNDS)
+def test_two_neurons_by_hand(name: str, norm: Norm) -> None:
+    technique = LOWER_BOUNDS[name]()
+    if norm not in technique.norms:
+        with pytest.raises(OptionError, match="has no bound in l2"):
+            technique.run(one(BOX, norm, EXACT[norm]))
+        return
+    found = technique.run(one(BOX, norm, EXACT[norm])).distances
+    assert found[0, 0] == np.inf
+    assert 0.0 < found[0, 1] <= EXACT[norm] * (1 + 1e-12)
+    # The gradient is at most (-1, -1), and everywhere so where both neurons are active: the paper's bound is exact.
+    if "lipschitz" in name:
+        assert found[0, 1] == pytest.approx(EXACT[norm], rel=1e-6)
+
+
+def test_the_local_gradient_by_hand() -> None:
+    # At (1/2, 0) within 1/4 the first neuron is active and the second open: the gradient is (-1, [-1, 0]).
+    region = Region(np.array([0.5, 0.0]), -np.ones(2), np.ones(2))
+    sample = Sample(lowered_for(HAND), region, Norm.LINF, goals_for(0, 2, None, 0.0), LowerBoundOptions())
+    assert gradient_bound(sample, 0.25)[0] == pytest.approx(2.0)
+    # With the second input at -1/2 its neuron is off: only one entry is left.
+    region = Region(np.array([0.5, -0.5]), -np.ones(2), np.ones(2))
+    sample = Sample(lowered_for(HAND), region, Norm.LINF, goals_for(0, 2, None, 0.0), LowerBoundOptions())
+    assert gradient_bound(sample, 0.25)[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("seed", range(5))
+def test_operator_norms_are_upper_bounds(norm: Norm, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    weight = rng.normal(size=(int(rng.integers(1, 9)), int(rng.integers(1, 9))))
+    bound = operator_norm(Dense(weight).matrix(), norm)
+    order = {Norm.LINF: np.inf, Norm.L1: 1, Norm.L2: 2}[norm]
+    exact = float(np.linalg.norm(weight, ord=order))
+    assert exact <= bound <= 1.2 * exact
+
+
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
+@pytest.mark.parametrize("block", range(2))
+@pytest.mark.parametrize("name", LOWER_BOUNDS)
+def test_never_above_brute_force(name: str, block: int, norm: Norm) -> None:
+    positive = 0
+    for seed in range(12 * block, 12 * block + 12):
+        rng = np.random.default_rng(seed)
+        graph = random_net(rng)
+        center = rng.integers(0, 5, size=graph.input_size) / 4
+        region = Region(center, np.zeros_like(center), np.ones_like(center))
+        scores = graph.evaluate(center)[0]
+        predicted = int(scores.argmax())
+        reach = region.reach(norm)
+        problem = LowerBoundProblem(lowered_for(graph), (region,), (predicted,), norm, (reach,))
+        found = LOWER_BOUNDS[name]().run(problem).distances[0]
+        for goal in goals_for(predicted, graph.classes, None, 0.0):
+            target = int(np.argmin(goal.rows[0]))
+            exact, _ = brute_force_distance(graph, region, norm, (goal,))
+            assert found[target] <= exact + 1e-9 * max(1.0, exact)
+            positive += bool(found[target] > 0)
+    assert positive > 0
+
+
+@pytest.mark.parametrize("name", LOWER_BOUNDS)
+def test_a_batch_is_its_samples(name: str) -> None:
+    centers = [np.array([0.0, 0.0]), np.array([0.25, -0.5]), np.array([-1.0, 1.0])]
+    regions = tuple(Region(center, -np.ones(2), np.ones(2)) for center in centers)
+    lowered = lowered_for(HAND)
+    together = LOWER_BOUNDS[name]().run(LowerBoundProblem(lowered, regions, (0, 0, 0), Norm.LINF, (1.0, 2.0, 2.0)))
+    for k, (region, radius) in enumerate(zip(regions, (1.0, 2.0, 2.0), strict=True)):
+        alone = LOWER_BOUNDS[name]().run(LowerBoundProblem(lowered, (region,), (0,), Norm.LINF, (radius,)))
+        assert (alone.distances[0] == together.distances[k]).all()
+        assert together.nearest[k] == together.distances[k].min()
+
+
+@pytest.mark.parametrize("name", LOWER_BOUNDS)
+def test_nothing_may_move(name: str) -> None:
+    point = Region(np.zeros(2), np.zeros(2), np.zeros(2))
+    assert LOWER_BOUNDS[name]().run(one(point, Norm.LINF, 0.0)).distances[0, 1] == 0.0
+    assert LOWER_BOUNDS[name]().run(one(point, Norm.LINF, 0.5)).distances[0, 1] <= 0.5
+
+
+def test_overstating_raises() -> None:
+    class Boastful(LowerBound):
+        name = "boastful"
+
+        def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
+            return np.full(len(sample.goals), 0.9 * radius)
+
+    adversaries = np.array([[np.inf, 0.5]])
+    with pytest.raises(SoundnessError, match=r"boastful claims 0\.9 for sample 0 and target 1"):
+        Boastful().run(one(BOX, Norm.LINF, 1.0), adversaries)
+    assert Boastful().run(one(BOX, Norm.LINF, 0.5), adversaries).distances[0, 1] <= 0.5
+
+
+def test_a_bound_that_is_not_a_number_counts_for_nothing() -> None:
+    class Broken(LowerBound):
+        name = "broken"
+
+        def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
+            return np.full(len(sample.goals), np.nan)
+
+    assert Broken().run(one(BOX, Norm.LINF, 1.0)).distances[0, 1] == 0.0
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(OptionError, match="at least one ball"):
+        LowerBoundOptions(balls=0)
