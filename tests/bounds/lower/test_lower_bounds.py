@@ -67,10 +67,12 @@ def test_operator_norms_are_upper_bounds(norm: Norm, seed: int) -> None:
     assert exact <= bound <= 1.2 * exact
 
 
-@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
+@pytest.mark.parametrize("norm", list(Norm))
 @pytest.mark.parametrize("block", range(2))
 @pytest.mark.parametrize("name", LOWER_BOUNDS)
 def test_never_above_brute_force(name: str, block: int, norm: Norm) -> None:
+    if norm not in LOWER_BOUNDS[name].norms:
+        return
     positive = 0
     for seed in range(12 * block, 12 * block + 12):
         rng = np.random.default_rng(seed)
@@ -85,7 +87,7 @@ def test_never_above_brute_force(name: str, block: int, norm: Norm) -> None:
         for goal in goals_for(predicted, graph.classes, None, 0.0):
             target = int(np.argmin(goal.rows[0]))
             exact, _ = brute_force_distance(graph, region, norm, (goal,))
-            assert found[target] <= exact + 1e-9 * max(1.0, exact)
+            assert found[target] <= exact + (1e-7 if norm is Norm.L2 else 1e-9) * max(1.0, exact)
             positive += bool(found[target] > 0)
     assert positive > 0
 
