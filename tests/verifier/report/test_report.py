@@ -154,7 +154,9 @@ def test_bad_options_are_named(files: tuple[Path, Path], capsys: pytest.CaptureF
 def test_shares_and_ratios_by_hand() -> None:
     assert within(np.array([0.0, 1.0, 2.0, np.inf]), np.array([0.0, 1.0, 5.0])) == pytest.approx([0.25, 0.5, 0.75])
 
-    def line(index: int, verdict: str, lower: float, upper: float | str, bound: float, attack: float | str) -> dict[str, object]:
+    def line(
+        index: int, verdict: str, lower: float, upper: float | str, bound: float, attack: float | str
+    ) -> dict[str, object]:
         bounds, attacks = {"b": {"distance": bound, "seconds": 1.0}}, {"a": {"distance": attack, "seconds": 2.0}}
         wrong = verdict == "misclassified"
         return {
