@@ -99,7 +99,7 @@ class GlobalCrossLipschitz(LowerBound):
 
 
 class LocalCrossLipschitz(LowerBound):
-    """Interval Jacobian over the states that the ball leaves open: `bounds/lower/jacobian.py`. A few products a ball."""
+    """Interval Jacobian over the states that the ball leaves open (`bounds/lower/jacobian.py`). A few products."""
 
     name = "local-cross-lipschitz"
 

@@ -17,6 +17,11 @@ RADII: Mapping[Norm, tuple[float, ...]] = {
 }  # fmt: skip
 
 
+def default_bounds() -> tuple[str, ...]:
+    """The lower bounds of a report that names none."""
+    return tuple(name for name, bound in LOWER_BOUNDS.items() if not bound.rests_on_solver)
+
+
 def attack_names() -> tuple[str, ...]:
     """All attacks that a report can show."""
     return (*ATTACKS, PORTFOLIO)
@@ -24,7 +29,10 @@ def attack_names() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Which techniques are set against the exact distance; None means all that know the norm and the net."""
+    """Which techniques are set against the exact distance; None means all that know the norm and the net.
+
+    A bound that calls a solver for every ball takes minutes a sample, so it has to be named.
+    """
 
     bounds: tuple[str, ...] | None = None
     attacks: tuple[str, ...] | None = None

@@ -26,7 +26,7 @@ from encoders.question import Region, goals_for
 from verifier.journal import Record
 from verifier.model import Model
 from verifier.query import incumbent_for, pick_device, region_for
-from verifier.report.options import PORTFOLIO, ReportOptions
+from verifier.report.options import PORTFOLIO, ReportOptions, default_bounds
 from verifier.results import Result, Verdict
 from verifier.runner import Job
 
@@ -56,7 +56,7 @@ class Brackets:
         lowered = lowered_for(model.graph, pick_device(job.options.device))
         radius = min(result.upper, region.reach(result.norm))
         found: Record = {}
-        for name in self.options.bounds or LOWER_BOUNDS:
+        for name in self.options.bounds or default_bounds():
             technique = LOWER_BOUNDS[name]()
             if result.norm not in technique.norms or technique.unsupported(model.graph) is not None:
                 continue
