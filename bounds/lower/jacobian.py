@@ -73,20 +73,25 @@ def by_pairs(net: Reduced, found: Jacobian) -> FloatArray:
     count = net.open_phases
     x = net.x.cpu().numpy()
     rows = np.concatenate([positions.cpu().numpy() for positions in net.goal_rows])
-    total = np.empty(len(rows))
-    for k, row in enumerate(rows):
-        vectors = np.concatenate([x[row][None], x[:count]])
-        low = np.concatenate([[1.0], found.v[0][k]])
-        high = np.concatenate([[1.0], found.v[1][k]])
-        gram = vectors @ vectors.T
-        # v_a v_b over a box is greatest and least at corners; on the diagonal v_a² is never negative.
-        corners = [np.outer(a, b) for a in (low, high) for b in (low, high)]
-        most, least = np.maximum.reduce(corners), np.minimum.reduce(corners)
-        sums = np.where(gram > 0, gram * most, gram * least)
-        length = np.linalg.norm(vectors, axis=1)
-        widest = np.maximum(np.abs(low), np.abs(high)) * length
-        total[k] = sums.sum() + ROUNDING * widest.sum() ** 2
-    return np.sqrt(np.maximum(total, 0.0))
+    one = np.ones(1)
+    return np.array([
+        longest_sum(
+            np.concatenate([x[row][None], x[:count]]),
+            np.concatenate([one, found.v[0][k]]), np.concatenate([one, found.v[1][k]]),
+        )
+        for k, row in enumerate(rows)
+    ])  # fmt: skip
+
+
+def longest_sum(vectors: FloatArray, low: FloatArray, high: FloatArray) -> float:
+    """An upper bound of ‖Σ_a v_a · vector_a‖₂ over low ≤ v ≤ high, pair by pair."""
+    gram = vectors @ vectors.T
+    # v_a v_b over a box is greatest and least at corners; on the diagonal v_a² is never negative.
+    corners = [np.outer(a, b) for a in (low, high) for b in (low, high)]
+    most, least = np.maximum.reduce(corners), np.minimum.reduce(corners)
+    widest = np.maximum(np.abs(low), np.abs(high)) * np.linalg.norm(vectors, axis=1)
+    square = float(np.where(gram > 0, gram * most, gram * least).sum())
+    return float(np.sqrt(max(0.0, square + ROUNDING * float(widest.sum()) ** 2)))
 
 
 def dual_length(rows: FloatArray, norm: Norm) -> FloatArray:

@@ -19,10 +19,11 @@ CURVE_POINTS = 161
 
 
 class Kind(StrEnum):
-    """On which side of the exact distance a technique stays."""
+    """On which side of the exact distance a technique stays; an estimate may lie on either."""
 
     BOUND = "lower bound"
     ATTACK = "attack"
+    ESTIMATE = "estimate, no bound"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,7 @@ def collected(norm: Norm, records: Sequence[Record]) -> Collected:
     """The lines of one norm's journal."""
     right = np.array([record["verdict"] != Verdict.MISCLASSIFIED for record in records], dtype=bool)
     techniques = []
-    for kind, key in ((Kind.BOUND, "bounds"), (Kind.ATTACK, "attacks")):
+    for kind, key in ((Kind.BOUND, "bounds"), (Kind.ATTACK, "attacks"), (Kind.ESTIMATE, "estimates")):
         for name in dict.fromkeys(name for record in records for name in record[key]):
             held = [record[key].get(name, {"distance": 0.0, "seconds": 0.0}) for record in records]
             distance = np.array([float(one["distance"]) for one in held])

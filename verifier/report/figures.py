@@ -28,6 +28,7 @@ def robustness_curve(found: Collected) -> str:
             dashed=technique.kind is Kind.BOUND,
         )
         for technique in found.techniques
+        if technique.kind is not Kind.ESTIMATE
     ]
     witnessed, possible = within(found.upper, radii), within(found.lower, radii)
     # Drawn mid-grey: it must read on a light page and on a dark one.
@@ -72,7 +73,7 @@ def cost(found: Collected) -> str:
     points = []
     for technique in found.techniques:
         told = tightness(found, technique)
-        near = told.median if technique.kind is Kind.BOUND else 1.0 / told.median if told.median else np.nan
+        near = min(told.median, 1.0 / told.median) if told.median else np.nan
         seconds = np.log10(max(told.seconds, 1e-4))
         points.append(Point(technique.name, float(seconds), float(near), shade(found, technique)))
     exact = found.seconds[found.correct & found.closed]

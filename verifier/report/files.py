@@ -76,7 +76,7 @@ def as_csv(norms: Sequence[Collected]) -> str:
     writer.writeheader()
     for found in norms:
         for record in found.records:
-            held = record["bounds"] | record["attacks"]
+            held = record["bounds"] | record["attacks"] | record["estimates"]
             line = {name: record[name] for name in base}
             line |= {name: one["distance"] for name, one in held.items()}
             line |= {f"{name} seconds": one["seconds"] for name, one in held.items()}

@@ -25,7 +25,7 @@ HOW_TO_READ = (
     "nothing nearer exists (the proven lower), and a real adversary that was replayed through the model file (the "
     "upper).",
     "A lower bound is a cheaper proof: never above the exact distance. An attack is a search without proof: never "
-    "below it. This report shows how far each of them stays away.",
+    "below it. An estimate is neither, and may lie on either side. This report shows how far each of them stays away.",
     "An input that the network already gets wrong counts with distance 0. Where an input stayed open (the time ran "
     "out), both ends of its bracket are shown, and curves have a band.",
 )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bounds.attacks.base import AttackOptions, AttackProblem, Candidates
 from bounds.attacks.portfolio import ATTACKS, attack
+from bounds.estimates import sampled_distance
 from bounds.lower import LOWER_BOUNDS, LowerBoundProblem
 from bounds.network import lowered_for
 from encoders.errors import SoundnessError
@@ -31,6 +32,7 @@ from verifier.results import Result, Verdict
 from verifier.runner import Job
 
 ALARM_TOLERANCE = 1e-6  # relative: witnesses are float32 inputs, proofs are about real ones
+SAMPLED = "sampled-cross-lipschitz"
 OFFERED = 32  # candidates of an attack that are replayed
 
 
@@ -41,7 +43,7 @@ class Brackets:
     options: ReportOptions
 
     def __call__(self, model: Model, job: Job, x: NDArray[np.float32], result: Result) -> Record:
-        told: Record = {"bounds": {}, "attacks": {}, "adversary": None}
+        told: Record = {"bounds": {}, "attacks": {}, "estimates": {}, "adversary": None}
         if result.adversary is not None:
             told["adversary"] = base64.b64encode(result.adversary.input.astype("<f4").tobytes()).decode()
         if result.verdict is Verdict.MISCLASSIFIED:
@@ -49,8 +51,18 @@ class Brackets:
         region = region_for(model, x, job.mask, job.options)
         told["attacks"] = self._attacks(model, job, region, result)
         told["bounds"] = self._bounds(model, job, region, result)
+        told["estimates"] = self._estimates(model, job, region, result)
         check_order(result, told)
         return told
+
+    def _estimates(self, model: Model, job: Job, region: Region, result: Result) -> Record:
+        lowered = lowered_for(model.graph, pick_device(job.options.device))
+        goals = goals_for(result.predicted, model.classes, None, 0.0)
+        started = time.monotonic()
+        # Within twice the nearest adversary: the estimate is not told where the distance lies.
+        radius = min(2.0 * result.upper, region.reach(result.norm))
+        found = sampled_distance(lowered, region, result.norm, goals, radius, job.options.seed)
+        return {SAMPLED: {"distance": found, "seconds": round(time.monotonic() - started, 6)}}
 
     def _bounds(self, model: Model, job: Job, region: Region, result: Result) -> Record:
         lowered = lowered_for(model.graph, pick_device(job.options.device))

@@ -14,8 +14,9 @@ from bounds.lower.base import Sample
 from bounds.lower.cross_lipschitz import LocalCrossLipschitz, reduced_on
 from bounds.lower.exact_cross_lipschitz import ExactCrossLipschitz, exact_slope
 from bounds.lower.jacobian import by_pairs, jacobian, steepest
+from bounds.lower.smooth import SmoothNet, smooth_cross_lipschitz, steepest_smooth
 from bounds.network import lowered_for
-from encoders.errors import OptionError
+from encoders.errors import DataError, OptionError
 from encoders.graph import Graph, affine_chain
 from encoders.question import Norm, Region, goals_for
 from tests.brute_force import linear_pieces
@@ -84,6 +85,48 @@ def test_both_bounds_of_the_euclidean_norm_hold(seed: int) -> None:
             continue
         for k, goal in enumerate(sample.goals):
             assert np.linalg.norm(goal.rows @ piece.known[-1][0]) <= whole[k] * (1 + 1e-9)
+
+
+def smooth_net(rng: np.random.Generator, sharpness: float) -> SmoothNet:
+    hidden, bias = rng.normal(size=(5, 3)), rng.normal(size=5)
+    return SmoothNet(hidden, bias, rng.normal(size=(3, 5)), rng.normal(size=3), sharpness)
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("sharpness", [1.0, 10.0])
+def test_smooth_bounds_hold_at_samples(norm: Norm, sharpness: float) -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(6):
+        net = smooth_net(rng, sharpness)
+        center = rng.random(3)
+        region = Region(center, np.zeros(3), np.ones(3))
+        predicted = int(net.scores(center).argmax())
+        found = smooth_cross_lipschitz(net, region, norm, predicted)
+        assert found[predicted] == np.inf
+        points = rng.random((4000, 3))
+        scores = np.array([net.scores(point) for point in points])
+        distances = norm.length(points - center)
+        for target in range(3):
+            crossed = scores[:, target] >= scores[:, predicted]
+            if target != predicted and crossed.any():
+                assert 0 < found[target] <= distances[crossed].min()
+
+
+def test_a_smooth_gradient_by_hand() -> None:
+    # f = (softplus(x), 0): the slope is 1/2 at 0 and at most expit(1) on [-1, 1]; log 2 / expit(R) ≥ R.
+    net = SmoothNet(np.ones((1, 1)), np.zeros(1), np.array([[1.0], [0.0]]), np.zeros(2))
+    region = Region(np.zeros(1), -np.ones(1), np.ones(1))
+    for norm in Norm:
+        assert steepest_smooth(net, region, norm, 0, 1, 1.0) == pytest.approx(1 / (1 + np.exp(-1.0)), rel=1e-6)
+        found = smooth_cross_lipschitz(net, region, norm, 0)[1]
+        assert found * (1 / (1 + np.exp(-found))) == pytest.approx(np.log(2.0), rel=1e-6)
+
+
+def test_smooth_weights_must_fit() -> None:
+    with pytest.raises(DataError, match="make no net with one hidden layer"):
+        SmoothNet(np.ones((2, 1)), np.zeros(2), np.ones((2, 3)), np.zeros(2))
+    with pytest.raises(DataError, match="sharpness 0"):
+        SmoothNet(np.ones((1, 1)), np.zeros(1), np.ones((2, 1)), np.zeros(2), 0.0)
 
 
 def test_large_nets_are_refused_by_name() -> None:

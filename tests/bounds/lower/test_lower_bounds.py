@@ -82,8 +82,8 @@ def test_never_above_brute_force(name: str, block: int, norm: Norm) -> None:
     positive = 0
     # A solver's process a program is slow: fewer nets and balls where one is called.
     few = LOWER_BOUNDS[name].rests_on_solver
-    count, options = (2, LowerBoundOptions(balls=2)) if few else (12, LowerBoundOptions())
-    for seed in range(12 * block, 12 * block + count):
+    count, options = (2, LowerBoundOptions(balls=2)) if few else (8, LowerBoundOptions())
+    for seed in range(8 * block, 8 * block + count):
         rng = np.random.default_rng(seed)
         graph = random_net(rng)
         center = rng.integers(0, 5, size=graph.input_size) / 4

@@ -60,6 +60,8 @@ def test_the_sandwich_by_hand(files: tuple[Path, Path]) -> None:
         wanted = {name for name in default_bounds() if Norm(sample["norm"]) in LOWER_BOUNDS[name].norms}
         assert set(sample["bounds"]) == wanted
         assert set(sample["attacks"]) == set(attack_names())
+        # Both pieces that matter are linear: there even the estimate is right.
+        assert sample["estimates"]["sampled-cross-lipschitz"]["distance"] == pytest.approx(sample["upper"], rel=1e-4)
         for one in sample["bounds"].values():
             assert 0 <= one["distance"] <= sample["upper"] * (1 + 1e-9)
         for one in sample["attacks"].values():
@@ -161,7 +163,7 @@ def test_shares_and_ratios_by_hand() -> None:
         wrong = verdict == "misclassified"
         return {
             "index": index, "verdict": verdict, "lower": lower, "upper": upper, "seconds": 0.5,
-            "bounds": {} if wrong else bounds, "attacks": {} if wrong else attacks,
+            "bounds": {} if wrong else bounds, "attacks": {} if wrong else attacks, "estimates": {},
         }  # fmt: skip
 
     found = collected(
