@@ -27,6 +27,7 @@ from bounds.reduced import Reduced
 from encoders.question import Norm
 
 TANGENTS = 4
+COVERED = 0.9  # of what relaxing costs a node: the neurons worth bounding again, in a net with one hidden layer
 ELEMENTS_AT_ONCE = 200_000  # of [pairs, inputs]: what a core's cache holds
 
 
@@ -40,8 +41,12 @@ def on_the_cap(engine: PhaseBounds, nodes: Nodes, seen: Pass, radius: float) -> 
     net = engine.net
     cap: _CubeCap | _AnyCap = _CubeCap(engine, seen, radius) if net.norm is Norm.LINF else _AnyCap(engine, seen, radius)
     at_once = max(1, ELEMENTS_AT_ONCE // net.x.shape[1])
+    single = len(net.layers) == 1
     for layer in net.layers:
-        node, neuron = torch.nonzero(phase[:, layer] == 0, as_tuple=True)
+        chosen = phase[:, layer] == 0
+        if single:  # behind several layers, fewer neurons made more nodes than they saved time
+            chosen &= _costly(nodes, seen)
+        node, neuron = torch.nonzero(chosen, as_tuple=True)
         for i, j in _chunks(node, neuron + layer.start, at_once):
             for sign, bounds in ((1.0, lower), (-1.0, upper)):
                 found = cap.lowest(_Pairs(sign, i, j, layer.start), lower, upper)
@@ -49,6 +54,15 @@ def on_the_cap(engine: PhaseBounds, nodes: Nodes, seen: Pass, radius: float) -> 
         fixed = torch.where(lower[:, layer] >= 0, 1, torch.where(upper[:, layer] <= 0, -1, 0)).to(phase.dtype)
         phase[:, layer] = torch.where(phase[:, layer] != 0, phase[:, layer], fixed)
     return replace(nodes.fixed(phase), lower=lower, upper=upper)
+
+
+def _costly(nodes: Nodes, seen: Pass) -> Tensor:
+    """[N, P]: the neurons that together bring about most of what relaxing costs a node's bound."""
+    cost = torch.where(nodes.phase == 0, seen.behind.abs() * nodes.lines[1], 0.0)
+    ordered, place = cost.sort(-1, descending=True)
+    before = ordered.cumsum(-1) - ordered
+    kept = before <= COVERED * ordered.sum(-1, keepdim=True)
+    return torch.zeros_like(kept).scatter(-1, place, kept & (ordered > 0))
 
 
 def _chunks(node: Tensor, neuron: Tensor, at_once: int) -> Iterator[tuple[Tensor, Tensor]]:
