@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
+from scipy.optimize import linprog, nnls
 
 from encoders.graph import Affine, Graph, Input
 from encoders.question import Goal, Norm, Region
@@ -132,6 +132,8 @@ def nearest(rows: Array, values: Array, region: Region, norm: Norm) -> tuple[flo
     if scaled is None:
         return np.inf, None
     rows, values = scaled
+    if norm is Norm.L2:
+        return _nearest_l2(rows, values, region)
     size = region.center.size
     room = values + rows @ region.center
     high, low = region.upper - region.center, region.center - region.lower
@@ -158,3 +160,27 @@ def nearest(rows: Array, values: Array, region: Region, norm: Norm) -> tuple[flo
     if length - proven > SURE * max(1.0, length) or (matrix @ answer.x - room > SURE).any():
         raise OracleError(f"optimum between {proven!r} and {length!r}")
     return length, region.center + answer.x[:size] - answer.x[size : 2 * size]
+
+
+def _nearest_l2(rows: Array, values: Array, region: Region) -> tuple[float, Array | None]:
+    """The same in L2, after Lawson & Hanson: the least d with G d ≥ h from non-negative least squares.
+
+    min ‖Gᵀu‖² + (hᵀu - 1)² over u ≥ 0 has the residual r = (Gᵀu, hᵀu - 1); then d = -Gᵀu / (hᵀu - 1), and if the
+    residual is zero, u proves that no d satisfies the rows. The optimum is bracketed by the dual function at u.
+    """
+    center, size = region.center, region.center.size
+    matrix = np.vstack([rows, np.eye(size), -np.eye(size)])
+    least = -np.concatenate([values + rows @ center, center - region.lower, region.upper - center])
+    system = np.vstack([matrix.T, least])
+    prices, residual = nnls(system, np.append(np.zeros(size), 1.0))
+    short = 1.0 - float(least @ prices)
+    if residual < 1e-9 or short <= 1e-12:
+        if inner_point(rows, values, region) is None:
+            return np.inf, None
+        raise OracleError("a least squares problem says that there is no point, but there is one")
+    step, prices = (matrix.T @ prices) / short, prices / short
+    length = float(np.linalg.norm(step))
+    square = 2.0 * float(least @ prices) - float(np.square(matrix.T @ prices).sum())  # dual of ‖d‖²
+    if length**2 - square > SURE * max(1.0, length**2) or (least - matrix @ step > SURE).any():
+        raise OracleError(f"squared optimum between {square!r} and {length**2!r}")
+    return length, center + step

@@ -50,15 +50,22 @@ class Pgd(Attack):
         return problem.proposals(best, distance, goal)
 
 
-def steepest(problem: AttackProblem, x: Tensor, gradient: Tensor) -> Tensor:
-    """The step of length one that raises the linear function most, of the entries that are not at their side yet."""
+def steepest(problem: AttackProblem, x: Tensor, gradient: Tensor, entries: Tensor | None = None) -> Tensor:
+    """The step of length one that raises the linear function most, of the entries that are not at their side yet.
+
+    In L1, of the few that raise it most: `entries` [B], or a fixed share of all.
+    """
     stuck = ((gradient > 0) & (x <= problem.lower)) | ((gradient < 0) & (x >= problem.upper))
     gradient = gradient * ~stuck
     if problem.norm is Norm.LINF:
         return gradient.sign()
     if problem.norm is Norm.L1:
-        most = max(1, int(SPARSITY * gradient.shape[1]))
-        least = gradient.abs().topk(most, dim=1).values[:, -1:]
+        if entries is None:
+            most = max(1, int(SPARSITY * gradient.shape[1]))
+            least = gradient.abs().topk(most, dim=1).values[:, -1:]
+        else:
+            ordered = gradient.abs().sort(dim=1, descending=True).values
+            least = ordered.gather(1, entries.clamp(1, ordered.shape[1]).unsqueeze(1) - 1)
         gradient = gradient.sign() * (gradient.abs() >= least)
     return gradient / lengths(gradient, problem.norm).clamp_min(1e-30).unsqueeze(1)
 
