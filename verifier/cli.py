@@ -17,6 +17,9 @@ COMMANDS = {
     "verify": "verifier.cli_run",
     "train": "verifier.cli_train",
     "compare": "verifier.cli_compare",
+    "attack": "verifier.cli_attack",
+    "universal": "verifier.cli_universal",
+    "transfer": "verifier.cli_transfer",
 }
 BAD_INPUT, ALARM, INTERRUPTED = 2, 3, 130
 

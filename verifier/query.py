@@ -262,17 +262,23 @@ class _Question:
         return tuple(goals[k] for k in np.argsort(nearest, kind="stable"))
 
     def _incumbent(self) -> Incumbent:
-        return Incumbent(self.region, self.options.norm, self.model.scores, self.model.real, self._wins)
+        return incumbent_for(self.model, self.region, self.options, self.predicted)
 
-    def _wins(self, scores: FloatArray) -> NDArray[np.bool_]:
+
+def incumbent_for(model: Model, region: Region, options: Options, predicted: int) -> Incumbent:
+    """The replay that every adversary of a question must pass, with nothing offered yet."""
+
+    def wins(scores: FloatArray) -> NDArray[np.bool_]:
         """Which rows of scores are adversaries: strictly, and by the margin."""
-        targets = self.options.targets or tuple(t for t in range(scores.shape[1]) if t != self.predicted)
+        targets = options.targets or tuple(t for t in range(scores.shape[1]) if t != predicted)
         won = np.zeros(len(scores), dtype=bool)
         for t in targets:
-            against = np.delete(scores, t, axis=1) if self.options.targets else scores[:, [self.predicted]]
+            against = np.delete(scores, t, axis=1) if options.targets else scores[:, [predicted]]
             lead = scores[:, t] - against.max(axis=1, initial=-np.inf)
-            won |= (lead > 0) & (lead >= self.options.margin)
+            won |= (lead > 0) & (lead >= options.margin)
         return np.asarray(won & np.isfinite(scores).all(axis=1))
+
+    return Incumbent(region, options.norm, model.scores, model.real, wins)
 
 
 def pick_device(device: str) -> str:

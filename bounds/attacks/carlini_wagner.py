@@ -19,6 +19,7 @@ from encoders.question import Norm
 WEIGHTS = 9  # tried one after the other
 GROW = 10.0
 STEP = 0.05
+LONGER = 4  # times the steps of the other attacks: each of Adam's is short
 INSIDE = 1e-3  # a start this far (of half the box) from its sides: tanh is flat on them
 
 
@@ -55,7 +56,7 @@ class CarliniWagner(Attack):
         with torch.enable_grad():
             w = torch.atanh(place).expand(len(goal), -1).clone().requires_grad_()
             descent = torch.optim.Adam([w], lr=STEP)
-            for _ in range(problem.options.steps):
+            for _ in range(LONGER * problem.options.steps):
                 x = problem.clip(middle + span * torch.tanh(w))
                 value = problem.worst(x, goal)
                 nearest.see(x.detach(), value.detach())
