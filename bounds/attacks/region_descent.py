@@ -11,6 +11,7 @@ nearer. Nothing is proven here: a point counts when the net itself, in float64, 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,6 +37,7 @@ LEAST_GAIN = 1e-9  # relative
 HAIRS = (0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5)  # how far beyond its end a step is taken, until the goal holds
 
 GOALS = 4  # the nearest ones, that the attack alone descends from
+SECONDS = 5.0  # that it takes at most: large nets have slow programs
 
 Phases = NDArray[np.bool_]  # one entry per ReLU of the net, in order: active or not
 
@@ -49,9 +51,10 @@ class RegionDescent(Attack):
     def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
         starts = (known if len(known.goal) else DeepFool().run(problem)).nearest()
         points, goals = [], []
+        ends = time.monotonic() + min(SECONDS, problem.time_left)
         for start, goal in list(zip(starts.inputs, starts.goal, strict=True))[:GOALS]:
-            limit = None if problem.time_left == float("inf") else problem.time_left
-            if limit is not None and limit <= 0:
+            limit = ends - time.monotonic()
+            if limit <= 0:
                 break
             rounds = problem.options.steps
             points.append(

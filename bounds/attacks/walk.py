@@ -73,6 +73,8 @@ def first_wins(problem: AttackProblem, goal: Tensor, path: Path, most: Tensor) -
         first = won.int().argmax(0)
         nearest.see(points[first, rows], values[first, rows])
         found = won.any(0)
+        if not found.any():
+            break
         high = torch.where(found, sizes[first, rows], high)
         low = torch.where(found, sizes[(first - 1).clamp_min(0), rows], low)
     return nearest
