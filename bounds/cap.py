@@ -13,7 +13,7 @@ Layers go in order, each relaxed over what the one before has become.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,6 +23,7 @@ from bounds.backward import chords
 from bounds.halfspace import lowest_point, lowest_value
 from bounds.lowered import UNIT_ROUNDOFF, gamma
 from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.reduced import Reduced
 from encoders.question import Norm
 
 TANGENTS = 4
@@ -37,17 +38,39 @@ def on_the_cap(engine: PhaseBounds, nodes: Nodes, seen: Pass, radius: float) -> 
     """
     lower, upper, phase = nodes.lower.clone(), nodes.upper.clone(), nodes.phase.clone()
     net = engine.net
-    cap = _CubeCap(engine, seen, radius) if net.norm is Norm.LINF else _AnyCap(engine, seen, radius)
+    cap: _CubeCap | _AnyCap = _CubeCap(engine, seen, radius) if net.norm is Norm.LINF else _AnyCap(engine, seen, radius)
     at_once = max(1, ELEMENTS_AT_ONCE // net.x.shape[1])
     for layer in net.layers:
         node, neuron = torch.nonzero(phase[:, layer] == 0, as_tuple=True)
-        for i, j in zip(torch.split(node, at_once), torch.split(neuron + layer.start, at_once), strict=True):
+        for i, j in _chunks(node, neuron + layer.start, at_once):
             for sign, bounds in ((1.0, lower), (-1.0, upper)):
-                lines = _relaxed_rows(engine, sign, i, j, layer.start, lower, upper)
-                bounds[i, j] = sign * torch.maximum(sign * bounds[i, j], cap.lowest(lines, i))
+                found = cap.lowest(_Pairs(sign, i, j, layer.start), lower, upper)
+                bounds[i, j] = sign * torch.maximum(sign * bounds[i, j], found)
         fixed = torch.where(lower[:, layer] >= 0, 1, torch.where(upper[:, layer] <= 0, -1, 0)).to(phase.dtype)
         phase[:, layer] = torch.where(phase[:, layer] != 0, phase[:, layer], fixed)
     return replace(nodes.fixed(phase), lower=lower, upper=upper)
+
+
+def _chunks(node: Tensor, neuron: Tensor, at_once: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs that fit the cache together; where a node alone nearly fills it, each node for itself."""
+    if not len(node):
+        return
+    counts = torch.unique_consecutive(node, return_counts=True)[1]
+    if len(node) > at_once * len(counts) // 2:
+        for i, j in zip(torch.split(node, counts.tolist()), torch.split(neuron, counts.tolist()), strict=True):
+            yield from zip(torch.split(i, at_once), torch.split(j, at_once), strict=True)
+    else:
+        yield from zip(torch.split(node, at_once), torch.split(neuron, at_once), strict=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """sign · h of M pairs (node, neuron) of one layer, whose first open neuron is `start`."""
+
+    sign: float
+    node: Tensor
+    neuron: Tensor
+    start: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +82,9 @@ class _Rows:
     slack: Tensor
 
 
-def _relaxed_rows(
-    engine: PhaseBounds, sign: float, node: Tensor, neuron: Tensor, start: int, lower: Tensor, upper: Tensor
-) -> _Rows:
-    """sign · h of each pair, relaxed over the open neurons of earlier layers as they are bounded in its node."""
-    net = engine.net
+def _relaxed_rows(net: Reduced, pairs: _Pairs, lower: Tensor, upper: Tensor) -> _Rows:
+    """The pairs, relaxed over the open neurons of earlier layers as they are bounded in their nodes."""
+    sign, node, neuron, start = pairs.sign, pairs.node, pairs.neuron, pairs.start
     x, value, slack = sign * net.x[neuron], sign * net.constant[neuron], net.error[neuron]
     if not start:
         return _Rows(x, value, slack)
@@ -90,8 +111,9 @@ class _AnyCap:
         self.reach = seen.normal.abs() @ self.travel + seen.height.abs()
         self.room = (net.below.float(), net.above.float())
 
-    def lowest(self, rows: _Rows, node: Tensor) -> Tensor:
-        """A proven lower bound of each row on the cap of its node."""
+    def lowest(self, pairs: _Pairs, lower: Tensor, upper: Tensor) -> Tensor:
+        """A proven lower bound of each pair on the cap of its node."""
+        rows, node = _relaxed_rows(self.net, pairs, lower, upper), pairs.node
         normal, height = self.seen.normal[node], self.seen.height[node]
         x, a, k = rows.input.float(), normal.float(), height.float()
 
@@ -109,6 +131,17 @@ class _AnyCap:
         return found - 16.0 * UNIT_ROUNDOFF * size
 
 
+@dataclass(frozen=True, eq=False)
+class _CubeRows:
+    """M functions as the cube sees them: sign · x·e + value, |e| ≤ 1, off by what `size` allows for."""
+
+    x: Tensor  # [M, n] without the sign
+    single: Tensor  # the same in float32, to look for prices with
+    sign: float
+    value: Tensor
+    size: Tensor
+
+
 class _CubeCap:
     """The cap in L∞, where ball ∩ box is a box again: center + half · e with |e| ≤ 1.
 
@@ -116,7 +149,7 @@ class _CubeCap:
     """
 
     def __init__(self, engine: PhaseBounds, seen: Pass, radius: float) -> None:
-        net = engine.net
+        self.net = net = engine.net
         down, up = net.below.clamp_max(radius), net.above.clamp_max(radius)
         self.center, self.half, self.whole = (up - down) / 2, (up + down) / 2, up + down
         self.normal = seen.normal * self.half
@@ -124,28 +157,57 @@ class _CubeCap:
         self.reach = seen.height.abs() + seen.normal.abs() @ self.whole
         self.single = (self.normal.float(), self.height.float())
         self.safety = 4.0 * gamma(net.x.shape[1])
+        # The first layer's rows are the same for every node: scaled once.
+        first = net.x[net.layers[0]] if net.layers else net.x[:0]
+        self.first = _CubeRows(
+            first * self.half, (first * self.half).float(), 1.0, first @ self.center, first.abs() @ self.whole
+        )
 
-    def lowest(self, rows: _Rows, node: Tensor) -> Tensor:
-        """A proven lower bound of each row on the cap of its node; -inf where the cap brings nothing."""
+    def rows(self, pairs: _Pairs, lower: Tensor, upper: Tensor) -> _CubeRows:
+        """The pairs as functions over the cube."""
+        if not pairs.start:
+            net, first, sign, neuron = self.net, self.first, pairs.sign, pairs.neuron
+            constant, error = net.constant[neuron], net.error[neuron]
+            value = sign * (first.value[neuron] + constant) - error
+            size = first.size[neuron] + constant.abs() + error
+            return _CubeRows(first.x[neuron], first.single[neuron], sign, value, size)
+        rows = _relaxed_rows(self.net, pairs, lower, upper)
         x = rows.input * self.half
-        a, k, single = self.single[0][node], self.single[1][node], x.float()
-        gains = torch.nonzero(k > (a * single.sign()).sum(-1)).flatten()  # φ > 0 at the row's own lowest point
+        value = rows.value + rows.input @ self.center - rows.slack
+        size = rows.value.abs() + rows.slack + rows.input.abs() @ self.whole
+        return _CubeRows(x, x.float(), 1.0, value, size)
+
+    def lowest(self, pairs: _Pairs, lower: Tensor, upper: Tensor) -> Tensor:
+        """A proven lower bound of each pair on the cap of its node; -inf where the cap brings nothing."""
+        rows, node = self.rows(pairs, lower, upper), pairs.node
+        x, single, sign = rows.x, rows.single, rows.sign
+        # A large net's chunk holds one node: its normal is then a view that broadcasts, not a copy for each row.
+        alone = bool(node[0] == node[-1])
+        of = node[:1] if alone else node
+        a, k = self.single[0][of], self.single[1][of]
+        rises = k > sign * (a * single.sign()).sum(-1)  # φ > 0 at the row's own lowest point
+        gains = torch.nonzero(rises).flatten()
         found = x.new_full((len(x),), -torch.inf)
         if not len(gains):
             return found
-        x, a, k, single, node = x[gains], a[gains], k[gains], single[gains], node[gains]
+        value, size = rows.value, rows.size
+        if 2 * len(gains) < len(x):
+            x, single, value, size = x[gains], single[gains], value[gains], size[gains]
+            if not alone:
+                of, a, k = of[gains], a[gains], k[gains]
+        else:
+            gains = torch.arange(len(x), device=x.device)
 
         def at(price: Tensor) -> tuple[Tensor, Tensor]:
-            total = torch.addcmul(single, price.unsqueeze(-1), a)
-            rise = k - (a * total.sign()).sum(-1)
-            return price * k - torch.linalg.vector_norm(total, 1, dim=-1), rise
+            total = torch.addcmul(single, (sign * price).unsqueeze(-1), a)
+            signs = total.sign()
+            rise = k - sign * (a * signs).sum(-1)
+            return price * k - total.mul_(signs).sum(-1), rise
 
         price = _best_price(at, single.abs().sum(-1) / a.abs().sum(-1).clamp_min(1e-30)).double()
-        drop = torch.linalg.vector_norm(torch.addcmul(x, price.unsqueeze(-1), self.normal[node]), 1, dim=-1)
-        own = rows.input[gains]
-        value = rows.value[gains] + own @ self.center - rows.slack[gains]
-        size = rows.value[gains].abs() + rows.slack[gains] + own.abs() @ self.whole + price * self.reach[node]
-        found[gains] = value + price * self.height[node] - drop - self.safety * size
+        drop = torch.addcmul(x, (sign * price).unsqueeze(-1), self.normal[of]).abs_().sum(-1)
+        size = size + price * self.reach[of]
+        found[gains] = value + price * self.height[of] - drop - self.safety * size
         return found
 
 

@@ -1,4 +1,4 @@
-"""The nearest point of a linear piece of the net, as a linear program."""
+"""The nearest point of a linear piece of the net: a linear program, in L2 a quadratic one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import sparse
 
+from bounds.least_distance import nearest_euclidean
 from encoders.errors import SolverError
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm
@@ -26,9 +27,11 @@ def nearest_in_piece(
 ) -> tuple[LinearAnswer, FloatArray | None]:
     """min ‖d‖ subject to rows · d ≥ least and -below ≤ d ≤ above, within the ball: the answer, and d if there is one.
 
-    L∞ or L1. The first duals of the answer are those of `rows`. `extra` are upper sides of further variables in
-    [0, extra], which cost nothing; their columns follow those of d in `rows`.
+    The first duals of the answer are those of `rows`. `extra` are upper sides of further variables in [0, extra],
+    which cost nothing; their columns follow those of d in `rows` (L∞ and L1 only).
     """
+    if norm is Norm.L2:
+        return _nearest_euclidean(rows, least, np.minimum(below, radius), np.minimum(above, radius))
     size = len(below)
     extra = np.zeros(0) if extra is None else extra
     free = len(extra)
@@ -62,6 +65,18 @@ def nearest_in_piece(
     if answer.point is None:
         return answer, None
     return answer, answer.point[:size] if norm is Norm.LINF else answer.point[:size] - answer.point[size : 2 * size]
+
+
+def _nearest_euclidean(
+    rows: FloatArray, least: FloatArray, below: FloatArray, above: FloatArray
+) -> tuple[LinearAnswer, FloatArray | None]:
+    found = nearest_euclidean(rows, least, -below, above)
+    if found is None:
+        return LinearAnswer(Status.FAILED), None
+    if found.point is None:
+        return LinearAnswer(Status.INFEASIBLE, ray=found.multipliers), None
+    length = float(np.linalg.norm(found.point))
+    return LinearAnswer(Status.OPTIMAL, found.point, found.multipliers, length), found.point
 
 
 def lowest_in_piece(

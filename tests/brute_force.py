@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import highspy
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog, nnls
+from scipy.optimize import linprog
 
 from encoders.graph import Affine, Graph, Input
 from encoders.question import Goal, Norm, Region
 
 Array = NDArray[np.float64]
 OPTIONS = {"presolve": False, "primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+SURE_EUCLIDEAN = 1e-7
 SURE = 1e-9  # the oracle's own error, relative to max(1, distance)
 EMPTY = 1e-8  # a polytope whose (scaled) rows cannot all come this close to holding is empty
 
@@ -127,16 +129,16 @@ def inner_point(rows: Array, values: Array, region: Region) -> Array | None:
 
 
 def nearest(rows: Array, values: Array, region: Region, norm: Norm) -> tuple[float, Array | None]:
-    """The nearest x with rows · x + values ≥ 0 in the box, by a linear program whose optimum is bracketed."""
+    """The nearest x with rows · x + values ≥ 0 in the box, by a program whose optimum is bracketed."""
     scaled = _scaled(rows, values)
     if scaled is None:
         return np.inf, None
     rows, values = scaled
-    if norm is Norm.L2:
-        return _nearest_l2(rows, values, region)
     size = region.center.size
     room = values + rows @ region.center
     high, low = region.upper - region.center, region.center - region.lower
+    if norm is Norm.L2:
+        return nearest_euclidean(rows, room, high, low, region)
     costs = np.ones(2 * size)  # x - center = p - q
     matrix = np.hstack([-rows, rows])
     upper = np.concatenate([high, low])
@@ -162,25 +164,37 @@ def nearest(rows: Array, values: Array, region: Region, norm: Norm) -> tuple[flo
     return length, region.center + answer.x[:size] - answer.x[size : 2 * size]
 
 
-def _nearest_l2(rows: Array, values: Array, region: Region) -> tuple[float, Array | None]:
-    """The same in L2, after Lawson & Hanson: the least d with G d ≥ h from non-negative least squares.
-
-    min ‖Gᵀu‖² + (hᵀu - 1)² over u ≥ 0 has the residual r = (Gᵀu, hᵀu - 1); then d = -Gᵀu / (hᵀu - 1), and if the
-    residual is zero, u proves that no d satisfies the rows. The optimum is bracketed by the dual function at u.
-    """
-    center, size = region.center, region.center.size
-    matrix = np.vstack([rows, np.eye(size), -np.eye(size)])
-    least = -np.concatenate([values + rows @ center, center - region.lower, region.upper - center])
-    system = np.vstack([matrix.T, least])
-    prices, residual = nnls(system, np.append(np.zeros(size), 1.0))
-    short = 1.0 - float(least @ prices)
-    if residual < 1e-9 or short <= 1e-12:
-        if inner_point(rows, values, region) is None:
-            return np.inf, None
-        raise OracleError("a least squares problem says that there is no point, but there is one")
-    step, prices = (matrix.T @ prices) / short, prices / short
-    length = float(np.linalg.norm(step))
-    square = 2.0 * float(least @ prices) - float(np.square(matrix.T @ prices).sum())  # dual of ‖d‖²
-    if length**2 - square > SURE * max(1.0, length**2) or (least - matrix @ step > SURE).any():
-        raise OracleError(f"squared optimum between {square!r} and {length**2!r}")
-    return length, center + step
+def nearest_euclidean(rows: Array, room: Array, high: Array, low: Array, region: Region) -> tuple[float, Array | None]:
+    """The L2-nearest x by HiGHS's quadratic solver, bracketed: any prices λ ≥ 0 prove λ·b - ‖λᵀA‖²/2 ≤ ‖d‖²/2."""
+    if inner_point(rows, room - rows @ region.center, region) is None:
+        return np.inf, None
+    size = region.center.size
+    sides = np.vstack([rows, -np.eye(size), np.eye(size)])  # sides · d ≥ least
+    least = np.concatenate([-room, -high, -low])
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]
+    solver.setOptionValue("output_flag", False)
+    model = highspy.HighsModel()
+    model.lp_.num_col_, model.lp_.num_row_ = size, len(sides)
+    model.lp_.col_cost_, model.lp_.row_lower_ = np.zeros(size), least
+    model.lp_.col_lower_, model.lp_.col_upper_ = -low, high
+    model.lp_.row_upper_ = np.full(len(sides), np.inf)
+    model.lp_.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    model.lp_.a_matrix_.start_ = np.arange(len(sides) + 1) * size
+    model.lp_.a_matrix_.index_ = np.tile(np.arange(size), len(sides))
+    model.lp_.a_matrix_.value_ = sides.reshape(-1)
+    model.hessian_.dim_ = size
+    model.hessian_.start_, model.hessian_.index_ = np.arange(size + 1), np.arange(size)
+    model.hessian_.value_ = np.ones(size)
+    solver.passModel(model)
+    solver.run()
+    solution = solver.getSolution()
+    d, prices = np.array(solution.col_value), np.maximum(np.array(solution.row_dual), 0.0)
+    on_box = np.array(solution.col_dual)  # a side of the column box is a row of ours
+    prices[len(rows) : len(rows) + size] += np.maximum(-on_box, 0.0)
+    prices[len(rows) + size :] += np.maximum(on_box, 0.0)
+    pull = prices @ sides
+    proven = float(np.sqrt(max(0.0, 2.0 * (prices @ least) - pull @ pull)))
+    length = float(np.linalg.norm(d))
+    if length - proven > SURE_EUCLIDEAN * max(1.0, length) or (least - sides @ d > SURE_EUCLIDEAN).any():
+        raise OracleError(f"optimum between {proven!r} and {length!r}")
+    return length, region.center + d

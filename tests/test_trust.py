@@ -131,11 +131,12 @@ def disagreement(engine: Engine, seed: int, norm: Norm, strict: float) -> str | 
     return None
 
 
-@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
+@pytest.mark.parametrize("norm", list(Norm))
 @pytest.mark.parametrize("block", range(4))
 def test_search_is_exact(norm: Norm, block: int) -> None:
     share = max(1, EXAMPLES // 4)
-    wrong = [disagreement(SearchEngine(), 1000 * block + k, norm, 2e-8) for k in range(share)]
+    strict = 1e-6 if norm is Norm.L2 else 2e-8  # the oracle's quadratic programs are solved less exactly
+    wrong = [disagreement(SearchEngine(), 1000 * block + k, norm, strict) for k in range(share)]
     assert [w for w in wrong if w] == []
 
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "inspect": "verifier.cli_inspect",
     "distance": "verifier.cli_run",
     "verify": "verifier.cli_run",
+    "report": "verifier.cli_gap_report",
     "train": "verifier.cli_train",
     "compare": "verifier.cli_compare",
     "attack": "verifier.cli_attack",

@@ -35,6 +35,9 @@ examples:
   plumbline distance net.onnx --data images.npz --json results.jsonl --out adversaries
       one line per sample as it finishes, and pictures; the same command again goes on where it stopped
 
+  plumbline report  net.onnx --data digits --samples 0:50 --norm linf --norm l1 --jobs 2
+      how tight every bound and attack is against the exact distance, as a page in out/report
+
   plumbline train   study.toml
   plumbline compare study.toml
       train networks under regularisers, then hold them against each other by their exact distances
@@ -80,6 +83,7 @@ def _parser() -> Parser:
     _add_inspect(commands)
     _add_distance(commands)
     _add_verify(commands)
+    _add_report(commands)
     add_train(commands)
     add_compare(commands)
     add_attack(commands)
@@ -112,18 +116,31 @@ def _add_verify(commands: Commands) -> None:
     _add_common(verify)
 
 
+def _add_report(commands: Commands) -> None:
+    report = commands.add_parser("report", help="every bound and attack set against the exact distance, as a page")
+    report.description = (
+        "Writes report.html (one self-contained page), report.json, report.csv and charts as PNG: for each sample the "
+        "exact distance between all lower bounds and all attacks, their gaps and costs, robustness curves, and the "
+        "closest adversaries. A stopped report goes on where it stopped, and shows what is finished."
+    )
+    _add_source(report)
+    question = report.add_argument_group("the question")
+    question.add_argument(
+        "--norm", action="append", metavar="P", help="linf, l1 or l2; repeat it for several (default: linf)"
+    )
+    add_box(question)
+    question.add_argument("--bounds", metavar="NAMES", help="lower bounds, with commas between (default: all)")
+    question.add_argument("--attacks", metavar="NAMES", help="attacks, with commas between (default: all)")
+    _add_effort(report)
+    output = report.add_argument_group("output")
+    output.add_argument("--pictures", type=int, default=6, metavar="N", help="adversaries shown (default: 6)")
+    output.add_argument(
+        "--out", type=Path, default=Path("out/report"), metavar="DIR", help="the folder (default: out/report)"
+    )
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.allow_abbrev = False
-    parser.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file whose output is the class scores")
-
-    data = parser.add_argument_group("data")
-    data.add_argument(
-        "--data", required=True, metavar="D",
-        help="`digits` (built in), mnist, fashion-mnist, cifar10, gtsrb (test splits), an .npz with x and, if known, "
-        "y, or an .npy; uint8 is divided by 255",
-    )  # fmt: skip
-    data.add_argument("--samples", metavar="S", help="0:100, 0:100:5 or 3,8,11, counted from 0 (default: all)")
-
+    _add_source(parser)
     question = parser.add_argument_group("the question")
     question.add_argument("--norm", default="linf", metavar="P", help="linf, l1 or l2 (default: linf)")
     question.add_argument(
@@ -137,6 +154,30 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--mask", type=Path, metavar="FILE", help=".npy, .npz or .png: which inputs (or pixels) may move"
     )
 
+    _add_effort(parser)
+
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--json", type=Path, metavar="FILE",
+        help="one JSON object per sample and line, as each finishes; an existing file of the same run is resumed",
+    )  # fmt: skip
+    output.add_argument("--out", type=Path, metavar="DIR", help="save each adversary: arrays and a picture")
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    parser.allow_abbrev = False
+    parser.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file whose output is the class scores")
+
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data", required=True, metavar="D",
+        help="`digits` (built in), mnist, fashion-mnist, cifar10, gtsrb (test splits), an .npz with x and, if known, "
+        "y, or an .npy; uint8 is divided by 255",
+    )  # fmt: skip
+    data.add_argument("--samples", metavar="S", help="0:100, 0:100:5 or 3,8,11, counted from 0 (default: all)")
+
+
+def _add_effort(parser: argparse.ArgumentParser) -> None:
     effort = parser.add_argument_group("effort")
     effort.add_argument("--time-limit", type=float, metavar="SECONDS", help="per sample (default: none)")
     effort.add_argument(
@@ -147,13 +188,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     effort.add_argument("--device", default="auto", metavar="D", help="auto, cpu or cuda (default: auto)")
     effort.add_argument("--seed", type=int, default=0, metavar="N", help="of the attacks' random starts (default: 0)")
     effort.add_argument("--jobs", type=int, default=1, metavar="N", help="samples worked on at once (default: 1)")
-
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "--json", type=Path, metavar="FILE",
-        help="one JSON object per sample and line, as each finishes; an existing file of the same run is resumed",
-    )  # fmt: skip
-    output.add_argument("--out", type=Path, metavar="DIR", help="save each adversary: arrays and a picture")
 
 
 def _with_joined_box(argv: Sequence[str]) -> list[str]:

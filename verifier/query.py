@@ -266,10 +266,9 @@ class _Question:
 
 
 def incumbent_for(model: Model, region: Region, options: Options, predicted: int) -> Incumbent:
-    """The replay that every adversary of a question must pass, with nothing offered yet."""
+    """An empty incumbent of the question: only what replays, and wins strictly and by the margin, will count."""
 
     def wins(scores: FloatArray) -> NDArray[np.bool_]:
-        """Which rows of scores are adversaries: strictly, and by the margin."""
         targets = options.targets or tuple(t for t in range(scores.shape[1]) if t != predicted)
         won = np.zeros(len(scores), dtype=bool)
         for t in targets:

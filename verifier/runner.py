@@ -26,6 +26,8 @@ from verifier.results import Result
 
 SampleProgress = Callable[[int, float, float], None]
 """Called with (index, running proven lower, running replayed upper)."""
+Beside = Callable[[Model, "Job", NDArray[np.float32], Result], dict[str, Any]]
+"""What else is measured of a sample, once its result is there and where it was computed; must pickle."""
 PROGRESS_INTERVAL = 0.1  # seconds between two messages of one worker
 POLL_INTERVAL = 0.2  # seconds between two looks at the workers' messages
 
@@ -37,6 +39,7 @@ class Job:
     options: Options
     radius: float | None = None
     mask: NDArray[np.bool_] | None = None
+    beside: Beside | None = None
 
     def __post_init__(self) -> None:
         if self.radius is not None and not (np.isfinite(self.radius) and self.radius >= 0):
@@ -50,6 +53,7 @@ class Outcome:
     index: int
     result: Result | None = None
     error: Exception | None = None
+    beside: dict[str, Any] | None = None
 
 
 def outcomes(
@@ -73,7 +77,8 @@ def _answer(
         progress(index, lower, upper)
 
     try:
-        return Outcome(index, ask(model, x, job.radius, job.options, label, index, job.mask, running))
+        result = ask(model, x, job.radius, job.options, label, index, job.mask, running)
+        return Outcome(index, result, beside=None if job.beside is None else job.beside(model, job, x, result))
     except Exception as error:  # an error is this sample's outcome; what it means for the rest is the caller's choice
         return Outcome(index, error=error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from bounds.attacks.region_descent import polish
 from bounds.lowered import Lowered
 from encoders.question import Goal, Norm, Region
 
-TECHNIQUES: tuple[type[Attack], ...] = (Fab, Pgd)  # in this order, each knowing what was found before
+ATTACKS: Mapping[str, type[Attack]] = {attack.name: attack for attack in (Fab, Pgd)}
 FIELDS = ((8, 3), (2, 12))  # polishing: (candidates, pieces for each), one field after the other
 FIELD_SECONDS = 0.6  # at most, for each field: large nets have slow programs, and a first bound is wanted soon
 HOPELESS = 1.4  # a candidate this much farther than the radius is not polished into it
@@ -25,7 +26,7 @@ def attack(
     """Near adversaries of every goal, nearest first, each checked in float64; none is no proof of anything."""
     problem = AttackProblem(lowered, region, norm, goals, radius, options)
     found = Candidates.none(region.center.size)
-    for technique in TECHNIQUES:
+    for technique in ATTACKS.values():
         if _decided(problem, found):
             return found
         found = Candidates.merged([found, technique().run(problem, found)])

@@ -6,12 +6,20 @@ from collections.abc import Mapping
 
 from bounds.lower.base import LowerBound, LowerBoundOptions, LowerBoundProblem, LowerBounds
 from bounds.lower.cross_lipschitz import GlobalCrossLipschitz, LocalCrossLipschitz
+from bounds.lower.exact_cross_lipschitz import ExactCrossLipschitz
 from bounds.lower.relaxations import AlphaCrown, Cap, Crown, Interval
 from bounds.lower.triangle_program import TriangleProgram
 
-LOWER_BOUNDS: Mapping[str, type[LowerBound]] = {
-    bound.name: bound
-    for bound in (GlobalCrossLipschitz, LocalCrossLipschitz, Interval, Crown, AlphaCrown, TriangleProgram, Cap)
-}
+TECHNIQUES: tuple[type[LowerBound], ...] = (
+    GlobalCrossLipschitz,
+    LocalCrossLipschitz,
+    ExactCrossLipschitz,
+    Interval,
+    Crown,
+    AlphaCrown,
+    TriangleProgram,
+    Cap,
+)
+LOWER_BOUNDS: Mapping[str, type[LowerBound]] = {technique.name: technique for technique in TECHNIQUES}
 
 __all__ = ["LOWER_BOUNDS", "LowerBound", "LowerBoundOptions", "LowerBoundProblem", "LowerBounds"]

@@ -84,6 +84,7 @@ class LowerBound(ABC):
 
     name: ClassVar[str]
     norms: ClassVar[frozenset[Norm]] = frozenset(Norm)
+    rests_on_solver: ClassVar[bool] = False
 
     @abstractmethod
     def _on_ball(self, sample: Sample, radius: float) -> FloatArray:

@@ -4,7 +4,8 @@
 
 q dual to p. `global` bounds the gradient everywhere by products of operator norms; `local` by an interval Jacobian
 over the activation states that the ball leaves open, which for one hidden layer is each coordinate's exact maximum.
-Everything is a sum of magnitudes in float64, inflated by far more than its rounding.
+The gradients are those of the reduced net, from which the real one strays by no more than its stated error anywhere
+in the ball: that much is taken off the margin at both ends. Norms are inflated by far more than their rounding.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import numpy as np
 from scipy import sparse
 
 from bounds.lower.base import LowerBound, Sample
+from bounds.lower.jacobian import dual_length, jacobian, steepest
 from bounds.network import goal_bounds, network_bounds
+from bounds.reduced import Reduced, reduce
 from encoders.graph import Affine, Graph, Input
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm
@@ -31,13 +34,6 @@ def margins(sample: Sample) -> FloatArray:
     function = goal_bounds(sample.lowered, bounds, rows)
     offsets = np.concatenate([goal.offset for goal in sample.goals])
     return np.asarray((function.value - function.slack).cpu().numpy() + offsets - 1e-15 * np.abs(offsets))
-
-
-def dual_length(rows: FloatArray, norm: Norm) -> FloatArray:
-    """Norm dual to `norm` of each row of magnitudes."""
-    if norm is Norm.LINF:
-        return np.asarray(rows.sum(axis=1))
-    return np.asarray(rows.max(axis=1, initial=0.0) if norm is Norm.L1 else np.sqrt((rows * rows).sum(axis=1)))
 
 
 @lru_cache(maxsize=16)
@@ -103,45 +99,20 @@ class GlobalCrossLipschitz(LowerBound):
 
 
 class LocalCrossLipschitz(LowerBound):
-    """Interval Jacobian over the states that the ball leaves open. Costs a backward pass on sparse matrices a ball."""
+    """Interval Jacobian over the states that the ball leaves open (`bounds/lower/jacobian.py`). A few products."""
 
     name = "local-cross-lipschitz"
 
     def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
-        return quotient(margins(sample), gradient_bound(sample, radius))
+        net = reduced_on(sample, radius)
+        found = jacobian(net)
+        return quotient(margins(sample) - found.slack, steepest(net, found) * INFLATION)
 
 
-def gradient_bound(sample: Sample, radius: float) -> FloatArray:
-    """L_j(radius) of every goal."""
-    lowered, region = sample.lowered, sample.region
-    graph = lowered.graph
-    bounds = network_bounds(lowered, region, sample.norm, radius)
-    rows = np.concatenate([goal.rows for goal in sample.goals])
-    low: dict[int, FloatArray] = {len(graph.nodes) - 1: rows}
-    high: dict[int, FloatArray] = {len(graph.nodes) - 1: rows}
-    for position in range(len(graph.nodes) - 1, 0, -1):
-        if position not in low:
-            continue
-        a, b = low.pop(position), high.pop(position)
-        node = graph.nodes[position]
-        if isinstance(node, Affine):
-            for matrix, source in zip(matrices(graph)[position], node.sources, strict=True):
-                middle, spread = (a + b) / 2, (b - a) / 2
-                size = np.asarray((np.abs(middle) + spread) @ abs(matrix))
-                center, reach = np.asarray(middle @ matrix), np.asarray(spread @ abs(matrix)) + 1e-11 * size
-                low[source] = low.get(source, 0.0) + center - reach
-                high[source] = high.get(source, 0.0) + center + reach
-        else:
-            (source,) = node.sources
-            least, most = (t[position][0].cpu().numpy() for t in (bounds.lower, bounds.upper))
-            active, dead = least >= 0, most <= 0
-            low[source] = low.get(source, 0.0) + np.where(active, a, np.where(dead, 0.0, np.minimum(a, 0.0)))
-            high[source] = high.get(source, 0.0) + np.where(active, b, np.where(dead, 0.0, np.maximum(b, 0.0)))
-    if 0 not in low:
-        return np.zeros(len(rows))
-    moving = region.upper > region.lower
-    steepest = np.maximum(np.abs(low[0]), np.abs(high[0]))[:, moving] * (1.0 + 1e-12)
-    return dual_length(steepest, sample.norm) * INFLATION
+def reduced_on(sample: Sample, radius: float) -> Reduced:
+    """The reduced net of one ball."""
+    bounds = network_bounds(sample.lowered, sample.region, sample.norm, radius)
+    return reduce(sample.lowered, bounds, sample.goals)
 
 
 def quotient(margin: FloatArray, slope: FloatArray) -> FloatArray:

@@ -109,7 +109,7 @@ def beside(model: Model, samples: Samples, question: Options, result: Result, at
     nearest = attack_distance(attack, model, region, question, result)
     told["attack_seconds"] = round(time.monotonic() - started, 6)
     told["attack"] = nearest if np.isfinite(nearest) else "inf"
-    bound = cross_lipschitz_lower(model, region, question.norm, result.predicted)
+    bound = cross_lipschitz_lower(model, region, question.norm, result.predicted, result.upper)
     told["cross_lipschitz"] = bound
     check_order(result, nearest, bound)
     if result.adversary is not None:

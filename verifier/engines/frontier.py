@@ -31,6 +31,12 @@ class Frontier:
         return int((self.bound < INFINITY).sum())
 
     @property
+    def bytes(self) -> int:
+        """What the open nodes take up."""
+        each = sum(array[:1].numel() * array.element_size() for array in self.arrays.values())
+        return len(self) * (each + self.bound.element_size() + self.branch.element_size())
+
+    @property
     def lowest(self) -> float:
         """The least bound of an open node; inf when there is none."""
         return float(self.bound.min())
@@ -50,6 +56,13 @@ class Frontier:
         """Take out the `count` nodes with the least bounds: nodes, bounds, branches."""
         count = min(count, len(self))
         bound, place = torch.topk(self.bound, count, largest=False)
+        return self._take(place), bound, self.branch[place]
+
+    def pop_highest(self, count: int) -> tuple[Nodes, Tensor, Tensor]:
+        """Take out the `count` nodes with the greatest bounds, which have the least below them."""
+        count = min(count, len(self))
+        height = torch.where(torch.isinf(self.bound), -INFINITY, self.bound)
+        bound, place = torch.topk(height, count)
         return self._take(place), bound, self.branch[place]
 
     def drop_above(self, threshold: float) -> float:

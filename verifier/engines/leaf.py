@@ -72,7 +72,7 @@ class Leaf:
         if answer.point is None:
             return None
         size = len(self.below)
-        if self.engine.net.norm is Norm.LINF:
+        if self.engine.net.norm is not Norm.L1:
             return answer.point[:size]
         return answer.point[:size] - answer.point[size : 2 * size]
 

@@ -36,6 +36,7 @@ FIRST_STAGE, STAGE_GROWTH = 1.0 / 128.0, 1.6
 FINE_RATES = (0.05, 0.015, 0.005)
 RETREAT = 0.5  # of the gap
 LEAST_STAGE = 1e-5  # relative
+DEEP_BATCH = 16  # nodes at a time while memory is short: each has at most its depth in open siblings below it
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class SearchOptions:
     """What the search may be tuned by; none of it can change an answer, only the time it takes."""
 
     batch: int = 256
+    memory: int = 2 * 2**30  # bytes of open nodes; beyond it the search goes deep where least is left
     root_steps: int = 8
     steps: int = 4
     shallow_steps: int = 2  # the same where all open neurons lie in one layer: slopes gain little there
@@ -89,6 +91,7 @@ class Search:
         self.stage = self._first_stage()
         self.stride = INFINITY  # how far the next ball reaches beyond what is proven
         self.patience = float(self.options.patience)
+        self.batch = self.options.batch  # halved whenever the device has not enough memory
 
     @property
     def horizon(self) -> float:
@@ -146,7 +149,7 @@ class Search:
 
     def _may_retreat(self, frontier: Frontier) -> bool:
         """Whether a smaller ball could help: not for `verify`, which asks about this one, nor near the end."""
-        wide = len(frontier) >= self.options.batch // 2
+        wide = len(frontier) >= self.batch // 2
         return wide and self.problem.falsify_at is None and self.horizon - self.proven > LEAST_STAGE * self.horizon
 
     def _first_stage(self) -> float:
@@ -202,15 +205,26 @@ class Search:
         self._build(self.bounds)
         nodes, bound = carry_over(old, self.bounds, nodes, bound)
         fresh = Frontier(self.phases.roots(), max(1024, 2 * len(nodes)))
-        for chosen in torch.split(torch.arange(len(nodes)), self.options.batch):
+        for chosen in torch.split(torch.arange(len(nodes)), self.batch):
             part, seen = self.phases.optimise(nodes.take(chosen), 0, self.target, self.options.rate)
             self._settle(fresh, part, seen, bound[chosen])
         return fresh
 
     def _expand(self, frontier: Frontier) -> None:
-        nodes, bound, branch = frontier.pop_lowest(self.options.batch // 2)
+        if frontier.bytes < self.options.memory:
+            nodes, bound, branch = frontier.pop_lowest(max(1, self.batch // 2))
+        else:
+            nodes, bound, branch = frontier.pop_highest(DEEP_BATCH)
         device = nodes.goal.device
-        children, seen = self._bounded(nodes.split(branch.to(device)), self.steps)
+        try:
+            children, seen = self._bounded(nodes.split(branch.to(device)), self.steps)
+        except torch.OutOfMemoryError:
+            if self.batch < 2:
+                raise
+            self.batch //= 2
+            frontier.push(nodes, bound, branch)
+            torch.cuda.empty_cache()
+            return
         self._settle(frontier, children, seen, bound.to(device).repeat(2))
         self._dive(children, seen)
 

@@ -11,7 +11,8 @@ import pytest
 
 from bounds.lower import LOWER_BOUNDS, LowerBound, LowerBoundOptions, LowerBoundProblem
 from bounds.lower.base import Sample
-from bounds.lower.cross_lipschitz import gradient_bound, operator_norm
+from bounds.lower.cross_lipschitz import operator_norm, reduced_on
+from bounds.lower.jacobian import jacobian, steepest
 from bounds.network import lowered_for
 from encoders.errors import OptionError, SoundnessError
 from encoders.graph import affine_chain
@@ -45,15 +46,20 @@ def test_two_neurons_by_hand(name: str, norm: Norm) -> None:
         assert found[0, 1] == pytest.approx(EXACT[norm], rel=1e-6)
 
 
+def gradient_at(sample: Sample) -> float:
+    net = reduced_on(sample, 0.25)
+    return float(steepest(net, jacobian(net))[0])
+
+
 def test_the_local_gradient_by_hand() -> None:
     # At (1/2, 0) within 1/4 the first neuron is active and the second open: the gradient is (-1, [-1, 0]).
     region = Region(np.array([0.5, 0.0]), -np.ones(2), np.ones(2))
     sample = Sample(lowered_for(HAND), region, Norm.LINF, goals_for(0, 2, None, 0.0), LowerBoundOptions())
-    assert gradient_bound(sample, 0.25)[0] == pytest.approx(2.0)
+    assert gradient_at(sample) == pytest.approx(2.0)
     # With the second input at -1/2 its neuron is off: only one entry is left.
     region = Region(np.array([0.5, -0.5]), -np.ones(2), np.ones(2))
     sample = Sample(lowered_for(HAND), region, Norm.LINF, goals_for(0, 2, None, 0.0), LowerBoundOptions())
-    assert gradient_bound(sample, 0.25)[0] == pytest.approx(1.0)
+    assert gradient_at(sample) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("norm", list(Norm))
@@ -67,12 +73,17 @@ def test_operator_norms_are_upper_bounds(norm: Norm, seed: int) -> None:
     assert exact <= bound <= 1.2 * exact
 
 
-@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
+@pytest.mark.parametrize("norm", list(Norm))
 @pytest.mark.parametrize("block", range(2))
 @pytest.mark.parametrize("name", LOWER_BOUNDS)
 def test_never_above_brute_force(name: str, block: int, norm: Norm) -> None:
+    if norm not in LOWER_BOUNDS[name].norms:
+        return
     positive = 0
-    for seed in range(12 * block, 12 * block + 12):
+    # A solver's process a program is slow: fewer nets and balls where one is called.
+    few = LOWER_BOUNDS[name].rests_on_solver
+    count, options = (2, LowerBoundOptions(balls=2)) if few else (8, LowerBoundOptions())
+    for seed in range(8 * block, 8 * block + count):
         rng = np.random.default_rng(seed)
         graph = random_net(rng)
         center = rng.integers(0, 5, size=graph.input_size) / 4
@@ -80,12 +91,12 @@ def test_never_above_brute_force(name: str, block: int, norm: Norm) -> None:
         scores = graph.evaluate(center)[0]
         predicted = int(scores.argmax())
         reach = region.reach(norm)
-        problem = LowerBoundProblem(lowered_for(graph), (region,), (predicted,), norm, (reach,))
+        problem = LowerBoundProblem(lowered_for(graph), (region,), (predicted,), norm, (reach,), options)
         found = LOWER_BOUNDS[name]().run(problem).distances[0]
         for goal in goals_for(predicted, graph.classes, None, 0.0):
             target = int(np.argmin(goal.rows[0]))
             exact, _ = brute_force_distance(graph, region, norm, (goal,))
-            assert found[target] <= exact + 1e-9 * max(1.0, exact)
+            assert found[target] <= exact + (1e-7 if norm is Norm.L2 else 1e-9) * max(1.0, exact)
             positive += bool(found[target] > 0)
     assert positive > 0
 

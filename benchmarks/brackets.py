@@ -1,0 +1,89 @@
+"""Every lower bound on many images: seconds, images a second, and how near the distance it comes.
+
+python -m benchmarks.brackets --samples 0:200                             the digits net, against exact distances
+python -m benchmarks.brackets --net wk17a --samples 0:500 --bounds crown  MNIST, against the portfolio's adversaries
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+
+from benchmarks.common import REPOSITORY, conditions, header, mnist, row, shared_file, single_threaded, span
+from bounds.attacks.base import AttackOptions
+from bounds.attacks.portfolio import attack
+from bounds.lower import LOWER_BOUNDS, LowerBoundOptions, LowerBoundProblem
+from bounds.network import lowered_for
+from encoders.question import Norm, goals_for
+from trainers.datasets import digits
+from verifier.model import load
+from verifier.query import Options, distance, pick_device, region_for
+from verifier.results import Verdict
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--net", default="digits-64-32-32-10", help="a net of trainers/nets, or an MNIST net by name")
+    parser.add_argument("--norm", default="linf")
+    parser.add_argument("--samples", type=span, default=range(50))
+    parser.add_argument(
+        "--bounds", default=",".join(n for n, bound in LOWER_BOUNDS.items() if not bound.rests_on_solver)
+    )
+    parser.add_argument("--balls", type=int, default=LowerBoundOptions().balls)
+    parser.add_argument("--steps", type=int, default=LowerBoundOptions().steps)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    single_threaded()
+    print(conditions(), f"; device {pick_device(options.device)}")
+    own = REPOSITORY / "trainers" / "nets" / f"{options.net}.onnx"
+    if own.exists():
+        data = digits()
+        x, y, model = data.x, data.y, load(own)
+    else:
+        model = load(shared_file(f"{options.net}.onnx"))
+        x, y = mnist()
+    norm, device = Norm(options.norm), pick_device(options.device)
+    lowered = lowered_for(model.graph, device)
+    regions, predicted, reference = [], [], []
+    started = time.monotonic()
+    for index in options.samples:
+        sample = x[index].reshape(-1)
+        found = int(model.scores(sample[None]).argmax())
+        if found != int(y[index]):
+            continue
+        region = region_for(model, sample, None, Options(norm=norm))
+        if own.exists():
+            result = distance(model, sample, norm=norm)
+            if result.verdict is not Verdict.EXACT:
+                continue
+            nearest = result.upper
+        else:
+            goals = goals_for(found, model.classes, None, 0.0)
+            candidates = attack(lowered, region, norm, goals, region.reach(norm), AttackOptions())
+            nearest = float(candidates.distances[0]) if len(candidates.distances) else region.reach(norm)
+        regions.append(region)
+        predicted.append(found)
+        reference.append(nearest)
+    what = "exact distance" if own.exists() else "nearest adversary of the portfolio"
+    print(f"\n{options.net}, {norm}: {len(regions)} correctly classified images; reference: {what}, "
+          f"{(time.monotonic() - started) / max(1, len(regions)):.3g} s an image\n")  # fmt: skip
+    print(header(["bound", "s an image", "images a second", "median of bound / reference", "10 %", "90 %"]))
+    effort = LowerBoundOptions(options.balls, options.steps)
+    problem = LowerBoundProblem(lowered, tuple(regions), tuple(predicted), norm, tuple(reference), effort)
+    for name in options.bounds.split(","):
+        technique = LOWER_BOUNDS[name]()
+        reason = technique.unsupported(model.graph)
+        if norm not in technique.norms or reason:
+            print(row([name, "–", "–", reason or f"not in {norm}", "–", "–"]))
+            continue
+        bounds = technique.run(problem)
+        each = bounds.seconds / max(1, len(regions))
+        ratios = bounds.nearest / np.array(reference)
+        low, middle, high = (float(np.quantile(ratios, q)) for q in (0.1, 0.5, 0.9))
+        print(row([name, each, 1 / each, middle, low, high]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

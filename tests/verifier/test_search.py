@@ -1,0 +1,127 @@
+"""The search's machinery: its arrays, its memory, and that nothing but the time depends on how it is run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bounds.phases import Nodes, Pass
+from encoders.question import Norm
+from tests.brute_force import brute_force_distance
+from tests.test_trust import TOLERANCE, random_problem
+from verifier.engines.frontier import Frontier
+from verifier.engines.search import Search, SearchOptions
+from verifier.problem import Deadline
+
+SEEDS = range(700, 712)
+
+
+def nodes(count: int) -> Nodes:
+    """Nodes told apart by their goal."""
+    table = torch.zeros((count, 3), dtype=torch.float64)
+    phase = torch.zeros((count, 3), dtype=torch.int8)
+    return Nodes(phase, table, table, table - 1, table + 1, torch.arange(count), torch.ones((count, 1)))
+
+
+def test_lowest_and_highest_come_out() -> None:
+    frontier = Frontier(nodes(1), capacity=2)
+    frontier.push(nodes(5), torch.tensor([3.0, 1.0, 4.0, 2.0, 5.0]), torch.arange(5))
+    assert (len(frontier), frontier.lowest) == (5, 1.0)
+    each = frontier.bytes // 5
+    low, bound, branch = frontier.pop_lowest(2)
+    assert (bound.tolist(), branch.tolist(), low.goal.tolist()) == ([1.0, 2.0], [1, 3], [1, 3])
+    high, bound, _ = frontier.pop_highest(1)
+    assert (bound.tolist(), high.goal.tolist()) == ([5.0], [4])
+    assert frontier.bytes == 2 * each
+    assert frontier.drop_above(4.0) == 4.0
+    assert (len(frontier), frontier.lowest) == (1, 3.0)
+    assert frontier.pop_highest(9)[1].tolist() == [3.0]
+    assert frontier.lowest == np.inf
+
+
+def answer(seed: int, norm: Norm, options: SearchOptions, turns: float | None = None) -> tuple[float, float, int]:
+    """Lower, upper and nodes of one random problem; in short turns where `turns` says so."""
+    problem, incumbent, _ = random_problem(np.random.default_rng(seed), norm)
+    search = Search(problem, incumbent, lambda lower, upper: None, options)
+    proof = search.run() if turns is None else search.run(turns)
+    while turns is not None and not search.finished:
+        turns *= 2
+        proof = search.run(turns)
+    return proof.lower, incumbent.upper, proof.nodes
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        SearchOptions(batch=2),
+        SearchOptions(batch=1024, patience=1),
+        SearchOptions(memory=0),
+        SearchOptions(most_rounds=0, steps=1, shallow_steps=1),
+    ],
+    ids=["small batches", "large batches, no patience", "no memory", "no cap"],
+)
+def test_the_answer_does_not_depend_on_how_it_is_found(options: SearchOptions) -> None:
+    for seed in SEEDS:
+        for norm in Norm:
+            usual, other = answer(seed, norm, SearchOptions()), answer(seed, norm, options)
+            if np.isinf(usual[1]):
+                assert np.isinf(other[1])
+                continue
+            assert other[0] == pytest.approx(usual[0], abs=2 * TOLERANCE * max(1.0, usual[1]))
+            assert other[1] == pytest.approx(usual[1], abs=2 * TOLERANCE * max(1.0, usual[1]))
+
+
+def test_turns_end_where_one_run_does() -> None:
+    for seed in SEEDS:
+        whole, turned = answer(seed, Norm.LINF, SearchOptions()), answer(seed, Norm.LINF, SearchOptions(), 1e-4)
+        if np.isfinite(whole[1]):
+            assert turned[0] == pytest.approx(whole[0], abs=2 * TOLERANCE)
+
+
+def test_batches_back_off_where_the_device_runs_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine, largest, refused = Search._bounded, 4, []
+
+    def small(self: Search, part: Nodes, steps: int) -> tuple[Nodes, Pass]:
+        if len(part) > largest and self.frontier is not None:
+            refused.append(len(part))
+            raise torch.OutOfMemoryError("none left")
+        return genuine(self, part, steps)
+
+    # Without the cap these nets need trees wide enough to be refused.
+    options = SearchOptions(most_rounds=0, steps=0, shallow_steps=0, root_steps=0, fine_steps=0)
+    expected = [answer(seed, Norm.LINF, options) for seed in SEEDS]
+    monkeypatch.setattr(Search, "_bounded", small)
+    found = [answer(seed, Norm.LINF, options) for seed in SEEDS]
+    assert refused
+    for one, other in zip(found, expected, strict=True):
+        assert one[:2] == pytest.approx(other[:2], abs=2 * TOLERANCE) or np.isinf(other[1])
+
+
+def test_memory_that_never_suffices_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(self: Search, part: Nodes, steps: int) -> tuple[Nodes, Pass]:
+        raise torch.OutOfMemoryError("none left")
+
+    problem, incumbent, _ = random_problem(np.random.default_rng(701), Norm.LINF)
+    monkeypatch.setattr(Search, "_bounded", never)
+    with pytest.raises(torch.OutOfMemoryError):
+        Search(problem, incumbent, lambda lower, upper: None, SearchOptions()).run()
+
+
+def test_both_sides_are_true_whenever_it_is_stopped() -> None:
+    for seed in SEEDS:
+        problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
+        exact, _ = brute_force_distance(problem.graph, problem.region, problem.norm, problem.goals)
+        seen: list[tuple[float, float]] = []
+
+        def told(lower: float, upper: float, seen: list[tuple[float, float]] = seen) -> None:
+            seen.append((lower, upper))
+
+        stopped = replace(problem, deadline=Deadline.after(0.02))
+        proof = Search(stopped, incumbent, told, SearchOptions()).run()
+        for lower, upper in [*seen, (proof.lower, incumbent.upper)]:
+            assert lower <= exact + 2e-8 or np.isinf(exact)
+            assert upper >= exact - 2e-8
+        assert [lower for lower, _ in seen] == sorted(lower for lower, _ in seen)

@@ -1,0 +1,132 @@
+"""Everything that brackets one sample, beside its exact distance: each lower bound and each attack, with its seconds.
+
+    every lower bound  ≤  exact  ≤  every attack
+
+Whatever is out of order is a contradiction between a proof and a replayed adversary, and raises the alarm.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bounds.attacks.base import AttackOptions, AttackProblem, Candidates
+from bounds.attacks.portfolio import ATTACKS, attack
+from bounds.estimates import sampled_distance
+from bounds.lower import LOWER_BOUNDS, LowerBoundProblem
+from bounds.network import lowered_for
+from encoders.errors import SoundnessError
+from encoders.linear_maps import FloatArray
+from encoders.question import Region, goals_for
+from verifier.journal import Record
+from verifier.model import Model
+from verifier.query import incumbent_for, pick_device, region_for
+from verifier.report.options import PORTFOLIO, ReportOptions, default_bounds
+from verifier.results import Result, Verdict
+from verifier.runner import Job
+
+ALARM_TOLERANCE = 1e-6  # relative: witnesses are float32 inputs, proofs are about real ones
+SAMPLED = "sampled-cross-lipschitz"
+OFFERED = 32  # candidates of an attack that are replayed
+
+
+@dataclass(frozen=True)
+class Brackets:
+    """Measures all chosen techniques of one sample; what a report's journal holds besides the exact bracket."""
+
+    options: ReportOptions
+
+    def __call__(self, model: Model, job: Job, x: NDArray[np.float32], result: Result) -> Record:
+        told: Record = {"bounds": {}, "attacks": {}, "estimates": {}, "adversary": None}
+        if result.adversary is not None:
+            told["adversary"] = base64.b64encode(result.adversary.input.astype("<f4").tobytes()).decode()
+        if result.verdict is Verdict.MISCLASSIFIED:
+            return told
+        region = region_for(model, x, job.mask, job.options)
+        told["attacks"] = self._attacks(model, job, region, result)
+        told["bounds"] = self._bounds(model, job, region, result)
+        told["estimates"] = self._estimates(model, job, region, result)
+        check_order(result, told)
+        return told
+
+    def _estimates(self, model: Model, job: Job, region: Region, result: Result) -> Record:
+        lowered = lowered_for(model.graph, pick_device(job.options.device))
+        goals = goals_for(result.predicted, model.classes, None, 0.0)
+        started = time.monotonic()
+        # Within twice the nearest adversary: the estimate is not told where the distance lies.
+        radius = min(2.0 * result.upper, region.reach(result.norm))
+        found = sampled_distance(lowered, region, result.norm, goals, radius, job.options.seed)
+        return {SAMPLED: {"distance": found, "seconds": round(time.monotonic() - started, 6)}}
+
+    def _bounds(self, model: Model, job: Job, region: Region, result: Result) -> Record:
+        lowered = lowered_for(model.graph, pick_device(job.options.device))
+        radius = min(result.upper, region.reach(result.norm))
+        found: Record = {}
+        for name in self.options.bounds or default_bounds():
+            technique = LOWER_BOUNDS[name]()
+            if result.norm not in technique.norms or technique.unsupported(model.graph) is not None:
+                continue
+            problem = LowerBoundProblem(
+                lowered, (region,), (result.predicted,), result.norm, (radius,), self.options.effort
+            )
+            bounds = technique.run(problem)
+            found[name] = {"distance": _strict(bounds.nearest[0]), "seconds": round(bounds.seconds, 6)}
+        return found
+
+    def _attacks(self, model: Model, job: Job, region: Region, result: Result) -> Record:
+        lowered = lowered_for(model.graph, pick_device(job.options.device))
+        goals = goals_for(result.predicted, model.classes, None, 0.0)
+        settings = AttackOptions(seed=job.options.seed)
+        reach = region.reach(result.norm)
+
+        def alone(name: str) -> Callable[[], Candidates]:
+            def run() -> Candidates:
+                return ATTACKS[name]().run(AttackProblem(lowered, region, result.norm, goals, reach, settings))
+
+            return run
+
+        def together() -> Candidates:
+            return attack(lowered, region, result.norm, goals, reach, settings)
+
+        found: Record = {}
+        for name in self.options.attacks or (*ATTACKS, PORTFOLIO):
+            started = time.monotonic()
+            candidates = together() if name == PORTFOLIO else alone(name)()
+            incumbent = incumbent_for(model, region, job.options, result.predicted)
+            if len(candidates.inputs):
+                incumbent.offer_near(candidates.inputs[np.argsort(candidates.distances)[:OFFERED]])
+            seconds = round(time.monotonic() - started, 6)
+            found[name] = {"distance": _strict(incumbent.upper), "seconds": seconds}
+        return found
+
+
+def check_order(result: Result, told: Record) -> None:
+    """Each lower bound ≤ replayed upper, and proven lower ≤ each attack; or the alarm."""
+    slack = ALARM_TOLERANCE * max(1.0, result.upper if np.isfinite(result.upper) else 1.0)
+    for name, one in told["bounds"].items():
+        if float(one["distance"]) > result.upper + slack:
+            raise SoundnessError(
+                f"the lower bound {name} gives {one['distance']!r}, above the adversary at {result.upper!r}"
+            )
+    for name, one in told["attacks"].items():
+        if float(one["distance"]) < result.lower - slack:
+            raise SoundnessError(
+                f"the attack {name} has an adversary at {one['distance']!r}, below the proven {result.lower!r}"
+            )
+
+
+def adversary_of(record: Record) -> FloatArray | None:
+    """The nearest adversary that a journal's line holds, flat."""
+    if record["adversary"] is None:
+        return None
+    return np.frombuffer(base64.b64decode(record["adversary"]), "<f4").astype(np.float64)
+
+
+def _strict(value: Any) -> float | str:
+    return float(value) if np.isfinite(value) else str(float(value))
