@@ -18,6 +18,9 @@ COMMANDS = {
     "report": "verifier.cli_gap_report",
     "train": "verifier.cli_train",
     "compare": "verifier.cli_compare",
+    "attack": "verifier.cli_attack",
+    "universal": "verifier.cli_universal",
+    "transfer": "verifier.cli_transfer",
 }
 BAD_INPUT, ALARM, INTERRUPTED = 2, 3, 130
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from verifier import __version__
+from verifier.cli_attack_arguments import add_attack, add_transfer, add_universal
+from verifier.cli_common_arguments import add_box, classes
 from verifier.cli_study_arguments import add_compare, add_train
 
 DESCRIPTION = """\
@@ -39,6 +41,9 @@ examples:
   plumbline train   study.toml
   plumbline compare study.toml
       train networks under regularisers, then hold them against each other by their exact distances
+
+  plumbline attack net.onnx --data digits --samples 0:10 --attack all
+      how near each attack comes, beside the others; nothing is proven
 
 exit status:
   0  every sample has its answer          2  bad usage or bad input
@@ -81,6 +86,9 @@ def _parser() -> Parser:
     _add_report(commands)
     add_train(commands)
     add_compare(commands)
+    add_attack(commands)
+    add_universal(commands)
+    add_transfer(commands)
     return parser
 
 
@@ -92,7 +100,7 @@ def _add_inspect(commands: Commands) -> None:
     )
     inspect.allow_abbrev = False
     inspect.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file")
-    _add_box(inspect)
+    add_box(inspect)
 
 
 def _add_distance(commands: Commands) -> None:
@@ -120,7 +128,7 @@ def _add_report(commands: Commands) -> None:
     question.add_argument(
         "--norm", action="append", metavar="P", help="linf, l1 or l2; repeat it for several (default: linf)"
     )
-    _add_box(question)
+    add_box(question)
     question.add_argument("--bounds", metavar="NAMES", help="lower bounds, with commas between (default: all)")
     question.add_argument("--attacks", metavar="NAMES", help="attacks, with commas between (default: all)")
     _add_effort(report)
@@ -136,12 +144,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     question = parser.add_argument_group("the question")
     question.add_argument("--norm", default="linf", metavar="P", help="linf, l1 or l2 (default: linf)")
     question.add_argument(
-        "--target", type=_classes, metavar="K", help="only adversaries classified as K (or as one of K,L,…)"
+        "--target", type=classes, metavar="K", help="only adversaries classified as K (or as one of K,L,…)"
     )
     question.add_argument(
         "--margin", type=float, default=0.0, metavar="A", help="the adversary must win by at least A (default: 0)"
     )
-    _add_box(question)
+    add_box(question)
     question.add_argument(
         "--mask", type=Path, metavar="FILE", help=".npy, .npz or .png: which inputs (or pixels) may move"
     )
@@ -182,12 +190,6 @@ def _add_effort(parser: argparse.ArgumentParser) -> None:
     effort.add_argument("--jobs", type=int, default=1, metavar="N", help="samples worked on at once (default: 1)")
 
 
-def _add_box(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--box", type=_box, default=(0.0, 1.0), metavar="LO,HI", help="what values inputs may take (default: 0,1)"
-    )
-
-
 def _with_joined_box(argv: Sequence[str]) -> list[str]:
     """`--box -1,1` as `--box=-1,1`: argparse takes a leading minus for an option."""
     joined: list[str] = []
@@ -197,18 +199,3 @@ def _with_joined_box(argv: Sequence[str]) -> list[str]:
         else:
             joined.append(argument)
     return joined
-
-
-def _classes(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no class; write a number such as 3, or several: 3,5") from None
-
-
-def _box(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no box; write two numbers such as 0,1") from None
-    return low, high

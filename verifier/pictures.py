@@ -48,6 +48,17 @@ def save_adversary(
     return (arrays, picture)
 
 
+def save_perturbation(path: Path, perturbation: NDArray[Any]) -> bool:
+    """One perturbation as a picture, mid-grey where it is zero; False where the input looks like no image."""
+    shape = image_shape(perturbation.shape)
+    if shape is None:
+        return False
+    from PIL import Image
+
+    Image.fromarray(_enlarged(_magnified(as_image(perturbation, shape)))).save(path)
+    return True
+
+
 def image_shape(shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """How an input of this shape reads as an image: (H, W), (C, H, W) or (H, W, C), C of 1 or 3; None if it does not.
 
@@ -76,12 +87,15 @@ def strip(original: FloatImage, adversary: FloatImage, box: tuple[float, float])
     """The three panels side by side; in the last, mid-grey is no change and the largest change is black or white."""
     low, high = box
     span = high - low if high > low else 1.0
-    difference = adversary - original
-    largest = float(np.abs(difference).max())
-    magnified = 0.5 + 0.5 * difference / largest if largest > 0 else np.full(difference.shape, 0.5)
+    magnified = _magnified(adversary - original)
     panels = [_enlarged((original - low) / span), _enlarged((adversary - low) / span), _enlarged(magnified)]
     gap = np.full((panels[0].shape[0], GAP, 3), 255, dtype=np.uint8)
     return np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
+
+
+def _magnified(difference: FloatImage) -> FloatImage:
+    largest = float(np.abs(difference).max())
+    return 0.5 + 0.5 * difference / largest if largest > 0 else np.full(difference.shape, 0.5)
 
 
 def _enlarged(image: FloatImage) -> NDArray[np.uint8]:

@@ -1,0 +1,28 @@
+"""The table of attacks. Adding one means adding a module and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bounds.attacks.apgd import ApgdCe, ApgdDlr
+from bounds.attacks.base import Attack, AttackOptions, AttackProblem, Candidates
+from bounds.attacks.carlini_wagner import CarliniWagner
+from bounds.attacks.deepfool import DeepFool
+from bounds.attacks.elastic_net import ElasticNet
+from bounds.attacks.fab import Fab
+from bounds.attacks.fgsm import Fgsm
+from bounds.attacks.iterated_fgsm import IteratedFgsm
+from bounds.attacks.linearised import Linearised
+from bounds.attacks.pgd import Pgd
+from bounds.attacks.pixel_greedy import PixelGreedy
+from bounds.attacks.region_descent import RegionDescent
+
+ATTACKS: Mapping[str, type[Attack]] = {
+    attack.name: attack
+    for attack in (
+        Fgsm, IteratedFgsm, Linearised, DeepFool, Pgd, ApgdCe, ApgdDlr, CarliniWagner, ElasticNet, PixelGreedy, Fab,
+        RegionDescent,
+    )
+}  # fmt: skip
+
+__all__ = ["ATTACKS", "Attack", "AttackOptions", "AttackProblem", "Candidates"]

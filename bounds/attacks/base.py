@@ -137,7 +137,10 @@ class AttackProblem:
 
     def worst(self, x: Tensor, goal: Tensor) -> Tensor:
         """The largest row value of each input's goal [B]: it is an adversary iff that is at most zero."""
-        scores = self.lowered.forward(x)
+        return self.worst_of(self.lowered.forward(x), goal)
+
+    def worst_of(self, scores: Tensor, goal: Tensor) -> Tensor:
+        """The same for scores [B, classes]."""
         return ((self.rows[goal] @ scores.unsqueeze(-1)).squeeze(-1) + self.offset[goal]).max(dim=1).values
 
     def linearised(self, x: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,9 +160,13 @@ def lengths(difference: Tensor, norm: Norm) -> Tensor:
 
 
 class Attack(ABC):
-    """One technique that looks for near adversaries of every goal at once."""
+    """One technique that looks for near adversaries of every goal at once.
+
+    `norms` are those that it was made for; it runs in any, and is always measured in the question's.
+    """
 
     name: ClassVar[str]
+    norms: ClassVar[frozenset[Norm]] = frozenset(Norm)
 
     @abstractmethod
     def search(self, problem: AttackProblem, known: Candidates) -> Candidates:

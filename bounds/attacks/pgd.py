@@ -50,32 +50,45 @@ class Pgd(Attack):
         return problem.proposals(best, distance, goal)
 
 
-def steepest(problem: AttackProblem, x: Tensor, gradient: Tensor) -> Tensor:
+def steepest(problem: AttackProblem, x: Tensor, gradient: Tensor, entries: Tensor | None = None) -> Tensor:
     """The step of length one that raises the linear function most, of the entries that are not at their side yet."""
     stuck = ((gradient > 0) & (x <= problem.lower)) | ((gradient < 0) & (x >= problem.upper))
-    gradient = gradient * ~stuck
-    if problem.norm is Norm.LINF:
+    return steepest_direction(gradient * ~stuck, problem.norm, entries)
+
+
+def steepest_direction(gradient: Tensor, norm: Norm, entries: Tensor | None = None) -> Tensor:
+    """The step of length one that raises the linear function most; in L1, of the few `entries` [B] that raise it most.
+
+    Without `entries`, those are a fixed share of all.
+    """
+    if norm is Norm.LINF:
         return gradient.sign()
-    if problem.norm is Norm.L1:
-        most = max(1, int(SPARSITY * gradient.shape[1]))
-        least = gradient.abs().topk(most, dim=1).values[:, -1:]
+    if norm is Norm.L1:
+        if entries is None:
+            most = max(1, int(SPARSITY * gradient.shape[1]))
+            least = gradient.abs().topk(most, dim=1).values[:, -1:]
+        else:
+            ordered = gradient.abs().sort(dim=1, descending=True).values
+            least = ordered.gather(1, entries.clamp(1, ordered.shape[1]).unsqueeze(1) - 1)
         gradient = gradient.sign() * (gradient.abs() >= least)
-    return gradient / lengths(gradient, problem.norm).clamp_min(1e-30).unsqueeze(1)
+    return gradient / lengths(gradient, norm).clamp_min(1e-30).unsqueeze(1)
 
 
 def project(problem: AttackProblem, x: Tensor, radius: Tensor) -> Tensor:
     """A point of box ∩ ball near x: clipped to the box first, which never brings a point farther from the center."""
-    difference = problem.clip(x) - problem.center
-    radius = radius.unsqueeze(1)
-    if problem.norm is Norm.LINF:
-        difference = torch.minimum(torch.maximum(difference, -radius), radius)
-    elif problem.norm is Norm.L2:
-        length = lengths(difference, problem.norm).unsqueeze(1)
-        difference = difference * (radius / length.clamp_min(1e-30)).clamp_max(1.0)
-    else:
-        # Soft thresholding, at the level where the entries left over sum to the radius.
-        ordered = difference.abs().sort(dim=1, descending=True).values
-        ranks = torch.arange(1, ordered.shape[1] + 1, device=x.device)
-        level = ((ordered.cumsum(1) - radius) / ranks).amax(dim=1, keepdim=True).clamp_min(0.0)
-        difference = difference.sign() * (difference.abs() - level).clamp_min(0.0)
+    difference = into_ball(problem.clip(x) - problem.center, radius, problem.norm)
     return problem.clip(problem.center + difference)
+
+
+def into_ball(difference: Tensor, radius: Tensor, norm: Norm) -> Tensor:
+    """The nearest point (in L2) of the ball around zero, for each row of [B, n]."""
+    radius = radius.unsqueeze(1)
+    if norm is Norm.LINF:
+        return torch.minimum(torch.maximum(difference, -radius), radius)
+    if norm is Norm.L2:
+        return difference * (radius / lengths(difference, norm).unsqueeze(1).clamp_min(1e-30)).clamp_max(1.0)
+    # Soft thresholding, at the level where the entries left over sum to the radius.
+    ordered = difference.abs().sort(dim=1, descending=True).values
+    ranks = torch.arange(1, ordered.shape[1] + 1, device=difference.device)
+    level = ((ordered.cumsum(1) - radius) / ranks).amax(dim=1, keepdim=True).clamp_min(0.0)
+    return difference.sign() * (difference.abs() - level).clamp_min(0.0)

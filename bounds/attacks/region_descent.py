@@ -11,14 +11,17 @@ nearer. Nothing is proven here: a point counts when the net itself, in float64, 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bounds.attacks.base import AttackOptions, AttackProblem
+from bounds.attacks.base import Attack, AttackOptions, AttackProblem, Candidates
+from bounds.attacks.deepfool import DeepFool
 from bounds.leaf_program import nearest_in_piece
 from bounds.lowered import Lowered
 from encoders.graph import Affine, Input
@@ -33,7 +36,36 @@ WALLS = 3  # tight phases that are crossed one by one
 LEAST_GAIN = 1e-9  # relative
 HAIRS = (0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5)  # how far beyond its end a step is taken, until the goal holds
 
+GOALS = 4  # the nearest ones, that the attack alone descends from
+SECONDS = 5.0  # that it takes at most: large nets have slow programs
+
 Phases = NDArray[np.bool_]  # one entry per ReLU of the net, in order: active or not
+
+
+class RegionDescent(Attack):
+    """The descent as an attack: from what is known, or else from where DeepFool arrives."""
+
+    name: ClassVar[str] = "region-descent"
+    norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L1})
+
+    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
+        starts = (known if len(known.goal) else DeepFool().run(problem)).nearest()
+        points, goals = [], []
+        ends = time.monotonic() + min(SECONDS, problem.time_left)
+        for start, goal in list(zip(starts.inputs, starts.goal, strict=True))[:GOALS]:
+            limit = ends - time.monotonic()
+            if limit <= 0:
+                break
+            rounds = problem.options.steps
+            points.append(
+                polish(problem.lowered, problem.region, problem.norm, problem.goals[goal], start, rounds, limit)
+            )
+            goals.append(goal)
+        if not points:
+            return Candidates.none(problem.region.center.size)
+        inputs = np.array(points)
+        distances = problem.norm.length(inputs - problem.region.center)
+        return Candidates(inputs, distances, np.array(goals, dtype=np.int64))
 
 
 def polish(

@@ -10,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bounds.attacks import ATTACKS
 from bounds.attacks.base import Attack, AttackOptions, AttackProblem, Candidates
 from bounds.attacks.pgd import project, steepest
-from bounds.attacks.portfolio import ATTACKS, attack
+from bounds.attacks.portfolio import attack
 from bounds.attacks.region_descent import polish
 from bounds.lowered import Lowered
 from encoders.errors import OptionError, SoundnessError

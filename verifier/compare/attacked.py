@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from bounds.attacks import ATTACKS
 from bounds.attacks.base import AttackOptions, AttackProblem
-from bounds.attacks.portfolio import ATTACKS, attack
+from bounds.attacks.portfolio import attack
 from bounds.network import lowered_for
 from encoders.question import Norm, Region, goals_for
 from trainers.adversarial import ascend

@@ -9,6 +9,7 @@ import numpy as np
 
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm
+from verifier.adversaries.transfer import fooled, stretched
 from verifier.compare.measure import Measured
 from verifier.data import Samples
 from verifier.model import load
@@ -61,12 +62,11 @@ def transfer(measured: Sequence[Measured], samples: Samples, stretch: float) -> 
         if not chosen:
             continue
         original = samples.x[chosen].reshape(len(chosen), -1)
-        moved = original + np.float32(stretch) * (np.stack([source.adversaries[i] for i in chosen]) - original)
-        moved = np.clip(moved, 0.0, 1.0).astype(np.float32)
+        moved = stretched(original, np.stack([source.adversaries[i] for i in chosen]), stretch, (0.0, 1.0))
         for b, target in enumerate(measured):
-            before, after = (models[b].scores(inputs).argmax(1) for inputs in (original, moved))
+            flipped = fooled(models[b], original, moved)
             position = {index: k for k, index in enumerate(target.indices)}
             right = np.array([bool(target.correct[position[index]]) for index in chosen])
             if right.any():
-                shares[a, b] = float((before != after)[right].mean())
+                shares[a, b] = float(flipped[right].mean())
     return Transfer(measured[0].norm, stretch, tuple(one.subject.variant for one in measured), shares)

@@ -1,0 +1,178 @@
+"""Projected gradient descent that sets its own steps, with two losses, in a ball that is searched for.
+
+Croce & Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks, 2020:
+momentum, and checkpoints at which a row that stopped gaining halves its step and returns to its best point. In L1 the
+sparse steps of their Mind the box, 2021: how many entries move follows from how many the best point has changed.
+Both attack a ball that is given; here each goal's ball grows until it holds an adversary and is bisected from then on.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from bounds.attacks.base import Attack, AttackProblem, Candidates, lengths, to_boundary
+from bounds.attacks.pgd import project, steepest
+from bounds.attacks.walk import Nearest, every_goal
+from bounds.halfspace import nearest_in_halfspace
+from encoders.question import Norm
+
+BALLS = 8  # tried one after the other
+FIRST = 1.2  # of the distance that the linearised net promises
+GROW = 2.0
+MOMENTUM = 0.25
+GAINS = 0.75  # of the steps between two checkpoints
+FIRST_CHECK, LEAST_CHECK, CHECK_FALL = 0.22, 0.06, 0.03  # of all steps
+FIRST_ENTRIES = 0.2  # of the inputs, that an L1 step moves at first
+FEWER_ENTRIES = 1.5
+
+
+class _Apgd(Attack):
+    """The search; a subclass gives the loss."""
+
+    @abstractmethod
+    def loss(self, problem: AttackProblem, scores: Tensor, goal: Tensor) -> Tensor:
+        """What falls as the goals come nearer, of scores [B, classes] → [B]; differentiable."""
+
+    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
+        generator = torch.Generator().manual_seed(problem.options.seed + 2)
+        copies = max(1, problem.options.restarts // len(problem.goals))
+        goal, rows = every_goal(problem), every_goal(problem, copies)
+        center = problem.center.expand(len(goal), -1)
+        value, gradient = problem.linearised(center, goal)
+        below, above = center - problem.lower, problem.upper - center
+        promised = nearest_in_halfspace(gradient, value, below, above, problem.norm)[0]
+        reach = min(problem.radius, problem.region.reach(problem.norm))
+        best, distance = problem.best_known(known)
+        low, high = torch.zeros_like(distance), distance
+        radius = torch.where(promised.isfinite(), FIRST * promised, reach).clamp(1e-3 * reach, reach)
+        found = Nearest.of(problem, goal)
+        found.see(center, value)
+        for _ in range(BALLS):
+            if problem.time_left <= 0:
+                break
+            radius = torch.where(high.isfinite(), (low + high) / 2.0, radius)
+            start = self._starts(problem, best, high, radius, copies, generator)
+            seen = Nearest.of(problem, rows)
+            _Ascent(self, problem, rows, radius[rows], seen).run(start)
+            pulled = to_boundary(problem, seen.best, rows)
+            value = problem.worst(pulled, rows).masked_fill(~seen.distance.isfinite(), torch.inf)
+            seen.see(pulled, value)
+            nearest, copy = seen.distance.reshape(-1, copies).min(1)
+            points = seen.best.reshape(len(goal), copies, -1)[torch.arange(len(goal), device=goal.device), copy]
+            won = found.see(points, torch.where(nearest.isfinite(), -1.0, 1.0).to(nearest)) & (nearest < high)
+            best = torch.where(won.unsqueeze(1), points, best)
+            high = torch.where(won, nearest, high)
+            low = torch.where(won, torch.minimum(low, 0.9 * high), radius)
+            radius = (GROW * radius).clamp_max(reach)
+        return found.proposals()
+
+    def _starts(
+        self,
+        problem: AttackProblem,
+        best: Tensor,
+        distance: Tensor,
+        radius: Tensor,
+        copies: int,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """For each goal the nearest adversary so far (else the center), and random points of the ball."""
+        count, size = best.shape
+        noise = 2 * torch.rand((count, copies, size), generator=generator, dtype=torch.float64).to(best) - 1
+        noise = noise * (radius.unsqueeze(1) / lengths(noise, problem.norm).clamp_min(1e-30)).unsqueeze(2)
+        start = problem.center + noise
+        start[:, 0] = torch.where(distance.isfinite().unsqueeze(1), best, problem.center)
+        return project(problem, start.flatten(0, 1), radius.repeat_interleave(copies))
+
+
+class ApgdCe(_Apgd):
+    """With the cross-entropy of the goal's class."""
+
+    name: ClassVar[str] = "apgd-ce"
+
+    def loss(self, problem: AttackProblem, scores: Tensor, goal: Tensor) -> Tensor:
+        targets = torch.tensor([one.target for one in problem.goals], device=goal.device)[goal]
+        return scores.logsumexp(1) - scores.gather(1, targets.unsqueeze(1)).squeeze(1)
+
+
+class ApgdDlr(_Apgd):
+    """With the difference of logits ratio: how far the goal is, relative to the spread of the leading scores."""
+
+    name: ClassVar[str] = "apgd-dlr"
+
+    def loss(self, problem: AttackProblem, scores: Tensor, goal: Tensor) -> Tensor:
+        worst = problem.worst_of(scores, goal)
+        ordered = scores.sort(dim=1, descending=True).values
+        if ordered.shape[1] < 3:
+            return worst  # the ratio of two scores is a constant
+        return worst / (ordered[:, 0] - ordered[:, 2:4].mean(1) + 1e-12)
+
+
+@dataclass(eq=False)
+class _Ascent:
+    """One run in a ball per row, noting every adversary on the way."""
+
+    attack: _Apgd
+    problem: AttackProblem
+    goal: Tensor
+    radius: Tensor
+    seen: Nearest
+
+    def measure(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss at x [B] and its gradient [B, n]."""
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            scores = self.problem.lowered.forward(x)
+            loss = self.attack.loss(self.problem, scores, self.goal)
+            (gradient,) = torch.autograd.grad(loss.sum(), x)
+            value = self.problem.worst_of(scores, self.goal)
+        self.seen.see(x.detach(), value.detach())
+        return loss.detach(), gradient.nan_to_num()
+
+    def run(self, x: Tensor) -> None:
+        problem, steps = self.problem, self.problem.options.steps
+        sparse = problem.norm is Norm.L1
+        first_step = self.radius if sparse else 2.0 * self.radius
+        step = first_step
+        entries = torch.full_like(self.goal, max(1, int(FIRST_ENTRIES * x.shape[1])))
+        loss, gradient = self.measure(x)
+        best, best_loss, best_gradient = x, loss, gradient
+        before, gains = x, torch.zeros_like(loss)
+        checked_loss, halved = loss, torch.zeros_like(loss, dtype=torch.bool)
+        check, last = FIRST_CHECK, 0.0
+        for k in range(steps):
+            if problem.time_left <= 0:
+                return
+            move = -steepest(problem, x, gradient, entries if sparse else None)
+            ahead = project(problem, x + step.unsqueeze(1) * move, self.radius)
+            if k and not sparse:
+                ahead = project(problem, x + (1 - MOMENTUM) * (ahead - x) + MOMENTUM * (x - before), self.radius)
+            before, x, old_loss = x, ahead, loss
+            loss, gradient = self.measure(x)
+            gains = gains + (loss < old_loss)
+            better = loss < best_loss
+            best = torch.where(better.unsqueeze(1), x, best)
+            best_gradient = torch.where(better.unsqueeze(1), gradient, best_gradient)
+            best_loss = torch.where(better, loss, best_loss)
+            if k + 1 < round(check * steps):
+                continue
+            if sparse:
+                changed = (best != problem.center).sum(1)
+                fewer = (changed / FEWER_ENTRIES).long().clamp_min(1)
+                settled = fewer >= 0.95 * entries
+                step = torch.where(settled, torch.maximum(step / 1.5, first_step / 10.0), first_step)
+                back, entries = torch.ones_like(better), fewer
+            else:
+                too_few = gains < GAINS * (k + 1 - round(last * steps))
+                idle = ~halved & (best_loss >= checked_loss)
+                back = too_few | idle
+                step, halved = torch.where(back, step / 2.0, step), back
+            x, before = (torch.where(back.unsqueeze(1), best, other) for other in (x, before))
+            gradient = torch.where(back.unsqueeze(1), best_gradient, gradient)
+            loss = torch.where(back, best_loss, loss)
+            checked_loss, gains = best_loss, torch.zeros_like(gains)
+            check, last = check + max(check - last - CHECK_FALL, LEAST_CHECK), check

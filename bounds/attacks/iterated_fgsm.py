@@ -1,0 +1,22 @@
+"""Iterated FGSM: the ball that one step leaves is shrunk by projected steps.
+
+Kurakin, Goodfellow & Bengio, Adversarial examples in the physical world, 2017, fix the ball; here `pgd` shrinks it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bounds.attacks.base import Attack, AttackProblem, Candidates
+from bounds.attacks.fgsm import Fgsm
+from bounds.attacks.pgd import Pgd
+
+
+class IteratedFgsm(Attack):
+    """See the module."""
+
+    name: ClassVar[str] = "iterated-fgsm"
+
+    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
+        first = Candidates.merged([known, Fgsm().run(problem)])
+        return Candidates.merged([first, Pgd().search(problem, first)])

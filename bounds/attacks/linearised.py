@@ -1,0 +1,38 @@
+"""The nearest point of the linearised goal in the box, its constraint tightened until the net itself gives way.
+
+After Hein & Andriushchenko, Formal guarantees on the robustness of a classifier against adversarial manipulation,
+2017. With the goal's worst row v + a·d taken at the center, the attack is the d of least norm with v + a·d ≤ -const
+that stays in the box, in closed form for every norm; const is the smallest whose point is an adversary, so that the
+result lies on the decision boundary.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from bounds.attacks.base import Attack, AttackProblem, Candidates
+from bounds.attacks.walk import every_goal, first_wins
+from bounds.halfspace import nearest_in_halfspace, room
+
+
+class Linearised(Attack):
+    """See the module."""
+
+    name: ClassVar[str] = "linearised"
+
+    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
+        goal = every_goal(problem)
+        center = problem.center.expand(len(goal), -1)
+        below, above = center - problem.lower, problem.upper - center
+        _, gradient = problem.linearised(center, goal)
+
+        def path(fall: Tensor) -> Tensor:
+            """`fall` = v + const: how far the linear function must fall."""
+            step = nearest_in_halfspace(gradient, fall, below, above, problem.norm)[1]
+            return center + step.nan_to_num() * (fall > 0).unsqueeze(1)
+
+        # The linear function cannot fall further than in the corner of the box; from there on nothing moves.
+        most = (gradient.abs() * room(gradient, below, above)).sum(1)
+        return first_wins(problem, goal, path, most).proposals()

@@ -1,0 +1,1 @@
+"""Adversaries for their own sake: attacks beside each other, one perturbation for many inputs, transfer."""
