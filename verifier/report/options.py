@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bounds.attacks.portfolio import ATTACKS
 from bounds.lower import LOWER_BOUNDS, LowerBoundOptions
 from encoders.errors import OptionError
 from encoders.question import Norm
-
-PORTFOLIO = "portfolio"  # every attack of the product's own first phase, with its polishing
+from verifier.adversaries.techniques import ALL, attacks_named
 
 RADII: Mapping[Norm, tuple[float, ...]] = {
     Norm.LINF: (0.01, 0.03, 0.05, 0.1), Norm.L1: (0.25, 0.5, 1.0, 2.0), Norm.L2: (0.1, 0.25, 0.5, 1.0),
@@ -20,11 +18,6 @@ RADII: Mapping[Norm, tuple[float, ...]] = {
 def default_bounds() -> tuple[str, ...]:
     """The lower bounds of a report that names none."""
     return tuple(name for name, bound in LOWER_BOUNDS.items() if not bound.rests_on_solver)
-
-
-def attack_names() -> tuple[str, ...]:
-    """All attacks that a report can show."""
-    return (*ATTACKS, PORTFOLIO)
 
 
 @dataclass(frozen=True)
@@ -40,12 +33,13 @@ class ReportOptions:
     pictures: int = 6
 
     def __post_init__(self) -> None:
-        for kind, chosen, known in (
-            ("bound", self.bounds, tuple(LOWER_BOUNDS)),
-            ("attack", self.attacks, attack_names()),
-        ):
-            for name in chosen or ():
-                if name not in known:
-                    raise OptionError(f"{kind} {name!r}: choose from {', '.join(known)}")
+        for name in self.bounds or ():
+            if name not in LOWER_BOUNDS:
+                raise OptionError(f"bound {name!r}: choose from {', '.join(LOWER_BOUNDS)}")
+        attacks_named(list(self.attacks or ()), Norm.LINF)  # refuses a name that does not exist
         if self.pictures < 0:
             raise OptionError(f"pictures {self.pictures}: give zero or more")
+
+    def attacks_for(self, norm: Norm) -> tuple[str, ...]:
+        """The chosen attacks; where none is named, all that are made for the norm, and the portfolio."""
+        return attacks_named(list(self.attacks or (ALL,)), norm)

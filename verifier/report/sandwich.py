@@ -9,31 +9,29 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bounds.attacks.base import AttackOptions, AttackProblem, Candidates
-from bounds.attacks.portfolio import ATTACKS, attack
+from bounds.attacks import AttackOptions
 from bounds.estimates import sampled_distance
 from bounds.lower import LOWER_BOUNDS, LowerBoundProblem
 from bounds.network import lowered_for
 from encoders.errors import SoundnessError
 from encoders.linear_maps import FloatArray
 from encoders.question import Region, goals_for
+from verifier.adversaries.techniques import Attacking
 from verifier.journal import Record
 from verifier.model import Model
-from verifier.query import incumbent_for, pick_device, region_for
-from verifier.report.options import PORTFOLIO, ReportOptions, default_bounds
+from verifier.query import pick_device, region_for
+from verifier.report.options import ReportOptions, default_bounds
 from verifier.results import Result, Verdict
 from verifier.runner import Job
 
 ALARM_TOLERANCE = 1e-6  # relative: witnesses are float32 inputs, proofs are about real ones
 SAMPLED = "sampled-cross-lipschitz"
-OFFERED = 32  # candidates of an attack that are replayed
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Brackets:
         if result.verdict is Verdict.MISCLASSIFIED:
             return told
         region = region_for(model, x, job.mask, job.options)
-        told["attacks"] = self._attacks(model, job, region, result)
+        told["attacks"] = self._attacks(model, job, x)
         told["bounds"] = self._bounds(model, job, region, result)
         told["estimates"] = self._estimates(model, job, region, result)
         check_order(result, told)
@@ -79,31 +77,13 @@ class Brackets:
             found[name] = {"distance": _strict(bounds.nearest[0]), "seconds": round(bounds.seconds, 6)}
         return found
 
-    def _attacks(self, model: Model, job: Job, region: Region, result: Result) -> Record:
-        lowered = lowered_for(model.graph, pick_device(job.options.device))
-        goals = goals_for(result.predicted, model.classes, None, 0.0)
-        settings = AttackOptions(seed=job.options.seed)
-        reach = region.reach(result.norm)
-
-        def alone(name: str) -> Callable[[], Candidates]:
-            def run() -> Candidates:
-                return ATTACKS[name]().run(AttackProblem(lowered, region, result.norm, goals, reach, settings))
-
-            return run
-
-        def together() -> Candidates:
-            return attack(lowered, region, result.norm, goals, reach, settings)
-
-        found: Record = {}
-        for name in self.options.attacks or (*ATTACKS, PORTFOLIO):
-            started = time.monotonic()
-            candidates = together() if name == PORTFOLIO else alone(name)()
-            incumbent = incumbent_for(model, region, job.options, result.predicted)
-            if len(candidates.inputs):
-                incumbent.offer_near(candidates.inputs[np.argsort(candidates.distances)[:OFFERED]])
-            seconds = round(time.monotonic() - started, 6)
-            found[name] = {"distance": _strict(incumbent.upper), "seconds": seconds}
-        return found
+    def _attacks(self, model: Model, job: Job, x: NDArray[np.float32]) -> Record:
+        names = self.options.attacks_for(job.options.norm)
+        effort = AttackOptions(seed=job.options.seed)
+        attacked = Attacking(model, job.options, names, effort).sample(x, mask=job.mask)
+        return {
+            one.attack: {"distance": _strict(one.distance), "seconds": round(one.seconds, 6)} for one in attacked.found
+        }
 
 
 def check_order(result: Result, told: Record) -> None:
