@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from encoders.question import Norm
+from verifier import __version__
 from verifier.compare.attacked import ATTACK_NAMES
 from verifier.compare.options import CompareOptions
 from verifier.compare.paired import Comparison, paired_tests
 from verifier.compare.statistics import Crossing, Group, crossings, curve, radii_for
 
+PACKAGES = ("torch", "highspy", "onnxruntime", "numpy")
 NAMES = {Norm.LINF: "L∞", Norm.L1: "L1", Norm.L2: "L2"}
 
 
@@ -52,7 +57,19 @@ def notes(found: Findings) -> list[str]:
         "these networks, and how many seeds agree tells how far it may hold for others.",
         f"Attack: {ATTACK_NAMES[found.options.attack]}. Seconds are wall time per sample on "
         "a machine that may have been busy. Open phases: mean ReLUs not fixed by bounds before the search.",
+        conditions(found.options),
     ]
+
+
+def conditions(options: CompareOptions) -> str:
+    """With what, and how long at the most, each sample was measured."""
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    limit = "no time limit" if options.time_limit is None else f"at most {options.time_limit:g} s a sample"
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
+    return (
+        f"Conditions: plumbline {__version__}, engine {options.engine}, {limit}, tolerance {options.tolerance:g}, "
+        f"device {options.device}, seed {options.seed}; {machine}."
+    )
 
 
 def ranking(found: Findings, norm: Norm) -> list[tuple[str, int, int, int]]:
