@@ -20,12 +20,29 @@ from bounds.phases import PhaseBounds
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm
 
+BEYOND = 1.05  # a ball this much larger than what is proven: there the program can still gain, and is at its best
+TRIES = 3
+
 
 class TriangleProgram(LowerBound):
-    """One linear program per target that α-CROWN leaves open on the ball."""
+    """One linear program per target that α-CROWN leaves open, on balls a little larger than what α-CROWN proves."""
 
     name = "lp"
     norms = frozenset({Norm.LINF, Norm.L1})
+
+    def _best(self, sample: Sample, radius: float) -> FloatArray:
+        best = AlphaCrown()._best(sample, radius)
+        for _ in range(TRIES):
+            nearest = float(best.min(initial=radius))
+            if not 0.0 < nearest < radius:
+                break
+            ball = min(radius, BEYOND * nearest)
+            best = np.maximum(
+                best, np.minimum(np.nan_to_num(self._on_ball(sample, ball), nan=0.0, posinf=np.inf), ball)
+            )
+            if float(best.min()) < ball:
+                break
+        return np.asarray(np.clip(best, 0.0, radius))
 
     def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
         engine, nodes, seen = AlphaCrown().ascended(sample, radius)
