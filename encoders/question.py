@@ -17,6 +17,7 @@ class Norm(StrEnum):
     LINF = "linf"
     L1 = "l1"
     L2 = "l2"
+    L0 = "l0"  # how many inputs differ: no norm, but asked the same way
 
     def length(self, difference: FloatArray) -> FloatArray:
         """Norm of each row of [..., n], in float64."""
@@ -25,6 +26,8 @@ class Norm(StrEnum):
             return np.asarray(difference.max(axis=-1, initial=0.0))
         if self is Norm.L1:
             return np.asarray(difference.sum(axis=-1))
+        if self is Norm.L0:
+            return np.asarray((difference > 0).sum(axis=-1).astype(np.float64))
         return np.asarray(np.sqrt(np.square(difference).sum(axis=-1)))
 
 
