@@ -19,6 +19,7 @@ class Capabilities:
     basis: Basis
     parallel: bool = False
     grid: bool = False
+    continuous: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Engine(ABC):
         if problem.norm not in self.capabilities.norms:
             can = ", ".join(sorted(self.capabilities.norms))
             raise OptionError(f"engine {self.name} cannot minimise {problem.norm}; it can: {can}")
+        if problem.grid is None and not self.capabilities.continuous:
+            raise OptionError(f"engine {self.name} works on integers; give --grid N (255 for 8-bit images)")
         if problem.grid is not None and not self.capabilities.grid:
             raise OptionError(
                 f"engine {self.name} knows no grid; take auto, search, highs or cpsat, or leave out --grid"
