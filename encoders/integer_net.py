@@ -43,7 +43,7 @@ COARSE, FINE = Precision(22, 11), Precision(27, 14)
 
 @dataclass(frozen=True, eq=False)
 class OpenNet:
-    """The rows: P open neurons layer by layer, then the goal's. Bounds and phases (+1, -1, 0 open) hold at adversaries."""
+    """The rows: P open neurons layer by layer, then the goal's. Bounds and phases hold at adversaries (0: open)."""
 
     x: FloatArray  # [P + J, inputs]
     z: FloatArray  # [P + J, P]
@@ -120,7 +120,7 @@ class _Encoding:
         """Row j in integers, with its slack."""
         net, steps = self.net, self.steps
         far, x, drift = steps.farthest, net.x[j], steps.drift
-        behind = [(i, self.neurons[i]) for i in np.flatnonzero(net.z[j]) if int(i) in self.neurons]
+        behind = [(i, self.neurons[i]) for i in np.flatnonzero(net.z[j]).tolist() if i in self.neurons]
         size = float(np.abs(x) @ far) / steps.n + abs(float(net.constant[j]))
         size += sum(abs(float(net.z[j, i])) * neuron.most / neuron.factor for i, neuron in behind)
         factor = 2.0 ** max(-FARTHEST_EXPONENT, min(FARTHEST_EXPONENT, self.precision.row - frexp(size)[1]))

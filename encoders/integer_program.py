@@ -13,7 +13,7 @@ LARGEST_SUM = 2**30
 
 @dataclass(frozen=True)
 class IntegerRow:
-    """low ≤ Σ coefficients · columns ≤ high (None: no such side); only where column `when[0]` is `when[1]`, if given."""
+    """low ≤ Σ coefficients · columns ≤ high (None: no such side); only where column `when[0]` is `when[1]`."""
 
     columns: tuple[int, ...]
     coefficients: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""CP-SAT: is there a point of an integer program? It runs in one process for all programs, and its points are checked."""
+"""CP-SAT: is there a point of an integer program? One process serves all programs, and its points are checked."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from encoders.errors import SolverError
 from encoders.linear_maps import FloatArray
 from encoders.program import Program
 from encoders.solvers.base import BOUND_SLACK, Solution, Solver, SolverCapabilities, SolverOptions, Status, Watch
-from encoders.solvers.process import Worker
 from encoders.solvers.highs_worker import Report, Request
+from encoders.solvers.process import Worker
 
 # Attacks find better points than these heuristics do, sooner; what is left of the time belongs to the bound.
 PROOF_OPTIONS: Mapping[str, object] = {

@@ -1,4 +1,4 @@
-"""A solver in a process of its own, and the line to it: it can be ended from outside, and a crash of it harms nobody."""
+"""A solver in a process of its own, and the line to it: it can be ended from outside, and its crash harms nobody."""
 
 from __future__ import annotations
 

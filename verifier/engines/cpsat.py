@@ -1,4 +1,4 @@
-"""The engine `cpsat`: level by level from below, goal by goal, is there an adversary on the grid of at most this measure?
+"""The engine `cpsat`: level by level from below, goal by goal, is there an adversary of at most this measure?
 
 A decision first takes what bounds prove: on the ball of that measure, neuron bounds, slopes ascended on the distance,
 neurons on the cap that they leave, and from the same cap the steps that each input can take (`bounds.grid_domains`);
@@ -10,7 +10,7 @@ the program is made finer; after the finest, what is known of the goal stays ope
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
