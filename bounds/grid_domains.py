@@ -8,6 +8,7 @@ is left; where that falls short of k, no adversary moves input i by t.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 
 import numpy as np
 
@@ -36,37 +37,34 @@ def narrowed(
     gain = size * best / n
     extra = float(size @ drift)
     extra += SAFETY * (float(gain.sum()) + abs(k) + extra) + 1e-300
-    if norm is Norm.L2:  # Cauchy: gains of all together are at most ‖a‖·√m/n
-        whole = min(float(gain.sum()), float(np.sqrt(size @ size) * np.sqrt(measure) / n))
-        return Domains(low, high, whole + extra >= k)
     if norm is Norm.LINF:
         total = float(gain.sum())
         if total + extra < k:
             return Domains(low, high, False)
         # Input i must bring at least what is missing when all others give their best.
         return _by_need(low, high, a, n, k - extra - (total - gain))
-    spent = np.arange(measure + 1)
     if norm is Norm.L0:
         most = np.concatenate([[0.0], np.cumsum(np.sort(gain)[::-1])])
-        most = most[np.minimum(spent, len(most) - 1)]
-        if float(most[-1]) + extra < k:
+        if float(most[min(measure, len(a))]) + extra < k:
             return Domains(low, high, False)
-        others = float(most[measure - 1]) if measure else 0.0
+        others = float(most[min(max(measure - 1, 0), len(a))])
         narrow = _by_need(low, high, a, n, np.full(len(a), k - extra - others))
         stays = gain + others + extra < k
         down, up = np.minimum(narrow.down, 0), np.maximum(narrow.up, 0)  # an input may always stay
         return Domains(np.where(stays, 0, down), np.where(stays, 0, up), True)
-    order = np.argsort(-size, kind="stable")
-    counts = best[order]
-    ends = np.minimum(np.cumsum(counts), measure)
-    used = np.diff(ends, prepend=0)
-    marginal = np.repeat(size[order] / n, used)
-    marginal = np.concatenate([marginal, np.zeros(measure - len(marginal))])
-    most = np.concatenate([[0.0], np.cumsum(marginal)])
-    if float(most[-1]) + extra < k:
+    # The last of t steps costs 1 in L1 and 2t - 1 in L2, and brings |a_i|/n either way: a knapsack whose fractional
+    # optimum bounds every whole one.
+    farthest = max(1, int(best.max(initial=0)))
+    price = np.ones(farthest) if norm is Norm.L1 else 2.0 * np.arange(1, farthest + 1) - 1.0
+    input_of, step_of = np.nonzero(np.arange(farthest) < best[:, None])
+    worth, cost = size[input_of] / n, price[step_of]
+    order = np.argsort(-worth / cost, kind="stable")
+    costs, worths = (np.concatenate([[0.0], np.cumsum(v[order])]) for v in (cost, worth))
+    if float(np.interp(measure, costs, worths)) + extra < k:
         return Domains(low, high, False)
     # Helpful and harmful steps apart; both shares of φ are concave in the number of steps, so limits are intervals.
-    left = most[::-1]  # what the rest can bring after 0, 1, … steps of this input
+    spent = np.arange(_most_steps(norm, measure) + 1)
+    left = np.interp(measure - (spent if norm is Norm.L1 else spent * spent), costs, worths)
     helpful = (size[:, None] * spent / n + left + extra >= k).sum(axis=1) - 1
     harmful = (-size[:, None] * spent / n + left + extra >= k).sum(axis=1) - 1
     rising = a < 0
@@ -79,8 +77,13 @@ def _capped(norm: Norm, down: IntArray, up: IntArray, measure: int) -> tuple[Int
     """What the measure alone leaves."""
     if norm is Norm.L0:
         return down, up
-    most = int(np.sqrt(measure)) if norm is Norm.L2 else measure
+    most = _most_steps(norm, measure)
     return np.maximum(down, -most), np.minimum(up, most)
+
+
+def _most_steps(norm: Norm, measure: int) -> int:
+    """Of a single input."""
+    return isqrt(measure) if norm is Norm.L2 else measure
 
 
 def _by_need(low: IntArray, high: IntArray, a: FloatArray, n: int, need: FloatArray) -> Domains:

@@ -109,8 +109,13 @@ class _Encoding:
         self._limit_measure()
         count = len(self.net.lower)
         for j in range(count):
-            if self.net.phase[j] >= 0 and self.net.upper[j] > 0 and not self._add_neuron(j):
+            if self.net.upper[j] > 0 and not self._add_neuron(j):
                 return None
+            if self.net.phase[j] < 0:  # its relu is 0 and has no column, but its sign says something of the inputs
+                row = self._scaled(j)
+                most = floor(row.factor * float(self.net.upper[j]) + row.slack) + 1
+                if most - row.constant < self._reach(row):
+                    self.add.row(row.terms, None, most - row.constant)
         for j in range(count, len(self.net.constant)):
             goal = self._scaled(j)
             self.add.row(goal.terms, None, floor(goal.slack) - goal.constant)

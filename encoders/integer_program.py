@@ -24,12 +24,13 @@ class IntegerRow:
 
 @dataclass(frozen=True)
 class IntegerProgram:
-    """Columns between `low` and `high`, and rows. The first `inputs` columns are the steps of the inputs."""
+    """Columns between `low` and `high`, and rows. The first `inputs` columns are steps; some points are forbidden."""
 
     low: tuple[int, ...]
     high: tuple[int, ...]
     rows: tuple[IntegerRow, ...]
     inputs: int
+    forbidden: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.low) != len(self.high) or any(a > b for a, b in zip(self.low, self.high, strict=True)):
@@ -50,6 +51,8 @@ class IntegerProgram:
         if len(point) != len(self.low) or any(
             not a <= v <= b for a, v, b in zip(self.low, point, self.high, strict=True)
         ):
+            return False
+        if point[: self.inputs] in self.forbidden:
             return False
         for row in self.rows:
             if row.when is not None and bool(point[row.when[0]]) != row.when[1]:

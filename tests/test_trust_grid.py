@@ -98,7 +98,10 @@ def questions(norm: Norm, folder: Path, first: int, count: int) -> list[tuple[in
 
 
 # Which engine must close every question, in which norms.
-CASES = [("search", norm, False) for norm in (Norm.LINF, Norm.L1, Norm.L2)]
+CASES = [
+    *[("search", norm, False) for norm in (Norm.LINF, Norm.L1, Norm.L2)],
+    *[(engine, norm, True) for engine in ("auto", "cpsat") for norm in Norm],
+]
 
 
 @pytest.mark.parametrize(("engine", "norm", "closes"), CASES)

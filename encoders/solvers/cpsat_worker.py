@@ -20,7 +20,7 @@ from encoders.solvers.base import Status
 # Measured on the digits nets (PERFORMANCE.md). The inclusion limit keeps away from a presolve step of CP-SAT 9.15 that
 # was seen to lead to wrong proofs where sums of Booleans are huge.
 PARAMETERS: Mapping[str, object] = {
-    "linearization_level": 2,
+    "linearization_level": 1,
     "cp_model_probing_level": 0,
     "symmetry_level": 0,
     "presolve_inclusion_work_limit": 0,
@@ -74,6 +74,8 @@ def answer(request: Request) -> Answer:
         if row.when is not None:
             literal = columns[row.when[0]]
             constraint.only_enforce_if(literal if row.when[1] else literal.negated())
+    if program.forbidden:
+        model.add_forbidden_assignments(columns[: program.inputs], program.forbidden)
     for column, value in zip(columns, request.hint, strict=False):
         model.add_hint(column, value)
     solver = cp_model.CpSolver()

@@ -1,49 +1,48 @@
 """The engine `cpsat`: level by level from below, goal by goal, is there an adversary of at most this measure?
 
-A decision first takes what bounds prove: on the ball of that measure, neuron bounds, slopes ascended on the distance,
-neurons on the cap that they leave, and from the same cap the steps that each input can take (`bounds.grid_domains`);
-that is repeated on the smaller box while it shrinks. Most goals end there. What is left is an integer program that
-every true adversary satisfies, its rounding carried as slack (`encoders.integer_net`): where CP-SAT finds no point,
-there is no adversary. A point that it finds is replayed. One that the network itself denies came in through the slack:
-the program is made finer; after the finest, what is known of the goal stays open.
+A decision first takes what bounds prove (`verifier.engines.narrowing`); most end there. What is left is an integer
+program that every true adversary satisfies, its rounding carried as slack (`encoders.integer_net`): where CP-SAT finds
+no point, there is no adversary. A program that it does not decide soon is split at one ReLU, and both parts are
+narrowed anew.
+
+A point that CP-SAT finds is replayed. One that the network itself denies came in through the slack: it is ruled out,
+and where more of them come the program is made finer; after the finest the goal stays open.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
-from bounds.cap import on_the_cap
-from bounds.grid_domains import narrowed
 from bounds.lowered import Lowered
-from bounds.network import lowered_for, network_bounds
-from bounds.phases import PhaseBounds
-from bounds.reduced import reduce
-from encoders.errors import SoundnessError
-from encoders.integer_net import COARSE, FINE, OpenNet, Precision, Steps, encode
+from bounds.network import goal_bounds, lowered_for, network_bounds
+from encoders.integer_net import COARSE, FINE, Precision, encode
+from encoders.integer_program import IntegerProgram
 from encoders.linear_maps import IntArray
-from encoders.question import Goal, Norm, Region
+from encoders.question import Norm, Region
 from encoders.solvers.base import Status
 from encoders.solvers.cpsat import satisfy
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.levels import Levels
-from verifier.problem import Incumbent, Problem, Progress
+from verifier.engines.narrowing import Narrow, Narrowing, NarrowOptions, Neuron
+from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis
+
+INFINITY = float("inf")
 
 
 @dataclass(frozen=True)
 class CpSatOptions:
     """What the engine may be tuned by; none of it can change an answer, only the time it takes."""
 
-    ascent: int = 12  # steps on the slopes, each round
-    rate: float = 0.15
-    rounds: int = 4  # of narrowing the box
-    shrinks: float = 0.95  # a round must leave at most this part of all steps for another one
+    narrow: NarrowOptions = field(default_factory=NarrowOptions)
     precisions: tuple[Precision, ...] = (COARSE, FINE)
     big_m: bool = True
-    near_misses: int = 8  # points denied by float32 alone that are ruled out one by one
+    patience: float = 1.0  # seconds of CP-SAT before a program is split
+    near_misses: int = 8  # points of one program ruled out one by one
     parameters: tuple[tuple[str, object], ...] = ()
 
 
@@ -51,9 +50,7 @@ class CpSatEngine(Engine):
     """See the module."""
 
     name = "cpsat"
-    capabilities = Capabilities(
-        frozenset({Norm.LINF, Norm.L1, Norm.L2, Norm.L0}), Basis.INTEGER, grid=True, continuous=False
-    )
+    capabilities = Capabilities(frozenset(Norm), Basis.INTEGER, grid=True, continuous=False)
 
     def __init__(self, options: CpSatOptions | None = None) -> None:
         self.options = options or CpSatOptions()
@@ -64,127 +61,104 @@ class CpSatEngine(Engine):
         return levels.proof()
 
 
-@dataclass(frozen=True, eq=False)
-class Narrow:
-    """What bounds leave of one goal at one measure: its open rows, and the steps its adversaries can take."""
-
-    net: OpenNet
-    inputs: IntArray  # which inputs matter
-    down: IntArray  # of all inputs
-    up: IntArray
-
-
 class Decisions:
-    """All goals of a question, each proven up to a level of its own."""
+    """All goals of a question, each proven up to a level of its own. `run` may be called again to go on."""
 
     def __init__(self, levels: Levels, options: CpSatOptions) -> None:
         self.levels, self.options = levels, options
         self.problem, self.grid = levels.problem, levels.grid
         self.lowered: Lowered = lowered_for(self.problem.graph, self.problem.device)
+        self.narrowing = Narrowing(self.lowered, self.problem.region.center, self.grid, options.narrow)
         self.proven = [levels.lower] * len(self.problem.goals)
-        self.given_up: set[int] = set()
+        self.basis = Basis.RIGOROUS  # until CP-SAT had to say something
+        self.stuck = False  # nothing more can be said, however long it takes
+        self.until = Deadline(None)
 
-    def run(self, seconds: float = float("inf")) -> None:
+    @property
+    def stopped(self) -> bool:
+        return self.levels.stopped or self.until.passed
+
+    def run(self, seconds: float = INFINITY) -> None:
         """Raise the lowest level until both sides meet, nothing more can be said, or time is over."""
         levels = self.levels
         if not self.problem.goals:
             levels.prove(self.problem.most + 1, Basis.RIGOROUS)
-        end = self.problem.deadline.left - seconds
-        while not levels.stopped and self.problem.deadline.left > end:
-            self.proven = [max(known, levels.lower) for known in self.proven]
+        left = min(seconds, self.problem.deadline.left)
+        self.until = Deadline.after(None if left == INFINITY else left)
+        while not (self.stopped or self.stuck):
             measure = levels.lower
-            waiting = [g for g, known in enumerate(self.proven) if known <= measure]
-            if any(g in self.given_up for g in waiting):
-                return
-            for goal in waiting:
-                self._decide(goal, measure)
-                if levels.stopped:
-                    break
-            open_levels = [known for known in self.proven if known <= measure]
-            if not open_levels:
-                levels.prove(min([*self.proven, levels.enough]), Basis.INTEGER)
-            elif not any(g in self.given_up for g in waiting):
-                return  # out of time
+            for goal, known in enumerate(self.proven):
+                if known <= measure and not self.stopped and self._decide(goal, measure):
+                    self.proven[goal] = measure + 1
+            least = min(self.proven)
+            if least > measure:
+                levels.prove(min(least, levels.enough), self.basis)
+            elif not self.stopped:
+                self.stuck = True
 
-    def _decide(self, goal: int, measure: int) -> None:
-        """Raise the goal's level above `measure`, find a witness there, or give the goal up."""
-        narrow = self._narrow(self.problem.goals[goal], measure)
-        if narrow is None:
-            self.proven[goal] = measure + 1
-            return
-        steps = Steps(
-            self.grid.norm, self.grid.n, narrow.down[narrow.inputs], narrow.up[narrow.inputs],
-            self.grid.error[narrow.inputs], measure,
-        )  # fmt: skip
+    def _decide(self, goal: int, measure: int) -> bool:
+        """Whether the goal has no adversary of at most `measure`; False also where that stays open."""
+        parts: list[Mapping[Neuron, int]] = [{}]
+        while parts:
+            if self.stopped:
+                return False
+            fixed = parts.pop()
+            narrow = self.narrowing.of(self.problem.goals[goal], measure, fixed)
+            self.levels.nodes += 1
+            if narrow is None:
+                continue
+            self.levels.open_phases = max(self.levels.open_phases, narrow.open_phases)
+            status = self._ask(narrow, goal)
+            if status is Status.TIME_LIMIT and narrow.branch is not None:
+                parts += [{**fixed, narrow.branch: 1}, {**fixed, narrow.branch: -1}]
+            elif status is not Status.INFEASIBLE:
+                return False
+        return True
+
+    def _ask(self, narrow: Narrow, goal: int) -> Status:
+        """CP-SAT on what is left of a part: INFEASIBLE is a proof, TIME_LIMIT may be split, UNKNOWN is lost."""
+        status = Status.UNKNOWN
         for precision in self.options.precisions:
-            program = encode(narrow.net, steps, precision, self.options.big_m)
-            if program is None:
-                self.proven[goal] = measure + 1
-                return
-            left = self.problem.deadline.left
-            limit = None if left == float("inf") else left
+            self.basis = Basis.INTEGER
+            program = encode(narrow.net, narrow.steps, precision, self.options.big_m)
+            status = Status.INFEASIBLE if program is None else self._emptied(program, narrow, goal)
+            if status is not Status.UNKNOWN or self.stopped:
+                break
+        return status
+
+    def _emptied(self, program: IntegerProgram, narrow: Narrow, goal: int) -> Status:
+        """INFEASIBLE once no point is left; a witness that is found on the way is kept.
+
+        A few points that the network denies beyond doubt are ruled out. A point that may be an adversary and does not
+        replay is passed over too, for there may be a better one; but then nothing is proven.
+        """
+        sure = True
+        patience = self.options.patience if narrow.branch is not None else INFINITY
+        for _ in range(self.options.near_misses):
+            left = min(patience, self.until.left)
+            limit = None if left == INFINITY else left
             answer = satisfy(program, limit, parameters=dict(self.options.parameters))
-            self.levels.nodes += answer.branches
             if answer.status is Status.INFEASIBLE:
-                self.proven[goal] = measure + 1
-                return
+                return Status.INFEASIBLE if sure else Status.UNKNOWN
             if answer.point is None:
-                return
+                return Status.TIME_LIMIT
+            chosen = answer.point[: program.inputs]
             found = np.zeros(len(self.grid.home), dtype=np.int64)
-            found[narrow.inputs] = answer.point[: program.inputs]
+            found[narrow.inputs] = chosen
             if self.levels.incumbent.offer_steps(found):
                 self.levels.tell()
-                if self.levels.incumbent.measure <= measure:
-                    return
-        self.given_up.add(goal)
+                return Status.OPTIMAL
+            sure = sure and self._denies(found, goal)
+            program = replace(program, forbidden=(*program.forbidden, chosen))
+        return Status.UNKNOWN
 
     @torch.no_grad()
-    def _narrow(self, goal: Goal, measure: int) -> Narrow | None:
-        """Bounds on ever smaller boxes; None where they prove that the goal has no adversary of this measure."""
-        grid, norm = self.grid, self.grid.norm
-        down, up = grid.down, grid.up
-        cubes = norm is Norm.L0
-        radius = grid.beyond(measure + 1)
-        for turn in range(self.options.rounds):
-            hull = (np.minimum(down, 0), np.maximum(up, 0))
-            region = Region(self.problem.region.center, grid.corner(hull[0]), grid.corner(hull[1]))
-            ball, reach = (Norm.LINF, region.reach(Norm.LINF)) if cubes else (norm, radius)
-            reach = float(np.nextafter(reach * (1.0 + 1e-9), np.inf)) if cubes else reach
-            try:
-                net = reduce(self.lowered, network_bounds(self.lowered, region, ball, reach), (goal,))
-            except SoundnessError:
-                raise
-            phases = PhaseBounds(net)
-            nodes, seen = phases.optimise(phases.roots(), self.options.ascent, reach, self.options.rate)
-            if float(seen.distance[0]) >= reach:
-                return None
-            nodes = on_the_cap(phases, nodes, seen, reach)
-            if bool((nodes.lower > nodes.upper).any()):
-                return None
-            nodes, better = phases.optimise(nodes, self.options.ascent, reach, self.options.rate)
-            if float(better.distance[0]) >= reach:
-                return None
-            moving = net.moving.cpu().numpy()
-            before = int((up - down)[moving].sum())
-            narrow_down, narrow_up = down[moving], up[moving]
-            for one in (seen, better):
-                part = narrowed(
-                    norm, grid.n, hull[0][moving], hull[1][moving], grid.error[moving], measure,
-                    one.normal[0].cpu().numpy(), float(one.height[0]),
-                )  # fmt: skip
-                if not part.possible:
-                    return None
-                narrow_down, narrow_up = np.maximum(narrow_down, part.down), np.minimum(narrow_up, part.up)
-            if (narrow_down > narrow_up).any():
-                return None
-            down, up = down.copy(), up.copy()
-            down[moving], up[moving] = narrow_down, narrow_up
-            after = int((up - down)[moving].sum())
-            if after > self.options.shrinks * before or turn + 1 == self.options.rounds:
-                break
-        self.levels.open_phases = max(self.levels.open_phases, int((nodes.phase == 0).sum()))
-        open_net = OpenNet(
-            net.x.cpu().numpy(), net.z.cpu().numpy(), net.constant.cpu().numpy(), net.error.cpu().numpy(),
-            nodes.lower[0].cpu().numpy(), nodes.upper[0].cpu().numpy(), nodes.phase[0].cpu().numpy(),
-        )  # fmt: skip
-        return Narrow(open_net, moving, down, up)
+    def _denies(self, found: IntArray, goal: int) -> bool:
+        """Whether the real-valued network proves that this one point is no adversary of the goal."""
+        point = self.grid.corner(found)
+        bounds = network_bounds(self.lowered, Region(point, point, point), Norm.LINF, 0.0)
+        asked = self.problem.goals[goal]
+        rows = goal_bounds(self.lowered, bounds, self.lowered.tensor(asked.rows))
+        lowest = bounds.ball.lowest(rows).cpu().numpy()
+        value = lowest + asked.offset
+        return bool((value > 1e-15 * (np.abs(lowest) + np.abs(asked.offset))).any())
