@@ -101,6 +101,7 @@ def questions(norm: Norm, folder: Path, first: int, count: int) -> list[tuple[in
 CASES = [
     *[("search", norm, False) for norm in (Norm.LINF, Norm.L1, Norm.L2)],
     *[(engine, norm, True) for engine in ("auto", "cpsat") for norm in Norm],
+    *[("highs", norm, False) for norm in (Norm.LINF, Norm.L1, Norm.L0)],
 ]
 
 

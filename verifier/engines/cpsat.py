@@ -6,7 +6,8 @@ no point, there is no adversary. A program that it does not decide soon is split
 narrowed anew.
 
 A point that CP-SAT finds is replayed. One that the network itself denies came in through the slack: it is ruled out,
-and where more of them come the program is made finer; after the finest the goal stays open.
+and where more of them come the program is made finer, and then split too: a fixed phase has less slack. A point that
+is a tie, or wins only off onnxruntime, leaves the goal open.
 """
 
 from __future__ import annotations
@@ -109,25 +110,25 @@ class Decisions:
                 continue
             self.levels.open_phases = max(self.levels.open_phases, narrow.open_phases)
             status = self._ask(narrow, goal)
-            if status is Status.TIME_LIMIT and narrow.branch is not None:
+            if status in (Status.TIME_LIMIT, Status.STOPPED) and narrow.branch is not None:
                 parts += [{**fixed, narrow.branch: 1}, {**fixed, narrow.branch: -1}]
             elif status is not Status.INFEASIBLE:
                 return False
         return True
 
     def _ask(self, narrow: Narrow, goal: int) -> Status:
-        """CP-SAT on what is left of a part: INFEASIBLE is a proof, TIME_LIMIT may be split, UNKNOWN is lost."""
+        """CP-SAT on what is left of a part. INFEASIBLE proves; TIME_LIMIT and STOPPED may be split; UNKNOWN is lost."""
         status = Status.UNKNOWN
         for precision in self.options.precisions:
             self.basis = Basis.INTEGER
             program = encode(narrow.net, narrow.steps, precision, self.options.big_m)
             status = Status.INFEASIBLE if program is None else self._emptied(program, narrow, goal)
-            if status is not Status.UNKNOWN or self.stopped:
+            if status is not Status.STOPPED or self.stopped:
                 break
         return status
 
     def _emptied(self, program: IntegerProgram, narrow: Narrow, goal: int) -> Status:
-        """INFEASIBLE once no point is left; a witness that is found on the way is kept.
+        """INFEASIBLE once no point is left, STOPPED if too many are; a witness that is found on the way is kept.
 
         A few points that the network denies beyond doubt are ruled out. A point that may be an adversary and does not
         replay is passed over too, for there may be a better one; but then nothing is proven.
@@ -150,7 +151,7 @@ class Decisions:
                 return Status.OPTIMAL
             sure = sure and self._denies(found, goal)
             program = replace(program, forbidden=(*program.forbidden, chosen))
-        return Status.UNKNOWN
+        return Status.STOPPED if sure else Status.UNKNOWN
 
     @torch.no_grad()
     def _denies(self, found: IntArray, goal: int) -> bool:
