@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from encoders.graph import Graph
-from encoders.question import Norm, goals_for
+from encoders.question import Goal, Norm, Region, goals_for
+from tests.brute_force import brute_force_distance
 from tests.brute_force_grid import Nearest, nearest_on_grid
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
@@ -130,4 +132,39 @@ def test_radii_on_the_grid(engine: str, norm: Norm, closes: bool, tmp_path: Path
                     found.append((seed, radius, "falsified"))
                 if closes and (safe or fooled) and result.verdict is Verdict.UNRESOLVED:
                     found.append((seed, radius, "unresolved"))
+    assert found == []
+
+
+def fewest(graph: Graph, region: Region, goals: tuple[Goal, ...]) -> float:
+    """The least number of inputs that must move, off the grid: every set of them, by brute force over all phases."""
+    size = graph.input_size
+    for count in range(size + 1):
+        for chosen in combinations(range(size), count):
+            free = np.isin(np.arange(size), chosen)
+            part = Region(
+                region.center, np.where(free, region.lower, region.center), np.where(free, region.upper, region.center)
+            )
+            if np.isfinite(brute_force_distance(graph, part, Norm.LINF, goals)[0]):
+                return float(count)
+    return float("inf")
+
+
+def test_fewest_inputs_off_the_grid(tmp_path: Path) -> None:
+    found = []
+    for seed in range(max(4, EXAMPLES // 6)):
+        rng = np.random.default_rng(9000 + seed)
+        graph = random_net(rng)
+        if graph.input_size > 4:
+            continue
+        x = rng.random(graph.input_size).astype(np.float32)
+        model = load(to_onnx(graph, tmp_path / f"fewest{seed}.onnx"))
+        predicted = int(np.argmax(model.scores(x[None])[0]))
+        center = x.astype(np.float64)
+        region = Region(center, np.zeros(x.size), np.ones(x.size))
+        truth = fewest(graph, region, goals_for(predicted, graph.classes, None, 0.0))
+        result = ask(model, x, None, Options(norm=Norm.L0, time_limit=60.0))
+        if result.lower > truth or result.upper < truth:
+            found.append((seed, truth, result.lower, result.upper))
+        if result.verdict is not Verdict.EXACT and result.lower != truth:
+            found.append((seed, truth, result.lower, result.upper))
     assert found == []

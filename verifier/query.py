@@ -210,6 +210,8 @@ class _Question:
             ceiling = self.grid.beyond(1 + (self.grid.reach if self.radius is None else self.grid.within(self.radius)))
         elif self.radius is not None:
             ceiling = min(beyond, float(np.nextafter(self.radius * (1.0 + 1e-9), np.inf)) + 1e-12)
+            if norm is Norm.L0:  # distances are whole: halfway to the next one is as good as there
+                ceiling = min(beyond, float(np.floor(self.radius)) + 0.5)
         incumbent = self._incumbent()
         goals = goals_for(self.predicted, self.model.classes, options.targets, options.margin)
         device = pick_device(options.device)

@@ -84,10 +84,11 @@ class Run:
         return least if self.problem.grid is not None else min(least, self.problem.ceiling)
 
     def reported(self, lower: float) -> float:
-        """The bound as it is told: on a grid, rounded up to the next level."""
+        """The bound as it is told: on a grid, and where inputs are counted, rounded up to the next level."""
         grid = self.problem.grid
         if grid is None:
-            return lower
+            counted = self.problem.norm is Norm.L0 and lower < self.problem.ceiling
+            return max(0.0, float(np.ceil(lower - GRID_SLACK))) if counted else lower
         if not np.isfinite(lower):
             return float("inf")
         step = 1.0 if grid.norm is Norm.L0 else 1.0 / grid.n
