@@ -43,6 +43,7 @@ class CpSatOptions:
     precisions: tuple[Precision, ...] = (COARSE, FINE)
     big_m: bool = True
     patience: float = 1.0  # seconds of CP-SAT before a program is split
+    patience_l0: float = 20.0  # the same where only their number limits inputs: splitting says little there
     near_misses: int = 8  # points of one program ruled out one by one
     parameters: tuple[tuple[str, object], ...] = ()
 
@@ -134,7 +135,8 @@ class Decisions:
         replay is passed over too, for there may be a better one; but then nothing is proven.
         """
         sure = True
-        patience = self.options.patience if narrow.branch is not None else INFINITY
+        patience = self.options.patience if self.grid.norm is not Norm.L0 else self.options.patience_l0
+        patience = patience if narrow.branch is not None else INFINITY
         for _ in range(self.options.near_misses):
             left = min(patience, self.until.left)
             limit = None if left == INFINITY else left
