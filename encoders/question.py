@@ -31,6 +31,18 @@ class Norm(StrEnum):
         return np.asarray(np.sqrt(np.square(difference).sum(axis=-1)))
 
 
+CONVEX = (Norm.LINF, Norm.L1, Norm.L2)
+"""Those with balls: what bounds, attacks and regularisers know. L0 only counts."""
+
+
+def convex_norm(name: str) -> Norm:
+    """The norm of that name, one of CONVEX; a ValueError otherwise."""
+    norm = Norm(name)
+    if norm not in CONVEX:
+        raise ValueError(f"{name!r} has no ball")
+    return norm
+
+
 @dataclass(frozen=True, eq=False)
 class Region:
     """The valid box around one sample; an input that may not move has lower = upper = center. Flat arrays."""

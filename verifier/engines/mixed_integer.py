@@ -87,7 +87,8 @@ class Run:
         """The bound as it is told: on a grid, and where inputs are counted, rounded up to the next level."""
         grid = self.problem.grid
         if grid is None:
-            counted = self.problem.norm is Norm.L0 and lower < self.problem.ceiling
+            whole = self.problem.falsify_at is not None or lower < self.problem.ceiling
+            counted = self.problem.norm is Norm.L0 and np.isfinite(lower) and whole
             return max(0.0, float(np.ceil(lower - GRID_SLACK))) if counted else lower
         if not np.isfinite(lower):
             return float("inf")
