@@ -13,9 +13,9 @@ from bounds.backward import LinearFunction, Magnitudes, ReluRule, backward, rela
 from bounds.halfspace import lowest_value
 from bounds.lowered import Lowered
 from bounds.open_rows import OpenLayers, OpenRows, merged, relaxed_below, rows_of
-from encoders.errors import SoundnessError
+from encoders.errors import DataError, SoundnessError
 from encoders.graph import Affine, Graph, Input
-from encoders.question import NeuronBounds, Norm, Region
+from encoders.question import CONVEX, NeuronBounds, Norm, Region
 
 ROWS_AT_ONCE = 512
 
@@ -34,6 +34,8 @@ class Ball:
 
     @classmethod
     def of(cls, lowered: Lowered, region: Region, norm: Norm, radius: float) -> Ball:
+        if norm not in CONVEX:
+            raise DataError(f"norm {norm} has no ball to bound anything on; use the box, as an L∞ ball")
         lower, upper = region.clipped(norm, radius)
         tensor = lowered.tensor
         center = tensor(region.center)

@@ -25,6 +25,7 @@ from scipy import sparse
 from encoders.blocks import Builder, pattern, placed, powers_of_two, times, unit_rows, wide
 from encoders.errors import DataError, SoundnessError
 from encoders.graph import Affine, Graph
+from encoders.grid import Grid
 from encoders.linear_maps import FloatArray, IntArray
 from encoders.program import Program
 from encoders.question import Goal, NeuronBounds, Norm, Region
@@ -77,24 +78,35 @@ class Encoder:
         self.heads = {i: composed[graph.nodes[i].sources[0]] for i in graph.relus}
         self.scores = composed[len(graph.nodes) - 1]
 
-    def body(self, region: Region, norm: Norm | None, bounds: NeuronBounds, radius: float) -> Body:
-        """All of the program but the goal: shared by every goal of this sample. No norm: nothing to minimise."""
-        if norm not in (Norm.LINF, Norm.L1, None):
-            raise DataError(f"norm {norm} has no linear form; ask for linf or l1")
+    def body(
+        self, region: Region, norm: Norm | None, bounds: NeuronBounds, radius: float, grid: Grid | None = None
+    ) -> Body:
+        """All of the program but the goal: shared by every goal of this sample. No norm: nothing to minimise.
+
+        With a `grid`, inputs move by whole steps of it.
+        """
+        if norm not in (Norm.LINF, Norm.L1, Norm.L0, None):
+            raise DataError(f"norm {norm} has no linear form; ask for linf, l1 or l0")
         if np.isnan(radius) or radius < 0:
             raise DataError(f"radius {radius}: give a number, zero or more")
         if region.center.size != self.graph.input_size:
             raise DataError(f"the sample has {region.center.size} entries, the network reads {self.graph.input_size}")
         for position in self.graph.relus:
             _check_bounds(self.graph, position, bounds)
-        return Body(self, region, norm, bounds, min(radius, region.reach(norm or Norm.LINF)))
+        return Body(self, region, norm, bounds, min(radius, region.reach(norm or Norm.LINF)), grid)
 
 
 class Body:
     """A program but for its goal. `program(goal)` adds that, and nothing else is built anew."""
 
     def __init__(
-        self, encoder: Encoder, region: Region, norm: Norm | None, bounds: NeuronBounds, radius: float
+        self,
+        encoder: Encoder,
+        region: Region,
+        norm: Norm | None,
+        bounds: NeuronBounds,
+        radius: float,
+        grid: Grid | None,
     ) -> None:
         self._encoder = encoder
         self._bounds = bounds
@@ -102,7 +114,7 @@ class Body:
         self._values: dict[int, Value] = {}
         self._relu_columns: dict[int, IntArray] = {}
         self._center = region.center.astype(np.float64)
-        self._add_inputs(region, norm, radius)
+        self._add_inputs(region, norm, radius, grid)
         for position in encoder.graph.relus:
             self._add_relu(position)
         self.scores = self._value(encoder.scores, np.arange(encoder.scores.constant.size))
@@ -117,6 +129,7 @@ class Body:
             np.asarray(abs(table).max(axis=1).todense()).ravel() if table.nnz else np.zeros(len(goal.rows))
         )
         right = -(goal.rows @ self.scores.constant + goal.offset)
+        size = np.where(np.abs(right) / size < 1e100, size, 1.0)  # a row of zeros but for rounding stays one
         lower, upper, scale, integral = self._columns
         return Program(
             costs=np.concatenate([self._costs, np.zeros(width - self._costs.size)]),
@@ -133,16 +146,23 @@ class Body:
             scale=scale,
         )
 
-    def _add_inputs(self, region: Region, norm: Norm | None, radius: float) -> None:
+    def _add_inputs(self, region: Region, norm: Norm | None, radius: float, grid: Grid | None) -> None:
         """x = center + displacement, the norm's own columns and rows, and the costs. What cannot move has no column."""
-        above = np.minimum(region.upper - region.center, radius)
-        below = np.minimum(region.center - region.lower, radius)
-        self._unit = unit = float(powers_of_two(np.maximum(above, below).max(initial=0.0, keepdims=True))[0])
-        above, below, most = above / unit, below / unit, radius / unit
+        farthest = np.inf if norm is Norm.L0 else radius
+        above = np.minimum(region.upper - region.center, farthest)
+        below = np.minimum(region.center - region.lower, farthest)
+        unit = float(powers_of_two(np.maximum(above, below).max(initial=0.0, keepdims=True))[0])
+        above, below, whole = above / unit, below / unit, grid is not None
+        if grid is not None:
+            unit = 1.0 / grid.n
+            steps = np.inf if norm is Norm.L0 else np.floor(radius * grid.n + 1e-6)
+            above, below = np.minimum(grid.up, steps), np.minimum(-grid.down, steps)
+        self._unit, most = unit, radius / unit
         add, size = self._builder, region.center.size
         up, down = np.flatnonzero(above > 0), np.flatnonzero(below > 0)
         if norm is Norm.L1:
-            rises, falls = add.columns(0.0, above[up], unit), add.columns(0.0, below[down], unit)
+            rises = add.columns(0.0, above[up], unit, integral=whole)
+            falls = add.columns(0.0, below[down], unit, integral=whole)
             self._costs = np.ones(add.width)
             if above.sum() + below.sum() > most:
                 add.rows(sparse.csr_array(self._costs[None]), -np.inf, most)
@@ -150,9 +170,16 @@ class Body:
             table = table - placed(down, unit_rows(falls, unit, add.width), size)
         else:
             movable = np.union1d(up, down)
-            moves = add.columns(-below[movable], above[movable], unit)
+            moves = add.columns(-below[movable], above[movable], unit, integral=whole)
             table = placed(movable, unit_rows(moves, unit, add.width), size)
             self._costs = np.zeros(add.width)
+        if norm is Norm.L0:
+            moved = add.columns(np.zeros(movable.size), 1.0, 1.0, integral=True)
+            table, self._unit = wide(table, add.width), 1.0
+            self._costs = np.append(self._costs, np.ones(movable.size))
+            for limit, low, high in ((above, -np.inf, 0.0), (-below, 0.0, np.inf)):
+                spent = unit_rows(moves, 1.0, add.width) - unit_rows(moved, limit[movable], add.width)
+                add.rows(spent, low, high)
         if norm is Norm.LINF:
             distance = add.columns(0.0, most, unit)
             self._costs = np.append(self._costs, 1.0)

@@ -17,6 +17,7 @@ class Norm(StrEnum):
     LINF = "linf"
     L1 = "l1"
     L2 = "l2"
+    L0 = "l0"  # how many inputs differ: no norm, but asked the same way
 
     def length(self, difference: FloatArray) -> FloatArray:
         """Norm of each row of [..., n], in float64."""
@@ -25,7 +26,21 @@ class Norm(StrEnum):
             return np.asarray(difference.max(axis=-1, initial=0.0))
         if self is Norm.L1:
             return np.asarray(difference.sum(axis=-1))
+        if self is Norm.L0:
+            return np.asarray((difference > 0).sum(axis=-1).astype(np.float64))
         return np.asarray(np.sqrt(np.square(difference).sum(axis=-1)))
+
+
+CONVEX = (Norm.LINF, Norm.L1, Norm.L2)
+"""Those with balls: what bounds, attacks and regularisers know. L0 only counts."""
+
+
+def convex_norm(name: str) -> Norm:
+    """The norm of that name, one of CONVEX; a ValueError otherwise."""
+    norm = Norm(name)
+    if norm not in CONVEX:
+        raise ValueError(f"{name!r} has no ball")
+    return norm
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoders.errors import OptionError
-from encoders.question import Norm
+from encoders.question import CONVEX, Norm, convex_norm
 
 Scores = Callable[[Tensor], Tensor]
 L1_SHARE = 0.05  # of the entries that one L1 step moves
@@ -48,12 +48,12 @@ class Adversarial:
             radius, share, steps, *more = (*rest, *("", "0.5", "10")[len(rest) :])
             if more:
                 raise ValueError
-            return cls(Norm(norm), float(radius), float(share), int(steps))
+            return cls(convex_norm(norm), float(radius), float(share), int(steps))
         except OptionError:
             raise
         except ValueError:
             raise OptionError(
-                f"adversarial {text!r}: write NORM:RADIUS:SHARE such as linf:0.1:0.5, the norm one of {', '.join(Norm)}"
+                f"adversarial {text!r}: write NORM:RADIUS:SHARE, like linf:0.1:0.5, norms: {', '.join(CONVEX)}"
             ) from None
 
     @property

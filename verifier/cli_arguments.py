@@ -142,7 +142,7 @@ def _add_report(commands: Commands) -> None:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     _add_source(parser)
     question = parser.add_argument_group("the question")
-    question.add_argument("--norm", default="linf", metavar="P", help="linf, l1 or l2 (default: linf)")
+    question.add_argument("--norm", default="linf", metavar="P", help="linf, l1, l2 or l0 (default: linf)")
     question.add_argument(
         "--target", type=classes, metavar="K", help="only adversaries classified as K (or as one of K,L,…)"
     )
@@ -150,6 +150,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--margin", type=float, default=0.0, metavar="A", help="the adversary must win by at least A (default: 0)"
     )
     add_box(question)
+    question.add_argument(
+        "--grid", type=int, metavar="N",
+        help="inputs are integers/N: 255 for 8-bit images; the answer is then exact with no tolerance",
+    )  # fmt: skip
     question.add_argument(
         "--mask", type=Path, metavar="FILE", help=".npy, .npz or .png: which inputs (or pixels) may move"
     )
@@ -184,7 +188,9 @@ def _add_effort(parser: argparse.ArgumentParser) -> None:
         "--tolerance", type=float, default=1e-6, metavar="T",
         help="a distance is exact once its two sides are this close (default: 1e-6)",
     )  # fmt: skip
-    effort.add_argument("--engine", default="auto", metavar="E", help="auto, search, highs, pyomo:NAME (default: auto)")
+    effort.add_argument(
+        "--engine", default="auto", metavar="E", help="auto, search, highs, cpsat, pyomo:NAME (default: auto)"
+    )
     effort.add_argument("--device", default="auto", metavar="D", help="auto, cpu or cuda (default: auto)")
     effort.add_argument("--seed", type=int, default=0, metavar="N", help="of the attacks' random starts (default: 0)")
     effort.add_argument("--jobs", type=int, default=1, metavar="N", help="samples worked on at once (default: 1)")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import OptionError, PlumblineError, SolverError
-from encoders.question import Norm
+from encoders.question import CONVEX, Norm, convex_norm
 from verifier import __version__
 from verifier.cli_report import HEADER, Display, row
 from verifier.data import Samples, check_box, load_samples, parse_samples
@@ -34,9 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure what is not measured yet, then write the report of all that is finished; returns the exit status."""
     chosen = ReportOptions(_names(arguments.bounds), _names(arguments.attacks), pictures=arguments.pictures)
     try:
-        norms = tuple(dict.fromkeys(Norm(name) for name in arguments.norm or ["linf"]))
+        norms = tuple(dict.fromkeys(convex_norm(name) for name in arguments.norm or ["linf"]))
     except ValueError as error:
-        raise OptionError(f"{error}: choose from {', '.join(Norm)}") from None
+        raise OptionError(f"{error}: choose from {', '.join(CONVEX)}") from None
     questions = [
         Options(
             norm=norm, box=arguments.box, time_limit=arguments.time_limit, tolerance=arguments.tolerance,

@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         engine=arguments.engine,
         device=arguments.device,
         seed=arguments.seed,
+        grid=arguments.grid,
     )
     radius = getattr(arguments, "radius", None)
     Job(options, radius)  # refuses a bad radius before anything is loaded
@@ -82,6 +83,7 @@ class Run:
             "engine": options.engine,
             "device": options.device,
             "seed": options.seed,
+            "grid": options.grid,
         }
 
     def ask(self, indices: tuple[int, ...], jobs: int) -> int:

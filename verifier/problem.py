@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.graph import Graph
+from encoders.grid import Grid
 from encoders.linear_maps import FloatArray
 from encoders.question import Goal, Norm, Region
 from verifier.results import Adversary
@@ -44,6 +45,8 @@ class Problem:
 
     `ceiling` is a hair above the radius for `verify`, and above the reach of the box for `distance`.
     `falsify_at`: a witness at most this far away ends the question (`verify`); None for `distance`.
+    With a `grid`, only its points count: `ceiling` is then the real distance that proves all measures of interest, and
+    a proof's lower bound is the length of a measure.
     """
 
     graph: Graph
@@ -55,6 +58,14 @@ class Problem:
     tolerance: float
     deadline: Deadline
     device: str = "cpu"
+    grid: Grid | None = None
+
+    @property
+    def most(self) -> int:
+        """On a grid: the greatest measure that an adversary of interest can have."""
+        if self.grid is None or self.falsify_at is None:
+            return -1 if self.grid is None else self.grid.reach
+        return self.grid.within(self.falsify_at)
 
 
 @dataclass(eq=False)
@@ -78,6 +89,11 @@ class Incumbent:
     @property
     def upper(self) -> float:
         return float("inf") if self.best is None else self.best.distance
+
+    @property
+    def enough(self) -> float:
+        """The distance up to which a proof matters."""
+        return self.upper
 
     def offer(self, candidates: FloatArray) -> bool:
         """Clip candidates [B, n] to the box, round to float32 inside it, replay, keep the nearest. True if improved."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from bounds.attacks.portfolio import attack
 from bounds.network import lowered_for
 from bounds.phases import nearest_possible
 from encoders.errors import DataError, OptionError
+from encoders.grid import Grid, check_levels
 from encoders.linear_maps import FloatArray
 from encoders.question import Goal, Norm, Region, goals_for
 from verifier.engines.registry import check_engine_name, engine_for
+from verifier.grid_witness import GridIncumbent
 from verifier.model import Model, load
 from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis, Result, Verdict
@@ -39,6 +41,7 @@ class Options:
     engine: str = "auto"
     device: str = "auto"
     seed: int = 0
+    grid: int | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -58,6 +61,8 @@ class Options:
             raise OptionError(f"time limit {self.time_limit}: give a positive number of seconds")
         if not (np.isfinite(self.tolerance) and self.tolerance > 0):
             raise OptionError(f"tolerance {self.tolerance}: give a positive number")
+        if self.grid is not None:
+            check_levels(self.grid)
         check_engine_name(self.engine)
         if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
             raise OptionError(f"device {self.device!r}: choose from auto, cpu, cuda")
@@ -115,7 +120,11 @@ def ask(
     if not np.isfinite(scores).all():
         raise DataError(f"sample {index}: the model's scores are not finite: {scores}")
     predicted = int(np.argmax(scores))
-    question = _Question(model, region, radius, options, label, index, predicted, started)
+    grid = None
+    if options.grid is not None:
+        grid = Grid.of(region, options.norm, options.grid)
+        region = replace(region, lower=grid.corner(grid.down), upper=grid.corner(grid.up))
+    question = _Question(model, region, radius, options, label, index, predicted, started, grid)
     if label is not None and label != predicted:
         return question.result(Verdict.MISCLASSIFIED, 0.0, 0.0)
     if options.targets is not None and predicted in options.targets:
@@ -165,6 +174,7 @@ class _Question:
     index: int
     predicted: int
     started: float
+    grid: Grid | None = None
 
     def result(self, verdict: Verdict, lower: float, upper: float, **more: Any) -> Result:
         facts: dict[str, Any] = {"basis": Basis.RIGOROUS, "engine": self.options.engine, **more}
@@ -196,26 +206,37 @@ class _Question:
         # Beyond the farthest point of the box there is nothing: proving this ceiling proves that no adversary exists.
         beyond = float(np.nextafter(reach * (1.0 + 1e-9), np.inf)) + 1e-12
         ceiling = beyond
-        if self.radius is not None:
+        if self.grid is not None:
+            ceiling = self.grid.beyond(1 + (self.grid.reach if self.radius is None else self.grid.within(self.radius)))
+        elif self.radius is not None:
             ceiling = min(beyond, float(np.nextafter(self.radius * (1.0 + 1e-9), np.inf)) + 1e-12)
+            if norm is Norm.L0:  # distances are whole: halfway to the next one is as good as there
+                ceiling = min(beyond, float(np.floor(self.radius)) + 0.5)
         incumbent = self._incumbent()
         goals = goals_for(self.predicted, self.model.classes, options.targets, options.margin)
         device = pick_device(options.device)
-        if self.radius is not None and options.engine == "auto" and self._certified_at_once(goals, ceiling, device):
+        if (
+            self.radius is not None
+            and self._may_be_certified_at_once()
+            and self._certified_at_once(goals, ceiling, device)
+        ):
             lower = float("inf") if ceiling >= beyond else ceiling
+            if self.grid is not None:
+                lower = self.grid.proven(self.grid.reached(ceiling))
             return self.result(Verdict.CERTIFIED, lower, float("inf"), engine="crown")
         goals = self._attack(goals, incumbent, ceiling, deadline)
         progress(0.0, incumbent.upper)
         engine = engine_for(options.engine)
         problem = Problem(
-            self.model.graph, self.region, norm, goals, ceiling, self.radius, options.tolerance, deadline, device
-        )
+            self.model.graph, self.region, norm, goals, ceiling, self.radius, options.tolerance, deadline, device,
+            self.grid,
+        )  # fmt: skip
         if self.radius is not None and incumbent.upper <= self.radius:
             lower, basis, nodes, open_phases = 0.0, Basis.RIGOROUS, 0, 0
         else:
             proof = engine.close(problem, incumbent, progress)
             lower, basis, nodes, open_phases = proof.lower, proof.basis, proof.nodes, proof.open_phases
-        if lower >= beyond:
+        if self.grid is None and lower >= beyond:
             lower = float("inf")
         return self.result(
             self._verdict(lower, incumbent.upper),
@@ -227,6 +248,9 @@ class _Question:
             nodes=nodes,
             open_phases=open_phases,
         )
+
+    def _may_be_certified_at_once(self) -> bool:
+        return self.options.engine == "auto" and self.options.norm is not Norm.L0
 
     def _certified_at_once(self, goals: tuple[Goal, ...], ceiling: float, device: str) -> bool:
         """Whether one backward pass per goal proves the whole ball: most robust samples need no attack and no tree."""
@@ -240,6 +264,8 @@ class _Question:
             if upper <= self.radius:
                 return Verdict.FALSIFIED
             return Verdict.CERTIFIED if lower > self.radius else Verdict.UNRESOLVED
+        if self.grid is not None:
+            return Verdict.EXACT if lower >= upper else Verdict.UNRESOLVED  # two levels meet, or they do not
         near = np.isfinite(upper) and upper - lower <= self.options.tolerance * max(1.0, upper)
         closed = lower == float("inf") or bool(near)
         return Verdict.EXACT if closed else Verdict.UNRESOLVED
@@ -253,19 +279,26 @@ class _Question:
         lowered = lowered_for(self.model.graph, pick_device(self.options.device))
         limit = None if deadline.left == float("inf") else ATTACK_SHARE * deadline.left
         settings = AttackOptions(seed=self.options.seed, time_limit=limit)
-        found = attack(lowered, self.region, self.options.norm, goals, ceiling, settings)
+        norm = self.options.norm
+        if norm is Norm.L0:  # the attacks know norms; few changed inputs are what L1 comes nearest to
+            norm, ceiling = Norm.L1, self.region.reach(Norm.L1)
+        found = attack(lowered, self.region, norm, goals, ceiling, settings)
         if len(found.inputs):
             incumbent.offer_near(found.inputs[np.argsort(found.distances)[:32]])
+        if isinstance(incumbent, GridIncumbent):
+            incumbent.walk(deadline)
         nearest = [float("inf")] * len(goals)
         for goal, length in zip(found.goal, found.distances, strict=True):
             nearest[int(goal)] = min(nearest[int(goal)], float(length))
         return tuple(goals[k] for k in np.argsort(nearest, kind="stable"))
 
     def _incumbent(self) -> Incumbent:
-        return incumbent_for(self.model, self.region, self.options, self.predicted)
+        return incumbent_for(self.model, self.region, self.options, self.predicted, self.grid)
 
 
-def incumbent_for(model: Model, region: Region, options: Options, predicted: int) -> Incumbent:
+def incumbent_for(
+    model: Model, region: Region, options: Options, predicted: int, grid: Grid | None = None
+) -> Incumbent:
     """An empty incumbent of the question: only what replays, and wins strictly and by the margin, will count."""
 
     def wins(scores: FloatArray) -> NDArray[np.bool_]:
@@ -277,7 +310,15 @@ def incumbent_for(model: Model, region: Region, options: Options, predicted: int
             won |= (lead > 0) & (lead >= options.margin)
         return np.asarray(won & np.isfinite(scores).all(axis=1))
 
-    return Incumbent(region, options.norm, model.scores, model.real, wins)
+    def miss(scores: FloatArray) -> FloatArray:
+        """By how much each row of scores misses being an adversary; negative where it is one."""
+        goals = goals_for(predicted, model.classes, options.targets, options.margin)
+        misses = [(scores @ goal.rows.T + goal.offset).max(axis=1) for goal in goals]
+        return np.min(misses, axis=0) if misses else np.ones(len(scores))
+
+    if grid is None:
+        return Incumbent(region, options.norm, model.scores, model.real, wins)
+    return GridIncumbent(region, options.norm, model.scores, model.real, wins, grid=grid, value=miss)
 
 
 def pick_device(device: str) -> str:

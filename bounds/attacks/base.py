@@ -20,7 +20,7 @@ from torch import Tensor
 from bounds.lowered import Lowered
 from encoders.errors import OptionError, SoundnessError
 from encoders.linear_maps import FloatArray
-from encoders.question import Goal, Norm, Region
+from encoders.question import CONVEX, Goal, Norm, Region
 
 BOUNDARY_STEPS = 14
 CLAIM_TOLERANCE = 1e-9  # relative; a norm summed in another order is not a false claim
@@ -166,7 +166,7 @@ class Attack(ABC):
     """
 
     name: ClassVar[str]
-    norms: ClassVar[frozenset[Norm]] = frozenset(Norm)
+    norms: ClassVar[frozenset[Norm]] = frozenset(CONVEX)
 
     @abstractmethod
     def search(self, problem: AttackProblem, known: Candidates) -> Candidates:

@@ -18,7 +18,7 @@ from bounds.lowered import Lowered
 from encoders.errors import DataError, OptionError, SoundnessError
 from encoders.graph import Graph
 from encoders.linear_maps import FloatArray
-from encoders.question import Goal, Norm, Region, goals_for
+from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 
 ALARM = 1e-9  # relative: an adversary this much nearer than a proven bound is a contradiction
 
@@ -83,7 +83,7 @@ class LowerBound(ABC):
     """One technique. `run` is final: it chooses balls, clips, and checks against adversaries."""
 
     name: ClassVar[str]
-    norms: ClassVar[frozenset[Norm]] = frozenset(Norm)
+    norms: ClassVar[frozenset[Norm]] = frozenset(CONVEX)
     rests_on_solver: ClassVar[bool] = False
 
     @abstractmethod

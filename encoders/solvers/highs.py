@@ -21,8 +21,8 @@ from encoders.errors import SolverError
 from encoders.linear_maps import FloatArray
 from encoders.program import Program
 from encoders.solvers.base import BOUND_SLACK, Solution, Solver, SolverCapabilities, SolverOptions, Status, Watch
-from encoders.solvers.highs_process import Worker
 from encoders.solvers.highs_worker import Report, Request
+from encoders.solvers.process import Worker
 
 # Attacks find better points than these heuristics do, sooner; what is left of the time belongs to the bound.
 PROOF_OPTIONS: Mapping[str, object] = {
@@ -131,7 +131,7 @@ class HighsSolver(Solver):
         if np.isfinite(limit):
             native["time_limit"] = limit
         if self._worker is None or not self._worker.alive:
-            self._worker = Worker()
+            self._worker = Worker("encoders.solvers.highs_worker", "HiGHS", "highspy")
         request = writing.request(program.below(cutoff), {**native, **self._overrides})
         solution = self._follow(self._worker, request, program, limit, relay)
         point = self._better(program, known, solution.point)

@@ -16,13 +16,13 @@ from bounds.attacks.walk import every_goal, first_wins
 from bounds.lowered import Lowered
 from encoders.errors import SoundnessError
 from encoders.graph import Graph, affine_chain
-from encoders.question import Goal, Norm, Region, goals_for
+from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from tests.brute_force import SURE, SURE_EUCLIDEAN, OracleError, brute_force_distance
 from tests.test_trust import random_problem
 from verifier.problem import Problem
 
 NAMES = list(ATTACKS)
-NORMS = list(Norm)
+NORMS = list(CONVEX)
 OPTIONS = AttackOptions(restarts=6, steps=20)
 
 # x1 ──(1, 1)──▶ z1 = relu(x1 + x2 - 1/4)     y0 - y1 = 1/2 - z1 + 3·z2      around (1/4, 1/4) in [0, 1]²

@@ -18,7 +18,7 @@ from bounds.attacks.region_descent import polish
 from bounds.lowered import Lowered
 from encoders.errors import OptionError, SoundnessError
 from encoders.graph import Graph, affine_chain
-from encoders.question import Goal, Norm, Region, goals_for
+from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 
 # Linear, two classes:  y0 - y1 = 3·x1 - 4·x2 + 1   around (0, 0) in [-1, 1]²
 #   L∞ 1/7,  L1 1/4 (x2 alone),  L2 1/5.
@@ -40,7 +40,7 @@ NEAR = affine_chain([np.array([[1.0, -1.0], [1.0, 1.0]]), np.array([[-2.0, -1.0]
                     [np.array([0.0, -1.0]), np.array([1.0, 0.0])])  # fmt: skip
 MIDDLE = Region(np.array([0.25, 0.25]), np.zeros(2), np.ones(2))
 
-NORMS = list(Norm)
+NORMS = CONVEX
 
 
 def run(graph: Graph, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float = np.inf) -> Candidates:

@@ -13,7 +13,7 @@ from torch import nn
 
 import verifier
 from encoders.errors import OptionError, TrainingError
-from encoders.question import Norm
+from encoders.question import CONVEX, Norm
 from trainers.adversarial import Adversarial, ascend, projected
 from trainers.architectures import ARCHITECTURES
 from trainers.augmentation import Augmentation
@@ -91,7 +91,7 @@ def test_options_are_refused_before_anything_is_trained(options: dict[str, objec
 # -- settings ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("norm", CONVEX)
 def test_adversarial_examples_stay_in_ball_and_box_and_raise_the_loss(norm: Norm) -> None:
     torch.manual_seed(0)
     module = train(TrainOptions(widths=(16,), epochs=5, learning_rate=0.01), SHAPE, 10, few(400)).module

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import ModelError, OptionError
-from encoders.question import Norm
+from encoders.question import CONVEX, Norm, convex_norm
 from trainers.config import Study
 from verifier.compare.attacked import ATTACK_NAMES
 
@@ -62,13 +62,13 @@ class CompareOptions:
         given = dict(table)
         try:
             if "norms" in given:
-                given["norms"] = tuple(Norm(norm) for norm in given["norms"])
+                given["norms"] = tuple(convex_norm(norm) for norm in given["norms"])
             if "radii" in given:
-                chosen = {Norm(norm): tuple(float(r) for r in radii) for norm, radii in given["radii"].items()}
+                chosen = {convex_norm(norm): tuple(float(r) for r in radii) for norm, radii in given["radii"].items()}
                 given["radii"] = {**RADII, **chosen}
         except (ValueError, TypeError, AttributeError) as error:
             raise OptionError(
-                f"[compare]: norms are some of {', '.join(Norm)}, radii lists of numbers ({error})"
+                f"[compare]: norms are some of {', '.join(CONVEX)}, radii lists of numbers ({error})"
             ) from None
         return cls(**given)
 

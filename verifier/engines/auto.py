@@ -27,9 +27,15 @@ class AutoEngine(Engine):
     """See the module. Its basis is `rigorous` unless HiGHS had to raise the bound."""
 
     name = "auto"
-    capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1, Norm.L2}), Basis.RIGOROUS)
+    capabilities = Capabilities(frozenset(Norm), Basis.RIGOROUS, grid=True)
 
     def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+        if problem.grid is not None:
+            from verifier.engines.auto_grid import close_on_grid
+
+            return close_on_grid(problem, incumbent, progress)
+        if problem.norm is Norm.L0:  # no bounds of our own measure it
+            return HighsEngine().close(problem, incumbent, progress)
         search = Search(problem, incumbent, progress, SearchOptions())
         if problem.norm not in HighsEngine.capabilities.norms:
             return search.run()

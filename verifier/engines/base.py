@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from encoders.errors import OptionError
+from encoders.errors import OptionError, SoundnessError
 from encoders.question import Norm
 from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis, check_sandwich
@@ -19,6 +19,7 @@ class Capabilities:
     basis: Basis
     parallel: bool = False
     grid: bool = False
+    continuous: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,18 @@ class Engine(ABC):
         if problem.norm not in self.capabilities.norms:
             can = ", ".join(sorted(self.capabilities.norms))
             raise OptionError(f"engine {self.name} cannot minimise {problem.norm}; it can: {can}")
+        if problem.grid is None and not self.capabilities.continuous:
+            raise OptionError(f"engine {self.name} works on integers; give --grid N (255 for 8-bit images)")
+        if problem.grid is not None and not self.capabilities.grid:
+            raise OptionError(
+                f"engine {self.name} knows no grid; take auto, search, highs or cpsat, or leave out --grid"
+            )
         proof = self._close(problem, incumbent, progress)
         check_sandwich(proof.lower, incumbent.upper, problem.norm)
+        if problem.grid is not None and proof.lower > incumbent.upper:
+            raise SoundnessError(
+                f"soundness alarm: proven level {proof.lower!r} above a replayed adversary at {incumbent.upper!r}"
+            )
         return proof
 
     @abstractmethod

@@ -10,12 +10,14 @@ import torch
 
 from bounds.halfspace import distance_to_halfspace
 from bounds.network import goal_bounds, lowered_for, network_bounds
+from encoders.graph import Affine, Relu
 from encoders.linear_maps import FloatArray
 from encoders.mip import Body, Encoder
 from encoders.program import Program
-from encoders.question import Norm
+from encoders.question import NeuronBounds, Norm
 from encoders.solvers.base import Solution, Solver, SolverOptions, Status
 from verifier.engines.base import Capabilities, Engine, Proof
+from verifier.grid_witness import GridIncumbent
 from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis
 
@@ -27,6 +29,8 @@ SOLVER_SLACK = 1e-7
 STRETCHES = 1.0 + np.array([0.0, 1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 1e-3])
 
 PUSHES = (1e-7, 3e-7, 1e-6, 1e-5, 1e-4)  # how far beyond the boundary a witness is looked for, in scores
+
+GRID_SLACK = 1e-4  # of a step: more than a solver's tolerances are worth, and than inputs stray from whole steps
 
 SHRINK = 0.95  # bounds and program are made anew when the ball has shrunk below this part of the one they hold for
 
@@ -43,7 +47,7 @@ class Stage:
 class MixedIntegerEngine(Engine):
     """Closes a problem goal by goal with a solver, whose word its lower bounds rest on."""
 
-    capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1}), Basis.SOLVER)
+    capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1, Norm.L0}), Basis.SOLVER, grid=True)
 
     def __init__(self, name: str, solver: Solver) -> None:
         self.name = name
@@ -55,7 +59,7 @@ class MixedIntegerEngine(Engine):
             self._encoder = Encoder(problem.graph)
         run = Run(self._encoder, self._solver, problem, incumbent, progress)
         run.close()
-        return Proof(run.lower, Basis.SOLVER, run.nodes, run.open_phases)
+        return Proof(run.reported(run.lower), Basis.SOLVER, run.nodes, run.open_phases)
 
 
 class Run:
@@ -69,17 +73,35 @@ class Run:
         self.lowers = np.zeros(len(problem.goals))
         self.finished = np.zeros(len(problem.goals), dtype=np.bool_)
         self.nodes = 0
+        self.stray = strays(problem)
         self.stage = self.new_stage()
         self.open_phases = self.stage.open_phases
 
     @property
     def lower(self) -> float:
         """Proven for all goals together."""
-        return float(min(self.lowers.min(initial=np.inf), self.problem.ceiling))
+        least = float(self.lowers.min(initial=np.inf))
+        return least if self.problem.grid is not None else min(least, self.problem.ceiling)
+
+    def reported(self, lower: float) -> float:
+        """The bound as it is told: on a grid, and where inputs are counted, rounded up to the next level."""
+        grid = self.problem.grid
+        if grid is None:
+            whole = self.problem.falsify_at is not None or lower < self.problem.ceiling
+            counted = self.problem.norm is Norm.L0 and np.isfinite(lower) and whole
+            return max(0.0, float(np.ceil(lower - GRID_SLACK))) if counted else lower
+        if not np.isfinite(lower):
+            return float("inf")
+        step = 1.0 if grid.norm is Norm.L0 else 1.0 / grid.n
+        return grid.proven(max(0, int(np.ceil((lower - grid.drift) / step - GRID_SLACK))))
 
     @property
     def enough(self) -> float:
-        """No goal needs a lower bound above this."""
+        """No goal needs a lower bound above this; on a grid, half a step below the least level of no interest."""
+        grid = self.problem.grid
+        if grid is not None and isinstance(self.incumbent, GridIncumbent):
+            measure = min(self.problem.most + 1, self.incumbent.measure)
+            return (measure - 0.5) * (1.0 if grid.norm is Norm.L0 else 1.0 / grid.n)
         return min(self.problem.ceiling, self.incumbent.upper - 0.5 * self.problem.tolerance)
 
     @property
@@ -104,12 +126,15 @@ class Run:
 
     def ask(self, goal: int, seconds: float) -> None:
         """Solve one goal's program, and keep what it proves and finds."""
-        if min(self.problem.ceiling, self.incumbent.upper) < SHRINK * self.stage.radius:
+        nearer = min(self.problem.ceiling, self.incumbent.upper) < SHRINK * self.stage.radius
+        if nearer and self.problem.norm is not Norm.L0:
             self.stage = self.new_stage()
             if not self.is_open(goal):
                 return
         enough = self.enough
-        program = self.stage.body.program(self.problem.goals[goal])
+        asked = self.problem.goals[goal]
+        reach = np.abs(asked.rows) @ self.stray[-1]
+        program = self.stage.body.program(replace(asked, offset=asked.offset - reach))
         before = self.lowers[goal]
 
         def watch(lower: float, point: FloatArray | None) -> bool:
@@ -121,7 +146,7 @@ class Run:
         # Only a lack of time is mended by asking again.
         self.finished[goal] = solution.status is not Status.TIME_LIMIT
         self.keep(goal, max(before, _proven(solution.lower, enough)), program, solution.point)
-        if solution.status is Status.OPTIMAL and solution.objective < self.enough:
+        if solution.status is Status.OPTIMAL and solution.objective < self.enough and self.problem.grid is None:
             self.push(goal, solution, program)
 
     def options(self, seconds: float, enough: float) -> SolverOptions:
@@ -157,7 +182,16 @@ class Run:
         if point is not None:
             center = self.problem.region.center
             self.incumbent.offer(center + STRETCHES[:, None] * (program.inputs(point) - center))
-        self.progress(self.lower, self.incumbent.upper)
+        self.progress(min(self.reported(self.lower), self.incumbent.upper), self.incumbent.upper)
+
+    def strayed(self, neurons: NeuronBounds) -> NeuronBounds:
+        """Bounds that hold at whole steps of the grid too."""
+        if self.problem.grid is None:
+            return neurons
+        away = {i: self.stray[i] for i in neurons.lower}
+        return NeuronBounds(
+            {i: v - away[i] for i, v in neurons.lower.items()}, {i: v + away[i] for i, v in neurons.upper.items()}
+        )
 
     @torch.no_grad()
     def new_stage(self) -> Stage:
@@ -166,9 +200,14 @@ class Run:
         most = min(problem.ceiling, self.incumbent.upper)
         radius = min(_widened(most), problem.region.reach(problem.norm))
         lowered = lowered_for(problem.graph, problem.device)
+        if problem.norm is Norm.L0:  # any input may go anywhere: bounds on the whole box, and none on the distance
+            reach = float(np.nextafter(problem.region.reach(Norm.LINF) * (1.0 + 1e-9), np.inf)) + 1e-12
+            neurons = network_bounds(lowered, problem.region, Norm.LINF, reach).neurons()
+            body = self.encoder.body(problem.region, problem.norm, self.strayed(neurons), radius, problem.grid)
+            return Stage(radius, body, neurons.open_phases)
         bounds = network_bounds(lowered, problem.region, problem.norm, radius)
         neurons = bounds.neurons()
-        body = self.encoder.body(problem.region, problem.norm, neurons, radius)
+        body = self.encoder.body(problem.region, problem.norm, self.strayed(neurons), radius, problem.grid)
         function = goal_bounds(lowered, bounds, lowered.tensor(np.concatenate([g.rows for g in problem.goals])))
         value = function.value - function.slack + lowered.tensor(np.concatenate([g.offset for g in problem.goals]))
         ball = bounds.ball
@@ -179,6 +218,20 @@ class Run:
         whole = radius >= problem.region.reach(problem.norm)
         self.lowers = np.maximum(self.lowers, best if whole else np.minimum(best, radius))
         return Stage(radius, body, neurons.open_phases)
+
+
+def strays(problem: Problem) -> list[FloatArray]:
+    """How far each node's values can be from those at whole steps of the grid: its levels are float32 numbers."""
+    found: list[FloatArray] = []
+    for node in problem.graph.nodes:
+        if isinstance(node, Affine):
+            terms = zip(node.sources, problem.graph.matrices(node), strict=True)
+            found.append(sum((abs(matrix) @ found[source] for source, matrix in terms), np.zeros(node.size)))
+        elif isinstance(node, Relu):
+            found.append(found[node.source])
+        else:
+            found.append(np.zeros(node.size) if problem.grid is None else problem.grid.error)
+    return found
 
 
 def _slack(bound: float) -> float:

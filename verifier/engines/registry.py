@@ -15,7 +15,13 @@ def _highs() -> Engine:
     return HighsEngine()
 
 
-ENGINES: dict[str, Callable[[], Engine]] = {"search": SearchEngine, "highs": _highs}
+def _cpsat() -> Engine:
+    from verifier.engines.cpsat import CpSatEngine
+
+    return CpSatEngine()
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {"search": SearchEngine, "highs": _highs, "cpsat": _cpsat}
 PYOMO_PREFIX = "pyomo:"
 
 

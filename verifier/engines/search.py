@@ -66,12 +66,18 @@ class SearchEngine(Engine):
     """See the module."""
 
     name = "search"
-    capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1, Norm.L2}), Basis.RIGOROUS)
+    capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1, Norm.L2}), Basis.RIGOROUS, grid=True)
 
     def __init__(self, options: SearchOptions | None = None) -> None:
         self.options = options or SearchOptions()
 
     def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+        if problem.grid is not None:
+            from verifier.engines.levels import Levels, LevelSearch
+
+            levels = Levels(problem, incumbent, progress)
+            LevelSearch(levels, self.options).run()
+            return levels.proof()
         return Search(problem, incumbent, progress, self.options).run()
 
 
@@ -96,14 +102,16 @@ class Search:
     @property
     def horizon(self) -> float:
         """Adversaries at this distance or more are of no interest: the ball that is searched."""
-        return min(self.stage, self.incumbent.upper)
+        return min(self.stage, self.incumbent.enough)
 
     @property
     def target(self) -> float:
         """A node whose bound reaches this is closed."""
-        if self.incumbent.upper > self.stage:
+        if self.incumbent.enough > self.stage:
             return self.stage
-        return max(0.0, self.incumbent.upper - 0.5 * self.problem.tolerance * max(1.0, self.incumbent.upper))
+        upper = self.incumbent.upper
+        near = upper - 0.5 * self.problem.tolerance * max(1.0, upper) if upper < INFINITY else upper
+        return max(0.0, min(near, self.incumbent.enough))
 
     @property
     def answered(self) -> bool:
@@ -126,7 +134,7 @@ class Search:
         self.patient_until = time.monotonic() + patience
         while True:
             frontier = self._close_stage(self.frontier or self._open_stage())
-            whole = self.incumbent.upper <= self.stage or self.stage >= self.problem.ceiling
+            whole = self.incumbent.enough <= self.stage or self.stage >= self.problem.ceiling
             self.finished = whole and not len(frontier)
             if self.stopped or self.finished:
                 return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
@@ -139,7 +147,7 @@ class Search:
         Bounds on a ball far larger than the distance say nothing, and cost a large tree; a ball little larger than
         what is proven closes at once, until it holds the adversary, which is then found.
         """
-        reach = min(self.incumbent.upper, self.problem.ceiling)
+        reach = min(self.incumbent.enough, self.problem.ceiling)
         if retreat:
             self.stride = RETREAT * (min(self.stage, reach) - self.proven)
             self.patience *= 1.5

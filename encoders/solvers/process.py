@@ -1,4 +1,4 @@
-"""A HiGHS process and the line to it."""
+"""A solver in a process of its own, and the line to it: it can be ended from outside, and its crash harms nobody."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ import weakref
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from encoders.errors import SolverError
-from encoders.solvers.highs_worker import Report, Request
 
 START_LIMIT = 120.0  # seconds for the process to come up, on however busy a machine
 
 
 class Worker:
-    """A running HiGHS process and the line to it; it ends with this object."""
+    """A running solver process and the line to it; it ends with this object.
 
-    def __init__(self) -> None:
+    `module` has a function `serve(descriptor)`; `library` is what it needs to import.
+    """
+
+    def __init__(self, module: str, name: str, library: str) -> None:
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         ours, theirs = Pipe()
-        program = f"from encoders.solvers.highs_worker import serve; serve({theirs.fileno()})"
+        program = f"from {module} import serve; serve({theirs.fileno()})"
         # A plain child process rather than `multiprocessing`: callers need no main guard, and may be daemons.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", program],
@@ -33,7 +36,7 @@ class Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
         )
         theirs.close()
-        self.connection: Connection[Request, Report] = ours
+        self.connection: Connection[Any, Any] = ours
         self._end = weakref.finalize(self, _end, self._process, ours)
         try:
             ready = ours.poll(START_LIMIT)
@@ -43,7 +46,7 @@ class Worker:
             ready = False
         if not ready:
             self.end()
-            raise SolverError("the HiGHS process did not start; check that `python -c 'import highspy'` works")
+            raise SolverError(f"the {name} process did not start; check that `python -c 'import {library}'` works")
 
     @property
     def alive(self) -> bool:

@@ -1,0 +1,46 @@
+"""Steps that are ruled out are taken by no point of the half-space: all points, one by one."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from bounds.grid_domains import narrowed
+from encoders.question import Norm
+
+
+def measure(norm: Norm, t: np.ndarray) -> np.ndarray:
+    size = np.abs(t)
+    return np.asarray({
+        Norm.LINF: size.max(axis=1), Norm.L1: size.sum(axis=1),
+        Norm.L2: (size * size).sum(axis=1), Norm.L0: (size > 0).sum(axis=1),
+    }[norm])  # fmt: skip
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+def test_no_point_is_lost(norm: Norm) -> None:
+    rng = np.random.default_rng(1)
+    removed = empty = 0
+    for _ in range(400):
+        size, n = int(rng.integers(1, 4)), int(rng.choice([1, 2, 5]))
+        down, up = -rng.integers(0, 4, size), rng.integers(0, 4, size)
+        a = rng.normal(size=size) * rng.choice([0.0, 1.0, 1.0, 3.0], size=size)
+        most, drift = int(rng.integers(0, 8)), float(rng.choice([0.0, 1e-2]))
+        k = float(rng.uniform(0.0, 1.2) * (np.abs(a) * np.maximum(-down, up)).sum() / n)
+        left = narrowed(norm, n, down, up, np.full(size, drift), most, a, k)
+        points = np.array(list(product(*[range(x, y + 1) for x, y in zip(down, up, strict=True)])))
+        points = points[measure(norm, points) <= most]
+        lowest = points @ a / n - np.abs(a).sum() * drift
+        hits = points[lowest + k <= 0]
+        if not left.possible:
+            empty += 1
+            assert not len(hits)
+            continue
+        assert ((hits >= left.down) & (hits <= left.up)).all()
+        removed += int((left.down > down).sum() + (left.up < up).sum())
+        kept = ((points >= left.down) & (points <= left.up)).all(axis=1)
+        assert kept.sum() >= len(hits)
+    assert removed > 50
+    assert empty > 20

@@ -1,0 +1,170 @@
+"""The engines on grids against brute force over all inputs, through onnxruntime: tiny nets, every kind of question.
+
+PLUMBLINE_TRUST_EXAMPLES scales the number of nets (default 120).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from encoders.graph import Graph
+from encoders.question import Goal, Norm, Region, goals_for
+from tests.brute_force import brute_force_distance
+from tests.brute_force_grid import Nearest, nearest_on_grid
+from tests.onnx_builder import to_onnx
+from tests.test_trust import random_net
+from verifier.model import Model, load
+from verifier.query import Options, ask
+from verifier.results import Result, Verdict
+
+EXAMPLES = int(os.environ.get("PLUMBLINE_TRUST_EXAMPLES", "120"))
+LEVELS = (2, 3, 4, 5)
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One net, one sample on the grid, and what brute force says."""
+
+    model: Model
+    graph: Graph
+    x: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    n: int
+    norm: Norm
+    targets: tuple[int, ...] | None
+    margin: float
+    truth: Nearest
+
+    def ask(self, engine: str, radius: float | None = None) -> Result:
+        options = Options(
+            norm=self.norm, targets=self.targets, margin=self.margin, engine=engine, grid=self.n, time_limit=60.0
+        )
+        return ask(self.model, self.x, radius, options, mask=self.mask)
+
+    def length(self, measure: int | None) -> float:
+        if measure is None:
+            return float("inf")
+        return {Norm.L0: float(measure), Norm.L2: float(np.sqrt(measure)) / self.n}.get(self.norm, measure / self.n)
+
+
+def question(seed: int, norm: Norm, folder: Path) -> Question | None:
+    """A random one; None where the net has too many inputs to try them all."""
+    rng = np.random.default_rng(seed)
+    graph = random_net(rng)
+    n = int(rng.choice(LEVELS))
+    if (n + 1) ** graph.input_size > 2000:
+        return None
+    x = (rng.integers(0, n + 1, graph.input_size).astype(np.float32) / np.float32(n)).astype(np.float32)
+    mask = rng.random(graph.input_size) < 0.7 if rng.random() < 0.3 else np.ones(graph.input_size, dtype=np.bool_)
+    model = load(to_onnx(graph, folder / f"net{seed}.onnx"))
+    predicted = int(np.argmax(model.scores(x[None])[0]))
+    targets = None
+    if rng.random() < 0.3:
+        targets = (int(rng.choice([t for t in range(graph.classes) if t != predicted])),)
+    margin = float(rng.choice([0.0, 0.0, 0.25]))
+    goals = goals_for(predicted, graph.classes, targets, margin)
+    truth = nearest_on_grid(graph, x, mask, n, norm, goals)
+    return Question(model, graph, x, mask, n, norm, targets, margin, truth)
+
+
+def wrong(asked: Question, result: Result, closes: bool) -> str | None:
+    """What is wrong with a distance, in words."""
+    reached, won = asked.length(asked.truth.reached), asked.length(asked.truth.won)
+    if result.lower > reached:
+        return f"lower {result.lower!r} above {reached!r}"
+    if result.upper < reached:
+        return f"upper {result.upper!r} below {reached!r}"
+    if result.verdict is Verdict.EXACT and result.lower != result.upper:
+        return "exact, but the sides do not meet"
+    if closes and reached == won and (result.verdict is not Verdict.EXACT or result.upper != won):
+        return f"{result.verdict} [{result.lower!r}, {result.upper!r}], not exactly {won!r}"
+    return None
+
+
+def questions(norm: Norm, folder: Path, first: int, count: int) -> list[tuple[int, Question]]:
+    found: list[tuple[int, Question]] = []
+    seed = first
+    while len(found) < count:
+        asked = question(seed, norm, folder)
+        if asked is not None:
+            found.append((seed, asked))
+        seed += 1
+    return found
+
+
+# Which engine must close every question, in which norms.
+CASES = [
+    *[("search", norm, False) for norm in (Norm.LINF, Norm.L1, Norm.L2)],
+    *[(engine, norm, True) for engine in ("auto", "cpsat") for norm in Norm],
+    *[("highs", norm, False) for norm in (Norm.LINF, Norm.L1, Norm.L0)],
+]
+
+
+@pytest.mark.parametrize(("engine", "norm", "closes"), CASES)
+def test_distances_on_the_grid(engine: str, norm: Norm, closes: bool, tmp_path: Path) -> None:
+    found = [
+        (seed, text)
+        for seed, asked in questions(norm, tmp_path, 100, max(4, EXAMPLES // 4))
+        if (text := wrong(asked, asked.ask(engine), closes))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(("engine", "norm", "closes"), CASES)
+def test_radii_on_the_grid(engine: str, norm: Norm, closes: bool, tmp_path: Path) -> None:
+    found = []
+    for seed, asked in questions(norm, tmp_path, 5000, max(4, EXAMPLES // 8)):
+        for measure in range(4):
+            for radius in (asked.length(measure), asked.length(measure) * 1.0001 + 1e-5):
+                result = asked.ask(engine, radius)
+                safe = asked.truth.reached is None or asked.length(asked.truth.reached) > radius
+                fooled = asked.truth.won is not None and asked.length(asked.truth.won) <= radius
+                if result.verdict is Verdict.CERTIFIED and not safe:
+                    found.append((seed, radius, "certified"))
+                if result.verdict is Verdict.FALSIFIED and (safe or result.upper > radius):
+                    found.append((seed, radius, "falsified"))
+                if closes and (safe or fooled) and result.verdict is Verdict.UNRESOLVED:
+                    found.append((seed, radius, "unresolved"))
+    assert found == []
+
+
+def fewest(graph: Graph, region: Region, goals: tuple[Goal, ...]) -> float:
+    """The least number of inputs that must move, off the grid: every set of them, by brute force over all phases."""
+    size = graph.input_size
+    for count in range(size + 1):
+        for chosen in combinations(range(size), count):
+            free = np.isin(np.arange(size), chosen)
+            part = Region(
+                region.center, np.where(free, region.lower, region.center), np.where(free, region.upper, region.center)
+            )
+            if np.isfinite(brute_force_distance(graph, part, Norm.LINF, goals)[0]):
+                return float(count)
+    return float("inf")
+
+
+def test_fewest_inputs_off_the_grid(tmp_path: Path) -> None:
+    found = []
+    for seed in range(max(4, EXAMPLES // 6)):
+        rng = np.random.default_rng(9000 + seed)
+        graph = random_net(rng)
+        if graph.input_size > 4:
+            continue
+        x = rng.random(graph.input_size).astype(np.float32)
+        model = load(to_onnx(graph, tmp_path / f"fewest{seed}.onnx"))
+        predicted = int(np.argmax(model.scores(x[None])[0]))
+        center = x.astype(np.float64)
+        region = Region(center, np.zeros(x.size), np.ones(x.size))
+        truth = fewest(graph, region, goals_for(predicted, graph.classes, None, 0.0))
+        result = ask(model, x, None, Options(norm=Norm.L0, time_limit=60.0))
+        if result.lower > truth or result.upper < truth:
+            found.append((seed, truth, result.lower, result.upper))
+        if result.verdict is not Verdict.EXACT and result.lower != truth:
+            found.append((seed, truth, result.lower, result.upper))
+    assert found == []

@@ -1,0 +1,106 @@
+"""Witnesses on the grid: whatever is offered is rounded onto it, replayed there, and walked nearer to the sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from encoders.grid import Grid
+from encoders.linear_maps import FloatArray, IntArray
+from verifier.grid_walk import nearer
+from verifier.problem import Deadline, Incumbent
+from verifier.results import Adversary
+
+Value = Callable[[FloatArray], FloatArray]
+
+
+class Shadow(Incumbent):
+    """The nearest adversary off the grid: what a continuous search needs to know while it works for a grid.
+
+    No continuous proof reaches beyond it, and levels between two measures need no proof: both make `enough`.
+    """
+
+    owner: GridIncumbent
+
+    @property
+    def enough(self) -> float:
+        grid = self.owner.grid
+        provable = self.owner.measure if self.best is None else min(self.owner.measure, grid.reached(self.upper))
+        return min(self.upper, grid.beyond(max(1, provable)))
+
+    def offer(self, candidates: FloatArray) -> bool:
+        improved = super().offer(candidates)
+        self.owner.round(candidates)
+        return improved
+
+
+@dataclass(eq=False)
+class GridIncumbent(Incumbent):
+    """The best replayed adversary on the grid. `measure` is its integer measure; beyond all measures without one.
+
+    `value(scores)` says by how much each row of scores misses being an adversary: negative where it is one.
+    """
+
+    grid: Grid = field(kw_only=True)
+    value: Value = field(kw_only=True)
+    steps: IntArray | None = None
+
+    def __post_init__(self) -> None:
+        self.shadow = Shadow(self.region, self.norm, self.replay, self.real, self.wins)
+        self.shadow.owner = self
+
+    @property
+    def measure(self) -> int:
+        return self.grid.reach + 1 if self.steps is None else int(self.grid.measure(self.steps))
+
+    def offer(self, candidates: FloatArray) -> bool:
+        """Offer candidates [B, n] off the grid: each is rounded onto it in several ways. True if that improved."""
+        before = self.measure
+        self.shadow.offer(candidates)
+        return self.measure < before
+
+    def round(self, candidates: FloatArray) -> bool:
+        """Round to the nearest level, away from the sample, and toward it no farther than half a step."""
+        points = np.atleast_2d(np.asarray(candidates, dtype=np.float64))
+        points = points[np.isfinite(points).all(axis=1)]
+        grid = self.grid
+        moved = points * grid.n - grid.home
+        away = np.sign(moved) * np.ceil(np.abs(moved) - 1e-3)
+        most = np.sign(moved) * np.ceil(np.abs(moved) - 0.25)
+        ways = np.concatenate([np.rint(moved), away, most])
+        return self.offer_steps(np.clip(ways, grid.down, grid.up).astype(np.int64))
+
+    def offer_steps(self, steps: IntArray) -> bool:
+        """Replay points of the grid [B, n], and keep the one with the least measure. True if that improved."""
+        steps = np.unique(np.atleast_2d(steps), axis=0)
+        steps = steps[self.grid.measure(steps) < self.measure]
+        if not len(steps):
+            return False
+        inputs = self.grid.values(steps)
+        scores = self.replay(inputs)
+        replayed = self.wins(scores)
+        genuine = replayed & self.wins(self.real(inputs.astype(np.float64)))
+        measures = self.grid.measure(steps)
+        if (replayed & ~genuine).any():
+            nearest = self.grid.length(int(measures[replayed & ~genuine].min()))
+            self.float_only = min(self.float_only, nearest)
+        good = np.flatnonzero(genuine)
+        if not good.size:
+            return False
+        pick = good[np.argmin(measures[good])]
+        self.steps = steps[pick]
+        length = self.grid.length(int(measures[pick]))
+        self.best = Adversary(inputs[pick], length, int(np.argmax(scores[pick])), scores[pick])
+        return True
+
+    def walk(self, deadline: Deadline, least: int = 0) -> None:
+        """Walk from the best witness to nearer ones, for as long as a local search finds any above `least`."""
+        while self.steps is not None and self.measure > max(least, 1) and not deadline.passed:
+            found = nearer(self.grid, self.steps, self._value_of, deadline)
+            if found is None or not self.offer_steps(found):
+                return
+
+    def _value_of(self, steps: IntArray) -> FloatArray:
+        return self.value(self.real(self.grid.values(steps).astype(np.float64)))
