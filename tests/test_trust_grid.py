@@ -14,7 +14,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import verifier.engines.narrowing
+from bounds.grid_domains import Domains, narrowed
+from encoders.errors import SoundnessError
 from encoders.graph import Graph
+from encoders.grid import Grid
+from encoders.linear_maps import FloatArray, IntArray
 from encoders.question import Goal, Norm, Region, goals_for
 from tests.brute_force import brute_force_distance
 from tests.brute_force_grid import Nearest, nearest_on_grid
@@ -168,3 +173,32 @@ def test_fewest_inputs_off_the_grid(tmp_path: Path) -> None:
         if result.verdict is not Verdict.EXACT and result.lower != truth:
             found.append((seed, truth, result.lower, result.upper))
     assert found == []
+
+
+# -- faults: each must be seen by the comparison above or by the alarm ---------------------------------------------
+
+
+def caught(engine: str, norm: Norm, folder: Path, first: int, count: int) -> bool:
+    for _, asked in questions(norm, folder, first, count):
+        try:
+            if wrong(asked, asked.ask(engine), False):
+                return True
+        except SoundnessError:
+            return True
+    return False
+
+
+def test_a_bound_rounded_up_twice_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = Grid.reached
+    monkeypatch.setattr(Grid, "reached", lambda self, lower: genuine(self, lower) + (lower > 0))
+    assert caught("search", Norm.L1, tmp_path, 100, 40)
+
+
+def test_steps_narrowed_too_far_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(
+        norm: Norm, n: int, down: IntArray, up: IntArray, drift: FloatArray, measure: int, a: FloatArray, k: float
+    ) -> Domains:
+        return narrowed(norm, n, down, up, drift, measure, a, 1.5 * k + 0.05)
+
+    monkeypatch.setattr(verifier.engines.narrowing, "narrowed", greedy)
+    assert caught("cpsat", Norm.L2, tmp_path, 170, 12)
