@@ -17,7 +17,7 @@ from verifier.data import Samples, check_box, digest, load_mask, load_samples, p
 from verifier.journal import Journal, Record
 from verifier.model import load
 from verifier.pictures import save_adversary
-from verifier.query import Options
+from verifier.query import Options, check_convex
 
 ANSWERED, UNRESOLVED = 0, 1
 WIDTH = 10
@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         norm=arguments.norm, targets=arguments.target, margin=arguments.margin, box=arguments.box,
         device=arguments.device, seed=arguments.seed,
     )  # fmt: skip
+    check_convex(options)
     effort = AttackOptions(arguments.seed, arguments.time_limit, arguments.restarts, arguments.steps)
     names = attacks_named(arguments.attack, options.norm)
     model = load(arguments.model)

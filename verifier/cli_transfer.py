@@ -19,7 +19,7 @@ from verifier.adversaries.techniques import Attacking
 from verifier.adversaries.transfer import Source, matrix
 from verifier.data import Samples, check_box, load_samples, parse_samples
 from verifier.model import Model, load
-from verifier.query import Options
+from verifier.query import Options, check_convex
 
 ANSWERED = 0
 FACTORS = (1.0, 1.5)
@@ -28,6 +28,7 @@ FACTORS = (1.0, 1.5)
 def run(arguments: argparse.Namespace) -> int:
     """One matrix per factor; returns the exit status."""
     options = Options(norm=arguments.norm, box=arguments.box, device=arguments.device, seed=arguments.seed)
+    check_convex(options)
     factors = tuple(dict.fromkeys(arguments.factor or FACTORS))
     for factor in factors:
         if not (math.isfinite(factor) and factor > 0):

@@ -17,7 +17,7 @@ from verifier.adversaries.universal import Inputs, Shares, find_universal, share
 from verifier.data import Samples, check_box, load_samples, parse_samples
 from verifier.model import load
 from verifier.pictures import save_perturbation
-from verifier.query import Options
+from verifier.query import Options, check_convex
 
 ANSWERED = 0
 
@@ -25,6 +25,7 @@ ANSWERED = 0
 def run(arguments: argparse.Namespace) -> int:
     """Find it, replay it, tell the shares; returns the exit status."""
     options = Options(norm=arguments.norm, box=arguments.box, device=arguments.device, seed=arguments.seed)
+    check_convex(options)
     effort = UniversalOptions(arguments.seed, arguments.restarts, arguments.steps)
     radius = float(arguments.radius)
     if not (math.isfinite(radius) and radius > 0):

@@ -18,7 +18,7 @@ from bounds.phases import nearest_possible
 from encoders.errors import DataError, OptionError
 from encoders.grid import Grid, check_levels
 from encoders.linear_maps import FloatArray
-from encoders.question import Goal, Norm, Region, goals_for
+from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.engines.registry import check_engine_name, engine_for
 from verifier.grid_witness import GridIncumbent
 from verifier.model import Model, load
@@ -130,6 +130,13 @@ def ask(
     if options.targets is not None and predicted in options.targets:
         return question.already_there(scores)
     return question.answer(progress or _silent)
+
+
+def check_convex(options: Options) -> None:
+    """Attacks and bounds know norms with balls alone."""
+    if options.norm not in CONVEX:
+        known = ", ".join(CONVEX)
+        raise OptionError(f"norm {options.norm}: choose from {known} here (l0 is for distance and verify)")
 
 
 def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Options) -> Region:

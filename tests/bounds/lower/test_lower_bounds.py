@@ -105,10 +105,10 @@ def test_never_above_brute_force(name: str, block: int, norm: Norm) -> None:
 def test_a_batch_is_its_samples(name: str) -> None:
     centers = [np.array([0.0, 0.0]), np.array([0.25, -0.5]), np.array([-1.0, 1.0])]
     regions = tuple(Region(center, -np.ones(2), np.ones(2)) for center in centers)
-    lowered = lowered_for(HAND)
-    together = LOWER_BOUNDS[name]().run(LowerBoundProblem(lowered, regions, (0, 0, 0), Norm.LINF, (1.0, 2.0, 2.0)))
+    lowered, few = lowered_for(HAND), LowerBoundOptions(balls=1)
+    together = LOWER_BOUNDS[name]().run(LowerBoundProblem(lowered, regions, (0, 0, 0), Norm.LINF, (1.0, 2.0, 2.0), few))
     for k, (region, radius) in enumerate(zip(regions, (1.0, 2.0, 2.0), strict=True)):
-        alone = LOWER_BOUNDS[name]().run(LowerBoundProblem(lowered, (region,), (0,), Norm.LINF, (radius,)))
+        alone = LOWER_BOUNDS[name]().run(LowerBoundProblem(lowered, (region,), (0,), Norm.LINF, (radius,), few))
         assert (alone.distances[0] == together.distances[k]).all()
         assert together.nearest[k] == together.distances[k].min()
 
