@@ -16,6 +16,7 @@ from bounds.attacks.portfolio import attack
 from bounds.network import lowered_for
 from bounds.phases import nearest_possible
 from encoders.errors import DataError, OptionError
+from encoders.graph import Relu
 from encoders.grid import Grid, check_levels
 from encoders.linear_maps import FloatArray
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
@@ -26,6 +27,8 @@ from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis, Result, Verdict
 
 ATTACK_SHARE = 0.3  # of the time limit, at the most
+FEW_NEURONS = 600  # the search of a net as small finds a nearer adversary itself, sooner than more polishing would
+QUICK_POLISH = ((4, 3),)
 
 
 @dataclass(frozen=True)
@@ -286,6 +289,8 @@ class _Question:
         lowered = lowered_for(self.model.graph, pick_device(self.options.device))
         limit = None if deadline.left == float("inf") else ATTACK_SHARE * deadline.left
         settings = AttackOptions(seed=self.options.seed, time_limit=limit)
+        if sum(node.size for node in self.model.graph.nodes if isinstance(node, Relu)) <= FEW_NEURONS:
+            settings = replace(settings, polish=QUICK_POLISH)
         norm = self.options.norm
         if norm is Norm.L0:  # the attacks know norms; few changed inputs are what L1 comes nearest to
             norm, ceiling = Norm.L1, self.region.reach(Norm.L1)

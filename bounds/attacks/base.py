@@ -28,12 +28,16 @@ CLAIM_TOLERANCE = 1e-9  # relative; a norm summed in another order is not a fals
 
 @dataclass(frozen=True)
 class AttackOptions:
-    """How hard to try: `time_limit` in seconds, `restarts` random starts for the nearest goals, `steps` per start."""
+    """How hard to try: `time_limit` in seconds, `restarts` random starts for the nearest goals, `steps` per start.
+
+    `polish`: how many of the portfolio's candidates are walked through how many linear pieces, field after field.
+    """
 
     seed: int = 0
     time_limit: float | None = None
     restarts: int = 32
     steps: int = 24
+    polish: tuple[tuple[int, int], ...] = ((8, 3), (2, 12))
 
     def __post_init__(self) -> None:
         if self.time_limit is not None and not self.time_limit >= 0:

@@ -15,7 +15,6 @@ from bounds.lowered import Lowered
 from encoders.question import Goal, Norm, Region
 
 ATTACKS: Mapping[str, type[Attack]] = {attack.name: attack for attack in (Fab, Pgd)}
-FIELDS = ((8, 3), (2, 12))  # polishing: (candidates, pieces for each), one field after the other
 FIELD_SECONDS = 0.6  # at most, for each field: large nets have slow programs, and a first bound is wanted soon
 HOPELESS = 1.4  # a candidate this much farther than the radius is not polished into it
 
@@ -30,7 +29,7 @@ def attack(
         if _decided(problem, found):
             return found
         found = Candidates.merged([found, technique().run(problem, found)])
-    for candidates, pieces in FIELDS:
+    for candidates, pieces in options.polish:
         if _decided(problem, found):
             return found
         found = Candidates.merged([found, _polished(problem, found, candidates, pieces)])
