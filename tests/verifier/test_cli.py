@@ -269,7 +269,11 @@ def test_inspect_names_what_is_not_supported(tmp_path: Path, capsys: pytest.Capt
 
 def started(journal: Path, jobs: str) -> subprocess.Popen[str]:
     """A run over all the digits, in a process group of its own, that has just written its first results."""
-    program = "import sys; from verifier.cli import main; sys.exit(main(sys.argv[1:]))"
+    # A shell starts what it puts into the background with Ctrl-C ignored, tests too: the command gets it back.
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from verifier.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", program, "distance", NET, "--data", "digits", "--jobs", jobs, "--json", str(journal)],
         cwd=ROOT,
