@@ -144,7 +144,7 @@ class _Reading:
         return QuantisedNet(tuple(layers[::-1]), name)
 
     def maker(self, name: str, kind: str) -> onnx.NodeProto:
-        node = self.makers.get(name)
+        node: onnx.NodeProto | None = self.makers.get(name)
         if node is None or node.op_type != kind or node.domain not in ("", "ai.onnx"):
             raise self.refuse(f"{name!r} is made by {node.op_type if node else 'nothing'} instead of {kind}")
         if kind != "DequantizeLinear" and self.readers.count(name) > 1:
@@ -159,7 +159,7 @@ class _Reading:
             raise self.refuse(f"{node.op_type} of {node.input[0]!r} has no positive scale")
         return Scale(np.float32(step.reshape(())), int(zero.reshape(())))
 
-    def constant(self, name: str, kind: type[np.signedinteger]) -> tuple[IntArray, np.float32]:  # type: ignore[type-arg]
+    def constant(self, name: str, kind: type[np.signedinteger]) -> tuple[IntArray, np.float32]:
         """A dequantised constant: its whole numbers and its scale; its zero point must be 0."""
         node = self.maker(name, "DequantizeLinear")
         value, step, zero = (self.constants.get(n) for n in (*node.input, "")[:3])

@@ -12,12 +12,13 @@ from onnx import numpy_helper
 from encoders.errors import UnsupportedOperatorError
 from encoders.quantised import read_quantised
 from trainers.datasets import digits
-from trainers.quantised_nets import DIRECTORY, NAME
+from trainers.digits_nets import DIRECTORY
+from trainers.quantised_nets import NAME
 
 NET = DIRECTORY / f"{NAME}.onnx"
 
 
-def replay(path: Path, x: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def replay(path: Path, x: np.ndarray) -> np.ndarray:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -6,7 +6,8 @@ import numpy as np
 import onnxruntime
 
 from trainers.datasets import digits
-from trainers.quantised_nets import DIRECTORY, NAME
+from trainers.digits_nets import DIRECTORY
+from trainers.quantised_nets import NAME
 
 
 def test_the_kept_net_classifies_nine_in_ten_test_digits() -> None:
