@@ -1,0 +1,71 @@
+"""The integer semantics of quantised nets against onnxruntime, to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from encoders.errors import UnsupportedOperatorError
+from encoders.quantised import read_quantised
+from trainers.datasets import digits
+from trainers.digits_nets import DIRECTORY
+from trainers.quantised_nets import NAME
+
+NET = DIRECTORY / f"{NAME}.onnx"
+
+
+def replay(path: Path, x: np.ndarray) -> np.ndarray:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"input": x})[0]).astype(np.float64)
+
+
+def test_random_inputs_replay_to_the_bit() -> None:
+    rng = np.random.default_rng(0)
+    net = read_quantised(NET)
+    grid = (rng.integers(0, 17, (3000, 64)) / 16).astype(np.float32)
+    wide = rng.uniform(-0.5, 1.5, (3000, 64)).astype(np.float32)
+    extreme = rng.integers(0, 2, (3000, 64)).astype(np.float32)
+    for x in (grid, wide, extreme, digits("test").x.reshape(-1, 64)):
+        np.testing.assert_array_equal(net.scores(x), replay(NET, x))
+
+
+def test_coarse_scales_hit_halves_and_saturation(tmp_path: Path) -> None:
+    """Scales that are powers of two: a quarter of all accumulators is halfway between two levels."""
+    model = onnx.load(NET)
+    new = {"input_scale": 1 / 64, "dense1.weight_scale": 1 / 64, "dense1.bias_quantized_scale": 2.0**-12}
+    new |= {"relu2_scale": 2.0**-10, "scores.weight_scale": 0.25, "scores.bias_quantized_scale": 2.0**-12}
+    new |= {"scores_scale": 2.0**-10 * 2**5}
+    for tensor in model.graph.initializer:
+        if tensor.name in new:
+            shape = numpy_helper.to_array(tensor).shape
+            tensor.CopyFrom(numpy_helper.from_array(np.full(shape, new[tensor.name], np.float32), tensor.name))
+    path = tmp_path / "coarse.onnx"
+    onnx.save(model, path)
+    net = read_quantised(path)
+    x = np.random.default_rng(1).uniform(-0.2, 4.5, (3000, 64)).astype(np.float32)
+    inner = net.layers[0].accumulate(net.layers[0].source.levels(x))
+    assert (inner % 4 == 2).any()
+    levels = net.layers[0].requantise(inner)
+    assert (levels == 0).any()
+    assert (levels == 255).any()
+    np.testing.assert_array_equal(net.scores(x), replay(path, x))
+
+
+def test_thresholds_are_the_table() -> None:
+    for layer in read_quantised(NET).layers:
+        accumulators = np.arange(-int(layer.reach.max()), int(layer.reach.max()) + 1)
+        by_table = np.searchsorted(layer.thresholds, accumulators, side="right")
+        np.testing.assert_array_equal(by_table, layer.requantise(accumulators))
+
+
+def test_a_float_net_is_refused() -> None:
+    with pytest.raises(UnsupportedOperatorError, match="instead of DequantizeLinear"):
+        read_quantised(DIRECTORY / "digits-64-32-32-10.onnx")
