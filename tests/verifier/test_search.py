@@ -74,6 +74,31 @@ def test_the_answer_does_not_depend_on_how_it_is_found(options: SearchOptions) -
             assert other[1] == pytest.approx(usual[1], abs=2 * TOLERANCE * max(1.0, usual[1]))
 
 
+def test_looking_ahead_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [answer(seed, norm, SearchOptions()) for seed in SEEDS for norm in CONVEX]
+    monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
+    monkeypatch.setattr("verifier.engines.search.MANY_PHASES", -1)
+    found = [answer(seed, norm, SearchOptions()) for seed in SEEDS for norm in CONVEX]
+    for one, other in zip(found, expected, strict=True):
+        if np.isfinite(other[1]):
+            assert one[:2] == pytest.approx(other[:2], abs=2 * TOLERANCE * max(1.0, other[1]))
+        else:
+            assert np.isinf(one[1])
+
+
+def test_a_large_net_stopped_at_once_has_proven_what_one_pass_proves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
+    proven = []
+    for seed in SEEDS:
+        problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
+        search = Search(problem, incumbent, lambda lower, upper: None, SearchOptions())
+        search._look_ahead()
+        exact, _ = brute_force_distance(problem.graph, problem.region, problem.norm, problem.goals)
+        assert search.proven <= exact * (1 + 1e-9) or np.isinf(exact)
+        proven.append(search.proven)
+    assert max(proven) > 0
+
+
 def test_turns_end_where_one_run_does() -> None:
     for seed in SEEDS:
         whole, turned = answer(seed, Norm.LINF, SearchOptions()), answer(seed, Norm.LINF, SearchOptions(), 1e-4)

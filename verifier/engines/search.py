@@ -20,8 +20,9 @@ from bounds.attacks.region_descent import polish
 from bounds.cap import on_the_cap
 from bounds.lowered import Lowered
 from bounds.network import NetworkBounds, lowered_for, network_bounds
-from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.phases import Nodes, Pass, PhaseBounds, nearest_possible
 from bounds.reduced import Reduced, reduce
+from encoders.graph import Relu
 from encoders.linear_maps import FloatArray
 from encoders.question import Goal, Norm
 from verifier.engines.base import Capabilities, Engine, Proof
@@ -36,6 +37,8 @@ FIRST_STAGE, STAGE_GROWTH = 1.0 / 128.0, 1.6
 FINE_RATES = (0.05, 0.015, 0.005)
 RETREAT = 0.5  # of the gap
 LEAST_STAGE = 1e-5  # relative
+LARGE_NET, MANY_PHASES = 1000, 500  # neurons, and open phases at the first ball, from which on it looks ahead
+LOOKS = 5  # balls
 DEEP_BATCH = 16  # nodes at a time while memory is short: each has at most its depth in open siblings below it
 
 
@@ -132,6 +135,8 @@ class Search:
         if not self.problem.goals:
             return Proof(self.problem.ceiling, Basis.RIGOROUS)
         self.patient_until = time.monotonic() + patience
+        if not self.visited and self.frontier is None:
+            self._look_ahead()
         while True:
             frontier = self._close_stage(self.frontier or self._open_stage())
             whole = self.incumbent.enough <= self.stage or self.stage >= self.problem.ceiling
@@ -140,6 +145,35 @@ class Search:
                 return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
             self._next_stage(retreat=bool(len(frontier)))
             self.frontier = None
+
+    def _look_ahead(self) -> None:
+        """For the distance in a large net: what one backward pass proves on a few balls, and a smaller first ball.
+
+        A search that is stopped early has then proven at least that; and where most phases of the ball around the
+        nearest adversary are open, its first nodes alone would take the whole time.
+        """
+        problem = self.problem
+        neurons = sum(node.size for node in problem.graph.nodes if isinstance(node, Relu))
+        if neurons < LARGE_NET or problem.falsify_at is not None:
+            return
+        reach = min(self.incumbent.enough, problem.ceiling)
+        low, high, ball = 0.0, reach, reach
+        for _ in range(LOOKS):
+            if self.stopped:
+                return
+            found = nearest_possible(self.lowered, problem.region, problem.norm, problem.goals, ball)
+            self.proven = max(self.proven, found)
+            self.progress(self.proven, self.incumbent.upper)
+            low, high = (max(ball, self.proven), high) if found >= ball else (max(low, self.proven), ball)
+            if low >= high:
+                return
+            ball = 0.5 * (low + high)
+        if self.stage <= self.proven:  # no adversary is known, and the small ball tried first is proven already
+            self.stage = min(problem.ceiling, STAGE_GROWTH * self.proven)
+            return
+        bounds = network_bounds(self.lowered, problem.region, problem.norm, min(self.stage, reach))
+        if bounds.neurons().open_phases > MANY_PHASES:
+            self._next_stage(retreat=True)
 
     def _next_stage(self, retreat: bool) -> None:
         """The ball after one that is closed, or before one whose tree grew too large.
