@@ -37,6 +37,8 @@ def narrowed(
     gain = size * best / n
     extra = float(size @ drift)
     extra += SAFETY * (float(gain.sum()) + abs(k) + extra) + 1e-300
+    if not (np.isfinite(a).all() and np.isfinite(k) and np.isfinite(extra)):
+        return Domains(low, high, True)  # a function that overflowed says nothing
     if norm is Norm.LINF:
         total = float(gain.sum())
         if total + extra < k:
@@ -90,10 +92,11 @@ def _by_need(low: IntArray, high: IntArray, a: FloatArray, n: int, need: FloatAr
     """Each -a_i·t_i/n must be at least need_i."""
     with np.errstate(divide="ignore", invalid="ignore"):
         limit = -need * n / a
-    limit = np.where(np.isfinite(limit), limit, 0.0)
+    usable = np.isfinite(limit) & (np.abs(a) > 1e-300)
+    limit = np.where(usable, limit, 0.0)
     slack = SAFETY * (1.0 + np.abs(limit))
-    most = np.where((a > 0) & (np.abs(a) > 1e-300), np.floor(limit + slack), high)
-    least = np.where((a < 0) & (np.abs(a) > 1e-300), np.ceil(limit - slack), low)
+    most = np.where((a > 0) & usable, np.floor(limit + slack), high)
+    least = np.where((a < 0) & usable, np.ceil(limit - slack), low)
     big = 2.0**40
     high = np.minimum(high, np.clip(most, -big, big).astype(np.int64))
     low = np.maximum(low, np.clip(least, -big, big).astype(np.int64))

@@ -280,7 +280,8 @@ def nearest_possible(
     net = reduce(lowered, network_bounds(lowered, region, norm, radius), goals)
     phases = PhaseBounds(net)
     _, seen = phases.optimise(phases.roots(), steps, radius, 0.3)
-    return min(radius, float(seen.distance.min()))
+    # Bounds that overflowed say nothing; min() would take a NaN for the radius.
+    return min(radius, float(seen.distance.nan_to_num(nan=0.0).min()))
 
 
 def adam(gradient: Tensor, mean: Tensor, square: Tensor, step: int) -> Tensor:

@@ -119,4 +119,4 @@ def quotient(margin: FloatArray, slope: FloatArray) -> FloatArray:
     """margin / slope rounded down; inf where the margin is positive and nothing can change it."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         found = margin / slope * (1.0 - 1e-12)
-    return np.asarray(np.where(margin > 0, np.where(slope > 0, found, np.inf), 0.0))
+    return np.asarray(np.where(margin > 0, np.where(slope > 0, found, np.where(slope == 0, np.inf, 0.0)), 0.0))

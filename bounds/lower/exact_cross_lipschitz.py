@@ -62,7 +62,9 @@ def exact_slope(net: Reduced, found: Jacobian, goal: int, radius: float) -> floa
         solution = HighsSolver().solve(_Encoding(net, found, goal, radius).program(), SolverOptions(SECONDS))
     except SolverError:
         return float("inf")
-    return float(-solution.lower * (1.0 + MARGIN) + MARGIN * abs(solution.lower)) if solution.lower < 0 else 0.0
+    if not solution.lower <= 0.0:  # a magnitude is never negative, and the ball is never empty: the solver is wrong
+        return float("inf")
+    return float(-solution.lower * (1.0 + 2.0 * MARGIN))
 
 
 class _Encoding:

@@ -91,7 +91,8 @@ def longest_sum(vectors: FloatArray, low: FloatArray, high: FloatArray) -> float
     most, least = np.maximum.reduce(corners), np.minimum.reduce(corners)
     widest = np.maximum(np.abs(low), np.abs(high)) * np.linalg.norm(vectors, axis=1)
     square = float(np.where(gram > 0, gram * most, gram * least).sum())
-    return float(np.sqrt(max(0.0, square + ROUNDING * float(widest.sum()) ** 2)))
+    square += ROUNDING * float(widest.sum()) ** 2
+    return float(np.sqrt(max(0.0, square))) if np.isfinite(square) else float("inf")
 
 
 def dual_length(rows: FloatArray, norm: Norm) -> FloatArray:

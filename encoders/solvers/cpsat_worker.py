@@ -65,7 +65,9 @@ def answer(request: Request) -> Answer:
     for row in program.rows:
         if not row.columns:
             if (row.low or 0) > 0 or (row.high or 0) < 0:
-                return Answer(Status.INFEASIBLE)
+                if row.when is None:
+                    return Answer(Status.INFEASIBLE)
+                model.add(columns[row.when[0]] == int(not row.when[1]))
             continue
         total = cp_model.LinearExpr.weighted_sum([columns[k] for k in row.columns], list(row.coefficients))
         low = -2 * LARGEST_SUM if row.low is None else row.low

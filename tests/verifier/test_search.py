@@ -150,3 +150,21 @@ def test_both_sides_are_true_whenever_it_is_stopped() -> None:
             assert lower <= exact + 2e-8 or np.isinf(exact)
             assert upper >= exact - 2e-8
         assert [lower for lower, _ in seen] == sorted(lower for lower, _ in seen)
+
+
+def test_a_bound_that_is_not_a_number_closes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = Search._bounded
+
+    def broken(self: Search, part: Nodes, steps: int) -> tuple[Nodes, Pass]:
+        part, seen = genuine(self, part, steps)
+        distance = seen.distance.clone()
+        distance[::2] = torch.nan
+        return part, replace(seen, distance=distance)
+
+    monkeypatch.setattr(Search, "_bounded", broken)
+    for seed in SEEDS:
+        problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
+        exact, _ = brute_force_distance(problem.graph, problem.region, problem.norm, problem.goals)
+        proof = Search(problem, incumbent, lambda lower, upper: None, SearchOptions()).run()
+        assert proof.lower <= exact + 2e-8 or np.isinf(exact)
+        assert not np.isnan(proof.lower)

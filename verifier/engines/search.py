@@ -304,7 +304,7 @@ class Search:
     def _settle(self, frontier: Frontier, nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
         """Offer candidates, close what is proven, solve what is fully fixed, keep the rest."""
         self.visited += len(nodes)
-        bound = torch.maximum(seen.distance, inherited)
+        bound = torch.fmax(seen.distance, inherited)  # a bound that is NaN proves no more than its parent's
         self._offer(seen, bound)
         closed = bound >= self.target
         if bool(closed.any()):
@@ -346,7 +346,7 @@ class Search:
         """Fully fixed nodes: more ascent, all at once, and a linear program each for what is still not closed."""
         seen = self.phases.evaluate(nodes)
         nodes, seen = self._ascended(nodes, seen, torch.arange(len(nodes), device=inherited.device))
-        bound = torch.maximum(seen.distance, inherited)
+        bound = torch.fmax(seen.distance, inherited)
         for position in torch.argsort(bound):
             if bound[position] < self.target:
                 self._leaf(nodes.take(position[None]), float(bound[position]))

@@ -65,6 +65,9 @@ class Brackets:
     def _bounds(self, model: Model, job: Job, region: Region, result: Result) -> Record:
         lowered = lowered_for(model.graph, pick_device(job.options.device))
         radius = min(result.upper, region.reach(result.norm))
+        known = np.full((1, model.classes), np.inf)
+        if result.adversary is not None:
+            known[0, result.adversary.label] = result.upper * (1.0 + ALARM_TOLERANCE)  # a float32 input, replayed
         found: Record = {}
         for name in self.options.bounds or default_bounds():
             technique = LOWER_BOUNDS[name]()
@@ -73,7 +76,7 @@ class Brackets:
             problem = LowerBoundProblem(
                 lowered, (region,), (result.predicted,), result.norm, (radius,), self.options.effort
             )
-            bounds = technique.run(problem)
+            bounds = technique.run(problem, known)
             found[name] = {"distance": _strict(bounds.nearest[0]), "seconds": round(bounds.seconds, 6)}
         return found
 

@@ -11,9 +11,9 @@ import pytest
 
 from bounds.lower import LowerBoundOptions, LowerBoundProblem
 from bounds.lower.base import Sample
-from bounds.lower.cross_lipschitz import LocalCrossLipschitz, reduced_on
+from bounds.lower.cross_lipschitz import LocalCrossLipschitz, quotient, reduced_on
 from bounds.lower.exact_cross_lipschitz import ExactCrossLipschitz, exact_slope
-from bounds.lower.jacobian import by_pairs, jacobian, steepest
+from bounds.lower.jacobian import by_pairs, jacobian, longest_sum, steepest
 from bounds.lower.smooth import SmoothNet, smooth_cross_lipschitz, steepest_smooth
 from bounds.network import lowered_for
 from encoders.errors import DataError, OptionError
@@ -134,3 +134,11 @@ def test_large_nets_are_refused_by_name() -> None:
     region = Region(np.zeros(2), np.zeros(2), np.ones(2))
     with pytest.raises(OptionError, match="it has 40 ReLUs and 2 inputs; at most 32 and 64"):
         ExactCrossLipschitz().run(LowerBoundProblem(lowered_for(graph), (region,), (0,), Norm.LINF, (1.0,)))
+
+
+def test_a_slope_that_overflowed_proves_nothing() -> None:
+    assert quotient(np.array([1.0, 1.0, 1.0, 1.0]), np.array([np.nan, np.inf, 0.0, 2.0])).tolist() == pytest.approx(
+        [0.0, 0.0, np.inf, 0.5]
+    )
+    with np.errstate(all="ignore"):
+        assert longest_sum(np.array([[1e200, 0.0], [-1e200, 0.0]]), np.ones(2), np.ones(2)) == np.inf
