@@ -23,26 +23,28 @@ from bounds.backward import chords
 from bounds.halfspace import lowest_point, lowest_value
 from bounds.lowered import UNIT_ROUNDOFF, gamma
 from bounds.phases import Nodes, Pass, PhaseBounds
-from bounds.reduced import Reduced
+from bounds.stack import Grouping, Stack
 from encoders.question import Norm
 
 TANGENTS = 4
 COVERED = 0.9  # of what relaxing costs a node: the neurons worth bounding again, in a net with one hidden layer
-ELEMENTS_AT_ONCE = 200_000  # of [pairs, inputs]: what a core's cache holds
+ELEMENTS_AT_ONCE = {"cpu": 200_000, "cuda": 16_000_000}  # of [pairs, inputs]: a core's cache; enough for a device
 
 
 @torch.no_grad()
-def on_the_cap(engine: PhaseBounds, nodes: Nodes, seen: Pass, radius: float) -> Nodes:
-    """The nodes with the bounds that hold at their adversaries within `radius`, and the phases that those fix.
-
-    `seen` holds each node's φ. Where lower and upper cross, the node holds no such adversary.
+def on_the_cap(engine: PhaseBounds, nodes: Nodes, seen: Pass, radius: float | Tensor) -> Nodes:
+    """The nodes with the bounds that hold at their adversaries within `radius` (one, or one for each net), and the
+    phases that those fix. `seen` holds each node's φ. Where lower and upper cross, the node holds no such adversary.
     """
     lower, upper, phase = nodes.lower.clone(), nodes.upper.clone(), nodes.phase.clone()
-    net = engine.net
-    cap: _CubeCap | _AnyCap = _CubeCap(engine, seen, radius) if net.norm is Norm.LINF else _AnyCap(engine, seen, radius)
-    at_once = max(1, ELEMENTS_AT_ONCE // net.x.shape[1])
-    single = len(net.layers) == 1
-    for layer in net.layers:
+    stack = engine.stack
+    radii = torch.as_tensor(radius, dtype=lower.dtype, device=lower.device).expand(stack.count)
+    member = stack.member[nodes.goal]
+    kind = _CubeCap if stack.norm is Norm.LINF else _AnyCap
+    cap: _CubeCap | _AnyCap = kind(stack, member, seen, radii)
+    at_once = max(1, ELEMENTS_AT_ONCE[lower.device.type] // stack.x.shape[2])
+    single = len(stack.layers) == 1
+    for layer in stack.layers:
         chosen = phase[:, layer] == 0
         if single:  # behind several layers, fewer neurons made more nodes than they saved time
             chosen &= _costly(nodes, seen)
@@ -96,52 +98,56 @@ class _Rows:
     slack: Tensor
 
 
-def _relaxed_rows(net: Reduced, pairs: _Pairs, lower: Tensor, upper: Tensor) -> _Rows:
+def _relaxed_rows(stack: Stack, member: Tensor, pairs: _Pairs, lower: Tensor, upper: Tensor) -> _Rows:
     """The pairs, relaxed over the open neurons of earlier layers as they are bounded in their nodes."""
     sign, node, neuron, start = pairs.sign, pairs.node, pairs.neuron, pairs.start
-    x, value, slack = sign * net.x[neuron], sign * net.constant[neuron], net.error[neuron]
+    of = member[node]
+    x, value, slack = sign * stack.x[of, neuron], sign * stack.constant[of, neuron], stack.error[of, neuron]
     if not start:
         return _Rows(x, value, slack)
+    group = Grouping(stack, of)
     chord, offset, least = chords(lower[node, :start], upper[node, :start])
-    behind = sign * net.z[neuron, :start]
+    behind = sign * stack.z[of, neuron, :start]
     before = torch.zeros_like(behind)
-    for layer in reversed([part for part in net.layers if part.start < start]):
+    for layer in reversed([part for part in stack.layers if part.start < start]):
         a = behind[:, layer]
         before[:, layer] = a.clamp_min(0.0) * least[:, layer] + a.clamp_max(0.0) * chord[:, layer]
         if layer.start:
-            behind[:, : layer.start] += before[:, layer] @ net.z[layer, : layer.start]
-    value = value + before @ net.constant[:start] + (behind.clamp_max(0.0) * offset).sum(-1)
-    slack = slack + before.abs() @ net.error[:start] + behind.abs() @ net.relu_error[:start]
-    return _Rows(x + before @ net.x[:start], value, slack * (1.0 + 1e-6))
+            behind[:, : layer.start] += group.times(before[:, layer], stack.z[:, layer, : layer.start])
+    value = value + group.dot(before, stack.constant[:, :start]) + (behind.clamp_max(0.0) * offset).sum(-1)
+    slack = slack + group.dot(before.abs(), stack.error[:, :start])
+    slack = slack + group.dot(behind.abs(), stack.relu_error[:, :start])
+    return _Rows(x + group.times(before, stack.x[:, :start]), value, slack * (1.0 + 1e-6))
 
 
 class _AnyCap:
     """The cap in any norm, by the closed forms of `bounds.halfspace`."""
 
-    def __init__(self, engine: PhaseBounds, seen: Pass, radius: float) -> None:
-        net = engine.net
-        self.net, self.seen, self.radius = net, seen, radius
-        self.travel = torch.maximum(net.below, net.above).clamp_max(radius)
-        self.reach = seen.normal.abs() @ self.travel + seen.height.abs()
-        self.room = (net.below.float(), net.above.float())
+    def __init__(self, stack: Stack, member: Tensor, seen: Pass, radius: Tensor) -> None:
+        self.stack, self.member, self.seen, self.radius = stack, member, seen, radius
+        self.travel = torch.minimum(torch.maximum(stack.below, stack.above), radius.unsqueeze(-1))
+        self.reach = Grouping(stack, member).dot(seen.normal.abs(), self.travel) + seen.height.abs()
 
     def lowest(self, pairs: _Pairs, lower: Tensor, upper: Tensor) -> Tensor:
         """A proven lower bound of each pair on the cap of its node."""
-        rows, node = _relaxed_rows(self.net, pairs, lower, upper), pairs.node
-        normal, height = self.seen.normal[node], self.seen.height[node]
+        stack, node = self.stack, pairs.node
+        group = Grouping(stack, self.member[node])
+        rows = _relaxed_rows(stack, self.member, pairs, lower, upper)
+        normal, height, ball = self.seen.normal[node], self.seen.height[node], self.radius[self.member[node]]
         x, a, k = rows.input.float(), normal.float(), height.float()
+        rooms = group.of(stack.below), group.of(stack.above)
+        single = rooms[0].float(), rooms[1].float()
 
         def at(price: Tensor) -> tuple[Tensor, Tensor]:
-            shift = lowest_point(x + price.unsqueeze(-1) * a, *self.room, self.net.norm, self.radius)
+            shift = lowest_point(x + price.unsqueeze(-1) * a, *single, stack.norm, ball.float())
             rise = k + (a * shift).sum(-1)
             return (x * shift).sum(-1) + price * rise, rise
 
         price = _best_price(at, x.abs().sum(-1) / a.abs().sum(-1).clamp_min(1e-30)).double()
         combined = rows.input + price.unsqueeze(-1) * normal
         value = rows.value - rows.slack + price * height
-        size = rows.input.abs() @ self.travel + rows.value.abs() + rows.slack + price * self.reach[node]
-        ball = value.new_full(value.shape, self.radius)
-        found = lowest_value(combined, value, self.net.below, self.net.above, self.net.norm, ball)
+        size = group.dot(rows.input.abs(), self.travel) + rows.value.abs() + rows.slack + price * self.reach[node]
+        found = lowest_value(combined, value, *rooms, stack.norm, ball)
         return found - 16.0 * UNIT_ROUNDOFF * size
 
 
@@ -162,33 +168,39 @@ class _CubeCap:
     min of x·d + v + μ·(a·d + k)  =  v + x·center + μ·(k + a·center) - ‖half·x + μ·half·a‖₁.
     """
 
-    def __init__(self, engine: PhaseBounds, seen: Pass, radius: float) -> None:
-        self.net = net = engine.net
-        down, up = net.below.clamp_max(radius), net.above.clamp_max(radius)
+    def __init__(self, stack: Stack, member: Tensor, seen: Pass, radius: Tensor) -> None:
+        self.stack, self.member = stack, member
+        down, up = (torch.minimum(room, radius.unsqueeze(-1)) for room in (stack.below, stack.above))
         self.center, self.half, self.whole = (up - down) / 2, (up + down) / 2, up + down
-        self.normal = seen.normal * self.half
-        self.height = seen.height + seen.normal @ self.center
-        self.reach = seen.height.abs() + seen.normal.abs() @ self.whole
+        group = Grouping(stack, member)
+        self.normal = seen.normal * group.of(self.half)
+        self.height = seen.height + group.dot(seen.normal, self.center)
+        self.reach = seen.height.abs() + group.dot(seen.normal.abs(), self.whole)
         self.single = (self.normal.float(), self.height.float())
-        self.safety = 4.0 * gamma(net.x.shape[1])
+        self.safety = 4.0 * gamma(stack.x.shape[2])
         # The first layer's rows are the same for every node: scaled once.
-        first = net.x[net.layers[0]] if net.layers else net.x[:0]
-        self.first = _CubeRows(
-            first * self.half, (first * self.half).float(), 1.0, first @ self.center, first.abs() @ self.whole
+        first = stack.x[:, stack.layers[0]] if stack.layers else stack.x[:, :0]
+        scaled = first * self.half.unsqueeze(1)
+        value, size = (
+            (first @ self.center.unsqueeze(-1)).squeeze(-1),
+            (first.abs() @ self.whole.unsqueeze(-1)).squeeze(-1),
         )
+        self.first = _CubeRows(scaled, scaled.float(), 1.0, value, size)
 
     def rows(self, pairs: _Pairs, lower: Tensor, upper: Tensor) -> _CubeRows:
         """The pairs as functions over the cube."""
+        of = self.member[pairs.node]
         if not pairs.start:
-            net, first, sign, neuron = self.net, self.first, pairs.sign, pairs.neuron
-            constant, error = net.constant[neuron], net.error[neuron]
-            value = sign * (first.value[neuron] + constant) - error
-            size = first.size[neuron] + constant.abs() + error
-            return _CubeRows(first.x[neuron], first.single[neuron], sign, value, size)
-        rows = _relaxed_rows(self.net, pairs, lower, upper)
-        x = rows.input * self.half
-        value = rows.value + rows.input @ self.center - rows.slack
-        size = rows.value.abs() + rows.slack + rows.input.abs() @ self.whole
+            stack, first, sign, neuron = self.stack, self.first, pairs.sign, pairs.neuron
+            constant, error = stack.constant[of, neuron], stack.error[of, neuron]
+            value = sign * (first.value[of, neuron] + constant) - error
+            size = first.size[of, neuron] + constant.abs() + error
+            return _CubeRows(first.x[of, neuron], first.single[of, neuron], sign, value, size)
+        rows = _relaxed_rows(self.stack, self.member, pairs, lower, upper)
+        group = Grouping(self.stack, of)
+        x = rows.input * group.of(self.half)
+        value = rows.value + group.dot(rows.input, self.center) - rows.slack
+        size = rows.value.abs() + rows.slack + group.dot(rows.input.abs(), self.whole)
         return _CubeRows(x, x.float(), 1.0, value, size)
 
     def lowest(self, pairs: _Pairs, lower: Tensor, upper: Tensor) -> Tensor:

@@ -137,9 +137,10 @@ def _drop_l2(size: Tensor, width: Tensor, radius: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def lowest_point(a: Tensor, below: Tensor, above: Tensor, norm: Norm, radius: float) -> Tensor:
-    """Where a · d is least on ball(0, radius) ∩ box [..., n]. Approximate: nothing is proven from it."""
-    width = room(a, below, above).clamp_max(min(radius, 1e30))
+def lowest_point(a: Tensor, below: Tensor, above: Tensor, norm: Norm, radius: Tensor) -> Tensor:
+    """Where a · d is least on ball(0, radius [...]) ∩ box [..., n]. Approximate: nothing is proven from it."""
+    radius = radius.clamp_max(1e30).unsqueeze(-1)
+    width = torch.minimum(room(a, below, above), radius)
     if norm is Norm.LINF:
         return -a.sign() * width
     if norm is Norm.L2:

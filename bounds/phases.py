@@ -20,6 +20,7 @@ from bounds.halfspace import nearest_in_halfspace
 from bounds.lowered import UNIT_ROUNDOFF, Lowered
 from bounds.network import network_bounds
 from bounds.reduced import Reduced, reduce
+from bounds.stack import Grouping, Stack
 from encoders.question import Goal, Norm, Region
 
 TRUST = 1.0
@@ -123,64 +124,63 @@ class Relaxed:
 
 
 class PhaseBounds:
-    """Evaluates and optimises nodes of one reduced net."""
+    """Evaluates and optimises nodes of one reduced net, or of several side by side."""
 
-    def __init__(self, reduced: Reduced) -> None:
-        self.net = reduced
-        count = reduced.open_phases
-        width = max(len(rows) for rows in reduced.goal_rows)
-        first = reduced.goal_rows[0]
-        # Goals with fewer rows than the widest repeat their first row: a repeated constraint changes nothing.
-        padded = [torch.cat([rows, rows[:1].expand(width - len(rows))]) for rows in reduced.goal_rows]
-        self.rows = torch.stack(padded) if padded else first[None]
-        self.width = width
-        self.x_open, self.z_open = reduced.x[:count], reduced.z[:count]
-        self.constant_open, self.error_open = reduced.constant[:count], reduced.error[:count]
+    def __init__(self, *nets: Reduced) -> None:
+        self.nets = nets
+        self.stack = Stack.of(nets)
+        self.rows = self.stack.rows
+        self.width = int(self.rows.shape[1])
+
+    @property
+    def net(self) -> Reduced:
+        """The net, where there is one."""
+        (net,) = self.nets
+        return net
 
     def roots(self) -> Nodes:
         """One node per goal, nothing fixed."""
-        goals = torch.arange(len(self.rows), device=self.rows.device)
-        shape = (len(goals), self.net.open_phases)
-        zero = self.net.constant.new_zeros(shape)
-        weight = zero.new_full((len(goals), self.width), 1.0 / self.width)
-        lower, upper = self.net.lower.expand(shape).clone(), self.net.upper.expand(shape).clone()
+        stack = self.stack
+        lower, upper = stack.lower[stack.member], stack.upper[stack.member]
         _, _, least = chords(lower, upper)
-        phase = torch.zeros(shape, dtype=torch.int8, device=zero.device)
+        zero = torch.zeros_like(lower)
+        weight = zero.new_full((len(lower), self.width), 1.0 / self.width)
+        phase = -stack.padding[stack.member].to(torch.int8)
+        goals = torch.arange(len(lower), device=zero.device)
         return Nodes(phase, least, zero, lower, upper, goals, weight)
 
     def evaluate(self, nodes: Nodes, upper_lines: tuple[Tensor, Tensor] | None = None) -> Pass:
         """One backward and one forward pass. Costs about 2·N·P·(n + P) multiplications."""
-        net = self.net
-        rows = self.rows[nodes.goal]
+        stack, group = self.stack, Grouping(self.stack, self.stack.member[nodes.goal])
+        x, z = stack.goal_x[nodes.goal], stack.goal_z[nodes.goal]
+        constant, error = stack.goal_constant[nodes.goal], stack.goal_error[nodes.goal]
         if self.width == 1:
-            rows = rows[:, 0]
-            weighted_x, weighted_z = net.x[rows], net.z[rows]
-            value, slack = net.constant[rows], net.error[rows]
+            weighted_x, weighted_z, value, slack = x[:, 0], z[:, 0], constant[:, 0], error[:, 0]
         else:
             share = nodes.row_weight.unsqueeze(-1)
-            weighted_x = (share * net.x[rows]).sum(1)
-            weighted_z = (share * net.z[rows]).sum(1)
-            value = (nodes.row_weight * net.constant[rows]).sum(1)
-            slack = (nodes.row_weight * net.error[rows]).sum(1) * (1 + 2 * self.width * UNIT_ROUNDOFF)
+            weighted_x, weighted_z = (share * x).sum(1), (share * z).sum(1)
+            value = (nodes.row_weight * constant).sum(1)
+            slack = (nodes.row_weight * error).sum(1) * (1 + 2 * self.width * UNIT_ROUNDOFF)
         chord, offset = nodes.lines if upper_lines is None else upper_lines
         slope = torch.where(nodes.phase == 0, nodes.slope, chord)
         lines = Lines(slope, chord, offset, nodes.phase.to(value.dtype) * nodes.multiplier)
-        below = self.relaxed(weighted_x, weighted_z, value, slack, lines)
+        below = self.relaxed(group, weighted_x, weighted_z, value, slack, lines)
         bound = below.value - below.slack
-        distance, shift, rate = nearest_in_halfspace(below.input, bound, net.below, net.above, net.norm)
-        preactivation, z = self.forward(shift, below.behind, lines)
+        rooms = group.of(stack.below), group.of(stack.above)
+        distance, shift, rate = nearest_in_halfspace(below.input, bound, *rooms, stack.norm)
+        preactivation, relu = self.forward(group, shift, below.behind, lines)
         goal_values = value[:, None]
         if self.width > 1:
-            shown = net.x[rows] @ shift.unsqueeze(-1) + net.z[rows] @ z.unsqueeze(-1)
-            goal_values = shown.squeeze(-1) + net.constant[rows]
+            shown = x @ shift.unsqueeze(-1) + z @ relu.unsqueeze(-1)
+            goal_values = shown.squeeze(-1) + constant
         return Pass(distance, shift, preactivation, below.behind, below.before, goal_values, below.input, bound, rate)
 
-    def relaxed(self, x: Tensor, z: Tensor, value: Tensor, slack: Tensor, lines: Lines) -> Relaxed:
+    def relaxed(self, group: Grouping, x: Tensor, z: Tensor, value: Tensor, slack: Tensor, lines: Lines) -> Relaxed:
         """A linear function of the input below the rows x·d + z·relu(h) + value [N], off by `slack`, on the region."""
-        net = self.net
+        stack = self.stack
         behind = z.clone()
         before = torch.zeros_like(behind)
-        for layer in reversed(net.layers):
+        for layer in reversed(stack.layers):
             a = behind[:, layer]
             before[:, layer] = (
                 a.clamp_min(0.0) * lines.slope[:, layer]
@@ -188,43 +188,51 @@ class PhaseBounds:
                 - lines.signed_multiplier[:, layer]
             )
             if layer.start:
-                behind[:, : layer.start] += before[:, layer] @ self.z_open[layer, : layer.start]
-        value = value + before @ self.constant_open + (behind.clamp_max(0.0) * lines.offset).sum(-1)
+                behind[:, : layer.start] += group.times(before[:, layer], stack.z[:, layer, : layer.start])
+        value = value + group.dot(before, stack.constant) + (behind.clamp_max(0.0) * lines.offset).sum(-1)
         weight = behind.abs() + lines.signed_multiplier.abs()
-        slack = (slack + before.abs() @ self.error_open + weight @ net.relu_error) * (1.0 + 1e-6)
-        return Relaxed(x + before @ self.x_open, value, slack, behind, before)
+        slack = (slack + group.dot(before.abs(), stack.error) + group.dot(weight, stack.relu_error)) * (1.0 + 1e-6)
+        return Relaxed(x + group.times(before, stack.x), value, slack, behind, before)
 
-    def forward(self, shift: Tensor, behind: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
+    def forward(self, group: Grouping, shift: Tensor, behind: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
         """Pre-activations and ReLU values [N, P] of the relaxed net at `shift`: what the ascent is guided by."""
-        net = self.net
-        preactivation = shift @ self.x_open.T + self.constant_open
-        if len(net.layers) <= 1:
+        stack = self.stack
+        preactivation = group.times(shift, stack.x.transpose(1, 2)) + group.of(stack.constant)
+        if len(stack.layers) <= 1:
             upper_line = lines.chord * preactivation + lines.offset
             return preactivation, torch.where(behind > 0, lines.slope * preactivation, upper_line)
         z = torch.zeros_like(preactivation)
-        for layer in net.layers:
+        for layer in stack.layers:
             if layer.start:
-                preactivation[:, layer] += z[:, : layer.start] @ self.z_open[layer, : layer.start].T
+                inner = stack.z[:, layer, : layer.start].transpose(1, 2)
+                preactivation[:, layer] += group.times(z[:, : layer.start], inner)
             h = preactivation[:, layer]
             upper_line = lines.chord[:, layer] * h + lines.offset[:, layer]
             z[:, layer] = torch.where(behind[:, layer] > 0, lines.slope[:, layer] * h, upper_line)
         return preactivation, z
 
-    def optimise(self, nodes: Nodes, steps: int, enough: float, rate: float) -> tuple[Nodes, Pass]:
+    def enough(self, nodes: Nodes, of_net: float | Tensor) -> Tensor:
+        """One number, or one for each net [S], as one for each node."""
+        each = torch.as_tensor(of_net, dtype=nodes.slope.dtype, device=nodes.slope.device)
+        return each.expand(self.stack.count)[self.stack.member[nodes.goal]]
+
+    def optimise(self, nodes: Nodes, steps: int, enough: float | Tensor, rate: float) -> tuple[Nodes, Pass]:
         """Ascend the distance for `steps` steps; nodes that reach `enough` are left as they are. Returns the best seen.
 
-        Adam on slopes and multipliers, projected to where they are valid.
+        `enough` is one distance, or one for each net. Adam on slopes and multipliers, projected to what is valid.
         """
         best = self.evaluate(nodes)
         best_nodes = nodes
+        enough = self.enough(nodes, enough)
         live = torch.nonzero(best.distance < enough).flatten()
-        if steps <= 0 or not len(live) or not self.net.open_phases:
+        if steps <= 0 or not len(live) or not self.stack.open_phases:
             return best_nodes, best
+        enough = enough[live]
         current, seen = nodes.take(live), _take(best, live)
         upper_lines = current.lines
         moments = [torch.zeros_like(t) for t in (current.slope, current.slope, current.slope, current.slope)]
         weight_moments = [torch.zeros_like(current.row_weight) for _ in range(2)]
-        unit = self.net.z[self.rows[current.goal]].abs().amax((-1, -2))
+        unit = self.stack.goal_z[current.goal].abs().amax((-1, -2))
         unit = unit.clamp_min(1e-12).unsqueeze(-1)
         logits = current.row_weight.clamp_min(1e-9).log()
         for step in range(1, steps + 1):
@@ -263,6 +271,7 @@ class PhaseBounds:
             going = best.distance[live] < enough
             if not bool(going.all()):
                 live, current, seen = live[going], current.take(going), _take(seen, going)
+                enough = enough[going]
                 upper_lines = (upper_lines[0][going], upper_lines[1][going])
                 moments = [m[going] for m in moments]
                 weight_moments = [m[going] for m in weight_moments]

@@ -69,13 +69,13 @@ def reduce(lowered: Lowered, bounds: NetworkBounds, goals: tuple[Goal, ...]) -> 
     last = rows_of(lowered, output, goal_matrix, ball.center, bounds.magnitudes, layers.rows, bounds.lower)
     stacked = [*layers.rows.values(), last]
     total = layers.count
-    slices = dict(zip(layers.rows, _slices([len(rows.entries) for rows in stacked]), strict=False))
+    slices = dict(zip(layers.rows, slices_of([len(rows.entries) for rows in stacked]), strict=False))
     x = torch.cat([rows.x for rows in stacked])
     moving = torch.nonzero((ball.below + ball.above > 0) & (x != 0).any(0)).flatten()
     if not len(moving):
         moving = moving.new_zeros(1)  # nothing matters: one input keeps every shape non-empty
     z = lowered.zeros(total + len(goal_matrix), total)
-    for rows, place in zip(stacked, _slices([len(rows.entries) for rows in stacked]), strict=True):
+    for rows, place in zip(stacked, slices_of([len(rows.entries) for rows in stacked]), strict=True):
         for i, matrix in rows.z.items():
             z[place, slices[i]] = matrix
     constant = torch.cat([rows.value for rows in stacked])
@@ -97,13 +97,13 @@ def reduce(lowered: Lowered, bounds: NetworkBounds, goals: tuple[Goal, ...]) -> 
         layers=tuple(slices.values()),
         goal_rows=tuple(
             torch.arange(total + place.start, total + place.stop, device=lowered.device)
-            for place in _slices([len(goal.rows) for goal in goals])
+            for place in slices_of([len(goal.rows) for goal in goals])
         ),
         neurons=tuple((i, rows.entries) for i, rows in layers.rows.items()),
     )
 
 
-def _slices(sizes: list[int]) -> list[slice]:
+def slices_of(sizes: list[int]) -> tuple[slice, ...]:
     """Consecutive slices of these sizes."""
     ends = [0, *accumulate(sizes)]
-    return [slice(first, last) for first, last in pairwise(ends)]
+    return tuple(slice(first, last) for first, last in pairwise(ends))

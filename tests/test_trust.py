@@ -18,6 +18,7 @@ import bounds.cap
 import bounds.network
 import bounds.phases
 import verifier.engines.search
+from bounds.ascent import Effort
 from bounds.phases import Nodes, Pass, PhaseBounds
 from encoders.errors import SoundnessError
 from encoders.graph import Affine, Graph, Input, Node, Relu, affine_chain
@@ -28,6 +29,7 @@ from verifier.engines.base import Engine, Proof
 from verifier.engines.frontier import Frontier
 from verifier.engines.highs import HighsEngine
 from verifier.engines.search import SearchEngine, SearchOptions
+from verifier.engines.turns import Turns
 from verifier.problem import Deadline, Incumbent, Problem
 
 EXAMPLES = int(os.environ.get("PLUMBLINE_TRUST_EXAMPLES", "120"))
@@ -182,7 +184,7 @@ def test_a_dropped_child_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(search, "_settle", forgetful)
     # Without the cap, so that nets as small as these need a tree at all.
-    assert caught(seeds=range(200), options=SearchOptions(most_rounds=0))
+    assert caught(seeds=range(200), options=SearchOptions(effort=Effort(rounds=0)))
 
 
 def test_a_cap_that_is_too_small_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +193,7 @@ def test_a_cap_that_is_too_small_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
     def smaller(engine: PhaseBounds, nodes: Nodes, seen: Pass, radius: float) -> Nodes:
         return genuine(engine, nodes, seen, 0.98 * radius)
 
-    monkeypatch.setattr("verifier.engines.search.on_the_cap", smaller)
+    monkeypatch.setattr("bounds.ascent.on_the_cap", smaller)
     assert caught(seeds=range(200))
 
 
@@ -215,8 +217,8 @@ def test_a_lying_engine_raises_the_alarm() -> None:
         problem, incumbent, _ = random_problem(np.random.default_rng(rng.integers(10**6)), Norm.LINF)
 
     class Liar(SearchEngine):
-        def _close(self, problem: Problem, incumbent: Incumbent, progress: object) -> Proof:
-            proof = super()._close(problem, incumbent, lambda lower, upper: None)
+        def _turns(self, problem: Problem, incumbent: Incumbent, progress: object) -> Turns[Proof]:
+            proof = yield from super()._turns(problem, incumbent, lambda lower, upper: None)
             return Proof(proof.lower * 1.001, proof.basis)
 
     with pytest.raises(SoundnessError, match="soundness alarm"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from bounds.phases import Nodes, Pass
+from bounds.ascent import Effort, bounded
+from bounds.phases import Nodes, Pass, PhaseBounds
 from encoders.question import CONVEX, Norm
 from tests.brute_force import brute_force_distance
 from tests.test_trust import TOLERANCE, random_problem
@@ -59,7 +61,7 @@ def answer(seed: int, norm: Norm, options: SearchOptions, turns: float | None = 
         SearchOptions(batch=2),
         SearchOptions(batch=1024, patience=1),
         SearchOptions(memory=0),
-        SearchOptions(most_rounds=0, steps=1, shallow_steps=1),
+        SearchOptions(effort=Effort(rounds=0), steps=1, shallow_steps=1),
     ],
     ids=["small batches", "large batches, no patience", "no memory", "no cap"],
 )
@@ -107,18 +109,18 @@ def test_turns_end_where_one_run_does() -> None:
 
 
 def test_batches_back_off_where_the_device_runs_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine, largest, refused = Search._bounded, 4, []
+    largest, refused = 4, []
 
-    def small(self: Search, part: Nodes, steps: int) -> tuple[Nodes, Pass]:
-        if len(part) > largest and self.frontier is not None:
+    def small(engine: PhaseBounds, part: Nodes, *others: Any) -> tuple[Nodes, Pass]:
+        if len(part) > largest and bool((part.phase != 0).any()):
             refused.append(len(part))
             raise torch.OutOfMemoryError("none left")
-        return genuine(self, part, steps)
+        return bounded(engine, part, *others)
 
     # Without the cap these nets need trees wide enough to be refused.
-    options = SearchOptions(most_rounds=0, steps=0, shallow_steps=0, root_steps=0, fine_steps=0)
+    options = SearchOptions(effort=Effort(rounds=0, fine_steps=0), steps=0, shallow_steps=0, root_steps=0)
     expected = [answer(seed, Norm.LINF, options) for seed in SEEDS]
-    monkeypatch.setattr(Search, "_bounded", small)
+    monkeypatch.setattr("verifier.engines.turns.bounded", small)
     found = [answer(seed, Norm.LINF, options) for seed in SEEDS]
     assert refused
     for one, other in zip(found, expected, strict=True):
@@ -126,11 +128,11 @@ def test_batches_back_off_where_the_device_runs_out_of_memory(monkeypatch: pytes
 
 
 def test_memory_that_never_suffices_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(self: Search, part: Nodes, steps: int) -> tuple[Nodes, Pass]:
+    def never(*anything: Any) -> tuple[Nodes, Pass]:
         raise torch.OutOfMemoryError("none left")
 
     problem, incumbent, _ = random_problem(np.random.default_rng(701), Norm.LINF)
-    monkeypatch.setattr(Search, "_bounded", never)
+    monkeypatch.setattr("verifier.engines.turns.bounded", never)
     with pytest.raises(torch.OutOfMemoryError):
         Search(problem, incumbent, lambda lower, upper: None, SearchOptions()).run()
 
@@ -153,15 +155,13 @@ def test_both_sides_are_true_whenever_it_is_stopped() -> None:
 
 
 def test_a_bound_that_is_not_a_number_closes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = Search._bounded
-
-    def broken(self: Search, part: Nodes, steps: int) -> tuple[Nodes, Pass]:
-        part, seen = genuine(self, part, steps)
+    def broken(engine: PhaseBounds, part: Nodes, *others: Any) -> tuple[Nodes, Pass]:
+        part, seen = bounded(engine, part, *others)
         distance = seen.distance.clone()
         distance[::2] = torch.nan
         return part, replace(seen, distance=distance)
 
-    monkeypatch.setattr(Search, "_bounded", broken)
+    monkeypatch.setattr("verifier.engines.turns.bounded", broken)
     for seed in SEEDS:
         problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
         exact, _ = brute_force_distance(problem.graph, problem.region, problem.norm, problem.goals)

@@ -8,7 +8,6 @@ stopped. With more open phases HiGHS gets nowhere, and the search keeps the whol
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from encoders.errors import SolverError
@@ -16,7 +15,8 @@ from encoders.question import Norm
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.highs import HighsEngine
 from verifier.engines.search import Search, SearchOptions
-from verifier.problem import Deadline, Incumbent, Problem, Progress
+from verifier.engines.turns import Turns
+from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis
 
 FIRST_TURN = 5.0  # seconds of search before HiGHS is asked; each turn is twice as long as the one before
@@ -29,32 +29,33 @@ class AutoEngine(Engine):
     name = "auto"
     capabilities = Capabilities(frozenset(Norm), Basis.RIGOROUS, grid=True)
 
-    def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+    def _turns(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Turns[Proof]:
         if problem.grid is not None:
             from verifier.engines.auto_grid import close_on_grid
 
-            return close_on_grid(problem, incumbent, progress)
+            return (yield from close_on_grid(problem, incumbent, progress))
         if problem.norm is Norm.L0:  # no bounds of our own measure it
             return HighsEngine().close(problem, incumbent, progress)
         search = Search(problem, incumbent, progress, SearchOptions())
         if problem.norm not in HighsEngine.capabilities.norms:
-            return search.run()
-        best = search.run(FIRST_TURN)
+            return (yield from search.turns())
+        best = yield from search.turns(FIRST_TURN)
         turn = FIRST_TURN
         while not (search.finished or _closed(problem, incumbent, best.lower)):
             if best.open_phases > FEW_PHASES:
-                best = _better(best, search.run())
+                best = _better(best, (yield from search.turns()))
                 continue
             turn *= 2.0
-            moment = min(time.monotonic() + turn, time.monotonic() + problem.deadline.left)
             try:
-                part = replace(problem, deadline=Deadline(moment))
+                part = replace(problem, deadline=problem.deadline.within(turn))
                 best = _better(best, HighsEngine().close(part, incumbent, _above(best.lower, progress)))
             except SolverError:
-                return _better(best, search.run())  # what is proven stands, whatever becomes of the solver
+                return _better(
+                    best, (yield from search.turns())
+                )  # what is proven stands, whatever becomes of the solver
             if not _closed(problem, incumbent, best.lower):
                 turn *= 2.0
-                best = _better(best, search.run(turn))
+                best = _better(best, (yield from search.turns(turn)))
         return best
 
 

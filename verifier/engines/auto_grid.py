@@ -12,12 +12,13 @@ from verifier.engines.base import Proof
 from verifier.engines.cpsat import CpSatOptions, Decisions
 from verifier.engines.levels import Levels, LevelSearch
 from verifier.engines.search import SearchEngine
+from verifier.engines.turns import Turns
 from verifier.problem import Incumbent, Problem, Progress
 
 FIRST_TURN = 5.0  # seconds of each while neither is done; each turn is twice as long as the one before
 
 
-def close_on_grid(problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+def close_on_grid(problem: Problem, incumbent: Incumbent, progress: Progress) -> Turns[Proof]:
     """Search and decisions in turns, until both sides meet or neither has anything left to say."""
     levels = Levels(problem, incumbent, progress)
     search = None
@@ -28,7 +29,7 @@ def close_on_grid(problem: Problem, incumbent: Incumbent, progress: Progress) ->
     while not levels.stopped:
         searched = search is None or search.finished
         if search is not None and not searched:
-            search.run(turn)
+            yield from search.turns(turn)
             searched = search.finished
         try:
             decisions.run(turn)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from dataclasses import dataclass
 
 from encoders.errors import OptionError, SoundnessError
 from encoders.question import Norm
+from verifier.engines.turns import Turns, alone
 from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis, check_sandwich
 
@@ -43,6 +44,10 @@ class Engine(ABC):
     capabilities: Capabilities
 
     def close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+        """Run the engine by itself."""
+        return alone(self.turns(problem, incumbent, progress))
+
+    def turns(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Turns[Proof]:
         """Run the engine; refuse what it cannot do, and raise an alarm when its proof contradicts a witness."""
         if problem.norm not in self.capabilities.norms:
             can = ", ".join(sorted(self.capabilities.norms))
@@ -53,7 +58,7 @@ class Engine(ABC):
             raise OptionError(
                 f"engine {self.name} knows no grid; take auto, search, highs or cpsat, or leave out --grid"
             )
-        proof = self._close(problem, incumbent, progress)
+        proof = yield from self._turns(problem, incumbent, progress)
         check_sandwich(proof.lower, incumbent.upper, problem.norm)
         if problem.grid is not None and proof.lower > incumbent.upper:
             raise SoundnessError(
@@ -61,6 +66,16 @@ class Engine(ABC):
             )
         return proof
 
-    @abstractmethod
+    # An engine implements one of the two.
+
+    def _turns(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Turns[Proof]:
+        """Raise the lower bound to min(ceiling, incumbent.upper - tolerance); offer candidates to the incumbent.
+
+        What can be bounded in one batch with other samples is asked for; the rest is computed in between.
+        """
+        yield from ()
+        return self._close(problem, incumbent, progress)
+
     def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
-        """Raise the lower bound to min(ceiling, incumbent.upper - tolerance); offer candidates to the incumbent."""
+        """The same, for an engine that asks for nothing."""
+        raise NotImplementedError

@@ -85,8 +85,7 @@ class Decisions:
         levels = self.levels
         if not self.problem.goals:
             levels.prove(self.problem.most + 1, Basis.RIGOROUS)
-        left = min(seconds, self.problem.deadline.left)
-        self.until = Deadline.after(None if left == INFINITY else left)
+        self.until = self.problem.deadline.within(seconds)
         while not (self.stopped or self.stuck):
             measure = levels.lower
             for goal, known in enumerate(self.proven):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from verifier.engines.base import Proof
 from verifier.engines.search import Search, SearchOptions
+from verifier.engines.turns import Turns
 from verifier.grid_witness import GridIncumbent
 from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis
@@ -66,12 +67,12 @@ class LevelSearch:
     def finished(self) -> bool:
         return self.search.finished or self.search.answered
 
-    def run(self, patience: float = INFINITY) -> None:
+    def turns(self, patience: float = INFINITY) -> Turns[None]:
         """Search for at most so many seconds; what it proves and finds is the levels'."""
         levels = self.levels
         if self.finished or levels.stopped:
             return
-        proof = self.search.run(patience)
+        proof = yield from self.search.turns(patience)
         levels.open_phases = max(levels.open_phases, proof.open_phases)
         levels.prove(min(levels.grid.reached(proof.lower), levels.problem.most + 1), Basis.RIGOROUS)
         levels.nodes += proof.nodes

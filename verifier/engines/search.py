@@ -9,15 +9,15 @@ Everything that a verdict rests on is float64 with its rounding accounted for: t
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bounds.ascent import Effort, ascended
 from bounds.attacks.region_descent import polish
-from bounds.cap import on_the_cap
+from bounds.carrying import carry_over
 from bounds.lowered import Lowered
 from bounds.network import NetworkBounds, lowered_for, network_bounds
 from bounds.phases import Nodes, Pass, PhaseBounds, nearest_possible
@@ -28,13 +28,13 @@ from encoders.question import Goal, Norm
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.frontier import Frontier
 from verifier.engines.leaf import Leaf
-from verifier.problem import Incumbent, Problem, Progress
+from verifier.engines.turns import Ask, Turns, alone
+from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis
 
 INFINITY = float("inf")
 PUSHES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0)  # of the difference between float32 and real scores
 FIRST_STAGE, STAGE_GROWTH = 1.0 / 128.0, 1.6
-FINE_RATES = (0.05, 0.015, 0.005)
 RETREAT = 0.5  # of the gap
 LEAST_STAGE = 1e-5  # relative
 LARGE_NET, MANY_PHASES = 1000, 500  # neurons, and open phases at the first ball, from which on it looks ahead
@@ -51,17 +51,12 @@ class SearchOptions:
     root_steps: int = 8
     steps: int = 4
     shallow_steps: int = 2  # the same where all open neurons lie in one layer: slopes gain little there
-    rate: float = 0.15  # of the ascent's steps
-    calmer: float = 0.7  # each round of tightening takes steps this much smaller
+    effort: Effort = field(default_factory=Effort)
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
-    nearly: float = 0.002  # a node whose gap is this part of the target gets a longer ascent, as fully fixed nodes do
-    fine_steps: int = 50  # at each of FINE_RATES
     polish_pieces: int = 6  # linear regions walked through from each adversary so found
     polish_seconds: float = 0.5
     patience: int = 150  # nodes without a nearer adversary before a smaller ball is tried
     candidates: int = 16  # corner points replayed per batch
-    most_rounds: int = 8  # of tightening on the cap, each with `steps` more
-    worth: float = 0.1  # part of the gap that a round must have closed for another one
     area_weight: float = 0.2  # of the relaxation's area in the branching score, against its cost at the corner
 
 
@@ -74,18 +69,18 @@ class SearchEngine(Engine):
     def __init__(self, options: SearchOptions | None = None) -> None:
         self.options = options or SearchOptions()
 
-    def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+    def _turns(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Turns[Proof]:
         if problem.grid is not None:
             from verifier.engines.levels import Levels, LevelSearch
 
             levels = Levels(problem, incumbent, progress)
-            LevelSearch(levels, self.options).run()
+            yield from LevelSearch(levels, self.options).turns()
             return levels.proof()
-        return Search(problem, incumbent, progress, self.options).run()
+        return (yield from Search(problem, incumbent, progress, self.options).turns())
 
 
 class Search:
-    """One problem being closed. `run` may be called again to go on where it stopped."""
+    """One problem being closed. `turns` and `run` may be called again to go on where it stopped."""
 
     def __init__(self, problem: Problem, incumbent: Incumbent, progress: Progress, options: SearchOptions) -> None:
         self.problem, self.incumbent, self.progress, self.options = problem, incumbent, progress, options
@@ -94,7 +89,7 @@ class Search:
         self.visited = 0
         self.root_open = 0
         self.proven = 0.0
-        self.patient_until = INFINITY
+        self.patient_until = Deadline(None)
         self.frontier: Frontier | None = None
         self.finished = False  # every node is closed: whatever gap is left lies between float32 and real scores
         self.stage = self._first_stage()
@@ -128,17 +123,22 @@ class Search:
     @property
     def stopped(self) -> bool:
         """Answered, or out of time or patience."""
-        return self.answered or self.problem.deadline.passed or time.monotonic() > self.patient_until
+        return self.answered or self.patient_until.passed
 
     def run(self, patience: float = INFINITY) -> Proof:
         """Search for at most `patience` seconds, stage by stage."""
+        return alone(self.turns(patience))
+
+    def turns(self, patience: float = INFINITY) -> Turns[Proof]:
+        """The same, asking for one batch of bounds after the other."""
         if not self.problem.goals:
             return Proof(self.problem.ceiling, Basis.RIGOROUS)
-        self.patient_until = time.monotonic() + patience
+        self.patient_until = self.problem.deadline.within(patience)
         if not self.visited and self.frontier is None:
             self._look_ahead()
         while True:
-            frontier = self._close_stage(self.frontier or self._open_stage())
+            frontier = self.frontier or (yield from self._open_stage())
+            frontier = yield from self._close_stage(frontier)
             whole = self.incumbent.enough <= self.stage or self.stage >= self.problem.ceiling
             self.finished = whole and not len(frontier)
             if self.stopped or self.finished:
@@ -203,16 +203,16 @@ class Search:
             return self.problem.ceiling
         return self.problem.ceiling * FIRST_STAGE
 
-    def _open_stage(self) -> Frontier:
+    def _open_stage(self) -> Turns[Frontier]:
         self.floor = INFINITY
         self._build()
         self.root_open = max(self.root_open, self.net.open_phases)
-        roots, seen = self._bounded(self.phases.roots(), self.options.root_steps)
+        roots, seen = yield self._ask(self.phases.roots(), self.options.root_steps)
         self.frontier = frontier = Frontier(roots)
         self._settle(frontier, roots, seen, torch.zeros_like(seen.distance))
         return frontier
 
-    def _close_stage(self, frontier: Frontier) -> Frontier:
+    def _close_stage(self, frontier: Frontier) -> Turns[Frontier]:
         started, upper = self.visited, self.incumbent.upper
         while len(frontier) and not self.stopped:
             self._report(frontier)
@@ -224,7 +224,7 @@ class Search:
                 self.frontier = frontier = self._rebuilt(frontier)
             self.floor = min(self.floor, frontier.drop_above(self.target))
             if len(frontier):
-                self._expand(frontier)
+                yield from self._expand(frontier)
         self._report(frontier)
         return frontier
 
@@ -248,18 +248,18 @@ class Search:
         nodes, bound = carry_over(old, self.bounds, nodes, bound)
         fresh = Frontier(self.phases.roots(), max(1024, 2 * len(nodes)))
         for chosen in torch.split(torch.arange(len(nodes)), self.batch):
-            part, seen = self.phases.optimise(nodes.take(chosen), 0, self.target, self.options.rate)
+            part, seen = self.phases.optimise(nodes.take(chosen), 0, self.target, self.options.effort.rate)
             self._settle(fresh, part, seen, bound[chosen])
         return fresh
 
-    def _expand(self, frontier: Frontier) -> None:
+    def _expand(self, frontier: Frontier) -> Turns[None]:
         if frontier.bytes < self.options.memory:
             nodes, bound, branch = frontier.pop_lowest(max(1, self.batch // 2))
         else:
             nodes, bound, branch = frontier.pop_highest(DEEP_BATCH)
         device = nodes.goal.device
         try:
-            children, seen = self._bounded(nodes.split(branch.to(device)), self.steps)
+            children, seen = yield self._ask(nodes.split(branch.to(device)), self.steps)
         except torch.OutOfMemoryError:
             if self.batch < 2:
                 raise
@@ -270,36 +270,8 @@ class Search:
         self._settle(frontier, children, seen, bound.to(device).repeat(2))
         self._dive(children, seen)
 
-    def _bounded(self, nodes: Nodes, steps: int) -> tuple[Nodes, Pass]:
-        """Ascend each bound, and tighten the neurons on the cap that it leaves, for as long as that pays."""
-        target = self.target
-        nodes, seen = self.phases.optimise(nodes, steps, target, self.options.rate)
-        live = torch.nonzero(seen.distance < target).flatten()
-        for turn in range(self.options.most_rounds):
-            if not len(live) or not self.net.open_phases:
-                break
-            gap = target - seen.distance[live]
-            part = on_the_cap(self.phases, nodes.take(live), seen.take(live), target)
-            rate = self.options.rate * self.options.calmer ** (turn + 1)
-            part, better = self.phases.optimise(part, steps, target, rate)
-            empty = (part.lower > part.upper).any(-1)
-            better = replace(better, distance=torch.where(empty, target, better.distance))
-            better = replace(better, distance=torch.maximum(better.distance, seen.distance[live]))
-            nodes, seen = nodes.put(live, part), seen.put(live, better)
-            gained = gap - (target - better.distance)
-            live = live[(better.distance < target) & (gained > self.options.worth * gap)]
-        near = (seen.distance < target) & (seen.distance > target * (1.0 - self.options.nearly))
-        nodes, seen = self._ascended(nodes, seen, torch.nonzero(near).flatten())
-        return nodes, replace(seen, distance=seen.distance.clamp_max(target))
-
-    def _ascended(self, nodes: Nodes, seen: Pass, chosen: Tensor) -> tuple[Nodes, Pass]:
-        """A longer ascent, ever calmer, of nodes that need little more: cheaper than the trees below them."""
-        part, better = nodes.take(chosen), seen.take(chosen)
-        for rate in FINE_RATES:
-            if not len(part):
-                break
-            part, better = self.phases.optimise(part, self.options.fine_steps, self.target, rate)
-        return nodes.put(chosen, part), seen.put(chosen, better)
+    def _ask(self, nodes: Nodes, steps: int) -> Ask:
+        return Ask(self.phases, nodes, steps, self.target, self.options.effort)
 
     def _settle(self, frontier: Frontier, nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
         """Offer candidates, close what is proven, solve what is fully fixed, keep the rest."""
@@ -345,7 +317,8 @@ class Search:
     def _leaves(self, nodes: Nodes, inherited: Tensor) -> None:
         """Fully fixed nodes: more ascent, all at once, and a linear program each for what is still not closed."""
         seen = self.phases.evaluate(nodes)
-        nodes, seen = self._ascended(nodes, seen, torch.arange(len(nodes), device=inherited.device))
+        every = torch.arange(len(nodes), device=inherited.device)
+        nodes, seen = ascended(self.phases, nodes, seen, every, self.target, self.options.effort)
         bound = torch.fmax(seen.distance, inherited)
         for position in torch.argsort(bound):
             if bound[position] < self.target:
@@ -425,27 +398,3 @@ class Search:
 def goal_holds(goal: Goal, scores: FloatArray) -> bool:
     """Whether these scores are an adversary of the goal."""
     return bool(((goal.rows @ scores + goal.offset) <= 0).all())
-
-
-def carry_over(old: Reduced, bounds: NetworkBounds, nodes: Nodes, bound: Tensor) -> tuple[Nodes, Tensor]:
-    """Nodes of the old reduced net in the order of a new one, made from `bounds` that are nowhere looser.
-
-    A neuron that the smaller ball made stable drops out, and so does a node that had fixed it the other way: what is
-    left of that node, h = 0, belongs to its sibling too.
-    """
-    low = torch.cat([bounds.lower[i][0, entries] for i, entries in old.neurons])
-    high = torch.cat([bounds.upper[i][0, entries] for i, entries in old.neurons])
-    still_open = (low < 0) & (high > 0)
-    stable = torch.where(still_open, 0, torch.where(low >= 0, 1, -1)).to(nodes.phase.dtype)
-    kept = torch.nonzero(~(nodes.phase * stable < 0).any(-1)).flatten()
-    place = torch.nonzero(still_open).flatten()
-    carried = Nodes(
-        nodes.phase[:, place],
-        nodes.slope[:, place],
-        nodes.multiplier[:, place],
-        torch.maximum(nodes.lower, low)[:, place],
-        torch.minimum(nodes.upper, high)[:, place],
-        nodes.goal,
-        nodes.row_weight,
-    )
-    return carried.take(kept), bound[kept.to(bound.device)]
