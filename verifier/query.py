@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +20,10 @@ from encoders.grid import Grid, check_levels
 from encoders.linear_maps import FloatArray
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.engines.registry import check_engine_name, engine_for
+from verifier.engines.turns import Turns, alone
 from verifier.grid_witness import GridIncumbent
 from verifier.model import Model, load
-from verifier.problem import Deadline, Incumbent, Problem, Progress
+from verifier.problem import Clock, Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis, Result, Verdict
 
 ATTACK_SHARE = 0.3  # of the time limit, at the most
@@ -113,8 +113,22 @@ def ask(
     progress: Progress | None = None,
 ) -> Result:
     """One sample, one question: `distance` where `radius` is None, else `verify`."""
-    started = time.monotonic()
     model = model if isinstance(model, Model) else load(model)
+    return alone(asked(model, x, radius, options, label, index, mask, progress, Clock()))
+
+
+def asked(
+    model: Model,
+    x: ArrayLike,
+    radius: float | None,
+    options: Options,
+    label: int | None,
+    index: int,
+    mask: ArrayLike | None,
+    progress: Progress | None,
+    clock: Clock,
+) -> Turns[Result]:
+    """The same in turns, for samples side by side (`verifier/sharing.py`)."""
     if radius is not None and not (np.isfinite(radius) and radius >= 0):
         raise OptionError(f"radius {radius}: give a finite number, zero or more")
     region = region_for(model, x, mask, options)
@@ -127,12 +141,12 @@ def ask(
     if options.grid is not None:
         grid = Grid.of(region, options.norm, options.grid)
         region = replace(region, lower=grid.corner(grid.down), upper=grid.corner(grid.up))
-    question = _Question(model, region, radius, options, label, index, predicted, started, grid)
+    question = _Question(model, region, radius, options, label, index, predicted, clock, grid)
     if label is not None and label != predicted:
         return question.result(Verdict.MISCLASSIFIED, 0.0, 0.0)
     if options.targets is not None and predicted in options.targets:
         return question.already_there(scores)
-    return question.answer(progress or _silent)
+    return (yield from question.answer(progress or _silent))
 
 
 def check_convex(options: Options) -> None:
@@ -183,7 +197,7 @@ class _Question:
     label: int | None
     index: int
     predicted: int
-    started: float
+    clock: Clock
     grid: Grid | None = None
 
     def result(self, verdict: Verdict, lower: float, upper: float, **more: Any) -> Result:
@@ -197,7 +211,7 @@ class _Question:
             verdict=verdict,
             lower=lower,
             upper=upper,
-            seconds=time.monotonic() - self.started,
+            seconds=self.clock.now(),
             **facts,
         )
 
@@ -209,9 +223,9 @@ class _Question:
         verdict = Verdict.EXACT if self.radius is None else Verdict.FALSIFIED
         return self.result(verdict, 0.0, 0.0, adversary=incumbent.best)
 
-    def answer(self, progress: Progress) -> Result:
+    def answer(self, progress: Progress) -> Turns[Result]:
         options, norm = self.options, self.options.norm
-        deadline = Deadline.after(options.time_limit)
+        deadline = Deadline.after(options.time_limit, self.clock)
         reach = self.region.reach(norm)
         # Beyond the farthest point of the box there is nothing: proving this ceiling proves that no adversary exists.
         beyond = float(np.nextafter(reach * (1.0 + 1e-9), np.inf)) + 1e-12
@@ -244,7 +258,7 @@ class _Question:
         if self.radius is not None and incumbent.upper <= self.radius:
             lower, basis, nodes, open_phases = 0.0, Basis.RIGOROUS, 0, 0
         else:
-            proof = engine.close(problem, incumbent, progress)
+            proof = yield from engine.turns(problem, incumbent, progress)
             lower, basis, nodes, open_phases = proof.lower, proof.basis, proof.nodes, proof.open_phases
         if self.grid is None and lower >= beyond:
             lower = float("inf")

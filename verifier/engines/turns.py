@@ -7,6 +7,7 @@ time, to overhead, and a batch of many samples costs little more than one of a f
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -78,13 +79,19 @@ class Batches:
     def __init__(self) -> None:
         self._kept: dict[tuple[PhaseBounds, ...], PhaseBounds] = {}
 
-    def answered(self, asks: Sequence[Ask]) -> list[Answer | Exception]:
-        """The answer of each ask, in order; an error where a device had not enough memory for an ask alone."""
-        found: dict[int, Answer | Exception] = {}
+    def answered(self, asks: Sequence[Ask]) -> list[tuple[Answer | Exception, float]]:
+        """The answer of each ask, in order, and its part of the seconds that its batch took.
+
+        The answer is an error where a device had not enough memory for an ask alone.
+        """
+        found: dict[int, tuple[Answer | Exception, float]] = {}
         kept, self._kept = self._kept, {}
         for chunk in _chunks(asks):
-            for k, answer in zip(chunk, self._together([asks[k] for k in chunk], kept), strict=True):
-                found[k] = answer
+            started = time.monotonic()
+            answers = self._together([asks[k] for k in chunk], kept)
+            each = (time.monotonic() - started) / sum(len(asks[k].nodes) for k in chunk)
+            for k, answer in zip(chunk, answers, strict=True):
+                found[k] = answer, each * len(asks[k].nodes)
         return [found[k] for k in range(len(asks))]
 
     def _together(

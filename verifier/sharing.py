@@ -1,0 +1,84 @@
+"""Samples side by side in one process: their searches take turns, and what they ask for is bounded in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from verifier.engines.turns import Answer, Ask, Batches, Turns, hand_back
+from verifier.problem import Clock
+from verifier.results import Result
+
+Question = Callable[[Clock], Turns[Result]]
+"""One sample's question, to be asked on a clock of its own."""
+
+
+@dataclass(eq=False)
+class _Seat:
+    """One question in progress: what it asks for, or how it ended."""
+
+    index: int
+    turns: Turns[Result]
+    clock: Clock
+    ask: Ask | None = None
+    ended: Result | Exception | None = None
+
+    def begin(self) -> None:
+        self._until_next(lambda: next(self.turns))
+
+    def go_on(self, answer: Answer | Exception, seconds: float) -> None:
+        self.clock.resume(seconds)
+        self._until_next(lambda: hand_back(self.turns, answer))
+
+    def _until_next(self, step: Callable[[], Ask]) -> None:
+        try:
+            self.ask = step()
+        except StopIteration as end:
+            self.ended = end.value
+        except Exception as error:  # this sample's outcome; what it means for the others is the caller's choice
+            self.ended = error
+        finally:
+            self.clock.pause()
+
+
+@dataclass(eq=False)
+class Table:
+    """Up to `seats` questions at a time; a seat that falls free is taken by the next."""
+
+    seats: int
+    batches: Batches = field(default_factory=Batches)
+
+    def outcomes(self, questions: Iterable[tuple[int, Question]]) -> Iterator[tuple[int, Result | Exception]]:
+        """Each sample's result, or the error that kept it from having one, as it ends.
+
+        The seconds of a result are its own and its part of the batches that it shared.
+        """
+        waiting = iter(questions)
+        live: list[_Seat] = []
+        while True:
+            for seat in self._seated(waiting, len(live)):
+                if seat.ended is not None:
+                    yield seat.index, seat.ended
+                else:
+                    live.append(seat)
+            if not live:
+                return
+            asks = [seat.ask for seat in live if seat.ask is not None]
+            for seat, (answer, seconds) in zip(live, self.batches.answered(asks), strict=True):
+                seat.go_on(answer, seconds)
+                if seat.ended is not None:
+                    yield seat.index, seat.ended
+            live = [seat for seat in live if seat.ended is None]
+
+    def _seated(self, waiting: Iterator[tuple[int, Question]], taken: int) -> Iterator[_Seat]:
+        """Questions begun one by one while seats are free; one that ends at once leaves its seat to the next."""
+        while taken < self.seats:
+            found = next(waiting, None)
+            if found is None:
+                return
+            index, question = found
+            clock = Clock()
+            seat = _Seat(index, question(clock), clock)
+            seat.begin()
+            taken += seat.ended is None
+            yield seat
