@@ -212,6 +212,8 @@ class _CubeCap:
         of = node[:1] if alone else node
         a, k = self.single[0][of], self.single[1][of]
         rises = k > sign * (a * single.sign()).sum(-1)  # φ > 0 at the row's own lowest point
+        if pairs.start:  # over what earlier layers have become, a row without a price may gain too
+            rises = torch.ones_like(rises)
         gains = torch.nonzero(rises).flatten()
         found = x.new_full((len(x),), -torch.inf)
         if not len(gains):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import queue
 import signal
 import threading
@@ -19,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.errors import ModelError, OptionError, SolverError
+from encoders.graph import Relu
 from verifier.data import Samples
 from verifier.model import Model, load
-from verifier.query import Options, ask
+from verifier.query import FEW_NEURONS, Options, asked, pick_device
 from verifier.results import Result
+from verifier.sharing import Question, Table
 
 SampleProgress = Callable[[int, float, float], None]
 """Called with (index, running proven lower, running replayed upper)."""
@@ -30,6 +33,8 @@ Beside = Callable[[Model, "Job", NDArray[np.float32], Result], dict[str, Any]]
 """What else is measured of a sample, once its result is there and where it was computed; must pickle."""
 PROGRESS_INTERVAL = 0.1  # seconds between two messages of one worker
 POLL_INTERVAL = 0.2  # seconds between two looks at the workers' messages
+SEATS = 16  # samples side by side in one process, where that pays
+CHUNK = 4  # times as many are handed to a process at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,59 +62,101 @@ class Outcome:
 
 
 def outcomes(
-    model: Model, job: Job, samples: Samples, indices: Sequence[int], jobs: int, progress: SampleProgress
+    model: Model,
+    job: Job,
+    samples: Samples,
+    indices: Sequence[int],
+    jobs: int,
+    progress: SampleProgress,
+    share: int | None = None,
 ) -> Generator[Outcome, None, None]:
-    """Each sample's outcome as it finishes. Closing the iterator early stops whatever still runs."""
+    """Each sample's outcome as it finishes. Closing the iterator early stops whatever still runs.
+
+    `jobs` processes with up to `share` samples side by side in each; by default as many as pay (`seats_for`).
+    """
     if jobs < 1:
         raise OptionError(f"jobs {jobs}: give one or more")
+    if share is not None and share < 1:
+        raise OptionError(f"share {share}: give one or more")
+    seats = seats_for(model, job.options) if share is None else share
     jobs = min(jobs, len(indices))
+    given = [Given(index, samples.x[index], samples.label(index)) for index in indices]
     if jobs > 1:
-        yield from _parallel(model, job, samples, indices, jobs, progress)
+        yield from _parallel(model, job, given, jobs, seats, progress)
         return
-    for index in indices:
-        yield _answer(model, job, index, samples.x[index], samples.label(index), progress)
+    yield from _answered(model, job, given, seats, progress)
 
 
-def _answer(
-    model: Model, job: Job, index: int, x: NDArray[np.float32], label: int | None, progress: SampleProgress
-) -> Outcome:
-    def running(lower: float, upper: float) -> None:
-        progress(index, lower, upper)
+def seats_for(model: Model, options: Options) -> int:
+    """How many samples one process works on at a time: several where one alone leaves the time to overhead."""
+    if options.engine not in ("auto", "search"):
+        return 1
+    small = sum(node.size for node in model.graph.nodes if isinstance(node, Relu)) <= FEW_NEURONS
+    return SEATS if small or pick_device(options.device) != "cpu" else 1
 
-    try:
-        result = ask(model, x, job.radius, job.options, label, index, job.mask, running)
-        return Outcome(index, result, beside=None if job.beside is None else job.beside(model, job, x, result))
-    except Exception as error:  # an error is this sample's outcome; what it means for the rest is the caller's choice
-        return Outcome(index, error=error)
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """One sample as it is handed to a worker."""
+
+    index: int
+    x: NDArray[np.float32]
+    label: int | None
+
+
+def _answered(
+    model: Model, job: Job, samples: Sequence[Given], seats: int, progress: SampleProgress
+) -> Generator[Outcome, None, None]:
+    """The outcomes of samples that share this process."""
+
+    def question(given: Given) -> Question:
+        def running(lower: float, upper: float) -> None:
+            progress(given.index, lower, upper)
+
+        return lambda clock: asked(
+            model, given.x, job.radius, job.options, given.label, given.index, job.mask, running, clock
+        )
+
+    x = {given.index: given.x for given in samples}
+    for index, ended in Table(seats).outcomes((given.index, question(given)) for given in samples):
+        if isinstance(ended, Exception):
+            yield Outcome(index, error=ended)
+            continue
+        try:
+            yield Outcome(index, ended, beside=job.beside and job.beside(model, job, x[index], ended))
+        except Exception as error:  # this sample's outcome too
+            yield Outcome(index, error=error)
 
 
 def _parallel(
-    model: Model, job: Job, samples: Samples, indices: Sequence[int], jobs: int, progress: SampleProgress
+    model: Model, job: Job, samples: Sequence[Given], jobs: int, seats: int, progress: SampleProgress
 ) -> Generator[Outcome, None, None]:
     one_thread_each()
     context = multiprocessing.get_context("spawn")
     messages: Any = context.Queue()
     before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(jobs, context, _start_worker, (str(model.path), model.sha256, job, messages))
-    finished = False
+    pool = ProcessPoolExecutor(jobs, context, _start_worker, (str(model.path), model.sha256, job, seats, messages))
+    # Enough samples at a time to keep the seats taken, and few enough to keep the processes busy until the end.
+    size = 1 if seats == 1 else max(1, min(CHUNK * seats, -(-len(samples) // (2 * jobs))))
+    left = {given.index for given in samples}
     try:
-        waiting: set[Future[Outcome]] = {
-            pool.submit(_work, index, samples.x[index], samples.label(index)) for index in indices
+        waiting: set[Future[None]] = {
+            pool.submit(_work, samples[first : first + size]) for first in range(0, len(samples), size)
         }
-        while waiting:
+        while left:
             done, waiting = wait(waiting, timeout=POLL_INTERVAL, return_when=FIRST_COMPLETED)
-            _pass_on(messages, progress)
             for future in done:
                 try:
-                    outcome = future.result()
+                    future.result()
                 except BrokenProcessPool:
                     raise SolverError("a worker process died (out of memory?); try fewer --jobs") from None
+            for outcome in _received(messages, progress, patient=not waiting):
+                left.discard(outcome.index)
                 yield outcome
-        finished = True
     finally:
         ours = set(multiprocessing.active_children()) - before
-        pool.shutdown(wait=finished, cancel_futures=True)
-        if not finished:
+        pool.shutdown(wait=not left, cancel_futures=True)
+        if left:
             for process in ours:
                 process.kill()
         messages.close()
@@ -121,16 +168,23 @@ def one_thread_each() -> None:
         os.environ.setdefault(variable, "1")
 
 
-def _pass_on(messages: Any, progress: SampleProgress) -> None:
+def _received(messages: Any, progress: SampleProgress, patient: bool) -> list[Outcome]:
+    """The outcomes that workers have sent, the latest progress of each sample passed on; `patient` waits for some."""
     latest: dict[int, tuple[float, float]] = {}
+    ended: list[Outcome] = []
     while True:
         try:
-            index, lower, upper = messages.get_nowait()
+            message = messages.get(timeout=POLL_INTERVAL) if patient and not ended else messages.get_nowait()
         except queue.Empty:
             break
-        latest[index] = (lower, upper)
+        if isinstance(message, Outcome):
+            ended.append(message)
+        else:
+            index, lower, upper = message
+            latest[index] = (lower, upper)
     for index, (lower, upper) in latest.items():
         progress(index, lower, upper)
+    return ended
 
 
 @dataclass(eq=False)
@@ -140,6 +194,7 @@ class _Worker:
     path: Path
     sha256: str
     job: Job
+    seats: int
     messages: Any
     model: Model | None = None
 
@@ -155,10 +210,10 @@ class _Worker:
 _workers: list[_Worker] = []
 
 
-def _start_worker(path: str, sha256: str, job: Job, messages: Any) -> None:
+def _start_worker(path: str, sha256: str, job: Job, seats: int, messages: Any) -> None:
     """Nothing here can fail: an initialiser's error would reach the user as a process that died."""
     depend_on_parent()
-    _workers[:] = [_Worker(Path(path), sha256, job, messages)]
+    _workers[:] = [_Worker(Path(path), sha256, job, seats, messages)]
 
 
 def depend_on_parent() -> None:
@@ -175,7 +230,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(index: int, x: NDArray[np.float32], label: int | None) -> Outcome:
+def _work(samples: Sequence[Given]) -> None:
+    """Everything goes back as messages: what is finished must not wait for the rest of its samples."""
     import torch
 
     torch.set_num_threads(1)
@@ -191,5 +247,17 @@ def _work(index: int, x: NDArray[np.float32], label: int | None) -> Outcome:
     try:
         model = worker.loaded()
     except Exception as error:
-        return Outcome(index, error=error)
-    return _answer(model, worker.job, index, x, label, send)
+        for given in samples:
+            worker.messages.put(Outcome(given.index, error=error))
+        return
+    for outcome in _answered(model, worker.job, samples, worker.seats, send):
+        worker.messages.put(_sendable(outcome))
+
+
+def _sendable(outcome: Outcome) -> Outcome:
+    """The outcome, its error as plain words where it cannot travel: a message that is lost would be waited for."""
+    try:
+        pickle.dumps(outcome)
+    except Exception:
+        return Outcome(outcome.index, error=RuntimeError(f"{type(outcome.error).__name__}: {outcome.error}"))
+    return outcome

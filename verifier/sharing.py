@@ -18,17 +18,22 @@ class _Seat:
     """One question in progress: what it asks for, or how it ended."""
 
     index: int
-    turns: Turns[Result]
-    clock: Clock
+    question: Question
+    clock: Clock = field(default_factory=Clock)
+    turns: Turns[Result] | None = None
     ask: Ask | None = None
     ended: Result | Exception | None = None
 
-    def begin(self) -> None:
-        self._until_next(lambda: next(self.turns))
-
-    def go_on(self, answer: Answer | Exception, seconds: float) -> None:
+    def go_on(self, answer: Answer | Exception | None = None, seconds: float = 0.0) -> None:
+        """Up to the next ask; without an answer, from the beginning."""
         self.clock.resume(seconds)
-        self._until_next(lambda: hand_back(self.turns, answer))
+        self._until_next(
+            lambda: self._begin() if answer is None or self.turns is None else hand_back(self.turns, answer)
+        )
+
+    def _begin(self) -> Ask:
+        self.turns = self.question(self.clock)
+        return next(self.turns)
 
     def _until_next(self, step: Callable[[], Ask]) -> None:
         try:
@@ -76,9 +81,7 @@ class Table:
             found = next(waiting, None)
             if found is None:
                 return
-            index, question = found
-            clock = Clock()
-            seat = _Seat(index, question(clock), clock)
-            seat.begin()
+            seat = _Seat(*found)
+            seat.go_on()
             taken += seat.ended is None
             yield seat

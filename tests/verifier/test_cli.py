@@ -78,7 +78,7 @@ def test_distance_writes_rows_journal_and_pictures(tmp_path: Path, capsys: pytes
     assert main(arguments) == 0
     shown = capsys.readouterr().out
     found = lines(journal)
-    assert [line["index"] for line in found] == [2, 0]
+    assert sorted(line["index"] for line in found) == [0, 2]
     for line in found:
         assert line["verdict"] == "exact"
         assert line["label"] == digits("test").y[line["index"]]
@@ -101,13 +101,13 @@ def test_a_second_run_resumes_and_other_options_are_refused(
     assert main([*arguments, "--samples", "0:2"]) == 0
     before = journal.read_bytes()
     asked: list[object] = []
-    honest = query.ask
+    honest = query.asked
 
     def counting(*given: Any) -> Any:
         asked.append(given[5])
         return honest(*given)
 
-    monkeypatch.setattr(runner, "ask", counting)
+    monkeypatch.setattr(runner, "asked", counting)
     assert main([*arguments, "--samples", "0:3"]) == 0
     assert asked == [2]
     assert journal.read_bytes().startswith(before)
@@ -148,14 +148,14 @@ def test_a_tiny_time_limit_leaves_samples_unresolved_with_status_1(tmp_path: Pat
 def test_an_alarm_stops_the_run_and_saves_what_repeats_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = query.ask
+    honest = query.asked
 
     def alarmed(*given: Any) -> Any:
         if given[5] == 1:
             raise SoundnessError("proven 0.2 above 0.1")
         return honest(*given)
 
-    monkeypatch.setattr(runner, "ask", alarmed)
+    monkeypatch.setattr(runner, "asked", alarmed)
     journal, mask = tmp_path / "results.jsonl", tmp_path / "mask.npy"
     np.save(mask, np.arange(64) < 32)
     assert main([*TINY_RADIUS, "--samples", "0:3", "--json", str(journal), "--mask", str(mask)]) == 3
@@ -175,14 +175,14 @@ def test_an_alarm_stops_the_run_and_saves_what_repeats_it(
 def test_a_solver_that_fails_costs_one_sample(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = query.ask
+    honest = query.asked
 
     def failing(*given: Any) -> Any:
         if given[5] == 0:
             raise SolverError("crashed")
         return honest(*given)
 
-    monkeypatch.setattr(runner, "ask", failing)
+    monkeypatch.setattr(runner, "asked", failing)
     journal = tmp_path / "results.jsonl"
     assert main([*TINY_RADIUS, "--samples", "0:2", "--json", str(journal)]) == 2
     assert "plumbline: sample 0: crashed\n" in capsys.readouterr().err
@@ -193,7 +193,7 @@ def test_an_unexpected_error_is_one_line(capsys: pytest.CaptureFixture[str], mon
     def broken(*given: Any) -> Any:
         raise ZeroDivisionError("no\nluck")
 
-    monkeypatch.setattr(runner, "ask", broken)
+    monkeypatch.setattr(runner, "asked", broken)
     monkeypatch.delenv("PLUMBLINE_TRACEBACK", raising=False)
     assert "ZeroDivisionError: no luck" in refused(capsys, *TINY_RADIUS, "--samples", "0")
     monkeypatch.setenv("PLUMBLINE_TRACEBACK", "1")

@@ -15,6 +15,7 @@ from tests.onnx_builder import to_onnx
 from verifier.cli import main
 from verifier.engines.base import Proof
 from verifier.engines.search import SearchEngine
+from verifier.engines.turns import Turns
 from verifier.grid_witness import GridIncumbent
 from verifier.model import Model, load
 from verifier.query import Options, distance, verify
@@ -114,7 +115,11 @@ def test_what_has_no_meaning_is_refused(swap: Model) -> None:
 
 
 def test_a_proven_level_above_a_witness_is_an_alarm(swap: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SearchEngine, "_close", lambda self, p, i, q: Proof(0.75, Basis.RIGOROUS))
+    def overstated(self: SearchEngine, *question: object) -> Turns[Proof]:
+        yield from ()
+        return Proof(0.75, Basis.RIGOROUS)
+
+    monkeypatch.setattr(SearchEngine, "_turns", overstated)
     with pytest.raises(SoundnessError, match="alarm"):
         distance(swap, sample(0.75, 0.25), engine="search", grid=4)
 

@@ -79,16 +79,16 @@ def test_progress_crosses_processes(model: Model, samples: Samples) -> None:
 def test_an_error_is_the_outcome_of_its_sample_alone(
     model: Model, samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = query.ask
+    honest = query.asked
 
     def failing(*arguments: object) -> object:
         if arguments[5] == 1:
             raise SolverError("out of paper")
         return honest(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(runner, "ask", failing)
-    found = ask_all(model, samples, [0, 1, 2], 1)
-    assert [outcome.result is None for outcome in found] == [False, True, False]
+    monkeypatch.setattr(runner, "asked", failing)
+    found = {outcome.index: outcome for outcome in ask_all(model, samples, [0, 1, 2], 1)}
+    assert [found[index].result is None for index in range(3)] == [False, True, False]
     assert isinstance(found[1].error, SolverError)
 
 

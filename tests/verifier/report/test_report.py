@@ -10,6 +10,7 @@ import csv
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from encoders.graph import affine_chain
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm
 from tests.onnx_builder import to_onnx
-from verifier import runner
+from verifier import query, runner
 from verifier.cli import main
 from verifier.report.collected import Kind, collected, tightness, within
 from verifier.report.options import ReportOptions, default_bounds
@@ -90,23 +91,24 @@ def test_the_files_agree_and_stand_alone(files: tuple[Path, Path]) -> None:
 
 def test_a_report_goes_on_where_it_stopped(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     out = files[1].parent / "out"
-    genuine = runner._answer
+    genuine = query.asked
+    monkeypatch.setattr(runner, "seats_for", lambda *anything: 1)
 
-    def interrupted(*arguments: object) -> object:
-        if arguments[2] == 1:
+    def interrupted(*arguments: Any) -> object:
+        if arguments[5] == 1:
             raise KeyboardInterrupt
-        return genuine(*arguments)  # type: ignore[arg-type]
+        return genuine(*arguments)
 
-    monkeypatch.setattr(runner, "_answer", interrupted)
+    monkeypatch.setattr(runner, "asked", interrupted)
     assert report(files) == 130
     assert "2 inputs are not finished yet" in (out / "report.html").read_text()
     asked = []
 
-    def counted(*arguments: object) -> object:
-        asked.append(arguments[2])
-        return genuine(*arguments)  # type: ignore[arg-type]
+    def counted(*arguments: Any) -> object:
+        asked.append(arguments[5])
+        return genuine(*arguments)
 
-    monkeypatch.setattr(runner, "_answer", counted)
+    monkeypatch.setattr(runner, "asked", counted)
     assert report(files) == 0
     assert asked == [1, 2]
     assert "not finished" not in (out / "report.html").read_text()
