@@ -193,7 +193,11 @@ def _add_effort(parser: argparse.ArgumentParser) -> None:
     )
     effort.add_argument("--device", default="auto", metavar="D", help="auto, cpu or cuda (default: auto)")
     effort.add_argument("--seed", type=int, default=0, metavar="N", help="of the attacks' random starts (default: 0)")
-    effort.add_argument("--jobs", type=int, default=1, metavar="N", help="samples worked on at once (default: 1)")
+    effort.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that work at once (default: 1)")
+    effort.add_argument(
+        "--share", type=int, metavar="N",
+        help="samples side by side in each process, one batch (default: 16 where nets are small or on a GPU)",
+    )  # fmt: skip
 
 
 def _with_joined_box(argv: Sequence[str]) -> list[str]:

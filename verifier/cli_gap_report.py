@@ -24,7 +24,7 @@ from verifier.report.files import write
 from verifier.report.options import ReportOptions
 from verifier.report.sandwich import Brackets
 from verifier.results import Verdict
-from verifier.runner import Job, outcomes
+from verifier.runner import Job, check_jobs, outcomes
 
 ANSWERED, UNRESOLVED = 0, 1
 PACKAGES = ("torch", "highspy", "onnxruntime", "numpy")
@@ -44,13 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
         )
         for norm in norms
     ]  # fmt: skip
-    if arguments.jobs < 1:
-        raise OptionError(f"jobs {arguments.jobs}: give one or more")
+    check_jobs(arguments.jobs, arguments.share)
     model = load(arguments.model)
     samples = load_samples(arguments.data, model.input_shape, model.classes)
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, arguments.box)
-    return Report(model, samples, chosen, arguments.out).make(questions, indices, arguments.jobs)
+    return Report(model, samples, chosen, arguments.out).make(questions, indices, arguments.jobs, arguments.share)
 
 
 @dataclass(frozen=True)
@@ -62,20 +61,22 @@ class Report:
     options: ReportOptions
     out: Path
 
-    def make(self, questions: list[Options], indices: tuple[int, ...], jobs: int) -> int:
+    def make(self, questions: list[Options], indices: tuple[int, ...], jobs: int, share: int | None = None) -> int:
         """Measure norm by norm; whatever stops it, what is finished becomes the report."""
         finished: dict[Norm, dict[int, Record]] = {question.norm: {} for question in questions}
         try:
             for question in questions:
                 print(f"{question.norm}:")
-                self._measure(question, indices, jobs, finished[question.norm])
+                self._measure(question, indices, jobs, share, finished[question.norm])
         finally:
             self._write(questions, indices, finished)
         records = [record for done in finished.values() for record in done.values()]
         short = any(len(done) < len(indices) for done in finished.values())
         return UNRESOLVED if short or any(r["verdict"] == Verdict.UNRESOLVED for r in records) else ANSWERED
 
-    def _measure(self, question: Options, indices: tuple[int, ...], jobs: int, done: dict[int, Record]) -> None:
+    def _measure(
+        self, question: Options, indices: tuple[int, ...], jobs: int, share: int | None, done: dict[int, Record]
+    ) -> None:
         job = Job(question, beside=Brackets(self.options))
         description = self._description(question)
         folder = self.out / "journal"
@@ -87,7 +88,7 @@ class Report:
                     done[index] = journal.done[index]
                     display.finished(index, row(done[index]))
             left = [index for index in indices if index not in done]
-            with closing(outcomes(self.model, job, self.samples, left, jobs, display.running)) as stream:
+            with closing(outcomes(self.model, job, self.samples, left, jobs, display.running, share)) as stream:
                 for outcome in stream:
                     if outcome.result is None:
                         _raise(outcome.index, outcome.error)

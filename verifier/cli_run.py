@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from encoders.errors import OptionError, PlumblineError, SolverError, SoundnessError
+from encoders.errors import PlumblineError, SolverError, SoundnessError
 from verifier import __version__
 from verifier.cli_report import HEADER, Display, row, summary
 from verifier.data import Samples, check_box, digest, load_mask, load_samples, parse_samples
@@ -22,7 +22,7 @@ from verifier.model import Model, load
 from verifier.pictures import save_adversary
 from verifier.query import Options
 from verifier.results import Result, Verdict
-from verifier.runner import Job, outcomes
+from verifier.runner import Job, check_jobs, outcomes
 
 ANSWERED, UNRESOLVED, BAD_INPUT = 0, 1, 2
 
@@ -43,14 +43,15 @@ def run(arguments: argparse.Namespace) -> int:
     )
     radius = getattr(arguments, "radius", None)
     Job(options, radius)  # refuses a bad radius before anything is loaded
-    if arguments.jobs < 1:
-        raise OptionError(f"jobs {arguments.jobs}: give one or more")
+    check_jobs(arguments.jobs, arguments.share)
     model = load(arguments.model)
     samples = load_samples(arguments.data, model.input_shape, model.classes)
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
-    return Run(model, Job(options, radius, mask), samples, arguments.json, arguments.out).ask(indices, arguments.jobs)
+    return Run(model, Job(options, radius, mask), samples, arguments.json, arguments.out).ask(
+        indices, arguments.jobs, arguments.share
+    )
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Run:
             "grid": options.grid,
         }
 
-    def ask(self, indices: tuple[int, ...], jobs: int) -> int:
+    def ask(self, indices: tuple[int, ...], jobs: int, share: int | None = None) -> int:
         """Answer what is not answered yet, showing every row; returns the exit status."""
         records: dict[int, Record] = {}
         failed = False
@@ -101,7 +102,7 @@ class Run:
                     records[index] = journal.done[index]
                     display.finished(index, row(records[index]))
             left = [index for index in indices if index not in records]
-            stream = outcomes(self.model, self.job, self.samples, left, jobs, display.running)
+            stream = outcomes(self.model, self.job, self.samples, left, jobs, display.running, share)
             for outcome in stack.enter_context(closing(stream)):
                 if outcome.result is None:
                     self._report(outcome.index, outcome.error)

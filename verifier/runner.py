@@ -74,10 +74,7 @@ def outcomes(
 
     `jobs` processes with up to `share` samples side by side in each; by default as many as pay (`seats_for`).
     """
-    if jobs < 1:
-        raise OptionError(f"jobs {jobs}: give one or more")
-    if share is not None and share < 1:
-        raise OptionError(f"share {share}: give one or more")
+    check_jobs(jobs, share)
     seats = seats_for(model, job.options) if share is None else share
     jobs = min(jobs, len(indices))
     given = [Given(index, samples.x[index], samples.label(index)) for index in indices]
@@ -85,6 +82,13 @@ def outcomes(
         yield from _parallel(model, job, given, jobs, seats, progress)
         return
     yield from _answered(model, job, given, seats, progress)
+
+
+def check_jobs(jobs: int, share: int | None) -> None:
+    """Refuse numbers that mean nothing, before anything is loaded."""
+    for name, number in (("jobs", jobs), ("share", share)):
+        if number is not None and number < 1:
+            raise OptionError(f"{name} {number}: give one or more")
 
 
 def seats_for(model: Model, options: Options) -> int:

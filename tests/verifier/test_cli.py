@@ -222,6 +222,7 @@ def test_an_unexpected_error_is_one_line(capsys: pytest.CaptureFixture[str], mon
         (["distance", NET, "--data", "digits", "--samples", "0:1000"], "397 samples"),
         (["distance", NET, "--data", "digits", "--time-limit", "0"], "time limit"),
         (["distance", NET, "--data", "digits", "--tolerance", "-1"], "tolerance"),
+        (["distance", NET, "--data", "digits", "--share", "0"], "share 0"),
         (["distance", NET, "--data", "digits", "--engine", "magic"], "magic"),
         (["distance", NET, "--data", "digits", "--device", "abacus"], "abacus"),
         (["distance", NET, "--data", "digits", "--jobs", "0"], "jobs"),
