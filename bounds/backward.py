@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bounds.grouping import Grouping
 from bounds.lowered import UNIT_ROUNDOFF, Lowered
 from encoders.graph import Affine, Relu
 
@@ -43,19 +44,27 @@ class LinearFunction:
 
 @dataclass(frozen=True, eq=False)
 class Magnitudes:
-    """How large values can get on the region: |value| per node, and |M|V + |bias| per Affine node. All [1, size]."""
+    """How large values can get on each sample's region: |value| per node, |M|V + |bias| per Affine node. [S, size]."""
 
     node: dict[int, Tensor]
     affine: dict[int, Tensor]
 
 
 def backward(
-    lowered: Lowered, start: int, rows: Tensor, center: Tensor, magnitudes: Magnitudes, rule: ReluRule
+    lowered: Lowered,
+    start: int,
+    rows: Tensor,
+    center: Tensor,
+    magnitudes: Magnitudes,
+    rule: ReluRule,
+    group: Grouping | None = None,
 ) -> LinearFunction:
     """Rewrite rows of node `start` in terms of the input: a matrix [M, size], or [M] entries, for their unit vectors.
 
-    Costs M adjoint passes; the first of them is a look-up where unit vectors meet an Affine node.
+    `center` is [S, n], and `group` says whose each row is; without it there is one sample. Costs M adjoint passes; the
+    first of them is a look-up where unit vectors meet an Affine node.
     """
+    group = group or Grouping.one(rows)
     nodes = lowered.graph.nodes
     waiting: dict[int, Tensor] = {start: rows}
     count = rows.shape[0]
@@ -68,14 +77,14 @@ def backward(
         node = nodes[position]
         if a.dim() == 1 and isinstance(node, Affine):
             constant = constant + lowered.bias[position][a]
-            slack = slack + lowered.gamma[position] * magnitudes.affine[position][0, a]
+            slack = slack + lowered.gamma[position] * magnitudes.affine[position][group.member, a]
             for source, linear in zip(node.sources, lowered.maps[position], strict=True):
                 _add(waiting, source, linear.rows(a))
             continue
         a = _units(lowered, position, a)
         if isinstance(node, Affine):
             constant = constant + a @ lowered.bias[position]
-            slack = slack + lowered.gamma[position] * (a.abs() @ magnitudes.affine[position][0])
+            slack = slack + lowered.gamma[position] * group.dot(a.abs(), magnitudes.affine[position])
             for source, linear in zip(node.sources, lowered.maps[position], strict=True):
                 _add(waiting, source, linear.adjoint(a))
         elif isinstance(node, Relu):
@@ -85,10 +94,10 @@ def backward(
             _add(waiting, node.source, step.coefficient)
     a = waiting.pop(0, None)
     a = lowered.zeros(count, lowered.graph.input_size) if a is None else _units(lowered, 0, a)
-    value = constant + a @ center
+    value = constant + group.dot(a, center)
     final = lowered.gamma.get(start, 0.0)
     terms = (a.shape[1] + len(nodes) + 64) * UNIT_ROUNDOFF
-    slack = slack + (final + 4 * terms) * (a.abs() @ magnitudes.node[0][0] + constant.abs())
+    slack = slack + (final + 4 * terms) * (group.dot(a.abs(), magnitudes.node[0]) + constant.abs())
     return LinearFunction(a, value, slack * SLACK_INFLATION + 1e-300)
 
 

@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from bounds.backward import chords
+from bounds.grouping import Grouping
 from bounds.halfspace import lowest_point, lowest_value
 from bounds.lowered import UNIT_ROUNDOFF, gamma
 from bounds.phases import Nodes, Pass, PhaseBounds
-from bounds.stack import Grouping, Stack
+from bounds.stack import Stack
 from encoders.question import Norm
 
 TANGENTS = 4
@@ -105,7 +106,7 @@ def _relaxed_rows(stack: Stack, member: Tensor, pairs: _Pairs, lower: Tensor, up
     x, value, slack = sign * stack.x[of, neuron], sign * stack.constant[of, neuron], stack.error[of, neuron]
     if not start:
         return _Rows(x, value, slack)
-    group = Grouping(stack, of)
+    group = Grouping(stack.count, of)
     chord, offset, least = chords(lower[node, :start], upper[node, :start])
     behind = sign * stack.z[of, neuron, :start]
     before = torch.zeros_like(behind)
@@ -126,12 +127,12 @@ class _AnyCap:
     def __init__(self, stack: Stack, member: Tensor, seen: Pass, radius: Tensor) -> None:
         self.stack, self.member, self.seen, self.radius = stack, member, seen, radius
         self.travel = torch.minimum(torch.maximum(stack.below, stack.above), radius.unsqueeze(-1))
-        self.reach = Grouping(stack, member).dot(seen.normal.abs(), self.travel) + seen.height.abs()
+        self.reach = Grouping(stack.count, member).dot(seen.normal.abs(), self.travel) + seen.height.abs()
 
     def lowest(self, pairs: _Pairs, lower: Tensor, upper: Tensor) -> Tensor:
         """A proven lower bound of each pair on the cap of its node."""
         stack, node = self.stack, pairs.node
-        group = Grouping(stack, self.member[node])
+        group = Grouping(stack.count, self.member[node])
         rows = _relaxed_rows(stack, self.member, pairs, lower, upper)
         normal, height, ball = self.seen.normal[node], self.seen.height[node], self.radius[self.member[node]]
         x, a, k = rows.input.float(), normal.float(), height.float()
@@ -172,7 +173,7 @@ class _CubeCap:
         self.stack, self.member = stack, member
         down, up = (torch.minimum(room, radius.unsqueeze(-1)) for room in (stack.below, stack.above))
         self.center, self.half, self.whole = (up - down) / 2, (up + down) / 2, up + down
-        group = Grouping(stack, member)
+        group = Grouping(stack.count, member)
         self.normal = seen.normal * group.of(self.half)
         self.height = seen.height + group.dot(seen.normal, self.center)
         self.reach = seen.height.abs() + group.dot(seen.normal.abs(), self.whole)
@@ -197,7 +198,7 @@ class _CubeCap:
             size = first.size[of, neuron] + constant.abs() + error
             return _CubeRows(first.x[of, neuron], first.single[of, neuron], sign, value, size)
         rows = _relaxed_rows(self.stack, self.member, pairs, lower, upper)
-        group = Grouping(self.stack, of)
+        group = Grouping(self.stack.count, of)
         x = rows.input * group.of(self.half)
         value = rows.value + group.dot(rows.input, self.center) - rows.slack
         size = rows.value.abs() + rows.slack + group.dot(rows.input.abs(), self.whole)

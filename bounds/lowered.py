@@ -247,6 +247,12 @@ class Lowered:
                 self.bias[position] = self.tensor(node.bias)
         self.gamma = {i: gamma(sum(m.terms for m in maps) + len(graph.nodes)) for i, maps in self.maps.items()}
 
+    @property
+    def terms(self) -> int:
+        """The most products that a sum over all inputs and all neurons can have, and a few more."""
+        neurons = sum(node.size for node in self.graph.nodes if isinstance(node, Relu))
+        return neurons + self.graph.input_size + 64
+
     def zeros(self, *shape: int) -> Tensor:
         return torch.zeros(*shape, dtype=self.dtype, device=self.device)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,58 +11,61 @@ import torch
 from torch import Tensor
 
 from bounds.backward import LinearFunction, Magnitudes, ReluRule, backward, relaxed
+from bounds.grouping import Grouping
 from bounds.halfspace import lowest_value
 from bounds.lowered import Lowered
-from bounds.open_rows import OpenLayers, OpenRows, merged, relaxed_below, rows_of
+from bounds.open_rows import OpenLayer, OpenLayers, Rows, merged, relaxed_below, row_error, rows_of
 from encoders.errors import DataError, SoundnessError
 from encoders.graph import Affine, Graph, Input
 from encoders.question import CONVEX, NeuronBounds, Norm, Region
 
-ROWS_AT_ONCE = 512
+ROWS_AT_ONCE = {"cpu": 512, "cuda": 8192}
 
 
 @dataclass(frozen=True, eq=False)
 class Ball:
-    """ball(center, radius) ∩ box on a device; all [n]."""
+    """ball(center, radius) ∩ box of S samples on a device; all [S, n] but radius [S]."""
 
     center: Tensor
     lower: Tensor
     upper: Tensor
     below: Tensor  # room down to the box (the box itself, not the ball)
     above: Tensor
-    radius: float
+    radius: Tensor
     norm: Norm
 
     @classmethod
-    def of(cls, lowered: Lowered, region: Region, norm: Norm, radius: float) -> Ball:
+    def of(cls, lowered: Lowered, regions: Sequence[Region], norm: Norm, radii: Sequence[float]) -> Ball:
         if norm not in CONVEX:
             raise DataError(f"norm {norm} has no ball to bound anything on; use the box, as an L∞ ball")
-        lower, upper = region.clipped(norm, radius)
-        tensor = lowered.tensor
-        center = tensor(region.center)
+        clipped = [region.clipped(norm, radius) for region, radius in zip(regions, radii, strict=True)]
         # The room is rounded up: nextafter of a difference of float64 numbers is an upper bound of the difference.
-        below = np.nextafter(region.center - region.lower, np.inf) * (region.center > region.lower)
-        above = np.nextafter(region.upper - region.center, np.inf) * (region.upper > region.center)
-        return cls(center, tensor(lower), tensor(upper), tensor(below), tensor(above), radius, norm)
+        below = [np.nextafter(r.center - r.lower, np.inf) * (r.center > r.lower) for r in regions]
+        above = [np.nextafter(r.upper - r.center, np.inf) * (r.upper > r.center) for r in regions]
+        center = [region.center for region in regions]
+        inside = ([pair[side] for pair in clipped] for side in (0, 1))
+        parts = [lowered.tensor(np.array(part)) for part in (center, *inside, below, above)]
+        return cls(parts[0], parts[1], parts[2], parts[3], parts[4], lowered.tensor(radii).clamp_max(1e30), norm)
 
-    def lowest(self, function: LinearFunction) -> Tensor:
-        """Proven lower bound of each linear function on the ball."""
-        radius = function.value.new_full(function.value.shape, min(self.radius, 1e30))
+    def lowest(self, function: LinearFunction, group: Grouping | None = None) -> Tensor:
+        """Proven lower bound of each linear function on its sample's ball; without `group` there is one sample."""
+        group = group or Grouping.one(function.value)
         value = function.value - function.slack
-        return lowest_value(function.input, value, self.below, self.above, self.norm, radius)
+        radius = group.of(self.radius).expand(value.shape)
+        return lowest_value(function.input, value, group.of(self.below), group.of(self.above), self.norm, radius)
 
     @property
     def travel(self) -> Tensor:
         """The most that each input can move."""
-        return torch.maximum(self.below, self.above).clamp_max(min(self.radius, 1e30))
+        return torch.minimum(torch.maximum(self.below, self.above), self.radius.unsqueeze(-1))
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkBounds:
-    """Bounds of every pre-activation and magnitudes of every value, on one ball; and the rows of the open neurons."""
+    """Bounds of every pre-activation and magnitudes of every value, on S balls; and the rows of the open neurons."""
 
     ball: Ball
-    lower: dict[int, Tensor]  # ReLU node position → [1, size]
+    lower: dict[int, Tensor]  # ReLU node position → [S, size]
     upper: dict[int, Tensor]
     magnitudes: Magnitudes
     opened: OpenLayers
@@ -70,7 +74,7 @@ class NetworkBounds:
         return relaxed(self.lower, self.upper)
 
     def neurons(self) -> NeuronBounds:
-        """The same bounds as plain arrays, for the encoder."""
+        """The same bounds of one sample as plain arrays, for the encoder."""
         return NeuronBounds(
             {i: v[0].cpu().numpy() for i, v in self.lower.items()},
             {i: v[0].cpu().numpy() for i, v in self.upper.items()},
@@ -83,7 +87,6 @@ def lowered_for(graph: Graph, device: str = "cpu") -> Lowered:
     return Lowered(graph, device)
 
 
-@torch.no_grad()
 def network_bounds(
     lowered: Lowered,
     region: Region,
@@ -96,14 +99,27 @@ def network_bounds(
 
     `known` are bounds on a larger ball around the same sample: they hold here too, and are never given up.
     """
-    ball = Ball.of(lowered, region, norm, radius)
+    return bounds_together(lowered, (region,), norm, (radius,), crown, known)
+
+
+@torch.no_grad()
+def bounds_together(
+    lowered: Lowered,
+    regions: Sequence[Region],
+    norm: Norm,
+    radii: Sequence[float],
+    crown: bool = True,
+    known: NetworkBounds | None = None,
+) -> NetworkBounds:
+    """The same for several samples as one batch, each on a ball of its own."""
+    ball = Ball.of(lowered, regions, norm, radii)
     low: dict[int, Tensor] = {}
     high: dict[int, Tensor] = {}
-    result = NetworkBounds(ball, {}, {}, Magnitudes({}, {}), OpenLayers({}, {}, {}))
+    result = NetworkBounds(ball, {}, {}, Magnitudes({}, {}), {})
     magnitude = result.magnitudes
     for position, node in enumerate(lowered.graph.nodes):
         if isinstance(node, Input):
-            low[position], high[position] = ball.lower[None], ball.upper[None]
+            low[position], high[position] = ball.lower, ball.upper
         elif isinstance(node, Affine):
             low[position], high[position] = _interval(lowered, position, node, low, high, magnitude)
         else:
@@ -112,16 +128,14 @@ def network_bounds(
             if known is not None:
                 least, most = torch.maximum(least, known.lower[position]), torch.minimum(most, known.upper[position])
             tighten = crown and source != 0 and (norm is not Norm.LINF or position != lowered.graph.relus[0])
-            opened = _open_rows(lowered, source, least, most, result, tighten)
+            opened = _open_layer(lowered, source, least, most, result, tighten)
             if (least > most).any():
                 raise SoundnessError(
                     f"bounds of node {position} ({node.name}) cross: the ball is empty or the proof is"
                 )
             result.lower[position], result.upper[position] = least, most
             if opened is not None:
-                result.opened.rows[position] = opened
-                result.opened.lower[position] = least[0, opened.entries]
-                result.opened.upper[position] = most[0, opened.entries]
+                result.opened[position] = opened
             low[position], high[position] = least.clamp_min(0.0), most.clamp_min(0.0)
         if position not in magnitude.node:
             magnitude.node[position] = torch.maximum(low[position].abs(), high[position].abs())
@@ -145,20 +159,34 @@ def _interval(
     return middle - spread - slack, middle + spread + slack
 
 
-def _open_rows(
+def _open_layer(
     lowered: Lowered, source: int, least: Tensor, most: Tensor, known: NetworkBounds, tighten: bool
-) -> OpenRows | None:
+) -> OpenLayer | None:
     """Rows of the neurons that are still open, after CROWN for both sides of each (in place) if `tighten`."""
-    kept: list[OpenRows] = []
-    for chosen in torch.split(torch.nonzero((least[0] < 0) & (most[0] > 0)).flatten(), ROWS_AT_ONCE):
-        ball, opened = known.ball, known.opened
-        rows = rows_of(lowered, source, chosen, ball.center, known.magnitudes, opened.rows, known.lower)
+    ball, opened = known.ball, known.opened
+    rows: list[Rows] = []
+    entries: list[Tensor] = []
+    errors: list[Tensor] = []
+    for pairs in torch.split(torch.nonzero((least < 0) & (most > 0)), ROWS_AT_ONCE[lowered.device.type]):
+        sample, chosen = pairs[:, 0], pairs[:, 1]
+        group = Grouping(len(least), sample)
+        part = rows_of(lowered, source, chosen, group, ball.center, known.magnitudes, opened, known.lower)
+        error = row_error(part, opened, ball.travel, lowered.terms)
         if tighten:
-            low, high = (ball.lowest(relaxed_below(rows, sign, opened, ball.travel)) for sign in (1.0, -1.0))
-            least[0, chosen] = torch.maximum(least[0, chosen], low)
-            most[0, chosen] = torch.minimum(most[0, chosen], -high)
-        kept.append(rows.take((least[0, chosen] < 0) & (most[0, chosen] > 0)))
-    return merged(kept)
+            below, above = (ball.lowest(relaxed_below(part, sign, opened, error), group) for sign in (1.0, -1.0))
+            least[sample, chosen] = torch.maximum(least[sample, chosen], below)
+            most[sample, chosen] = torch.minimum(most[sample, chosen], -above)
+        kept = (least[sample, chosen] < 0) & (most[sample, chosen] > 0)
+        if bool(kept.any()):
+            rows.append(part.take(kept))
+            entries.append(chosen[kept])
+            errors.append(error[kept])
+    if not rows:
+        return None
+    all_rows, all_entries = merged(rows), torch.cat(entries)
+    sample = all_rows.group.member
+    bounds = least[sample, all_entries], most[sample, all_entries]
+    return OpenLayer.of(all_rows, all_entries, *bounds, torch.cat(errors))
 
 
 def neuron_bounds(graph: Graph, region: Region, norm: Norm, radius: float, device: str = "cpu") -> NeuronBounds:

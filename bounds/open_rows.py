@@ -17,60 +17,91 @@ import torch
 from torch import Tensor
 
 from bounds.backward import LinearFunction, Magnitudes, ReluRule, ReluStep, backward, chords
+from bounds.grouping import Grouping
 from bounds.lowered import Lowered, gamma
 
 INFLATION = 1.0 + 1e-6  # pays for the rounding of the slack itself
 
 
 @dataclass(frozen=True, eq=False)
-class OpenRows:
-    """M rows as in the module; `entries` [M] are their positions in the layer, z one matrix [M, open] per ReLU node."""
+class Rows:
+    """M rows as in the module, of one or several samples; z is one matrix [M, open] per ReLU node below."""
 
-    entries: Tensor
+    group: Grouping
     x: Tensor  # [M, n]
     z: Mapping[int, Tensor]
     value: Tensor
     slack: Tensor
 
-    def take(self, index: Tensor) -> OpenRows:
+    def take(self, index: Tensor) -> Rows:
         """The rows at `index`, a mask or positions."""
+        group = Grouping(self.group.count, self.group.member[index])
         z = {i: matrix[index] for i, matrix in self.z.items()}
-        return OpenRows(self.entries[index], self.x[index], z, self.value[index], self.slack[index])
+        return Rows(group, self.x[index], z, self.value[index], self.slack[index])
 
 
-def merged(parts: Sequence[OpenRows]) -> OpenRows | None:
-    """The rows of all parts of one layer, None if there are none."""
-    parts = [part for part in parts if len(part.entries)]
-    if len(parts) <= 1:
-        return parts[0] if parts else None
+def merged(parts: Sequence[Rows]) -> Rows:
+    """The rows of all parts of one layer, at least one."""
+    if len(parts) == 1:
+        return parts[0]
+    group = Grouping(parts[0].group.count, torch.cat([part.group.member for part in parts]))
     z = {i: torch.cat([part.z[i] for part in parts]) for i in parts[0].z}
-    entries, x, value, slack = (torch.cat([getattr(p, f) for p in parts]) for f in ("entries", "x", "value", "slack"))
-    return OpenRows(entries, x, z, value, slack)
+    x, value, slack = (torch.cat([getattr(part, f) for part in parts]) for f in ("x", "value", "slack"))
+    return Rows(group, x, z, value, slack)
 
 
 @dataclass(frozen=True, eq=False)
-class OpenLayers:
-    """The open neurons of the layers so far: their rows and bounds, by ReLU node."""
+class OpenLayer:
+    """The open neurons of one ReLU node, for each of S samples; a sample with fewer of them is padded with zeros."""
 
-    rows: dict[int, OpenRows]
-    lower: dict[int, Tensor]  # [open]
-    upper: dict[int, Tensor]
+    entries: Tensor  # [S, P] positions in the layer
+    present: Tensor  # [S, P]
+    x: Tensor  # [S, P, n]
+    z: Mapping[int, Tensor]  # [S, P, open below]
+    value: Tensor  # [S, P]
+    error: Tensor  # how far a row can be off, its slack included
+    lower: Tensor
+    upper: Tensor
 
-    @property
-    def count(self) -> int:
-        return sum(len(rows.entries) for rows in self.rows.values())
+    @classmethod
+    def of(cls, rows: Rows, chosen: Tensor, lower: Tensor, upper: Tensor, error: Tensor) -> OpenLayer:
+        """The rows of entries `chosen` [M], with their bounds."""
+        spread = rows.group.spread
+        return cls(
+            entries=spread(chosen),
+            present=spread(torch.ones_like(chosen, dtype=torch.bool)),
+            x=spread(rows.x),
+            z={i: spread(z) for i, z in rows.z.items()},
+            value=spread(rows.value),
+            error=spread(error),
+            lower=spread(lower),
+            upper=spread(upper),
+        )
 
 
-def kept_open(opened: Mapping[int, OpenRows], lower: dict[int, Tensor], leaves: dict[int, Tensor]) -> ReluRule:
+OpenLayers = dict[int, OpenLayer]
+"""By ReLU node, in order: the open neurons of the layers so far."""
+
+
+def open_count(layers: OpenLayers) -> int:
+    """Of the sample with most, or a few more."""
+    return sum(layer.entries.shape[1] for layer in layers.values())
+
+
+def kept_open(opened: OpenLayers, lower: dict[int, Tensor], leaves: dict[int, Tensor], group: Grouping) -> ReluRule:
     """The rule that passes stable neurons and puts what is behind open ones into `leaves`."""
 
     def rule(position: int, a: Tensor) -> ReluStep:
         active = (lower[position] >= 0).to(a.dtype)
-        rows = opened.get(position)
-        if rows is not None:
-            leaves[position] = a[:, rows.entries]
-            active[:, rows.entries] = 0.0
-        return ReluStep(a * active, a.new_zeros(a.shape[0]), a.new_zeros(a.shape[0]))
+        layer = opened.get(position)
+        if layer is not None:
+            sample, slot = torch.nonzero(layer.present, as_tuple=True)
+            active[sample, layer.entries[sample, slot]] = 0.0
+            if group.alone:
+                leaves[position] = a[:, layer.entries[0]]
+            else:
+                leaves[position] = a.gather(1, group.of(layer.entries)) * group.of(layer.present)
+        return ReluStep(a * group.of(active), a.new_zeros(a.shape[0]), a.new_zeros(a.shape[0]))
 
     return rule
 
@@ -79,44 +110,44 @@ def rows_of(
     lowered: Lowered,
     start: int,
     chosen: Tensor,
+    group: Grouping,
     center: Tensor,
     magnitudes: Magnitudes,
-    opened: Mapping[int, OpenRows],
+    opened: OpenLayers,
     lower: dict[int, Tensor],
-) -> OpenRows:
+) -> Rows:
     """Rows of node `start`: of its entries `chosen` [M], or of `chosen` · node where that is a matrix [M, size]."""
     leaves: dict[int, Tensor] = {}
-    function = backward(lowered, start, chosen, center, magnitudes, kept_open(opened, lower, leaves))
-    entries = chosen if chosen.dim() == 1 else torch.arange(len(chosen), device=chosen.device)
-    return OpenRows(entries, function.input, leaves, function.value, function.slack)
+    rule = kept_open(opened, lower, leaves, group)
+    function = backward(lowered, start, chosen, center, magnitudes, rule, group)
+    return Rows(group, function.input, leaves, function.value, function.slack)
 
 
-def row_error(rows: OpenRows, layers: OpenLayers, travel: Tensor, terms: int) -> Tensor:
+def row_error(rows: Rows, layers: OpenLayers, travel: Tensor, terms: int) -> Tensor:
     """How far a row can be off on the region, with the rounding of sums of at most `terms` products over it."""
-    size = rows.x.abs() @ travel + rows.value.abs()
+    size = rows.group.dot(rows.x.abs(), travel) + rows.value.abs()
     for i, z in rows.z.items():
-        size = size + z.abs() @ layers.upper[i]
+        size = size + rows.group.dot(z.abs(), layers[i].upper)
     return (rows.slack + 4.0 * gamma(terms) * size) * INFLATION + 1e-300
 
 
-def relaxed_below(rows: OpenRows, sign: float, layers: OpenLayers, travel: Tensor) -> LinearFunction:
+def relaxed_below(rows: Rows, sign: float, layers: OpenLayers, error: Tensor) -> LinearFunction:
     """CROWN: a linear function of the input below sign · row on the region, for every row. A few small products."""
-    terms = layers.count + rows.x.shape[1] + 64
-    x, value = sign * rows.x, sign * rows.value
-    slack = row_error(rows, layers, travel, terms)
+    group = rows.group
+    terms = open_count(layers) + rows.x.shape[1] + 64
+    x, value, slack = sign * rows.x, sign * rows.value, error
     behind = {i: sign * z for i, z in rows.z.items()}
-    for position in sorted(layers.rows, reverse=True):
+    for position in sorted(layers, reverse=True):
         a = behind.pop(position, None)
         if a is None:
             continue
-        low, high = layers.lower[position], layers.upper[position]
-        chord, offset, least = chords(low, high)
-        under = layers.rows[position]
-        before = a.clamp_min(0.0) * least + a.clamp_max(0.0) * chord
-        loss = 4.0 * gamma(terms) * (torch.maximum(low.abs(), high.abs()) + offset)
-        slack = slack + a.abs() @ loss + before.abs() @ row_error(under, layers, travel, terms)
-        value = value + before @ under.value + a.clamp_max(0.0) @ offset
-        x = x + before @ under.x
+        under = layers[position]
+        chord, offset, least = chords(under.lower, under.upper)
+        before = a.clamp_min(0.0) * group.of(least) + a.clamp_max(0.0) * group.of(chord)
+        loss = 4.0 * gamma(terms) * (torch.maximum(under.lower.abs(), under.upper.abs()) + offset)
+        slack = slack + group.dot(a.abs(), loss) + group.dot(before.abs(), under.error)
+        value = value + group.dot(before, under.value) + group.dot(a.clamp_max(0.0), offset)
+        x = x + group.times(before, under.x)
         for i, z in under.z.items():
-            behind[i] = behind[i] + before @ z if i in behind else before @ z
+            behind[i] = behind[i] + group.times(before, z) if i in behind else group.times(before, z)
     return LinearFunction(x, value, slack * INFLATION)

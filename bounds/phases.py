@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from bounds.backward import chords
+from bounds.grouping import Grouping
 from bounds.halfspace import nearest_in_halfspace
 from bounds.lowered import UNIT_ROUNDOFF, Lowered
 from bounds.network import network_bounds
 from bounds.reduced import Reduced, reduce
-from bounds.stack import Grouping, Stack
+from bounds.stack import Stack
 from encoders.question import Goal, Norm, Region
 
 TRUST = 1.0
@@ -151,7 +152,7 @@ class PhaseBounds:
 
     def evaluate(self, nodes: Nodes, upper_lines: tuple[Tensor, Tensor] | None = None) -> Pass:
         """One backward and one forward pass. Costs about 2·N·P·(n + P) multiplications."""
-        stack, group = self.stack, Grouping(self.stack, self.stack.member[nodes.goal])
+        stack, group = self.stack, self.stack.grouped(nodes.goal)
         x, z = stack.goal_x[nodes.goal], stack.goal_z[nodes.goal]
         constant, error = stack.goal_constant[nodes.goal], stack.goal_error[nodes.goal]
         if self.width == 1:

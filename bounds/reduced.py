@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from bounds.backward import chords
+from bounds.grouping import Grouping
 from bounds.lowered import Lowered, gamma
 from bounds.network import NetworkBounds
-from bounds.open_rows import row_error, rows_of
+from bounds.open_rows import Rows, open_count, row_error, rows_of
 from encoders.question import Goal, Norm
 
 
@@ -65,42 +66,49 @@ def reduce(lowered: Lowered, bounds: NetworkBounds, goals: tuple[Goal, ...]) -> 
     """The reduced net of one ball: the rows that its bounds left open, and one backward pass for the goals."""
     ball, layers = bounds.ball, bounds.opened
     goal_matrix = torch.cat([lowered.tensor(goal.rows) for goal in goals])
-    output = len(lowered.graph.nodes) - 1
-    last = rows_of(lowered, output, goal_matrix, ball.center, bounds.magnitudes, layers.rows, bounds.lower)
-    stacked = [*layers.rows.values(), last]
-    total = layers.count
-    slices = dict(zip(layers.rows, slices_of([len(rows.entries) for rows in stacked]), strict=False))
-    x = torch.cat([rows.x for rows in stacked])
-    moving = torch.nonzero((ball.below + ball.above > 0) & (x != 0).any(0)).flatten()
+    last = goal_rows(
+        lowered, bounds, goal_matrix, Grouping(1, goal_matrix.new_zeros(len(goal_matrix), dtype=torch.int64))
+    )
+    last = replace(last, value=last.value + torch.cat([lowered.tensor(goal.offset) for goal in goals]))
+    places = slices_of([layer.entries.shape[1] for layer in layers.values()])
+    slices, total = dict(zip(layers, places, strict=True)), open_count(layers)
+    x = torch.cat([*(layer.x[0] for layer in layers.values()), last.x])
+    moving = torch.nonzero((ball.below[0] + ball.above[0] > 0) & (x != 0).any(0)).flatten()
     if not len(moving):
         moving = moving.new_zeros(1)  # nothing matters: one input keeps every shape non-empty
     z = lowered.zeros(total + len(goal_matrix), total)
-    for rows, place in zip(stacked, slices_of([len(rows.entries) for rows in stacked]), strict=True):
-        for i, matrix in rows.z.items():
-            z[place, slices[i]] = matrix
-    constant = torch.cat([rows.value for rows in stacked])
-    constant[total:] += torch.cat([lowered.tensor(goal.offset) for goal in goals])
-    offsets = replace(last, value=constant[total:])
-    terms = total + len(moving) + len(goals)
+    for position, layer in layers.items():
+        for i, matrix in layer.z.items():
+            z[slices[position], slices[i]] = matrix[0]
+    for i, matrix in last.z.items():
+        z[total:, slices[i]] = matrix
+    error = row_error(last, layers, ball.travel, lowered.terms)
+    none = x.new_zeros(0)
     return Reduced(
         norm=ball.norm,
-        center=ball.center[moving],
+        center=ball.center[0, moving],
         moving=moving,
-        below=ball.below[moving],
-        above=ball.above[moving],
+        below=ball.below[0, moving],
+        above=ball.above[0, moving],
         x=x[:, moving],
         z=z,
-        constant=constant,
-        error=torch.cat([row_error(rows, layers, ball.travel, terms) for rows in [*layers.rows.values(), offsets]]),
-        lower=torch.cat([*layers.lower.values(), constant[:0]]),
-        upper=torch.cat([*layers.upper.values(), constant[:0]]),
-        layers=tuple(slices.values()),
+        constant=torch.cat([*(layer.value[0] for layer in layers.values()), last.value]),
+        error=torch.cat([*(layer.error[0] for layer in layers.values()), error]),
+        lower=torch.cat([*(layer.lower[0] for layer in layers.values()), none]),
+        upper=torch.cat([*(layer.upper[0] for layer in layers.values()), none]),
+        layers=places,
         goal_rows=tuple(
             torch.arange(total + place.start, total + place.stop, device=lowered.device)
             for place in slices_of([len(goal.rows) for goal in goals])
         ),
-        neurons=tuple((i, rows.entries) for i, rows in layers.rows.items()),
+        neurons=tuple((i, layer.entries[0]) for i, layer in layers.items()),
     )
+
+
+def goal_rows(lowered: Lowered, bounds: NetworkBounds, matrix: Tensor, group: Grouping) -> Rows:
+    """Rows matrix · scores [M, classes] over the open neurons."""
+    output = len(lowered.graph.nodes) - 1
+    return rows_of(lowered, output, matrix, group, bounds.ball.center, bounds.magnitudes, bounds.opened, bounds.lower)
 
 
 def slices_of(sizes: list[int]) -> tuple[slice, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bounds.grouping import Grouping
 from bounds.reduced import Reduced, slices_of
 from encoders.question import Norm
 
@@ -108,6 +109,10 @@ class Stack:
     def count(self) -> int:
         return len(self.columns)
 
+    def grouped(self, goal: Tensor) -> Grouping:
+        """Nodes by the nets of their goals."""
+        return Grouping(self.count, self.member[goal])
+
     @property
     def open_phases(self) -> int:
         """Of the largest net, rather more where the layers of one are wider and of another elsewhere."""
@@ -116,33 +121,3 @@ class Stack:
 
 def _goal_rows(net: Reduced, most: int) -> Tensor:
     return torch.stack([torch.cat([rows, rows[:1].expand(most - len(rows))]) for rows in net.goal_rows])
-
-
-class Grouping:
-    """Which net each node of a batch belongs to, and products of nodes with matrices of their nets."""
-
-    def __init__(self, stack: Stack, member: Tensor) -> None:
-        self.alone = stack.count == 1
-        self.member = member
-        if not self.alone:
-            order = (member.unsqueeze(-1) == torch.arange(stack.count, device=member.device)).cumsum(0)
-            self.most = int(order[-1].max()) if len(member) else 0
-            slot = order.gather(1, member.unsqueeze(-1)).squeeze(-1) - 1
-            self.place = member * self.most + slot
-
-    def of(self, values: Tensor) -> Tensor:
-        """[S, ...] as [N, ...]; in a stack of one it broadcasts instead."""
-        return values if self.alone else values[self.member]
-
-    def times(self, a: Tensor, matrix: Tensor) -> Tensor:
-        """[N, K] · [S, K, L], each node by its net's matrix."""
-        if self.alone:
-            return a @ matrix[0]
-        padded = a.new_zeros(len(matrix) * self.most, a.shape[1])
-        padded[self.place] = a
-        found = padded.view(len(matrix), self.most, -1) @ matrix
-        return found.view(len(padded), -1)[self.place]
-
-    def dot(self, a: Tensor, vector: Tensor) -> Tensor:
-        """[N, K] · [S, K], a number for each node."""
-        return a @ vector[0] if self.alone else (a * vector[self.member]).sum(-1)

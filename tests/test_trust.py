@@ -202,8 +202,8 @@ def test_shrunken_neuron_bounds_are_caught(monkeypatch: pytest.MonkeyPatch) -> N
 
     def shrunk(*arguments: object, **options: object) -> object:
         found = genuine(*arguments, **options)  # type: ignore[arg-type]
-        for i in found.opened.upper:
-            found.opened.upper[i] *= 0.9
+        for i in found.opened:
+            found.opened[i].upper.mul_(0.9)
         return found
 
     monkeypatch.setattr("verifier.engines.search.network_bounds", shrunk)
