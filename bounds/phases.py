@@ -9,6 +9,7 @@ the point that attains the closed form, propagated forward through the relaxed n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -19,8 +20,8 @@ from bounds.backward import chords
 from bounds.grouping import Grouping
 from bounds.halfspace import nearest_in_halfspace
 from bounds.lowered import UNIT_ROUNDOFF, Lowered
-from bounds.network import network_bounds
-from bounds.reduced import Reduced, reduce
+from bounds.network import bounds_together
+from bounds.reduced import Reduced
 from bounds.stack import Stack
 from encoders.question import Goal, Norm, Region
 
@@ -125,11 +126,11 @@ class Relaxed:
 
 
 class PhaseBounds:
-    """Evaluates and optimises nodes of one reduced net, or of several side by side."""
+    """Evaluates and optimises nodes of one reduced net, or of several side by side, or of a stack without such."""
 
-    def __init__(self, *nets: Reduced) -> None:
+    def __init__(self, *nets: Reduced, stack: Stack | None = None) -> None:
         self.nets = nets
-        self.stack = Stack.of(nets)
+        self.stack = stack or Stack.of(nets)
         self.rows = self.stack.rows
         self.width = int(self.rows.shape[1])
 
@@ -285,13 +286,31 @@ def nearest_possible(
     lowered: Lowered, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float, steps: int = 0
 ) -> float:
     """A proven lower bound, at most `radius`, on the distance of the nearest adversary of any goal: no search."""
-    if not goals:
-        return radius
-    net = reduce(lowered, network_bounds(lowered, region, norm, radius), goals)
-    phases = PhaseBounds(net)
-    _, seen = phases.optimise(phases.roots(), steps, radius, 0.3)
+    return nearest_together(lowered, (region,), norm, (goals,), (radius,), steps)[0]
+
+
+def nearest_together(
+    lowered: Lowered,
+    regions: Sequence[Region],
+    norm: Norm,
+    goals: Sequence[tuple[Goal, ...]],
+    radii: Sequence[float],
+    steps: int = 0,
+) -> list[float]:
+    """The same for several samples in one batch."""
+    asked = [k for k, each in enumerate(goals) if each]
+    found = list(radii)
+    if not asked:
+        return found
+    bounds = bounds_together(lowered, [regions[k] for k in asked], norm, [radii[k] for k in asked])
+    phases = PhaseBounds(stack=Stack.on(lowered, bounds, [goals[k] for k in asked]))
+    enough = lowered.tensor([radii[k] for k in asked])
+    _, seen = phases.optimise(phases.roots(), steps, enough, 0.3)
     # Bounds that overflowed say nothing; min() would take a NaN for the radius.
-    return min(radius, float(seen.distance.nan_to_num(nan=0.0).min()))
+    distances = seen.distance.nan_to_num(nan=0.0, posinf=torch.inf)
+    for k, place in zip(asked, phases.stack.goals, strict=True):
+        found[k] = min(radii[k], float(distances[place].min()))
+    return found
 
 
 def adam(gradient: Tensor, mean: Tensor, square: Tensor, step: int) -> Tensor:

@@ -7,14 +7,19 @@ an input without room: neither changes a value. All nets are of one graph, in on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from bounds.backward import chords
 from bounds.grouping import Grouping
-from bounds.reduced import Reduced, slices_of
-from encoders.question import Norm
+from bounds.lowered import Lowered, gamma
+from bounds.network import NetworkBounds
+from bounds.open_rows import open_count, row_error
+from bounds.reduced import Reduced, goal_rows, slices_of
+from encoders.question import Goal, Norm
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +113,62 @@ class Stack:
     @property
     def count(self) -> int:
         return len(self.columns)
+
+    @classmethod
+    @torch.no_grad()
+    def on(cls, lowered: Lowered, bounds: NetworkBounds, goals: Sequence[Sequence[Goal]]) -> Stack:
+        """The nets of all balls of `bounds` at once, without a net of its own for each; `goals` of each sample."""
+        ball, opened = bounds.ball, bounds.opened
+        most = max(len(goal.rows) for each in goals for goal in each)
+        every = [(k, goal) for k, each in enumerate(goals) for goal in each]
+        member = torch.tensor([k for k, _ in every], device=lowered.device)
+        pick = [np.arange(most) * (np.arange(most) < len(goal.rows)) for _, goal in every]
+        matrix = np.concatenate([goal.rows[chosen] for (_, goal), chosen in zip(every, pick, strict=True)])
+        offset = np.concatenate([goal.offset[chosen] for (_, goal), chosen in zip(every, pick, strict=True)])
+        group = Grouping(len(goals), member.repeat_interleave(most))
+        last = goal_rows(lowered, bounds, lowered.tensor(matrix), group)
+        last = replace(last, value=last.value + lowered.tensor(offset))
+        error = row_error(last, opened, ball.travel, lowered.terms)
+        layers = slices_of([layer.entries.shape[1] for layer in opened.values()])
+        places, total, count = dict(zip(opened, layers, strict=True)), open_count(opened), len(goals)
+        z = lowered.zeros(count, total, total)
+        goal_z = lowered.zeros(len(matrix), total)
+        for position, layer in opened.items():
+            for i, inner in layer.z.items():
+                z[:, places[position], places[i]] = inner
+            if position in last.z:
+                goal_z[:, places[position]] = last.z[position]
+        none = lowered.zeros(count, 0)
+        rows = {
+            name: torch.cat([none, *(getattr(layer, name) for layer in opened.values())], dim=1)
+            for name in ("value", "error", "lower", "upper")
+        }
+        absent = torch.cat([none.bool(), *(~layer.present for layer in opened.values())], dim=1)
+        size = torch.maximum(rows["lower"].abs(), rows["upper"].abs()) + chords(rows["lower"], rows["upper"])[1]
+        sizes = [len(each) for each in goals]
+        everything = torch.arange(total, device=lowered.device)
+        return cls(
+            norm=ball.norm,
+            x=torch.cat([lowered.zeros(count, 0, lowered.graph.input_size), *(o.x for o in opened.values())], dim=1),
+            z=z,
+            constant=rows["value"],
+            error=rows["error"],
+            relu_error=4.0 * gamma(total) * size,
+            lower=rows["lower"],
+            upper=rows["upper"],
+            padding=absent,
+            below=ball.below,
+            above=ball.above,
+            layers=layers,
+            member=member,
+            rows=torch.arange(len(matrix), device=lowered.device).view(-1, most),
+            goal_x=last.x.view(-1, most, last.x.shape[1]),
+            goal_z=goal_z.view(-1, most, total),
+            goal_constant=last.value.view(-1, most),
+            goal_error=error.view(-1, most),
+            columns=(everything,) * count,
+            goals=slices_of(sizes),
+        )
 
     def grouped(self, goal: Tensor) -> Grouping:
         """Nodes by the nets of their goals."""
