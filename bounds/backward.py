@@ -114,7 +114,12 @@ def _add(waiting: dict[int, Tensor], position: int, a: Tensor) -> None:
     waiting[position] = waiting[position] + a if position in waiting else a
 
 
-def relaxed(lower: dict[int, Tensor], upper: dict[int, Tensor], slopes: dict[int, Tensor] | None = None) -> ReluRule:
+def relaxed(
+    lower: dict[int, Tensor],
+    upper: dict[int, Tensor],
+    slopes: dict[int, Tensor] | None = None,
+    group: Grouping | None = None,
+) -> ReluRule:
     """The CROWN rule for *lower* bounds: a ≥ 0 takes the lower line α·h, a < 0 the chord through (l, 0) and (u, u).
 
     The chord's slope may be rounded at will: its offset is then chosen so that it stays above both ends.
@@ -123,6 +128,8 @@ def relaxed(lower: dict[int, Tensor], upper: dict[int, Tensor], slopes: dict[int
 
     def rule(position: int, a: Tensor) -> ReluStep:
         low, high = lower[position], upper[position]
+        if group is not None:
+            low, high = group.of(low), group.of(high)
         chord, offset, least = chords(low, high)
         alpha = (
             least if slopes is None else torch.where((low < 0) & (high > 0), slopes[position].clamp(0.0, 1.0), least)

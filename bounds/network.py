@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bounds.backward import LinearFunction, Magnitudes, ReluRule, backward, relaxed
+from bounds.backward import LinearFunction, Magnitudes, backward, relaxed
 from bounds.grouping import Grouping
 from bounds.halfspace import lowest_value
 from bounds.lowered import Lowered
@@ -70,8 +70,22 @@ class NetworkBounds:
     magnitudes: Magnitudes
     opened: OpenLayers
 
-    def rule(self) -> ReluRule:
-        return relaxed(self.lower, self.upper)
+    def of_sample(self, k: int) -> NetworkBounds:
+        """The bounds of one of the samples."""
+        only = slice(k, k + 1)
+        ball = Ball(**{
+            name: value if name == "norm" else value[only] for name, value in vars(self.ball).items()
+        })  # fmt: skip
+        magnitudes = Magnitudes(*({i: v[only] for i, v in part.items()} for part in vars(self.magnitudes).values()))
+        opened: OpenLayers = {}
+        for position, layer in self.opened.items():
+            count = int(layer.present[k].sum())
+            if count:
+                kept = {i: z[only, :count, : opened[i].entries.shape[1]] for i, z in layer.z.items() if i in opened}
+                rest = {name: v[only, :count] for name, v in vars(layer).items() if name != "z"}
+                opened[position] = OpenLayer(z=kept, **rest)
+        lower, upper = ({i: v[only] for i, v in side.items()} for side in (self.lower, self.upper))
+        return NetworkBounds(ball, lower, upper, magnitudes, opened)
 
     def neurons(self) -> NeuronBounds:
         """The same bounds of one sample as plain arrays, for the encoder."""
@@ -195,7 +209,8 @@ def neuron_bounds(graph: Graph, region: Region, norm: Norm, radius: float, devic
 
 
 @torch.no_grad()
-def goal_bounds(lowered: Lowered, bounds: NetworkBounds, rows: Tensor) -> LinearFunction:
-    """Linear lower bounds of rows · scores [M, classes] on the ball."""
+def goal_bounds(lowered: Lowered, bounds: NetworkBounds, rows: Tensor, group: Grouping | None = None) -> LinearFunction:
+    """Linear lower bounds of rows · scores [M, classes] on their samples' balls; without `group` there is one."""
     start = len(lowered.graph.nodes) - 1
-    return backward(lowered, start, rows, bounds.ball.center, bounds.magnitudes, bounds.rule())
+    rule = relaxed(bounds.lower, bounds.upper, group=group)
+    return backward(lowered, start, rows, bounds.ball.center, bounds.magnitudes, rule, group)

@@ -1,14 +1,15 @@
 """What every lower bound shares: the question, the record, and the check that nothing overstates itself.
 
-A technique bounds the distance of a target from one ball: `_on_ball(ball)` returns, per target, a distance that every
-adversary *within the ball* keeps. An adversary outside is farther than the radius, so min(radius, distance) holds in
-the whole box, for any radius: a few are tried, and every target keeps its best.
+A technique bounds the distances of many samples' targets, each sample on one ball: `_on_balls` returns, per target, a
+distance that every adversary *within the ball* keeps. An adversary outside is farther than the radius, so
+min(radius, distance) holds in the whole box, for any radius: a few are tried, and every target keeps its best.
 """
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -16,11 +17,12 @@ import numpy as np
 
 from bounds.lowered import Lowered
 from encoders.errors import DataError, OptionError, SoundnessError
-from encoders.graph import Graph
+from encoders.graph import Graph, Relu
 from encoders.linear_maps import FloatArray
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 
 AUDIT = 1.1  # of the nearest adversary's distance: the ball on which a technique is held against it
+FEW_NEURONS, TOGETHER = 600, 32
 ALARM = 1e-9  # relative: an adversary this much nearer than a proven bound is a contradiction
 
 
@@ -46,10 +48,19 @@ class LowerBoundProblem:
     norm: Norm
     radii: tuple[float, ...]
     options: LowerBoundOptions = field(default_factory=LowerBoundOptions)
+    together: int = 0  # samples in one batch; 0 for as many as pay
 
     def __post_init__(self) -> None:
+        if not self.together:
+            object.__setattr__(self, "together", samples_together(self.lowered))
         if not len(self.regions) == len(self.predicted) == len(self.radii):
             raise DataError("every sample needs a region, a predicted class and a radius")
+
+
+def samples_together(lowered: Lowered) -> int:
+    """How many samples one batch should hold: of a large net, a core's cache is filled by one."""
+    neurons = sum(node.size for node in lowered.graph.nodes if isinstance(node, Relu))
+    return TOGETHER if lowered.device.type != "cpu" or neurons <= FEW_NEURONS else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +91,27 @@ class LowerBounds:
         return np.asarray(self.distances.min(axis=1))
 
 
+class Bisection:
+    """The balls that one sample tries, and the best bound of each goal so far."""
+
+    def __init__(self, goals: int, radius: float) -> None:
+        self.best = np.zeros(goals)
+        self.radius = self.ball = self._high = radius
+        self._low = 0.0
+        self.finished = not goals or not radius > 0
+
+    def take(self, found: FloatArray) -> None:
+        """What the ball gave; then the next ball, if there is one."""
+        self.best = np.maximum(self.best, found)
+        if found.min() >= self.ball:
+            self._low = self.ball
+            self.finished = self.ball >= self.radius
+        else:
+            self._high = self.ball
+        self._low = max(self._low, float(self.best.min()))
+        self.ball = 0.5 * (self._low + self._high)
+
+
 class LowerBound(ABC):
     """One technique. `run` is final: it chooses balls, clips, and checks against adversaries."""
 
@@ -88,8 +120,11 @@ class LowerBound(ABC):
     rests_on_solver: ClassVar[bool] = False
 
     @abstractmethod
-    def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
-        """Per goal: no adversary of it within `radius` is nearer than this. inf and anything beyond is welcome."""
+    def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+        """Per sample and goal: no adversary within the sample's radius is nearer than this. inf is welcome.
+
+        All samples have goals; what can be computed as one batch should be.
+        """
 
     def unsupported(self, graph: Graph) -> str | None:
         """Why the technique cannot bound this net; None if it can."""
@@ -104,50 +139,52 @@ class LowerBound(ABC):
         reason = self.unsupported(problem.lowered.graph)
         if reason is not None:
             raise OptionError(f"{self.name} cannot bound this net: {reason}")
-        seconds = 0.0
+        started = time.monotonic()
         classes = problem.lowered.graph.classes
-        distances = np.full((len(problem.regions), classes), np.inf)
+        samples = [
+            Sample(problem.lowered, region, problem.norm, goals_for(predicted, classes, None, 0.0), problem.options)
+            for region, predicted in zip(problem.regions, problem.predicted, strict=True)
+        ]
+        best = list[FloatArray]()
+        for first in range(0, len(samples), problem.together):
+            part = slice(first, first + problem.together)
+            best += self._best(samples[part], problem.radii[part])
+        seconds = time.monotonic() - started
+        distances = np.full((len(samples), classes), np.inf)
         claimed = distances.copy()  # what is checked; more than what is reported
-        for row, (region, predicted, radius) in enumerate(
-            zip(problem.regions, problem.predicted, problem.radii, strict=True)
-        ):
-            started = time.monotonic()
-            goals = goals_for(predicted, classes, None, 0.0)
-            sample = Sample(problem.lowered, region, problem.norm, goals, problem.options)
+        for row, predicted in enumerate(problem.predicted):
             others = [k for k in range(classes) if k != predicted]
-            distances[row, others] = self._best(sample, radius)
-            seconds += time.monotonic() - started
-            claimed[row, others] = distances[row, others]
+            distances[row, others] = claimed[row, others] = best[row]
             if adversaries is not None and 0.0 < adversaries[row, others].min(initial=np.inf) < np.inf:
-                beyond = self._beyond(sample, adversaries[row, others].min())
+                beyond = self._beyond(samples[row], adversaries[row, others].min())
                 claimed[row, others] = np.maximum(claimed[row, others], beyond)
         self._check(claimed, adversaries)
         return LowerBounds(self.name, distances, seconds)
 
     def _beyond(self, sample: Sample, nearest: float) -> FloatArray:
         """The bounds from a ball that holds the nearest adversary: elsewhere the ball itself hides what overstates."""
-        ball = AUDIT * nearest
-        return np.minimum(np.nan_to_num(self._on_ball(sample, ball), nan=0.0, posinf=np.inf), ball)
+        return self._clipped([sample], [AUDIT * nearest])[0]
 
-    def _best(self, sample: Sample, radius: float) -> FloatArray:
-        """The best of a few balls for each goal: bisection for the least of them, which is the answer most ask for."""
-        best = np.zeros(len(sample.goals))
-        if not len(best) or not radius > 0:
-            return best
-        low, high = 0.0, radius
-        ball = radius
-        for _ in range(sample.options.balls):
-            found = np.minimum(np.nan_to_num(self._on_ball(sample, ball), nan=0.0, posinf=np.inf), ball)
-            best = np.maximum(best, found)
-            if found.min() >= ball:
-                low = ball
-                if ball >= radius:
-                    break
-            else:
-                high = ball
-            low = max(low, float(best.min()))
-            ball = 0.5 * (low + high)
-        return np.asarray(np.clip(best, 0.0, radius))
+    def _clipped(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+        found = self._on_balls(samples, radii)
+        return [
+            np.minimum(np.nan_to_num(one, nan=0.0, posinf=np.inf), ball) for one, ball in zip(found, radii, strict=True)
+        ]
+
+    def _best(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+        """The best of a few balls for each goal: bisection for the least of them, which is the answer most ask for.
+
+        Every sample has its own bisection; the balls of a round are bounded together.
+        """
+        walks = [Bisection(len(sample.goals), radius) for sample, radius in zip(samples, radii, strict=True)]
+        for _ in range(samples[0].options.balls if samples else 0):
+            live = [k for k, walk in enumerate(walks) if not walk.finished]
+            if not live:
+                break
+            found = self._clipped([samples[k] for k in live], [walks[k].ball for k in live])
+            for k, one in zip(live, found, strict=True):
+                walks[k].take(one)
+        return [np.clip(walk.best, 0.0, walk.radius) for walk in walks]
 
     def _check(self, distances: FloatArray, adversaries: FloatArray | None) -> None:
         if np.isnan(distances).any() or (distances < 0).any():

@@ -10,14 +10,17 @@ in the ball: that much is taken off the margin at both ends. Norms are inflated 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+import torch
 from scipy import sparse
 
+from bounds.grouping import Grouping
 from bounds.lower.base import LowerBound, Sample
 from bounds.lower.jacobian import dual_length, jacobian, steepest
-from bounds.network import goal_bounds, network_bounds
+from bounds.network import bounds_together, goal_bounds
 from bounds.reduced import Reduced, reduce
 from encoders.graph import Affine, Graph, Input
 from encoders.linear_maps import FloatArray
@@ -27,13 +30,18 @@ INFLATION = 1.0 + 1e-9
 LARGEST_GRAM = 1500  # side of a matrix whose spectral norm is bounded by powers of its Gram matrix
 
 
-def margins(sample: Sample) -> FloatArray:
-    """Proven lower bounds of the goals' rows at the sample itself."""
-    bounds = network_bounds(sample.lowered, sample.region, sample.norm, 0.0)
-    rows = sample.lowered.tensor(np.concatenate([goal.rows for goal in sample.goals]))
-    function = goal_bounds(sample.lowered, bounds, rows)
-    offsets = np.concatenate([goal.offset for goal in sample.goals])
-    return np.asarray((function.value - function.slack).cpu().numpy() + offsets - 1e-15 * np.abs(offsets))
+def margins(samples: Sequence[Sample]) -> list[FloatArray]:
+    """Proven lower bounds of the goals' rows at each sample itself."""
+    lowered = samples[0].lowered
+    bounds = bounds_together(lowered, [s.region for s in samples], samples[0].norm, [0.0] * len(samples))
+    rows = [np.concatenate([goal.rows for goal in sample.goals]) for sample in samples]
+    member = np.repeat(np.arange(len(samples)), [len(part) for part in rows])
+    group = Grouping(len(samples), torch.as_tensor(member, device=lowered.device))
+    function = goal_bounds(lowered, bounds, lowered.tensor(np.concatenate(rows)), group)
+    values = (function.value - function.slack).cpu().numpy()
+    offsets = np.concatenate([goal.offset for sample in samples for goal in sample.goals])
+    proven = values + offsets - 1e-15 * (np.abs(values) + np.abs(offsets))
+    return [proven[member == k] for k in range(len(samples))]
 
 
 @lru_cache(maxsize=16)
@@ -85,8 +93,13 @@ class GlobalCrossLipschitz(LowerBound):
     def unsupported(self, graph: Graph) -> str | None:
         return None if isinstance(graph.nodes[-1], Affine) else "its last node is not affine"
 
-    def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
-        del radius
+    def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+        del radii
+        slopes = [self._slope(sample) * INFLATION for sample in samples]
+        return [quotient(margin, slope) for margin, slope in zip(margins(samples), slopes, strict=True)]
+
+    @staticmethod
+    def _slope(sample: Sample) -> FloatArray:
         graph = sample.lowered.graph
         last = graph.nodes[-1]
         rows = np.concatenate([goal.rows for goal in sample.goals])
@@ -95,7 +108,7 @@ class GlobalCrossLipschitz(LowerBound):
         for matrix, source in zip(matrices(graph)[len(graph.nodes) - 1], last.sources, strict=True):
             gradient = np.asarray(np.abs(rows) @ abs(matrix)) * 1e-12 + np.abs(rows @ matrix)
             slope += dual_length(gradient, sample.norm) * constants[source]
-        return quotient(margins(sample), slope * INFLATION)
+        return slope
 
 
 class LocalCrossLipschitz(LowerBound):
@@ -103,16 +116,19 @@ class LocalCrossLipschitz(LowerBound):
 
     name = "local-cross-lipschitz"
 
-    def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
-        net = reduced_on(sample, radius)
-        found = jacobian(net)
-        return quotient(margins(sample) - found.slack, steepest(net, found) * INFLATION)
+    def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+        answers = []
+        for net, margin in zip(reduced_on(samples, radii), margins(samples), strict=True):
+            found = jacobian(net)
+            answers.append(quotient(margin - found.slack, steepest(net, found) * INFLATION))
+        return answers
 
 
-def reduced_on(sample: Sample, radius: float) -> Reduced:
-    """The reduced net of one ball."""
-    bounds = network_bounds(sample.lowered, sample.region, sample.norm, radius)
-    return reduce(sample.lowered, bounds, sample.goals)
+def reduced_on(samples: Sequence[Sample], radii: Sequence[float]) -> list[Reduced]:
+    """The reduced net of each sample's ball; their neurons are bounded in one batch."""
+    lowered = samples[0].lowered
+    bounds = bounds_together(lowered, [s.region for s in samples], samples[0].norm, radii)
+    return [reduce(lowered, bounds.of_sample(k), sample.goals) for k, sample in enumerate(samples)]
 
 
 def quotient(margin: FloatArray, slope: FloatArray) -> FloatArray:

@@ -12,6 +12,7 @@ solver's word (two agreeing runs of it), and it costs a program per target and b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -47,13 +48,15 @@ class ExactCrossLipschitz(LowerBound):
             return f"it has {neurons} ReLUs and {graph.input_size} inputs; at most {MOST_NEURONS} and {MOST_INPUTS}"
         return None
 
-    def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
-        net = reduced_on(sample, radius)
-        found = jacobian(net)
-        slope = steepest(net, found)
-        for goal in range(len(slope)):
-            slope[goal] = min(slope[goal], exact_slope(net, found, goal, radius))
-        return quotient(margins(sample) - found.slack, slope)
+    def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+        answers = []
+        for net, margin, radius in zip(reduced_on(samples, radii), margins(samples), radii, strict=True):
+            found = jacobian(net)
+            slope = steepest(net, found)
+            for goal in range(len(slope)):
+                slope[goal] = min(slope[goal], exact_slope(net, found, goal, radius))
+            answers.append(quotient(margin - found.slack, slope))
+        return answers
 
 
 def exact_slope(net: Reduced, found: Jacobian, goal: int, radius: float) -> float:

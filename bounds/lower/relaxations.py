@@ -1,30 +1,39 @@
 """Lower bounds from relaxing the net on a ball: intervals, CROWN, ascended slopes, and the cap.
 
-All work on the reduced net of the ball (`bounds/reduced.py`), all targets of a sample at once.
+All work on what the balls leave open (`bounds/stack.py`), all targets of all samples of a batch at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from bounds.cap import on_the_cap
+from bounds.grouping import Grouping
 from bounds.halfspace import lowest_value
 from bounds.lower.base import LowerBound, Sample
-from bounds.network import network_bounds
+from bounds.network import bounds_together
 from bounds.phases import Nodes, Pass, PhaseBounds
-from bounds.reduced import reduce
+from bounds.stack import Stack
 from encoders.linear_maps import FloatArray
 
 CAP_ROUNDS = 8
 CAP_RATE = 0.15
 
 
-def engine_on(sample: Sample, radius: float, crown: bool = True) -> PhaseBounds:
-    """The reduced net of one ball; `crown` tightens neurons beyond intervals."""
-    bounds = network_bounds(sample.lowered, sample.region, sample.norm, radius, crown=crown)
-    return PhaseBounds(reduce(sample.lowered, bounds, sample.goals))
+def engine_on(samples: Sequence[Sample], radii: Sequence[float], crown: bool = True) -> PhaseBounds:
+    """The open neurons of all balls, side by side; `crown` tightens neurons beyond intervals."""
+    first = samples[0]
+    bounds = bounds_together(first.lowered, [s.region for s in samples], first.norm, radii, crown=crown)
+    return PhaseBounds(stack=Stack.on(first.lowered, bounds, [sample.goals for sample in samples]))
+
+
+def per_sample(engine: PhaseBounds, distances: Tensor) -> list[FloatArray]:
+    """Distances of all goals as one array for each sample."""
+    return [distances[place].cpu().numpy() for place in engine.stack.goals]
 
 
 class Interval(LowerBound):
@@ -32,13 +41,16 @@ class Interval(LowerBound):
 
     name = "interval"
 
-    def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
-        engine = engine_on(sample, radius, crown=False)
-        net = engine.net
-        rows = engine.rows[:, 0]
-        value = net.constant[rows] + net.z[rows].clamp_max(0.0) @ net.upper - net.error[rows]
-        least = lowest_value(net.x[rows], value, net.below, net.above, net.norm, value.new_full(value.shape, radius))
-        return torch.where(least > 0, torch.inf, 0.0).cpu().numpy()
+    def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+        engine = engine_on(samples, radii, crown=False)
+        stack = engine.stack
+        group = Grouping(stack.count, stack.member)
+        behind = group.dot(stack.goal_z[:, 0].clamp_max(0.0), stack.upper)
+        value = stack.goal_constant[:, 0] + behind - stack.goal_error[:, 0]
+        rooms = group.of(stack.below), group.of(stack.above)
+        ball = engine.enough(engine.roots(), stack.upper.new_tensor(radii))
+        least = lowest_value(stack.goal_x[:, 0], value, *rooms, stack.norm, ball)
+        return per_sample(engine, torch.where(least > 0, torch.inf, 0.0))
 
 
 class Crown(LowerBound):
@@ -46,9 +58,9 @@ class Crown(LowerBound):
 
     name = "crown"
 
-    def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
-        engine = engine_on(sample, radius)
-        return engine.evaluate(engine.roots()).distance.cpu().numpy()
+    def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+        engine = engine_on(samples, radii)
+        return per_sample(engine, engine.evaluate(engine.roots()).distance)
 
 
 class AlphaCrown(LowerBound):
@@ -56,12 +68,14 @@ class AlphaCrown(LowerBound):
 
     name = "alpha-crown"
 
-    def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
-        return self.ascended(sample, radius)[2].distance.cpu().numpy()
+    def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+        engine, _, seen = self.ascended(samples, radii)
+        return per_sample(engine, seen.distance)
 
-    def ascended(self, sample: Sample, radius: float) -> tuple[PhaseBounds, Nodes, Pass]:
-        engine = engine_on(sample, radius)
-        nodes, seen = engine.optimise(engine.roots(), sample.options.steps, radius, CAP_RATE)
+    def ascended(self, samples: Sequence[Sample], radii: Sequence[float]) -> tuple[PhaseBounds, Nodes, Pass]:
+        engine = engine_on(samples, radii)
+        enough = engine.stack.upper.new_tensor(radii)
+        nodes, seen = engine.optimise(engine.roots(), samples[0].options.steps, enough, CAP_RATE)
         return engine, nodes, seen
 
 
@@ -70,15 +84,17 @@ class Cap(AlphaCrown):
 
     name = "cap"
 
-    def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
-        engine, nodes, seen = self.ascended(sample, radius)
+    def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+        engine, nodes, seen = self.ascended(samples, radii)
+        enough = engine.stack.upper.new_tensor(radii)
+        goal = engine.enough(nodes, enough)
         best = seen.distance
         for turn in range(CAP_ROUNDS):
-            if not engine.net.open_phases or bool((best >= radius).all()):
+            if not engine.stack.open_phases or bool((best >= goal).all()):
                 break
-            nodes = on_the_cap(engine, nodes, seen, radius)
+            nodes = on_the_cap(engine, nodes, seen, enough)
             empty = (nodes.lower > nodes.upper).any(-1)
-            nodes, seen = engine.optimise(nodes, 8, radius, CAP_RATE * 0.7 ** (turn + 1))
+            nodes, seen = engine.optimise(nodes, 8, enough, CAP_RATE * 0.7 ** (turn + 1))
             seen = replace(seen, distance=torch.where(empty, torch.inf, seen.distance))
             best = torch.maximum(best, seen.distance)
-        return best.cpu().numpy()
+        return per_sample(engine, best)

@@ -8,6 +8,7 @@ which the coefficient is a > 0 gets α = multiplier / a), and that pass is the b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +16,10 @@ import torch
 
 from bounds.leaf_program import nearest_in_piece
 from bounds.lower.base import LowerBound, Sample
-from bounds.lower.relaxations import AlphaCrown
+from bounds.lower.relaxations import CAP_RATE, AlphaCrown
+from bounds.network import network_bounds
 from bounds.phases import PhaseBounds
+from bounds.reduced import reduce
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm
 
@@ -30,22 +33,28 @@ class TriangleProgram(LowerBound):
     name = "lp"
     norms = frozenset({Norm.LINF, Norm.L1})
 
-    def _best(self, sample: Sample, radius: float) -> FloatArray:
-        best = AlphaCrown()._best(sample, radius)
+    def _best(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+        ascended = AlphaCrown()._best(samples, radii)
+        return [self._raised(*one) for one in zip(samples, radii, ascended, strict=True)]
+
+    def _raised(self, sample: Sample, radius: float, best: FloatArray) -> FloatArray:
         for _ in range(TRIES):
             nearest = float(best.min(initial=radius))
             if not 0.0 < nearest < radius:
                 break
             ball = min(radius, BEYOND * nearest)
-            best = np.maximum(
-                best, np.minimum(np.nan_to_num(self._on_ball(sample, ball), nan=0.0, posinf=np.inf), ball)
-            )
+            best = np.maximum(best, self._clipped([sample], [ball])[0])
             if float(best.min()) < ball:
                 break
         return np.asarray(np.clip(best, 0.0, radius))
 
+    def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+        return [self._on_ball(sample, radius) for sample, radius in zip(samples, radii, strict=True)]
+
     def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
-        engine, nodes, seen = AlphaCrown().ascended(sample, radius)
+        bounds = network_bounds(sample.lowered, sample.region, sample.norm, radius)
+        engine = PhaseBounds(reduce(sample.lowered, bounds, sample.goals))
+        nodes, seen = engine.optimise(engine.roots(), sample.options.steps, radius, CAP_RATE)
         found = seen.distance.cpu().numpy().copy()
         for k in np.flatnonzero(found < radius):
             slope = program_slopes(engine, int(k), radius)

@@ -51,7 +51,8 @@ def test_no_point_is_lost(norm: Norm) -> None:
 def test_a_function_that_overflowed_says_nothing(norm: Norm, broken: float) -> None:
     down, up = np.array([-2, -2]), np.array([2, 2])
     for a, k in ((np.array([broken, 1.0]), 1.0), (np.array([1.0, 1.0]), broken)):
-        found = narrowed(norm, 4, down, up, np.zeros(2), 2, a, k)
+        with np.errstate(invalid="ignore"):
+            found = narrowed(norm, 4, down, up, np.zeros(2), 2, a, k)
         assert found.possible
         free = narrowed(norm, 4, down, up, np.zeros(2), 2, np.zeros(2), -1.0)
         assert (found.down <= free.down).all()

@@ -38,7 +38,7 @@ def sample_of(graph: Graph, region: Region, norm: Norm, predicted: int) -> Sampl
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
 def test_states_that_exclude_each_other(norm: Norm) -> None:
     region = Region(np.zeros(1), -np.ones(1), np.ones(1))
-    net = reduced_on(sample_of(opposed(), region, norm, 0), 0.5)
+    net = reduced_on([sample_of(opposed(), region, norm, 0)], [0.5])[0]
     found = jacobian(net)
     assert steepest(net, found)[0] == pytest.approx(2.0)
     assert exact_slope(net, found, 0, 0.5) == pytest.approx(1.0, rel=1e-5)
@@ -58,7 +58,7 @@ def test_the_program_finds_the_steepest_piece(seed: int) -> None:
     center = rng.integers(0, 5, size=graph.input_size) / 4
     region = Region(center, np.zeros_like(center), np.ones_like(center))
     sample = sample_of(graph, region, Norm.LINF, int(graph.evaluate(center)[0].argmax()))
-    net = reduced_on(sample, 0.3)
+    net = reduced_on([sample], [0.3])[0]
     found = jacobian(net)
     ball = Region(center, np.maximum(0.0, center - 0.3), np.minimum(1.0, center + 0.3))
     pieces = linear_pieces(graph, ball)
@@ -75,7 +75,7 @@ def test_both_bounds_of_the_euclidean_norm_hold(seed: int) -> None:
     center = rng.random(graph.input_size)
     region = Region(center, np.zeros_like(center), np.ones_like(center))
     sample = sample_of(graph, region, Norm.L2, int(graph.evaluate(center)[0].argmax()))
-    net = reduced_on(sample, 0.25)
+    net = reduced_on([sample], [0.25])[0]
     found = jacobian(net)
     pairs, whole = by_pairs(net, found), steepest(net, found)
     assert (whole <= pairs).all()

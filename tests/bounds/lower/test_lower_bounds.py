@@ -6,6 +6,8 @@ x2 ─►(+1) h2 ─► relu ─►(-1)─┘                            the nea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -47,7 +49,7 @@ def test_two_neurons_by_hand(name: str, norm: Norm) -> None:
 
 
 def gradient_at(sample: Sample) -> float:
-    net = reduced_on(sample, 0.25)
+    net = reduced_on([sample], [0.25])[0]
     return float(steepest(net, jacobian(net))[0])
 
 
@@ -101,15 +103,28 @@ def test_never_above_brute_force(name: str, block: int, norm: Norm) -> None:
     assert positive > 0
 
 
+@pytest.mark.parametrize("norm", CONVEX)
 @pytest.mark.parametrize("name", LOWER_BOUNDS)
-def test_a_batch_is_its_samples(name: str) -> None:
-    centers = [np.array([0.0, 0.0]), np.array([0.25, -0.5]), np.array([-1.0, 1.0])]
-    regions = tuple(Region(center, -np.ones(2), np.ones(2)) for center in centers)
-    lowered, few = lowered_for(HAND), LowerBoundOptions(balls=1)
-    together = LOWER_BOUNDS[name]().run(LowerBoundProblem(lowered, regions, (0, 0, 0), Norm.LINF, (1.0, 2.0, 2.0), few))
-    for k, (region, radius) in enumerate(zip(regions, (1.0, 2.0, 2.0), strict=True)):
-        alone = LOWER_BOUNDS[name]().run(LowerBoundProblem(lowered, (region,), (0,), Norm.LINF, (radius,), few))
-        assert (alone.distances[0] == together.distances[k]).all()
+def test_a_batch_is_its_samples(name: str, norm: Norm) -> None:
+    if norm not in LOWER_BOUNDS[name].norms:
+        return
+    rng = np.random.default_rng(11)
+    weights = [rng.normal(size=shape) for shape in ((5, 3), (4, 5), (3, 4))]
+    graph = affine_chain(weights, [rng.normal(size=len(w)) for w in weights])
+    # Inside the box, at its corner, with an input that may not move, and where the ball reaches nothing.
+    regions = [Region(center, np.zeros(3), np.ones(3)) for center in (rng.random(3), np.zeros(3), rng.random(3))]
+    regions.append(Region(regions[0].center, np.array([0.0, regions[0].center[1], 0.0]), regions[0].center))
+    predicted = tuple(int(graph.evaluate(region.center)[0].argmax()) for region in regions)
+    radii, few = (1.0, 2.0, 0.0, 0.05), LowerBoundOptions(balls=3)
+    lowered = lowered_for(graph)
+    together = LOWER_BOUNDS[name]().run(
+        LowerBoundProblem(lowered, tuple(regions), predicted, norm, radii, few, together=3)
+    )
+    for k, (region, radius) in enumerate(zip(regions, radii, strict=True)):
+        alone = LOWER_BOUNDS[name]().run(
+            LowerBoundProblem(lowered, (region,), predicted[k : k + 1], norm, (radius,), few)
+        )
+        np.testing.assert_allclose(together.distances[k], alone.distances[0], rtol=1e-4, atol=1e-9)
         assert together.nearest[k] == together.distances[k].min()
 
 
@@ -124,8 +139,8 @@ def test_overstating_raises() -> None:
     class Boastful(LowerBound):
         name = "boastful"
 
-        def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
-            return np.full(len(sample.goals), 0.9 * radius)
+        def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+            return [np.full(len(sample.goals), 0.9 * ball) for sample, ball in zip(samples, radii, strict=True)]
 
     adversaries = np.array([[np.inf, 0.5]])
     with pytest.raises(SoundnessError, match=r"boastful claims 0\.9 for sample 0 and target 1"):
@@ -137,8 +152,8 @@ def test_a_bound_that_is_not_a_number_counts_for_nothing() -> None:
     class Broken(LowerBound):
         name = "broken"
 
-        def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
-            return np.full(len(sample.goals), np.nan)
+        def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+            return [np.full(len(sample.goals), np.nan) for sample in samples]
 
     assert Broken().run(one(BOX, Norm.LINF, 1.0)).distances[0, 1] == 0.0
 

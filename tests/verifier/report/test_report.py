@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +135,11 @@ def test_workers_measure_the_same(files: tuple[Path, Path]) -> None:
 def test_a_bound_that_overstates_itself_stops_the_report(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def boastful(self: Crown, sample: Sample, radius: float) -> FloatArray:
-        return np.full(len(sample.goals), np.inf)
+    def boastful(self: Crown, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+        return [np.full(len(sample.goals), np.inf) for sample in samples]
 
     # On the ball of the adversary itself inf is clipped to what is true; a ball beyond it shows the overstatement.
-    monkeypatch.setattr(Crown, "_on_ball", boastful)
+    monkeypatch.setattr(Crown, "_on_balls", boastful)
     assert report(files, "--bounds", "crown") == 3
     assert "crown claims" in capsys.readouterr().err
 
