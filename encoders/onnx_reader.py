@@ -61,7 +61,7 @@ def read(path: str | Path) -> Graph:
 
 def parse(path: str | Path) -> Parsed:
     """The layer graph and the validated model itself; raises on the first thing it cannot take."""
-    reading = _Reading(Path(path))
+    reading = Reading(Path(path))
     reading.walk()
     if reading.refused:
         first = reading.refused[0]
@@ -72,7 +72,7 @@ def parse(path: str | Path) -> Parsed:
 
 def describe(path: str | Path) -> Description:
     """What a file holds and what of it is not supported, node by node."""
-    reading = _Reading(Path(path))
+    reading = Reading(Path(path))
     reading.walk()
     graph = None if reading.refused else reading.finish().graph
     proto = reading.proto
@@ -91,7 +91,7 @@ def describe(path: str | Path) -> Description:
     )
 
 
-class _Reading:
+class Reading:
     """One file being read."""
 
     def __init__(self, path: Path) -> None:
@@ -207,7 +207,7 @@ class _Reading:
 
     def walk(self) -> None:
         """Lower every node that the scores depend on; what is not supported is collected in `refused`."""
-        for node in self._needed():
+        for node in self.needed():
             inputs = [self.values.get(name) if name else None for name in node.input]
             if any(name and name not in self.values for name in node.input):
                 continue  # it reads from a node that was refused
@@ -230,7 +230,7 @@ class _Reading:
         graph = self.builder.finish(scores, self.input_shape, tuple(self.notes))
         return Parsed(graph, self.proto, self.input_name, self.feed_shape, self.batched, self.double, self.scores_name)
 
-    def _needed(self) -> list[onnx.NodeProto]:
+    def needed(self) -> list[onnx.NodeProto]:
         wanted, kept = {self.scores_name}, []
         for node in reversed(self.proto.graph.node):
             if wanted.intersection(node.output):
@@ -239,7 +239,7 @@ class _Reading:
         return kept[::-1]
 
     def _lower(self, node: onnx.NodeProto, inputs: list[Value | None]) -> list[Value]:
-        attributes = {a.name: _attribute(a) for a in node.attribute}
+        attributes = {a.name: attribute_of(a) for a in node.attribute}
         call = Call(node, self.opset, inputs, attributes, self.builder)
         if node.domain not in ("", "ai.onnx"):
             raise call.unsupported(f"its operator set {node.domain!r} is unknown; export with standard operators")
@@ -247,7 +247,7 @@ class _Reading:
             whole = np.array(inputs[0].shape, dtype=np.int64)
             return [whole[attributes.get("start", 0) : attributes.get("end")]]
         if not any(isinstance(value, View) for value in inputs):
-            return self._folded(call)
+            return self.folded(call)
         if node.op_type == "Split":
             return split_parts(call)
         if node.op_type not in OPERATORS:
@@ -256,7 +256,7 @@ class _Reading:
             )
         return [OPERATORS[node.op_type](call)]
 
-    def _folded(self, call: Call) -> list[Value]:
+    def folded(self, call: Call) -> list[Value]:
         """A node that reads only constants, computed by ONNX's own reference evaluator."""
         node = call.node
         if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
@@ -283,7 +283,7 @@ class _Reading:
         return [np.asarray(value) for value in found]
 
 
-def _attribute(attribute: onnx.AttributeProto) -> Any:
+def attribute_of(attribute: onnx.AttributeProto) -> Any:
     value = onnx.helper.get_attribute_value(attribute)
     return value.decode() if isinstance(value, bytes) else value
 
