@@ -128,6 +128,8 @@ class _Encoding:
     def _input(self, column: int, down: int, levels: IntArray) -> Form:
         """One input's level: a slope that most steps have, and a binary where the table jumps off it."""
         rises = np.diff(levels)
+        if not rises.size:
+            return Form((), int(levels[0]))
         values, counts = np.unique(rises, return_counts=True)
         slope = int(values[counts.argmax()])
         jumps = np.flatnonzero(rises != slope)

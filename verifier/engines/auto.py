@@ -15,6 +15,7 @@ from encoders.errors import SolverError
 from encoders.question import Norm
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.highs import HighsEngine
+from verifier.engines.levels import Levels
 from verifier.engines.search import Search, SearchOptions
 from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis
@@ -27,9 +28,13 @@ class AutoEngine(Engine):
     """See the module. Its basis is `rigorous` unless HiGHS had to raise the bound."""
 
     name = "auto"
-    capabilities = Capabilities(frozenset(Norm), Basis.RIGOROUS, grid=True)
+    capabilities = Capabilities(frozenset(Norm), Basis.RIGOROUS, grid=True, quantised=True)
 
     def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+        if problem.quantised is not None:
+            from verifier.engines.quantised import close_quantised
+
+            return close_quantised(Levels(problem, incumbent, progress), problem.quantised)
         if problem.grid is not None:
             from verifier.engines.auto_grid import close_on_grid
 

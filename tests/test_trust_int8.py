@@ -1,0 +1,104 @@
+"""The engines on int8 nets against brute force over all inputs, by onnxruntime alone.
+
+PLUMBLINE_TRUST_EXAMPLES scales the number of nets (default 120).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+
+import bounds.quantised_ranges
+import encoders.quantised_program
+from encoders.errors import SolverError, SoundnessError
+from encoders.question import Norm
+from encoders.staircase import Line, digital_line
+from tests.int8_builder import random_int8
+from verifier.model import load
+from verifier.query import Options, ask
+from verifier.results import Result, Verdict
+
+EXAMPLES = int(os.environ.get("PLUMBLINE_TRUST_EXAMPLES", "120"))
+INFINITY = float("inf")
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One net, one sample, and the length of every point of the grid that is an adversary."""
+
+    path: Path
+    x: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    n: int
+    norm: Norm
+    targets: tuple[int, ...] | None
+    margin: float
+    nearest: float
+
+    def ask(self, engine: str, radius: float | None = None) -> Result:
+        options = Options(
+            norm=self.norm, targets=self.targets, margin=self.margin, engine=engine, grid=self.n, time_limit=60.0
+        )
+        return ask(load(self.path), self.x, radius, options, mask=self.mask)
+
+
+def scores_of(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"input": inputs})[0]).astype(np.float64)
+
+
+def question(seed: int, norm: Norm, folder: Path) -> Question:
+    rng = np.random.default_rng(seed)
+    path = random_int8(rng, folder / f"net{seed}.onnx")
+    size = load(path).input_shape[0]
+    n = int(rng.choice([1, 2, 3, 4, 7] if size < 4 else [1, 2, 3]))
+    home = rng.integers(0, n + 1, size)
+    mask = rng.random(size) < 0.7 if rng.random() < 0.3 else np.ones(size, dtype=np.bool_)
+    levels = np.array(list(product(*(range(n + 1) if free else [h] for free, h in zip(mask, home, strict=True)))))
+    inputs = (levels / n).astype(np.float32)
+    x = (home / n).astype(np.float32)
+    scores, own = scores_of(path, inputs), scores_of(path, x[None])[0]
+    predicted = int(np.argmax(own))
+    targets = None
+    if rng.random() < 0.3:
+        targets = (int(rng.choice([t for t in range(len(own)) if t != predicted])),)
+    spread = np.unique(np.abs(scores - scores[:, :1]))
+    margin = float(rng.choice([0.0, 0.0, float(rng.choice(spread)), float(spread.max() / 3)]))
+    steps = np.abs(levels - home)
+    lengths = {
+        Norm.LINF: steps.max(axis=1) / n, Norm.L1: steps.sum(axis=1) / n,
+        Norm.L2: np.sqrt((steps * steps).sum(axis=1).astype(np.float64)) / n, Norm.L0: (steps > 0).sum(axis=1),
+    }[norm]  # fmt: skip
+    won = np.zeros(len(scores), dtype=np.bool_)
+    for target in targets or [t for t in range(len(own)) if t != predicted]:
+        rest = np.delete(scores, target, axis=1).max(axis=1) if targets else scores[:, predicted]
+        lead = scores[:, target] - rest
+        won |= (lead > 0) & (lead >= margin)
+    nearest = float(lengths[won].min()) if won.any() else INFINITY
+    return Question(path, x, mask, n, norm, targets, margin, nearest)
+
+
+def wrong(asked: Question, result: Result) -> bool:
+    closed = result.verdict is Verdict.EXACT
+    return not closed or result.lower != asked.nearest or result.upper != asked.nearest
+
+
+CASES = [("auto", norm) for norm in Norm] + [("cpsat", norm) for norm in Norm]
+
+
+@pytest.mark.parametrize(("engine", "norm"), CASES)
+def test_distances(engine: str, norm: Norm, tmp_path: Path) -> None:
+    found = []
+    for seed in range(max(4, EXAMPLES // 3)):
+        asked = question(seed, norm, tmp_path)
+        result = asked.ask(engine)
+        if wrong(asked, result):
+            found.append((seed, asked.nearest, result.verdict, result.lower, result.upper))
+    assert found == []
