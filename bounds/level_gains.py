@@ -83,11 +83,9 @@ class LevelBall:
         worth = np.abs(w) * steepest
         if self.norm is Norm.L1:
             order = np.argsort(-worth, kind="stable")
-            return np.interp(
-                np.arange(measure + 1), _sums(far[order].astype(np.float64)), _sums((worth * far)[order])
-            )
+            return np.interp(np.arange(measure + 1), _sums(far[order].astype(np.float64)), _sums((worth * far)[order]))
         input_, step = np.nonzero(np.arange(max(1, int(far.max(initial=0)))) < far[:, None])
-        gain, price = worth[input_], 2.0 * step + 1.0
+        gain, price = worth[input_], 2.0 * step.astype(np.float64) + 1.0
         order = np.argsort(-gain / price, kind="stable")
         return np.interp(np.arange(measure + 1), _sums(price[order]), _sums(gain[order]))
 

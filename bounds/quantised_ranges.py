@@ -98,7 +98,14 @@ class Relaxation:
 
 
 def ranges_of(
-    net: QuantisedNet, table: InputLevels, norm: Norm, measure: int, down: IntArray, up: IntArray, wanted: Wanted
+    net: QuantisedNet,
+    table: InputLevels,
+    norm: Norm,
+    measure: int,
+    down: IntArray,
+    up: IntArray,
+    wanted: Wanted,
+    goal_too: bool = True,
 ) -> Ranges | None:
     """Steps and accumulators of all adversaries of at most `measure`; None where there are none."""
     every = np.arange(net.inputs)
@@ -110,6 +117,8 @@ def ranges_of(
             return None
         down, up = ball.down, ball.up
         before = int((up - down).sum())
+        if not goal_too:
+            break
         for rival in wanted.rivals:
             w, need = relaxation.win(wanted, rival)
             least, most = ball.narrowed(w, need)

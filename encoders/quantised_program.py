@@ -10,13 +10,14 @@ Ranges of accumulators and steps hold at every adversary of interest; they only 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from encoders.integer_program import LARGEST_SUM, IntegerBuilder, IntegerProgram
 from encoders.linear_maps import IntArray
 from encoders.measure_rows import limit_measure, measure_column
-from encoders.quantised import TOP, QuantisedNet
+from encoders.quantised import TOP, QuantisedLayer, QuantisedNet
 from encoders.question import Norm
 from encoders.staircase import Line, digital_line
 
@@ -107,7 +108,7 @@ class _Encoding:
             limit_measure(self.add, norm, columns, down[inputs], up[inputs], measure)
         forms = self._inputs()
         for k, layer in enumerate(self.net.layers[:-1]):
-            sums = [self._sum(forms, layer.weight[j], int(layer.bias[j]), layer.source.zero) for j in range(layer.outputs)]
+            sums = [self._sum(forms, layer, j) for j in range(layer.outputs)]
             ends = zip(self.ranges.low[k].tolist(), self.ranges.high[k].tolist(), strict=True)
             forms = [self._level(s, a, b, t) for s, (a, b), t in zip(sums, ends, layer.thresholds, strict=True)]
         if not self._win(forms, wanted):
@@ -148,12 +149,13 @@ class _Encoding:
     # -- layers ---------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def _sum(forms: list[Form], weight: IntArray, bias: int, zero: int) -> Form:
+    def _sum(forms: list[Form], layer: QuantisedLayer, j: int) -> Form:
+        """The accumulator of output j."""
         terms: dict[int, int] = {}
-        total = bias
-        for i in np.flatnonzero(weight).tolist():
-            w, form = int(weight[i]), forms[i]
-            total += w * (form.constant - zero)
+        total = int(layer.bias[j])
+        for i in np.flatnonzero(layer.weight[j]).tolist():
+            w, form = int(layer.weight[j, i]), forms[i]
+            total += w * (form.constant - layer.source.zero)
             for column, a in form.terms:
                 terms[column] = terms.get(column, 0) + w * a
         return Form(tuple((c, a) for c, a in terms.items() if a), total)
@@ -199,7 +201,7 @@ class _Encoding:
             passed.append(add.column(0, 1))
             add.row([(sum_, 1), (passed[-1], low - threshold)], low, None)
             add.row([(sum_, 1), (passed[-1], threshold - 1 - high)], None, threshold - 1)
-        for before, after in zip(passed, passed[1:], strict=False):
+        for before, after in pairwise(passed):
             add.row([(before, 1), (after, -1)], 0, None)
         add.row([(level, 1), *((column, -1) for column in passed)], first, first)
 
@@ -216,7 +218,7 @@ class _Encoding:
         most = self.add.column(possible[0], possible[-1])
         needed = self._input(most, possible[0], np.array([wanted.winning[k] for k in possible]))
         for j in (wanted.target, *wanted.rivals):
-            value = self._sum(forms, layer.weight[j], int(layer.bias[j]), layer.source.zero)
+            value = self._sum(forms, layer, j)
             level = needed if j == wanted.target else Form(((most, 1),), 1)
             ends = (int(low[j]), int(high[j]))
             if j == wanted.target:

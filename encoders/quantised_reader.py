@@ -1,4 +1,4 @@
-"""Reads a quantised network (see `encoders.quantised`) from a file, in both formats that onnxruntime's quantiser writes.
+"""Reads a quantised network node by node, in both formats that onnxruntime's quantiser writes.
 
 QOperator files name what is executed: QGemm, QLinearMatMul, QLinearConv. QDQ files write Gemm, MatMul and Conv between
 DequantizeLinear and QuantizeLinear, and onnxruntime fuses those into the same operators at its default level. All
@@ -11,7 +11,6 @@ convolutions, transposed weights and reshapes mean what they mean there. What ha
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,14 +19,12 @@ from numpy.typing import NDArray
 
 from encoders.builder import GraphBuilder, View
 from encoders.errors import ModelError, UnsupportedOperatorError
-from encoders.graph import Affine, Graph, affine_chain
+from encoders.graph import Affine, Graph
 from encoders.linear_maps import IntArray
 from encoders.onnx_operators import OPERATORS, Call, Value
-from encoders.onnx_reader import Parsed, Reading, attribute_of
+from encoders.onnx_reader import Reading, attribute_of
 from encoders.quantised import LARGEST_EXACT, TOP, QuantisedLayer, QuantisedNet, Scale
 
-MARKS = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "DynamicQuantizeLinear"}
-MARKS |= {"ConvInteger", "MatMulInteger", "QLinearAdd", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}
 ARRANGING = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity"}
 WEIGHTED = {"Gemm", "MatMul", "Conv"}  # between DequantizeLinear and QuantizeLinear
 # Operator, its linear part, and where its weights, bias and output scale are among its inputs.
@@ -56,47 +53,7 @@ class Weight:
     axis: int
 
 
-def is_quantised(path: str | Path) -> bool:
-    """Whether any node of a file is a quantised operator."""
-    try:
-        proto = onnx.load(str(path), load_external_data=False)
-    except Exception:  # whoever reads it next says what is wrong with it
-        return False
-    return any(node.op_type in MARKS for node in proto.graph.node)
-
-
-def read_quantised(path: str | Path) -> QuantisedNet:
-    """The integer semantics of a file, or an error that says what of it has another form."""
-    return parse_quantised(path)[0]
-
-
-def parse_quantised(path: str | Path) -> tuple[QuantisedNet, Parsed]:
-    """The integer semantics, and the file as read; its graph is `guide`: nearly the same network, proving nothing."""
-    reading = Reading(Path(path))
-    net = _Walk(reading).net()
-    graph = guide(net, reading.input_shape)
-    return net, Parsed(
-        graph, reading.proto, reading.input_name, reading.feed_shape, reading.batched, reading.double,
-        reading.scores_name,
-    )  # fmt: skip
-
-
-def guide(net: QuantisedNet, shape: tuple[int, ...]) -> Graph:
-    """The network without rounding or the upper ends of its scales, for attacks to follow."""
-    weights, biases = [], []
-    before = net.layers[0].source.step * 1.0  # one level in units of what the layer reads
-    for layer in net.layers:
-        factor = layer.factor.astype(np.float64)
-        last = layer is net.layers[-1]
-        first = layer is net.layers[0]
-        offset = layer.bias - (0 if first else layer.source.zero) * layer.weight.sum(axis=1)
-        unit = float(layer.target.step) if last else 1.0
-        weights.append(unit * factor[:, None] * layer.weight / (float(before) if first else 1.0))
-        biases.append(unit * (factor * offset + (0 if last else layer.target.zero)))
-    return replace(affine_chain(weights, biases), input_shape=shape)
-
-
-class _Walk:
+class Walk:
     """One file, node by node from its input."""
 
     def __init__(self, reading: Reading) -> None:
@@ -125,8 +82,8 @@ class _Walk:
     def refuse(self, node: onnx.NodeProto, why: str) -> UnsupportedOperatorError:
         name = f"node {node.name or node.output[0]!r} ({node.op_type})"
         return UnsupportedOperatorError(
-            f"{self.reading.path}: {name} of a quantised model is not supported: {why}; what is: chains of Gemm, MatMul "
-            "and Conv as quantize_static writes them, QDQ or QOperator, 8-bit activations, int8 weights with "
+            f"{self.reading.path}: {name} of a quantised model is not supported: {why}; what is: chains of Gemm, "
+            "MatMul and Conv as quantize_static writes them, QDQ or QOperator, 8-bit activations, int8 weights with "
             "reduce_range=True"
         )
 
@@ -284,7 +241,8 @@ class _Walk:
         largest = np.sort(np.abs(weight), axis=1)[:, -2:].sum(axis=1)
         if (largest * TOP > LARGEST_PAIR).any():
             raise self.refuse(
-                node, "its weights are larger than 7 bits: such sums may be computed with saturation in 16 bits on some CPUs"
+                node,
+                "its weights are larger than 7 bits: such sums may be computed with saturation in 16 bits on some CPUs",
             )
         self.layers.append(layer)
         self.build = GraphBuilder(source.view.shape, node.name or node.output[0])

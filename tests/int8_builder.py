@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ KINDS = {"uint8": np.uint8, "int8": np.int8}
 class Int8Layer:
     """Whole numbers [outputs, inputs], one scale or one per output, and how the layer's levels are counted."""
 
-    weight: NDArray[np.int8]
-    bias: NDArray[np.int32]
+    weight: NDArray[Any]
+    bias: NDArray[Any]
     weight_scale: NDArray[np.float32]
     scale: float
     zero: int = 0
@@ -36,8 +37,8 @@ def write_int8(
     nodes.append(helper.make_node("QuantizeLinear", ["input", "s0", "z0"], ["q0"]))
     for k, layer in enumerate(layers, 1):
         source = np.float32(constants[f"s{k - 1}"])
-        steps = np.asarray(layer.weight_scale, dtype=np.float32).reshape(-1)
-        steps = steps if steps.size > 1 else steps.reshape(())
+        steps = np.asarray(layer.weight_scale, dtype=np.float32)
+        steps = steps if steps.size > 1 else np.asarray(steps.reshape(()))
         constants[f"s{k}"], constants[f"z{k}"] = np.float32(layer.scale), KINDS[kind](layer.zero)
         constants[f"W{k}"], constants[f"u{k}"] = layer.weight.astype(np.int8), steps
         constants[f"v{k}"] = np.zeros(steps.shape, np.int8)
@@ -49,7 +50,7 @@ def write_int8(
             continue
         constants[f"c{k}"] = np.asarray(source * steps, dtype=np.float32)
         constants[f"d{k}"] = np.zeros(steps.shape, np.int32)
-        axis: dict[str, int] = {"axis": 0} if steps.size > 1 else {}
+        axis: dict[str, Any] = {"axis": 0} if steps.size > 1 else {}
         nodes += [
             helper.make_node("DequantizeLinear", before, [f"x{k - 1}"]),
             helper.make_node("DequantizeLinear", [f"W{k}", f"u{k}", f"v{k}"], [f"w{k}"], **axis),
@@ -84,7 +85,7 @@ def random_int8(rng: np.random.Generator, path: Path) -> Path:
     powers = rng.random() < 0.5  # of two: accumulators lie halfway between levels
     layers, scale = [], float(rng.choice([1 / 255, 1 / 256, 1 / 64, 1 / 16]))
     before = scale
-    for k, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+    for k, (inputs, outputs) in enumerate(pairwise(widths)):
         last = k == len(widths) - 2
         weight = rng.integers(-64, 65, (outputs, inputs))
         weight[rng.random(weight.shape) < 0.2] = 0

@@ -15,11 +15,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-import bounds.quantised_ranges
-import encoders.quantised_program
-from encoders.errors import SolverError, SoundnessError
 from encoders.question import Norm
-from encoders.staircase import Line, digital_line
 from tests.int8_builder import random_int8
 from verifier.model import load
 from verifier.query import Options, ask
@@ -91,6 +87,7 @@ def wrong(asked: Question, result: Result) -> bool:
 
 
 CASES = [("auto", norm) for norm in Norm] + [("cpsat", norm) for norm in Norm]
+CASES += [("highs", norm) for norm in (Norm.LINF, Norm.L1, Norm.L0)]
 
 
 @pytest.mark.parametrize(("engine", "norm"), CASES)

@@ -17,7 +17,7 @@ from encoders.graph import Graph
 from encoders.linear_maps import FloatArray
 from encoders.onnx_reader import Parsed, parse
 from encoders.quantised import TOP, QuantisedNet
-from encoders.quantised_reader import is_quantised, parse_quantised
+from encoders.quantised_file import is_quantised, parse_quantised
 
 CHECKED = 256  # random inputs that a quantised file must replay to the bit when it is loaded
 
@@ -94,8 +94,8 @@ class QuantisedModel(Model):
         self._net = net
         rng = np.random.default_rng(0)
         source = net.layers[0].source
-        ends = source.values(np.array([-TOP // 4, TOP + TOP // 4]))
-        inputs = rng.uniform(*ends, size=(CHECKED, net.inputs)).astype(np.float32)
+        low, high = source.values(np.array([-TOP // 4, TOP + TOP // 4])).tolist()
+        inputs = rng.uniform(low, high, size=(CHECKED, net.inputs)).astype(np.float32)
         inputs[::2] = source.values(rng.choice([0, TOP], size=inputs[::2].shape)).astype(np.float32)
         if not np.array_equal(super().scores(inputs), net.scores(inputs)):
             raise ModelError(
@@ -118,7 +118,9 @@ class QuantisedModel(Model):
         """Class scores by onnxruntime; an alarm where the integer semantics says otherwise."""
         found = super().scores(inputs)
         if not np.array_equal(found, self._net.scores(np.asarray(inputs, dtype=np.float32))):
-            raise SoundnessError(f"soundness alarm: {self.path}: onnxruntime denies the integer semantics of this input")
+            raise SoundnessError(
+                f"soundness alarm: {self.path}: onnxruntime denies the integer semantics of this input"
+            )
         return found
 
     def real(self, inputs: FloatArray) -> FloatArray:

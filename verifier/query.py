@@ -119,7 +119,7 @@ def ask(
         raise OptionError(f"radius {radius}: give a finite number, zero or more")
     if model.quantised is not None and options.grid is None:
         raise OptionError(
-            f"{model.path}: a quantised network is verified on a grid; give --grid N (255 for 8-bit images, 16 for digits)"
+            f"{model.path}: a quantised network is verified on a grid of inputs; give --grid N (255 for 8-bit images)"
         )
     region = region_for(model, x, mask, options)
     check_classes(model, label, options.targets)

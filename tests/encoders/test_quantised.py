@@ -10,7 +10,7 @@ import pytest
 from onnx import numpy_helper
 
 from encoders.errors import UnsupportedOperatorError
-from encoders.quantised import read_quantised
+from encoders.quantised_file import read_quantised
 from trainers.datasets import digits
 from trainers.digits_nets import DIRECTORY
 from trainers.quantised_nets import NAME

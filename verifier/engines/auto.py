@@ -32,7 +32,7 @@ class AutoEngine(Engine):
 
     def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
         if problem.quantised is not None:
-            from verifier.engines.quantised import close_quantised
+            from verifier.engines.quantised_cpsat import close_quantised
 
             return close_quantised(Levels(problem, incumbent, progress), problem.quantised)
         if problem.grid is not None:

@@ -29,7 +29,7 @@ from encoders.solvers.cpsat import satisfy
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.levels import Levels
 from verifier.engines.narrowing import Narrow, Narrowing, NarrowOptions, Neuron
-from verifier.engines.quantised import close_quantised
+from verifier.engines.quantised_cpsat import QuantisedOptions, close_quantised
 from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis
 
@@ -61,7 +61,7 @@ class CpSatEngine(Engine):
     def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
         levels = Levels(problem, incumbent, progress)
         if problem.quantised is not None:
-            return close_quantised(levels, problem.quantised)
+            return close_quantised(levels, problem.quantised, QuantisedOptions(relaxed=False))
         Decisions(levels, self.options).run()
         return levels.proof()
 
