@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from encoders.onnx_operators import OPERATORS, Call, Value, split_parts
 OLDEST_OPSET = 7
 DROPPED_AT_THE_END = {"Softmax", "LogSoftmax", "ArgMax", "Identity", "Flatten", "Squeeze", "Cast"}
 CLASS_KEEPING = {"Softmax", "LogSoftmax", "ArgMax"}
+WEIGHT_TYPES = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.INT8}
 MAY_GROW = {"ConstantOfShape", "Expand", "Tile", "Pad", "Range", "Resize", "Upsample", "OneHot", "EyeLike"}
 
 
@@ -52,6 +53,7 @@ class Description:
     classes: int | None
     notes: tuple[str, ...]
     unsupported: tuple[str, ...]
+    neurons: int = 0  # of a quantised network, in all layers
 
 
 def read(path: str | Path) -> Graph:
@@ -74,21 +76,12 @@ def describe(path: str | Path) -> Description:
     """What a file holds and what of it is not supported, node by node."""
     reading = Reading(Path(path))
     reading.walk()
-    graph = None if reading.refused else reading.finish().graph
-    proto = reading.proto
-    return Description(
-        tuple(sorted(Counter(node.op_type for node in proto.graph.node).items())),
-        0 if graph is None else sum(1 for node in graph.nodes[1:] if node.sources),
-        0 if graph is None else graph.relu_count,
-        sum(int(np.prod(t.dims)) for t in proto.graph.initializer if t.data_type in (1, 10, 11)),
-        reading.opset,
-        reading.input_name,
-        reading.input_shape,
-        proto.graph.output[0].name,
-        None if graph is None else graph.classes,
-        () if graph is None else graph.notes,
-        tuple(reading.refused),
-    )
+    found = reading.described()
+    if reading.refused:
+        return replace(found, unsupported=tuple(reading.refused))
+    graph = reading.finish().graph
+    layers = sum(1 for node in graph.nodes[1:] if node.sources)
+    return replace(found, layers=layers, relus=graph.relu_count, classes=graph.classes, notes=graph.notes)
 
 
 class Reading:
@@ -107,6 +100,22 @@ class Reading:
         self.builder = GraphBuilder(self.feed_shape, self.input_name)
         self.values: dict[str, Value] = {**self.constants, self.input_name: self.builder.input}
         self.scores_name = self._scores_name()
+
+    def described(self) -> Description:
+        """What the file says of itself, before its nodes are given a meaning."""
+        return Description(
+            operators=tuple(sorted(Counter(node.op_type for node in self.proto.graph.node).items())),
+            layers=0,
+            relus=0,
+            parameters=sum(int(np.prod(t.dims)) for t in self.proto.graph.initializer if t.data_type in WEIGHT_TYPES),
+            opset=self.opset,
+            input_name=self.input_name,
+            input_shape=self.input_shape,
+            output_name=self.proto.graph.output[0].name,
+            classes=None,
+            notes=(),
+            unsupported=(),
+        )
 
     # -- validation -----------------------------------------------------------------------------------------------
 

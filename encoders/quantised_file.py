@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from encoders.errors import UnsupportedOperatorError
 from encoders.graph import Graph, affine_chain
-from encoders.onnx_reader import Parsed, Reading
+from encoders.onnx_reader import Description, Parsed, Reading
 from encoders.quantised import QuantisedNet
 from encoders.quantised_reader import Walk
 
@@ -40,6 +41,19 @@ def parse_quantised(path: str | Path) -> tuple[QuantisedNet, Parsed]:
         graph, reading.proto, reading.input_name, reading.feed_shape, reading.batched, reading.double,
         reading.scores_name,
     )  # fmt: skip
+
+
+def describe_quantised(path: str | Path) -> Description:
+    """What a quantised file holds, and why it is not supported if it is not."""
+    reading = Reading(Path(path))
+    found = reading.described()
+    try:
+        net = Walk(reading).net()
+    except UnsupportedOperatorError as error:
+        return replace(found, unsupported=(str(error),))
+    neurons = sum(layer.outputs for layer in net.layers)
+    note = "quantised: verified as exact integers, as onnxruntime executes them; questions need --grid N"
+    return replace(found, layers=len(net.layers), neurons=neurons, classes=net.classes, notes=(note,))
 
 
 def guide(net: QuantisedNet, shape: tuple[int, ...]) -> Graph:

@@ -42,6 +42,7 @@ class Tensor:
     levels: bool = False  # whole numbers; else their real values
     sums: NDArray[np.float32] | None = None  # the unit of each sum; not quantised yet
     cut: bool = False  # by a ReLU
+    maker: onnx.NodeProto | None = None  # of the sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +214,7 @@ class Walk:
                 raise self.refuse(node, f"it has {steps.size} weight scales for {channels} outputs")
             place = (1, -1, *[1] * (len(view.shape) - 2)) if len(view.shape) > 1 else (-1,)
             spread = np.broadcast_to(steps.reshape(place) if steps.size > 1 else steps, view.shape)
-            return Tensor(view, source.scale, sums=np.ascontiguousarray(spread).reshape(-1))
+            return Tensor(view, source.scale, sums=np.ascontiguousarray(spread).reshape(-1), maker=node)
         raise self.refuse(node, "its weights are empty")
 
     def per_output(self, node: onnx.NodeProto, operator: str, weight: Weight) -> NDArray[np.float32]:
@@ -225,6 +226,7 @@ class Walk:
         """Sums over the last levels become the next ones."""
         assert source.sums is not None
         assert source.scale is not None
+        node = source.maker or node
         if source.cut and target.zero != 0:
             raise self.refuse(node, "a ReLU stands before a scale that reaches below zero")
         weight, bias = _matrix(self.build.finish(source.view, source.view.shape, ()))
@@ -242,7 +244,7 @@ class Walk:
         if (largest * TOP > LARGEST_PAIR).any():
             raise self.refuse(
                 node,
-                "its weights are larger than 7 bits: such sums may be computed with saturation in 16 bits on some CPUs",
+                "its weights need more than 7 bits, and may be computed with saturating 16-bit sums on some CPUs",
             )
         self.layers.append(layer)
         self.build = GraphBuilder(source.view.shape, node.name or node.output[0])

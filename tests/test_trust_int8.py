@@ -6,7 +6,7 @@ PLUMBLINE_TRUST_EXAMPLES scales the number of nets (default 120).
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -15,7 +15,14 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+import bounds.quantised_ranges
+import encoders.quantised_program
+from bounds.level_gains import LevelBall
+from encoders.errors import SolverError, SoundnessError
+from encoders.linear_maps import IntArray
+from encoders.quantised import QuantisedLayer, QuantisedNet
 from encoders.question import Norm
+from encoders.staircase import Line, digital_line
 from tests.int8_builder import random_int8
 from verifier.model import load
 from verifier.query import Options, ask
@@ -93,9 +100,68 @@ CASES += [("highs", norm) for norm in (Norm.LINF, Norm.L1, Norm.L0)]
 @pytest.mark.parametrize(("engine", "norm"), CASES)
 def test_distances(engine: str, norm: Norm, tmp_path: Path) -> None:
     found = []
-    for seed in range(max(4, EXAMPLES // 3)):
+    for seed in range(max(4, EXAMPLES // (12 if engine == "highs" else 4))):
         asked = question(seed, norm, tmp_path)
         result = asked.ask(engine)
         if wrong(asked, result):
             found.append((seed, asked.nearest, result.verdict, result.lower, result.upper))
     assert found == []
+
+
+@pytest.mark.parametrize(("engine", "norm"), [("auto", norm) for norm in Norm])
+def test_radii(engine: str, norm: Norm, tmp_path: Path) -> None:
+    found = []
+    for seed in range(1000, 1000 + max(4, EXAMPLES // 12)):
+        asked = question(seed, norm, tmp_path)
+        step = 1.0 if norm is Norm.L0 else 1.0 / asked.n
+        for radius in (0.0, step, 1.001 * step, 2 * step, asked.nearest, 0.999 * asked.nearest):
+            if np.isfinite(radius):
+                expected = Verdict.FALSIFIED if asked.nearest <= radius else Verdict.CERTIFIED
+                if asked.ask(engine, radius).verdict is not expected:
+                    found.append((seed, radius, expected))
+    assert found == []
+
+
+# -- faults: each must be seen by the comparison above or by an alarm ----------------------------------------------
+
+
+def caught(engine: str, folder: Path, count: int = 30) -> bool:
+    for seed in range(count):
+        asked = question(seed, Norm.L1, folder)
+        try:
+            if wrong(asked, asked.ask(engine)):
+                return True
+        except (SoundnessError, SolverError):
+            return True
+    return False
+
+
+def test_a_staircase_one_too_far_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shifted(y: IntArray, first: int) -> Line | None:
+        line = digital_line(y, first)
+        return None if line is None else replace(line, r=line.r + line.q)
+
+    monkeypatch.setattr(encoders.quantised_program, "digital_line", shifted)
+    assert caught("cpsat", tmp_path)
+
+
+def test_ties_taken_for_wins_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QuantisedNet, "winning", lambda self, margin: np.arange(256))
+    assert caught("cpsat", tmp_path)
+
+
+def test_lines_through_the_middle_of_stairs_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = bounds.quantised_ranges._lines
+
+    def narrow(layer: QuantisedLayer, low: IntArray, high: IntArray) -> bounds.quantised_ranges._Lines:
+        found = genuine(layer, low, high)
+        return replace(found, above=(found.above[0], found.above[1] - 3.0))
+
+    monkeypatch.setattr(bounds.quantised_ranges, "_lines", narrow)
+    assert caught("auto", tmp_path)
+
+
+def test_steps_narrowed_too_far_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = LevelBall.narrowed
+    monkeypatch.setattr(LevelBall, "narrowed", lambda self, w, need: genuine(self, w, need + 0.2 * abs(need) + 50.0))
+    assert caught("auto", tmp_path)

@@ -106,8 +106,8 @@ class QuantisedModel(Model):
     @property
     def graph(self) -> Graph:
         raise OptionError(
-            f"{self.path}: a quantised network has no layer graph of real numbers; inspect, distance and verify can "
-            "take it (with --grid N)"
+            f"{self.path}: a quantised network has no layer graph of real numbers; inspect, and distance and verify "
+            "with --grid N, can take it"
         )
 
     @property

@@ -119,7 +119,7 @@ def ask(
         raise OptionError(f"radius {radius}: give a finite number, zero or more")
     if model.quantised is not None and options.grid is None:
         raise OptionError(
-            f"{model.path}: a quantised network is verified on a grid of inputs; give --grid N (255 for 8-bit images)"
+            f"{model.path}: a quantised network is asked about on a grid: distance or verify with --grid N"
         )
     region = region_for(model, x, mask, options)
     check_classes(model, label, options.targets)

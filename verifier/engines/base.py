@@ -55,9 +55,7 @@ class Engine(ABC):
                 f"engine {self.name} knows no grid; take auto, search, highs or cpsat, or leave out --grid"
             )
         if problem.quantised is not None and not self.capabilities.quantised:
-            raise OptionError(
-                f"engine {self.name} knows real networks only; take auto, cpsat or highs for a quantised one"
-            )
+            raise OptionError(f"engine {self.name} knows no quantised network; take auto, cpsat or highs")
         proof = self._close(problem, incumbent, progress)
         check_sandwich(proof.lower, incumbent.upper, problem.norm)
         if problem.grid is not None and proof.lower > incumbent.upper:
