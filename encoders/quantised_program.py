@@ -217,20 +217,16 @@ class _Encoding:
             return False
         most = self.add.column(possible[0], possible[-1])
         needed = self._input(most, possible[0], np.array([wanted.winning[k] for k in possible]))
-        for j in (wanted.target, *wanted.rivals):
-            value = self._sum(forms, layer, j)
-            level = needed if j == wanted.target else Form(((most, 1),), 1)
-            ends = (int(low[j]), int(high[j]))
-            if j == wanted.target:
-                self._compare(value, ends, level, (wanted.winning[possible[0]], reached), layer.thresholds[j], True)
-            else:
-                self._compare(value, ends, level, (possible[0] + 1, possible[-1] + 1), layer.thresholds[j], False)
+        self._compare(forms, wanted.target, needed, (wanted.winning[possible[0]], reached), True)
+        for j in wanted.rivals:
+            self._compare(forms, j, Form(((most, 1),), 1), (possible[0] + 1, possible[-1] + 1), False)
         return True
 
-    def _compare(
-        self, value: Form, ends: tuple[int, int], level: Form, span: tuple[int, int], thresholds: IntArray, passes: bool
-    ) -> None:
-        """value ≥ θ_level, or value < θ_level; the level is within the span, and 1 to 255."""
+    def _compare(self, forms: list[Form], j: int, level: Form, span: tuple[int, int], passes: bool) -> None:
+        """Output j reaches the level, or stays below it; the level is within the span, and 1 to 255."""
+        layer = self.net.layers[-1]
+        value, thresholds = self._sum(forms, layer, j), layer.thresholds[j]
+        ends = int(self.ranges.low[-1][j]), int(self.ranges.high[-1][j])
         line = digital_line(thresholds[span[0] - 1 : span[1]], span[0])
         if line is None or line.q * max(abs(e) for e in ends) + line.p * TOP + abs(line.r) > LARGEST_SUM:
             value, line = self._level(value, *ends, thresholds), Line(1, 1, 0)  # the level itself, then

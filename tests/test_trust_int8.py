@@ -100,7 +100,7 @@ CASES += [("highs", norm) for norm in (Norm.LINF, Norm.L1, Norm.L0)]
 @pytest.mark.parametrize(("engine", "norm"), CASES)
 def test_distances(engine: str, norm: Norm, tmp_path: Path) -> None:
     found = []
-    for seed in range(max(4, EXAMPLES // (12 if engine == "highs" else 4))):
+    for seed in range(max(4, EXAMPLES // (30 if engine == "highs" else 10))):
         asked = question(seed, norm, tmp_path)
         result = asked.ask(engine)
         if wrong(asked, result):
@@ -111,7 +111,7 @@ def test_distances(engine: str, norm: Norm, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("engine", "norm"), [("auto", norm) for norm in Norm])
 def test_radii(engine: str, norm: Norm, tmp_path: Path) -> None:
     found = []
-    for seed in range(1000, 1000 + max(4, EXAMPLES // 12)):
+    for seed in range(1000, 1000 + max(4, EXAMPLES // 20)):
         asked = question(seed, norm, tmp_path)
         step = 1.0 if norm is Norm.L0 else 1.0 / asked.n
         for radius in (0.0, step, 1.001 * step, 2 * step, asked.nearest, 0.999 * asked.nearest):
