@@ -99,7 +99,7 @@ class Walk:
             return self.quantise(node, source, self.scale(node, 1))
         if node.op_type == "DequantizeLinear":
             return self.dequantise(node, source)
-        if isinstance(source, Tensor) and node.op_type in ARRANGING:
+        if isinstance(source, Tensor) and source.sums is None and node.op_type in ARRANGING:
             return replace(source, view=self.view(node, [source.view, *values[1:]], node.op_type))
         if node.op_type == "Relu" and isinstance(source, Tensor) and source.sums is not None:
             return replace(source, cut=True)
@@ -230,11 +230,8 @@ class Walk:
         if source.cut and target.zero != 0:
             raise self.refuse(node, "a ReLU stands before a scale that reaches below zero")
         weight, bias = _matrix(self.build.finish(source.view, source.view.shape, ()))
-        units = source.sums  # in the order of the sums' own view
-        if source.view.index.size != len(units) or not _is_whole(source.view):
-            raise self.refuse(node, "its input is rearranged between its sums and their quantisation")
         with np.errstate(all="ignore"):
-            factor = (units / target.step).astype(np.float32)
+            factor = (source.sums / target.step).astype(np.float32)
         if not (np.isfinite(factor) & (factor >= np.finfo(np.float32).tiny)).all():
             raise self.refuse(node, "its scales are out of float32's range")
         layer = QuantisedLayer(weight, bias, source.scale, factor, target)
@@ -254,10 +251,6 @@ class Walk:
 def _output_axis(operator: str, node: onnx.NodeProto) -> int:
     transposed = any(a.name == "transB" and a.i for a in node.attribute)
     return 0 if operator == "Conv" or transposed else 1
-
-
-def _is_whole(view: View) -> bool:
-    return bool(np.array_equal(view.index, np.arange(view.index.size)))
 
 
 def _matrix(graph: Graph) -> tuple[IntArray, IntArray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from encoders.onnx_reader import Parsed, parse
 from encoders.quantised import TOP, QuantisedNet
 from encoders.quantised_file import is_quantised, parse_quantised
 
+# What a quantised file may come to: integers throughout, and what moves them about.
+EXECUTED = {"QuantizeLinear", "DequantizeLinear", "QGemm", "QLinearMatMul", "QLinearConv", "Transpose", "Flatten"}
+EXECUTED |= {"Reshape", "Squeeze", "Unsqueeze", "Identity", "Softmax", "LogSoftmax", "ArgMax", "Cast"}
 CHECKED = 256  # random inputs that a quantised file must replay to the bit when it is loaded
 
 
@@ -92,6 +96,12 @@ class QuantisedModel(Model):
     def __init__(self, path: Path, net: QuantisedNet, parsed: Parsed, sha256: str) -> None:
         super().__init__(path, parsed, sha256)
         self._net = net
+        others = _executed(parsed, path) - EXECUTED
+        if others:
+            raise ModelError(
+                f"{path}: onnxruntime does not fuse all of it into integer operators: {', '.join(sorted(others))} stay "
+                "as they are; quantise it with quantize_static, QDQ or QOperator, and try again"
+            )
         rng = np.random.default_rng(0)
         source = net.layers[0].source
         low, high = source.values(np.array([-TOP // 4, TOP + TOP // 4])).tolist()
@@ -146,7 +156,8 @@ def _load(path: Path, modified: int, size: int) -> Model:
     return Model(path, parse(path), digest)
 
 
-def _session(parsed: Parsed, path: Path) -> onnxruntime.InferenceSession:
+def _session(parsed: Parsed, path: Path, written: Path | None = None) -> onnxruntime.InferenceSession:
+    """A session on the file, its scores among its outputs; what it executes, once optimised, may be `written`."""
     proto = onnx.ModelProto()
     proto.CopyFrom(parsed.proto)
     if parsed.scores_name not in {output.name for output in proto.graph.output}:
@@ -156,7 +167,17 @@ def _session(parsed: Parsed, path: Path) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    if written is not None:
+        options.optimized_model_filepath = str(written)
     try:
         return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own family of exceptions
         raise ModelError(f"{path}: onnxruntime cannot load it: {str(error).splitlines()[0]}") from None
+
+
+def _executed(parsed: Parsed, path: Path) -> set[str]:
+    """The operators that onnxruntime executes for a file, after its own fusions."""
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "optimised.onnx"
+        _session(parsed, path, written)
+        return {node.op_type for node in onnx.load(written).graph.node}
