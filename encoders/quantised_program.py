@@ -21,8 +21,6 @@ from encoders.quantised import TOP, QuantisedLayer, QuantisedNet
 from encoders.question import Norm
 from encoders.staircase import Line, digital_line
 
-MOST_JUMPS = 2  # of an input's table; more of them, and a staircase of its own is the smaller program
-
 
 @dataclass(frozen=True, eq=False)
 class InputLevels:
@@ -127,14 +125,14 @@ class _Encoding:
         return forms
 
     def _input(self, column: int, down: int, levels: IntArray) -> Form:
-        """One input's level: a slope that most steps have, and a binary where the table jumps off it."""
+        """A monotone table of a column: one slope, or a staircase of its own, or a slope and a binary for each jump."""
         rises = np.diff(levels)
         if not rises.size:
             return Form((), int(levels[0]))
         values, counts = np.unique(rises, return_counts=True)
         slope = int(values[counts.argmax()])
         jumps = np.flatnonzero(rises != slope)
-        if len(jumps) > MOST_JUMPS and (line := digital_line(levels, down)) is not None:
+        if len(jumps) and (line := digital_line(levels, down)) is not None:
             level = self.add.column(int(levels[0]), int(levels[-1]))
             self.add.row([(level, line.q), (column, -line.p)], line.r, line.r + line.q - 1)
             return Form(((level, 1),), 0)
@@ -160,6 +158,12 @@ class _Encoding:
                 terms[column] = terms.get(column, 0) + w * a
         return Form(tuple((c, a) for c, a in terms.items() if a), total)
 
+    def _column(self, value: Form, low: int, high: int) -> int:
+        """A column of its own for a sum: rows that multiply it stay small."""
+        column = self.add.column(low, high)
+        self.add.row([*value.terms, (column, -1)], -value.constant, -value.constant)
+        return column
+
     def _level(self, value: Form, low: int, high: int, thresholds: IntArray) -> Form:
         """The level of an accumulator between low and high."""
         add = self.add
@@ -167,11 +171,10 @@ class _Encoding:
         if first == last:
             add.row(list(value.terms), low - value.constant, high - value.constant)
             return Form((), first)
-        sum_ = add.column(low, high)
-        add.row([*value.terms, (sum_, -1)], -value.constant, -value.constant)
+        sum_ = self._column(value, low, high)
         level = add.column(first, last)
         line = digital_line(thresholds[first:last], first + 1)
-        if line is None or line.q * max(abs(low), abs(high)) + line.p * last + abs(line.r) > LARGEST_SUM:
+        if line is None or line.q * max(abs(low), abs(high)) + line.p * (last + 1) + abs(line.r) > LARGEST_SUM // 2:
             self._one_by_one(sum_, low, high, level, first, thresholds[first:last])
         else:
             self._on_line(sum_, low, high, level, first, last, line)
@@ -228,8 +231,10 @@ class _Encoding:
         value, thresholds = self._sum(forms, layer, j), layer.thresholds[j]
         ends = int(self.ranges.low[-1][j]), int(self.ranges.high[-1][j])
         line = digital_line(thresholds[span[0] - 1 : span[1]], span[0])
-        if line is None or line.q * max(abs(e) for e in ends) + line.p * TOP + abs(line.r) > LARGEST_SUM:
+        if line is None or line.q * max(abs(e) for e in ends) + line.p * (TOP + 1) + abs(line.r) > LARGEST_SUM // 2:
             value, line = self._level(value, *ends, thresholds), Line(1, 1, 0)  # the level itself, then
+        else:
+            value = Form(((self._column(value, *ends), 1),), 0)
         terms = [(c, line.q * a) for c, a in value.terms] + [(c, -line.p * a) for c, a in level.terms]
         rest = line.p * level.constant + line.r - line.q * value.constant
         self.add.row(terms, rest if passes else None, None if passes else rest - 1)
