@@ -75,19 +75,19 @@ class LevelBall:
 
     def _together(self, w: FloatArray, measure: int) -> FloatArray:
         """The most that inputs bring with 0, 1, …, `measure` to spend; inputs may stay, whatever their steps."""
-        high, low = self._ends()
         if self.norm is Norm.L0:
+            high, low = self._ends()
             gain = np.sort(np.maximum(0.0, np.maximum(w * high, w * low)))[::-1][:measure]
-            return np.concatenate([[0.0], np.cumsum(gain)])
+            return _sums(gain)
         steepest, far = self._slopes(w > 0)
-        worth = np.abs(w) * steepest
+        worth, spent = np.abs(w) * steepest, np.arange(measure + 1)
         if self.norm is Norm.L1:
             order = np.argsort(-worth, kind="stable")
-            return np.interp(np.arange(measure + 1), _sums(far[order].astype(np.float64)), _sums((worth * far)[order]))
+            return np.interp(spent, np.concatenate([[0], np.cumsum(far[order])]), _sums((worth * far)[order]))
         input_, step = np.nonzero(np.arange(max(1, int(far.max(initial=0)))) < far[:, None])
-        gain, price = worth[input_], 2.0 * step.astype(np.float64) + 1.0
+        gain, price = worth[input_], 2 * step + 1
         order = np.argsort(-gain / price, kind="stable")
-        return np.interp(np.arange(measure + 1), _sums(price[order]), _sums(gain[order]))
+        return np.interp(spent, np.concatenate([[0], np.cumsum(price[order])]), _sums(gain[order]))
 
     def _slopes(self, rising: np.ndarray) -> tuple[FloatArray, IntArray]:
         """The steepest rise a step on the side that helps, and how many steps there are."""
@@ -100,4 +100,5 @@ class LevelBall:
 
 
 def _sums(values: FloatArray) -> FloatArray:
-    return np.concatenate([[0.0], np.cumsum(values)])
+    """Running sums of numbers ≥ 0, from 0 on, raised by more than rounding can have lost."""
+    return np.concatenate([[0.0], np.cumsum(values) * (1.0 + 4.0 * gamma(len(values)))])
