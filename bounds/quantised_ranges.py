@@ -76,25 +76,24 @@ class Relaxation:
 
     def _backward(self, k: int, a: FloatArray, constant: FloatArray) -> tuple[FloatArray, FloatArray]:
         """From a·(sums of layer k) + constant to w and c:  it is at most w·(u - u(0)) + c."""
-        for position in range(k, -1, -1):
-            layer = self.net.layers[position]
-            # a·(W·(level - zero) + bias): what rounding loses is a part of what the sums can be.
-            slack = gamma(sum(layer.weight.shape)) * (np.abs(a) @ layer.reach)
-            constant = constant + a @ layer.bias + 2.0 * slack
-            a = a @ layer.weight
-            if position == 0:
-                return a, constant + a @ self.home + gamma(layer.weight.shape[1]) * (np.abs(a) @ np.abs(self.home))
-            lines, zero = self.lines[position - 1], layer.source.zero
-            rising, falling = np.maximum(a, 0.0), np.minimum(a, 0.0)
+        for position in range(k, 0, -1):
+            layer, before, lines = self.net.layers[position], self.net.layers[position - 1], self.lines[position - 1]
+            a, constant = _through(layer, a, constant)
+            rising, falling, zero = np.maximum(a, 0.0), np.minimum(a, 0.0), layer.source.zero
             (low_slope, low_constant), (high_slope, high_constant) = lines.below, lines.above
-            extra = rising @ (high_constant - zero) + falling @ (low_constant - zero)
             sizes = np.maximum(np.abs(high_constant), np.abs(low_constant)) + TOP
-            constant = constant + extra + gamma(layer.weight.shape[1]) * (np.abs(a) @ sizes)
-            before = self.net.layers[position - 1]
-            slack = gamma(4) * (np.abs(a) @ (np.maximum(high_slope, low_slope) * before.reach))
-            constant = constant + slack
+            slack = gamma(layer.weight.shape[1]) * (np.abs(a) @ sizes)
+            slack += gamma(4) * (np.abs(a) @ (np.maximum(high_slope, low_slope) * before.reach))
+            constant = constant + rising @ (high_constant - zero) + falling @ (low_constant - zero) + slack
             a = rising * high_slope + falling * low_slope
-        raise AssertionError("unreachable")
+        a, constant = _through(self.net.layers[0], a, constant)
+        return a, constant + a @ self.home + gamma(self.net.inputs) * (np.abs(a) @ np.abs(self.home))
+
+
+def _through(layer: QuantisedLayer, a: FloatArray, constant: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """From a·sums to a linear function of the levels before, less their zero: what rounding loses is added."""
+    slack = gamma(sum(layer.weight.shape)) * (np.abs(a) @ layer.reach)
+    return a @ layer.weight, constant + a @ layer.bias + 2.0 * slack
 
 
 def ranges_of(
