@@ -1,6 +1,7 @@
 """Exact distances on the grid of digits images (pixels 0..16), engine beside engine; one thread.
 
 python -m benchmarks.grid --norm linf,l1 --samples 0:100 --engines auto,cpsat,highs
+python -m benchmarks.grid --net digits-int8 --norm linf,l1,l0 --samples 0:100 --engines auto,cpsat,highs
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from encoders.integer_program import IntegerBuilder, IntegerProgram
 from encoders.linear_maps import FloatArray, IntArray
+from encoders.measure_rows import limit_measure
 from encoders.question import Norm
 
 ROUNDING = 1e-12  # relative; more than float64 loses in any sum here
@@ -106,7 +107,8 @@ class _Encoding:
         self.neurons: dict[int, _Neuron] = {}
 
     def program(self) -> IntegerProgram | None:
-        self._limit_measure()
+        steps = self.steps
+        limit_measure(self.add, steps.norm, self.inputs, steps.down, steps.up, steps.measure)
         count = len(self.net.lower)
         for j in range(count):
             if self.net.upper[j] > 0 and not self._add_neuron(j):
@@ -201,35 +203,3 @@ class _Encoding:
         size = {neuron.column: neuron.most for neuron in self.neurons.values()}
         far = self.steps.farthest
         return sum(abs(a) * (size[c] if c in size else int(far[c])) for c, a in row.terms)
-
-    def _limit_measure(self) -> None:
-        """All steps together stay within the measure; in L∞ their bounds already say so."""
-        norm, add, measure = self.steps.norm, self.add, self.steps.measure
-        if norm is Norm.LINF:
-            return
-        costs: list[tuple[int, int]] = []
-        for column in self.inputs:
-            low, high = int(self.steps.down[column]), int(self.steps.up[column])
-            if low == high == 0:
-                continue
-            if norm is Norm.L0:
-                moved = add.column(0, 1)
-                add.row([(column, 1), (moved, -high)], None, 0)
-                add.row([(column, 1), (moved, -low)], 0, None)
-                costs.append((moved, 1))
-                continue
-            if low >= 0 or high <= 0:
-                size, sign = column, 1 if low >= 0 else -1
-            else:
-                size, sign = add.column(0, max(-low, high)), 1
-                add.row([(size, 1), (column, -1)], 0, None)
-                add.row([(size, 1), (column, 1)], 0, None)
-            if norm is Norm.L1:
-                costs.append((size, sign))
-                continue
-            far = max(-low, high)
-            square = add.column(0, far * far)
-            for k in range(far):  # the chords between whole numbers: exact at each of them
-                add.row([(square, 1), (size, -sign * (2 * k + 1))], -k * (k + 1), None)
-            costs.append((square, 1))
-        add.row(costs, None, measure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from encoders.onnx_operators import OPERATORS, Call, Value, split_parts
 OLDEST_OPSET = 7
 DROPPED_AT_THE_END = {"Softmax", "LogSoftmax", "ArgMax", "Identity", "Flatten", "Squeeze", "Cast"}
 CLASS_KEEPING = {"Softmax", "LogSoftmax", "ArgMax"}
+WEIGHT_TYPES = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.INT8}
 MAY_GROW = {"ConstantOfShape", "Expand", "Tile", "Pad", "Range", "Resize", "Upsample", "OneHot", "EyeLike"}
 
 
@@ -52,6 +53,7 @@ class Description:
     classes: int | None
     notes: tuple[str, ...]
     unsupported: tuple[str, ...]
+    neurons: int = 0  # of a quantised network, in all layers
 
 
 def read(path: str | Path) -> Graph:
@@ -61,7 +63,7 @@ def read(path: str | Path) -> Graph:
 
 def parse(path: str | Path) -> Parsed:
     """The layer graph and the validated model itself; raises on the first thing it cannot take."""
-    reading = _Reading(Path(path))
+    reading = Reading(Path(path))
     reading.walk()
     if reading.refused:
         first = reading.refused[0]
@@ -72,26 +74,17 @@ def parse(path: str | Path) -> Parsed:
 
 def describe(path: str | Path) -> Description:
     """What a file holds and what of it is not supported, node by node."""
-    reading = _Reading(Path(path))
+    reading = Reading(Path(path))
     reading.walk()
-    graph = None if reading.refused else reading.finish().graph
-    proto = reading.proto
-    return Description(
-        tuple(sorted(Counter(node.op_type for node in proto.graph.node).items())),
-        0 if graph is None else sum(1 for node in graph.nodes[1:] if node.sources),
-        0 if graph is None else graph.relu_count,
-        sum(int(np.prod(t.dims)) for t in proto.graph.initializer if t.data_type in (1, 10, 11)),
-        reading.opset,
-        reading.input_name,
-        reading.input_shape,
-        proto.graph.output[0].name,
-        None if graph is None else graph.classes,
-        () if graph is None else graph.notes,
-        tuple(reading.refused),
-    )
+    found = reading.described()
+    if reading.refused:
+        return replace(found, unsupported=tuple(reading.refused))
+    graph = reading.finish().graph
+    layers = sum(1 for node in graph.nodes[1:] if node.sources)
+    return replace(found, layers=layers, relus=graph.relu_count, classes=graph.classes, notes=graph.notes)
 
 
-class _Reading:
+class Reading:
     """One file being read."""
 
     def __init__(self, path: Path) -> None:
@@ -107,6 +100,22 @@ class _Reading:
         self.builder = GraphBuilder(self.feed_shape, self.input_name)
         self.values: dict[str, Value] = {**self.constants, self.input_name: self.builder.input}
         self.scores_name = self._scores_name()
+
+    def described(self) -> Description:
+        """What the file says of itself, before its nodes are given a meaning."""
+        return Description(
+            operators=tuple(sorted(Counter(node.op_type for node in self.proto.graph.node).items())),
+            layers=0,
+            relus=0,
+            parameters=sum(int(np.prod(t.dims)) for t in self.proto.graph.initializer if t.data_type in WEIGHT_TYPES),
+            opset=self.opset,
+            input_name=self.input_name,
+            input_shape=self.input_shape,
+            output_name=self.proto.graph.output[0].name,
+            classes=None,
+            notes=(),
+            unsupported=(),
+        )
 
     # -- validation -----------------------------------------------------------------------------------------------
 
@@ -207,7 +216,7 @@ class _Reading:
 
     def walk(self) -> None:
         """Lower every node that the scores depend on; what is not supported is collected in `refused`."""
-        for node in self._needed():
+        for node in self.needed():
             inputs = [self.values.get(name) if name else None for name in node.input]
             if any(name and name not in self.values for name in node.input):
                 continue  # it reads from a node that was refused
@@ -230,7 +239,7 @@ class _Reading:
         graph = self.builder.finish(scores, self.input_shape, tuple(self.notes))
         return Parsed(graph, self.proto, self.input_name, self.feed_shape, self.batched, self.double, self.scores_name)
 
-    def _needed(self) -> list[onnx.NodeProto]:
+    def needed(self) -> list[onnx.NodeProto]:
         wanted, kept = {self.scores_name}, []
         for node in reversed(self.proto.graph.node):
             if wanted.intersection(node.output):
@@ -239,7 +248,7 @@ class _Reading:
         return kept[::-1]
 
     def _lower(self, node: onnx.NodeProto, inputs: list[Value | None]) -> list[Value]:
-        attributes = {a.name: _attribute(a) for a in node.attribute}
+        attributes = {a.name: attribute_of(a) for a in node.attribute}
         call = Call(node, self.opset, inputs, attributes, self.builder)
         if node.domain not in ("", "ai.onnx"):
             raise call.unsupported(f"its operator set {node.domain!r} is unknown; export with standard operators")
@@ -247,7 +256,7 @@ class _Reading:
             whole = np.array(inputs[0].shape, dtype=np.int64)
             return [whole[attributes.get("start", 0) : attributes.get("end")]]
         if not any(isinstance(value, View) for value in inputs):
-            return self._folded(call)
+            return self.folded(call)
         if node.op_type == "Split":
             return split_parts(call)
         if node.op_type not in OPERATORS:
@@ -256,7 +265,7 @@ class _Reading:
             )
         return [OPERATORS[node.op_type](call)]
 
-    def _folded(self, call: Call) -> list[Value]:
+    def folded(self, call: Call) -> list[Value]:
         """A node that reads only constants, computed by ONNX's own reference evaluator."""
         node = call.node
         if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
@@ -283,7 +292,7 @@ class _Reading:
         return [np.asarray(value) for value in found]
 
 
-def _attribute(attribute: onnx.AttributeProto) -> Any:
+def attribute_of(attribute: onnx.AttributeProto) -> Any:
     value = onnx.helper.get_attribute_value(attribute)
     return value.decode() if isinstance(value, bytes) else value
 

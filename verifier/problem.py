@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from encoders.graph import Graph
 from encoders.grid import Grid
 from encoders.linear_maps import FloatArray
+from encoders.quantised import QuantisedNet
 from encoders.question import Goal, Norm, Region
 from verifier.results import Adversary
 
@@ -71,7 +72,7 @@ class Problem:
     `ceiling` is a hair above the radius for `verify`, and above the reach of the box for `distance`.
     `falsify_at`: a witness at most this far away ends the question (`verify`); None for `distance`.
     With a `grid`, only its points count: `ceiling` is then the real distance that proves all measures of interest, and
-    a proof's lower bound is the length of a measure.
+    a proof's lower bound is the length of a measure. With `quantised`, that is the network, and `graph` only nearly it.
     """
 
     graph: Graph
@@ -84,6 +85,7 @@ class Problem:
     deadline: Deadline
     device: str = "cpu"
     grid: Grid | None = None
+    quantised: QuantisedNet | None = None
 
     @property
     def most(self) -> int:

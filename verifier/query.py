@@ -131,6 +131,10 @@ def asked(
     """The same in turns, for samples side by side (`verifier/sharing.py`)."""
     if radius is not None and not (np.isfinite(radius) and radius >= 0):
         raise OptionError(f"radius {radius}: give a finite number, zero or more")
+    if model.quantised is not None and options.grid is None:
+        raise OptionError(
+            f"{model.path}: a quantised network is asked about on a grid: distance or verify with --grid N"
+        )
     region = region_for(model, x, mask, options)
     check_classes(model, label, options.targets)
     scores = model.scores(region.center.astype(np.float32)[None])[0]
@@ -252,8 +256,8 @@ class _Question:
         progress(0.0, incumbent.upper)
         engine = engine_for(options.engine)
         problem = Problem(
-            self.model.graph, self.region, norm, goals, ceiling, self.radius, options.tolerance, deadline, device,
-            self.grid,
+            self.model.guide, self.region, norm, goals, ceiling, self.radius, options.tolerance, deadline, device,
+            self.grid, self.model.quantised,
         )  # fmt: skip
         if self.radius is not None and incumbent.upper <= self.radius:
             lower, basis, nodes, open_phases = 0.0, Basis.RIGOROUS, 0, 0
@@ -274,7 +278,7 @@ class _Question:
         )
 
     def _may_be_certified_at_once(self) -> bool:
-        return self.options.engine == "auto" and self.options.norm is not Norm.L0
+        return self.options.engine == "auto" and self.options.norm is not Norm.L0 and self.model.quantised is None
 
     def _certified_at_once(self, goals: tuple[Goal, ...], ceiling: float, device: str) -> bool:
         """Whether one backward pass per goal proves the whole ball: most robust samples need no attack and no tree."""
@@ -300,10 +304,10 @@ class _Question:
         """Find a first adversary, and order the goals by how near their attacks came."""
         if not goals or not ceiling > 0 or self.radius == 0:
             return goals
-        lowered = lowered_for(self.model.graph, pick_device(self.options.device))
+        lowered = lowered_for(self.model.guide, pick_device(self.options.device))
         limit = None if deadline.left == float("inf") else ATTACK_SHARE * deadline.left
         settings = AttackOptions(seed=self.options.seed, time_limit=limit)
-        if sum(node.size for node in self.model.graph.nodes if isinstance(node, Relu)) <= FEW_NEURONS:
+        if sum(node.size for node in self.model.guide.nodes if isinstance(node, Relu)) <= FEW_NEURONS:
             settings = replace(settings, polish=QUICK_POLISH)
         norm = self.options.norm
         if norm is Norm.L0:  # the attacks know norms; few changed inputs are what L1 comes nearest to

@@ -1,4 +1,4 @@
-"""The integer semantics of quantised nets against onnxruntime, to the bit."""
+"""The integer semantics of quantised nets: by hand, and against onnxruntime to the bit."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import pytest
 from onnx import numpy_helper
 
-from encoders.errors import UnsupportedOperatorError
-from encoders.quantised import read_quantised
+from encoders.quantised import QuantisedLayer, QuantisedNet, Scale
+from encoders.quantised_file import read_quantised
 from trainers.datasets import digits
 from trainers.digits_nets import DIRECTORY
 from trainers.quantised_nets import NAME
@@ -62,10 +61,23 @@ def test_coarse_scales_hit_halves_and_saturation(tmp_path: Path) -> None:
 def test_thresholds_are_the_table() -> None:
     for layer in read_quantised(NET).layers:
         accumulators = np.arange(-int(layer.reach.max()), int(layer.reach.max()) + 1)
-        by_table = np.searchsorted(layer.thresholds, accumulators, side="right")
-        np.testing.assert_array_equal(by_table, layer.requantise(accumulators))
+        found = layer.requantise(np.repeat(accumulators[:, None], layer.outputs, axis=1))
+        for j, thresholds in enumerate(layer.thresholds):
+            np.testing.assert_array_equal(np.searchsorted(thresholds, accumulators, side="right"), found[:, j])
 
 
-def test_a_float_net_is_refused() -> None:
-    with pytest.raises(UnsupportedOperatorError, match="instead of DequantizeLinear"):
-        read_quantised(DIRECTORY / "digits-64-32-32-10.onnx")
+def test_by_hand() -> None:
+    """Two inputs in quarters, sums (2a - b, 2b - a) halved, halves to even: 2.5 is 2, 1.5 is 2, 0.5 is 0."""
+    quarter, half = Scale(np.float32(0.25), 0), Scale(np.float32(0.5), 0)
+    layer = QuantisedLayer(
+        np.array([[2, -1], [-1, 2]]), np.zeros(2, dtype=np.int64), quarter, np.full(2, 0.5, np.float32), half
+    )
+    net = QuantisedNet((layer,))
+    x = np.array([[0.75, 0.25], [0.5, 0.25], [0.25, 0.5], [1.5, 80.0]], dtype=np.float32)
+    np.testing.assert_array_equal(net.levels(x), [[2, 0], [2, 0], [0, 2], [0, 252]])
+    np.testing.assert_array_equal(net.scores(x)[0], [1.0, 0.0])
+    # (80 / 0.25 saturates at 255: 2 · 255 - 6 = 504, halved.)
+    assert layer.thresholds[0, :4].tolist() == [2, 3, 6, 7]
+    assert net.winning(0.0)[:3].tolist() == [1, 2, 3]
+    assert net.winning(0.75)[:3].tolist() == [2, 3, 4]
+    assert net.winning(200.0).tolist() == [256] * 256

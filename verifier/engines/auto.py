@@ -14,6 +14,7 @@ from encoders.errors import SolverError
 from encoders.question import Norm
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.highs import HighsEngine
+from verifier.engines.levels import Levels
 from verifier.engines.search import Search, SearchOptions
 from verifier.engines.turns import Turns
 from verifier.problem import Incumbent, Problem, Progress
@@ -27,9 +28,13 @@ class AutoEngine(Engine):
     """See the module. Its basis is `rigorous` unless HiGHS had to raise the bound."""
 
     name = "auto"
-    capabilities = Capabilities(frozenset(Norm), Basis.RIGOROUS, grid=True)
+    capabilities = Capabilities(frozenset(Norm), Basis.RIGOROUS, grid=True, quantised=True)
 
     def _turns(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Turns[Proof]:
+        if problem.quantised is not None:
+            from verifier.engines.quantised_cpsat import close_quantised
+
+            return close_quantised(Levels(problem, incumbent, progress), problem.quantised)
         if problem.grid is not None:
             from verifier.engines.auto_grid import close_on_grid
 

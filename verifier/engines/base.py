@@ -21,6 +21,7 @@ class Capabilities:
     parallel: bool = False
     grid: bool = False
     continuous: bool = True
+    quantised: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Engine(ABC):
             raise OptionError(
                 f"engine {self.name} knows no grid; take auto, search, highs or cpsat, or leave out --grid"
             )
+        if problem.quantised is not None and not self.capabilities.quantised:
+            raise OptionError(f"engine {self.name} knows no quantised network; take auto, cpsat or highs")
         proof = yield from self._turns(problem, incumbent, progress)
         check_sandwich(proof.lower, incumbent.upper, problem.norm)
         if problem.grid is not None and proof.lower > incumbent.upper:

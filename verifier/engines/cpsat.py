@@ -29,6 +29,7 @@ from encoders.solvers.cpsat import satisfy
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.levels import Levels
 from verifier.engines.narrowing import Narrow, Narrowing, NarrowOptions, Neuron
+from verifier.engines.quantised_cpsat import QuantisedOptions, close_quantised
 from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis
 
@@ -52,13 +53,15 @@ class CpSatEngine(Engine):
     """See the module."""
 
     name = "cpsat"
-    capabilities = Capabilities(frozenset(Norm), Basis.INTEGER, grid=True, continuous=False)
+    capabilities = Capabilities(frozenset(Norm), Basis.INTEGER, grid=True, continuous=False, quantised=True)
 
     def __init__(self, options: CpSatOptions | None = None) -> None:
         self.options = options or CpSatOptions()
 
     def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
         levels = Levels(problem, incumbent, progress)
+        if problem.quantised is not None:
+            return close_quantised(levels, problem.quantised, QuantisedOptions(relaxed=False))
         Decisions(levels, self.options).run()
         return levels.proof()
 

@@ -17,6 +17,8 @@ from encoders.program import Program
 from encoders.question import NeuronBounds, Norm
 from encoders.solvers.base import Solution, Solver, SolverOptions, Status
 from verifier.engines.base import Capabilities, Engine, Proof
+from verifier.engines.levels import Levels
+from verifier.engines.quantised_mip import close_by_solver
 from verifier.grid_witness import GridIncumbent
 from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis
@@ -47,7 +49,7 @@ class Stage:
 class MixedIntegerEngine(Engine):
     """Closes a problem goal by goal with a solver, whose word its lower bounds rest on."""
 
-    capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1, Norm.L0}), Basis.SOLVER, grid=True)
+    capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1, Norm.L0}), Basis.SOLVER, grid=True, quantised=True)
 
     def __init__(self, name: str, solver: Solver) -> None:
         self.name = name
@@ -55,6 +57,8 @@ class MixedIntegerEngine(Engine):
         self._encoder: Encoder | None = None
 
     def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+        if problem.quantised is not None:
+            return close_by_solver(Levels(problem, incumbent, progress), problem.quantised, self._solver)
         if self._encoder is None or self._encoder.graph is not problem.graph:
             self._encoder = Encoder(problem.graph)
         run = Run(self._encoder, self._solver, problem, incumbent, progress)

@@ -1,0 +1,62 @@
+"""Rows that keep the steps of all inputs together within an integer measure (see `encoders.grid`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from encoders.integer_program import IntegerBuilder
+from encoders.linear_maps import IntArray
+from encoders.question import Norm
+
+
+def limit_measure(
+    add: IntegerBuilder, norm: Norm, columns: Sequence[int], down: IntArray, up: IntArray, measure: int
+) -> None:
+    """All steps together stay within the measure; in L∞ their bounds already say so."""
+    if norm is not Norm.LINF:
+        add.row(_costs(add, norm, columns, down, up), None, measure)
+
+
+def measure_column(
+    add: IntegerBuilder, norm: Norm, columns: Sequence[int], down: IntArray, up: IntArray, measure: int
+) -> int:
+    """A column that is at least the measure of the steps, and at most `measure`."""
+    total = add.column(0, measure)
+    if norm is Norm.LINF:
+        for column in columns:
+            add.row([(total, 1), (column, -1)], 0, None)
+            add.row([(total, 1), (column, 1)], 0, None)
+    else:
+        add.row([*_costs(add, norm, columns, down, up), (total, -1)], None, 0)
+    return total
+
+
+def _costs(
+    add: IntegerBuilder, norm: Norm, columns: Sequence[int], down: IntArray, up: IntArray
+) -> list[tuple[int, int]]:
+    """The terms whose sum is the measure: one per input that may move."""
+    costs: list[tuple[int, int]] = []
+    for column, low, high in zip(columns, down.tolist(), up.tolist(), strict=True):
+        if low == high == 0:
+            continue
+        if norm is Norm.L0:
+            moved = add.column(int(low > 0 or high < 0), 1)
+            add.row([(column, 1), (moved, -high)], None, 0)
+            add.row([(column, 1), (moved, -low)], 0, None)
+            costs.append((moved, 1))
+            continue
+        if low >= 0 or high <= 0:
+            size, sign = column, 1 if low >= 0 else -1
+        else:
+            size, sign = add.column(0, max(-low, high)), 1
+            add.row([(size, 1), (column, -1)], 0, None)
+            add.row([(size, 1), (column, 1)], 0, None)
+        if norm is Norm.L1:
+            costs.append((size, sign))
+            continue
+        far = max(-low, high)
+        square = add.column(0, far * far)
+        for k in range(far):  # the chords between whole numbers: exact at each of them
+            add.row([(square, 1), (size, -sign * (2 * k + 1))], -k * (k + 1), None)
+        costs.append((square, 1))
+    return costs

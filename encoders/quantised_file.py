@@ -1,0 +1,72 @@
+"""A quantised model file: whether it is one, its integer semantics, and a real network nearly like it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from encoders.errors import UnsupportedOperatorError
+from encoders.graph import Graph, affine_chain
+from encoders.onnx_reader import Description, Parsed, Reading
+from encoders.quantised import QuantisedNet
+from encoders.quantised_reader import Walk
+
+MARKS = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "DynamicQuantizeLinear"}
+MARKS |= {"ConvInteger", "MatMulInteger", "QLinearAdd", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}
+
+
+def is_quantised(path: str | Path) -> bool:
+    """Whether any node of a file is a quantised operator."""
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+    except Exception:  # whoever reads it next says what is wrong with it
+        return False
+    return any(node.op_type in MARKS for node in proto.graph.node)
+
+
+def read_quantised(path: str | Path) -> QuantisedNet:
+    """The integer semantics of a file, or an error that says what of it has another form."""
+    return parse_quantised(path)[0]
+
+
+def parse_quantised(path: str | Path) -> tuple[QuantisedNet, Parsed]:
+    """The integer semantics, and the file as read; its graph is `guide`: nearly the same network, proving nothing."""
+    reading = Reading(Path(path))
+    net = Walk(reading).net()
+    graph = guide(net, reading.input_shape)
+    return net, Parsed(
+        graph, reading.proto, reading.input_name, reading.feed_shape, reading.batched, reading.double,
+        reading.scores_name,
+    )  # fmt: skip
+
+
+def describe_quantised(path: str | Path) -> Description:
+    """What a quantised file holds, and why it is not supported if it is not."""
+    reading = Reading(Path(path))
+    found = reading.described()
+    try:
+        net = Walk(reading).net()
+    except UnsupportedOperatorError as error:
+        return replace(found, unsupported=(str(error),))
+    neurons = sum(layer.outputs for layer in net.layers)
+    note = "quantised: verified as exact integers, as onnxruntime executes them; questions need --grid N"
+    return replace(found, layers=len(net.layers), neurons=neurons, classes=net.classes, notes=(note,))
+
+
+def guide(net: QuantisedNet, shape: tuple[int, ...]) -> Graph:
+    """The network without rounding, and without the upper ends of its scales: for attacks to follow."""
+    weights, biases = [], []
+    for k, layer in enumerate(net.layers):
+        # Inputs come as values, hidden layers as levels; hidden layers go on as levels, scores as values.
+        unit = 1.0 if k else 1.0 / float(layer.source.step)
+        zero = layer.source.zero if k else 0
+        gain = layer.factor.astype(np.float64)
+        shift = float(layer.target.zero)
+        if layer is net.layers[-1]:
+            gain, shift = gain * float(layer.target.step), 0.0
+        weights.append(unit * gain[:, None] * layer.weight)
+        biases.append(gain * (layer.bias - zero * layer.weight.sum(axis=1)) + shift)
+    return replace(affine_chain(weights, biases), input_shape=shape)
