@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bounds.attacks import ATTACKS, AttackOptions, AttackProblem, Candidates
+from bounds.attacks import ATTACKS, AttackBatch, AttackOptions, Candidates
 from bounds.attacks.universal import UniversalOptions
 from encoders.errors import OptionError
 from encoders.graph import affine_chain
@@ -139,8 +139,8 @@ def test_attack_says_when_it_finds_nothing(tmp_path: Path, capsys: pytest.Captur
 def test_an_attack_that_lies_ends_the_run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = ATTACKS["fgsm"].search
 
-    def boasting(self: object, problem: AttackProblem, known: Candidates) -> Candidates:
-        found = genuine(self, problem, known)  # type: ignore[arg-type]
+    def boasting(self: object, batch: AttackBatch, known: Candidates) -> Candidates:
+        found = genuine(self, batch, known)  # type: ignore[arg-type]
         return Candidates(found.inputs, found.distances * 0.5, found.goal)
 
     monkeypatch.setattr(ATTACKS["fgsm"], "search", boasting)
