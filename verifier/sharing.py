@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-from verifier.engines.turns import Answer, Ask, Batches, Turns, hand_back
+from verifier.engines.turns import Ask, Batches, Turns, hand_back
 from verifier.problem import Clock
 from verifier.results import Result
 
@@ -20,17 +21,17 @@ class _Seat:
     index: int
     turns: Turns[Result]
     clock: Clock
-    ask: Ask | None = None
+    ask: Ask[Any] | None = None
     ended: Result | Exception | None = None
 
     def begin(self) -> None:
         self._until_next(lambda: next(self.turns))
 
-    def go_on(self, answer: Answer | Exception, seconds: float) -> None:
+    def go_on(self, answer: Any, seconds: float) -> None:
         self.clock.resume(seconds)
         self._until_next(lambda: hand_back(self.turns, answer))
 
-    def _until_next(self, step: Callable[[], Ask]) -> None:
+    def _until_next(self, step: Callable[[], Ask[Any]]) -> None:
         try:
             self.ask = step()
         except StopIteration as end:

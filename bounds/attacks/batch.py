@@ -21,6 +21,9 @@ from encoders.errors import SoundnessError
 from encoders.linear_maps import FloatArray
 from encoders.question import Goal, Norm
 
+MOST_SAMPLES = 64
+MOST_VALUES = {"cpu": 2_000_000, "cuda": 200_000_000}  # of all neurons, in the rows of all samples
+
 
 @dataclass(frozen=True, eq=False)
 class AttackBatch:
@@ -197,6 +200,12 @@ class Runs:
         inputs = x[hit].cpu().numpy().astype(np.float64)
         distances = self.norm.length(inputs - self.start[hit].cpu().numpy())
         return Candidates(inputs, distances, self.goal[hit].cpu().numpy())
+
+
+def fitting(lowered: Lowered, goals: int, options: AttackOptions) -> int:
+    """How many samples with so many goals a batch holds: beyond that a device is busy, and only memory grows."""
+    values = max(1, goals, options.restarts) * sum(node.size for node in lowered.graph.nodes)
+    return max(1, min(MOST_SAMPLES, MOST_VALUES[lowered.device.type] // values))
 
 
 def lengths(difference: Tensor, norm: Norm) -> Tensor:
