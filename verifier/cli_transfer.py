@@ -101,7 +101,7 @@ def _source(
 ) -> Source:
     attacking = Attacking(model, options)
     rows, adversaries, distances = [], [], []
-    asked = (Sample(samples.x[indices[row]], None, row) for row in np.flatnonzero(right))
+    asked = (Sample(samples.x[indices[row]], None, row) for row in np.flatnonzero(right).tolist())
     for done in chain.from_iterable(attacking.batches(asked)):
         row, best = done.index, done.best
         if best is not None and best.adversary is not None:
