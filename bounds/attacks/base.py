@@ -23,6 +23,8 @@ from encoders.question import CONVEX, Norm
 __all__ = ["Attack", "AttackBatch", "AttackOptions", "AttackProblem", "Candidates", "Runs", "checked", "to_boundary"]
 
 BOUNDARY_STEPS = 14
+BEYOND = 1e-9  # relative; from there a point is pulled back to the boundary
+HAIR = 1e-12  # of the goal's value at the center
 CLAIM_TOLERANCE = 1e-9  # relative; a norm summed in another order is not a false claim
 
 
@@ -79,7 +81,11 @@ def checked(batch: AttackBatch, proposed: Candidates, name: str) -> Candidates:
     if (proposed.distances[finite] < measured * (1.0 - CLAIM_TOLERANCE) - 1e-12).any():
         raise SoundnessError(f"attack {name} claims a distance that its input does not have; report this as a bug")
     runs = batch.runs(torch.as_tensor(goal, device=batch.center.device))
-    points = to_boundary(runs, runs.clip(batch.lowered.tensor(inputs)))
+    points = runs.clip(batch.lowered.tensor(inputs))
+    if len(points):  # what lay on the boundary may lie a rounding short of it now, in a batch of another size
+        beyond = runs.clip(runs.center + (1.0 + BEYOND) * (points - runs.center))
+        points = torch.where((runs.worst(points) <= 0).unsqueeze(1), points, beyond)
+    points = to_boundary(runs, points)
     holds = (runs.worst(points) <= 0).cpu().numpy() if len(goal) else np.zeros(0, dtype=bool)
     inputs, goal = points.cpu().numpy()[holds], goal[holds]
     distances = norm.length(inputs - center[holds])
@@ -92,7 +98,8 @@ def to_boundary(runs: Runs, points: Tensor) -> Tensor:
     """Each adversary moved towards the center for as long as it stays one; what is none stays where it is.
 
     Along the segment the net is piecewise linear: a secant step, set a hair on the holding side, is exact as soon as
-    one piece is left; bisection in between makes sure that the bracket shrinks.
+    one piece is left; bisection in between makes sure that the bracket shrinks. Where it stops the goal holds by a
+    hair more than rounding: evaluated again, in a batch of another size, the point is still an adversary.
     """
     if not len(points):
         return points
@@ -103,14 +110,15 @@ def to_boundary(runs: Runs, points: Tensor) -> Tensor:
     low, low_value = torch.zeros_like(value), runs.worst(runs.start)
     best = torch.where((holds & (low_value <= 0)).unsqueeze(1), runs.center, best)
     open_rows = holds & (low_value > 0)
+    hair = HAIR * low_value.clamp_min(0.0)
     for step in range(BOUNDARY_STEPS):
-        share = low_value / (low_value - high_value) if step % 2 == 0 else torch.full_like(low, 0.5)
+        share = (low_value + hair) / (low_value - high_value) if step % 2 == 0 else torch.full_like(low, 0.5)
         share = share.nan_to_num(0.5).clamp(0.0, 1.0)
         share = share + 1e-7 * (1.0 - share)
         middle = low + share * (high - low)
         tried = runs.clip(runs.center + middle.unsqueeze(1) * direction)
         value = runs.worst(tried)
-        won = open_rows & (value <= 0)
+        won = open_rows & (value <= -hair)
         best = torch.where(won.unsqueeze(1), tried, best)
         high, high_value = torch.where(won, middle, high), torch.where(won, value, high_value)
         lost = open_rows & ~won

@@ -34,7 +34,7 @@ CUTS_AT_ONCE = 32
 BROKEN = 1e-9  # a phase row broken by less is rounding
 WALLS = 3  # tight phases that are crossed one by one
 LEAST_GAIN = 1e-9  # relative
-HAIRS = (0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5)  # how far beyond its end a step is taken, until the goal holds
+HAIRS = (1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5)  # how far beyond its end a step is taken, until the goal holds
 
 GOALS = 4  # the nearest ones, that the attack alone descends from
 SECONDS = 5.0  # that it takes at most: large nets have slow programs
