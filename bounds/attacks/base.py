@@ -81,12 +81,13 @@ def checked(batch: AttackBatch, proposed: Candidates, name: str) -> Candidates:
     if (proposed.distances[finite] < measured * (1.0 - CLAIM_TOLERANCE) - 1e-12).any():
         raise SoundnessError(f"attack {name} claims a distance that its input does not have; report this as a bug")
     runs = batch.runs(torch.as_tensor(goal, device=batch.center.device))
-    points = runs.clip(batch.lowered.tensor(inputs))
-    if len(points):  # what lay on the boundary may lie a rounding short of it now, in a batch of another size
+    points = to_boundary(runs, runs.clip(batch.lowered.tensor(inputs)))
+    wins = runs.worst(points) <= 0 if len(goal) else torch.zeros(0, dtype=torch.bool)
+    if not wins.all():  # what lay on the boundary may lie a rounding short of it now, in a batch of another size
         beyond = runs.clip(runs.center + (1.0 + BEYOND) * (points - runs.center))
-        points = torch.where((runs.worst(points) <= 0).unsqueeze(1), points, beyond)
-    points = to_boundary(runs, points)
-    holds = (runs.worst(points) <= 0).cpu().numpy() if len(goal) else np.zeros(0, dtype=bool)
+        points = to_boundary(runs, torch.where(wins.unsqueeze(1), points, beyond))
+        wins = runs.worst(points) <= 0
+    holds = wins.cpu().numpy()
     inputs, goal = points.cpu().numpy()[holds], goal[holds]
     distances = norm.length(inputs - center[holds])
     order = np.argsort(distances, kind="stable")
