@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bounds.attacks.base import lengths
+from bounds.attacks.batch import lengths
 from bounds.lowered import Lowered
 from encoders.question import Goal, Norm, Region
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from bounds.least_distance import nearest_euclidean
@@ -41,11 +43,7 @@ def nearest_in_piece(
     rows, least = rows / scale[:, None], least / scale
     low, high = -np.minimum(below, radius), np.minimum(above, radius)
     if norm is Norm.LINF:
-        eye = sparse.eye_array(size, format="csr")
-        one = sparse.csr_array(np.ones((size, 1)))
-        pad = sparse.csr_array((size, free))
-        own, further = sparse.csr_array(rows[:, :size]), sparse.csr_array(rows[:, size:])
-        matrix = sparse.block_array([[own, None, further], [eye, one, pad], [-eye, one, pad]]).tocsr()
+        matrix = _with_longest(rows, size)
         costs = np.concatenate([np.zeros(size), [1.0], np.zeros(free)])
         row_lower = np.concatenate([least, np.zeros(2 * size)])
         column_lower = np.concatenate([low, [0.0], np.zeros(free)])
@@ -65,6 +63,34 @@ def nearest_in_piece(
     if answer.point is None:
         return answer, None
     return answer, answer.point[:size] if norm is Norm.LINF else answer.point[:size] - answer.point[size : 2 * size]
+
+
+def _with_longest(rows: FloatArray, size: int) -> sparse.csr_array:
+    """The rows with a column for ‖d‖∞ after the `size` columns of d, and below them ‖d‖∞ ± d_i for each i.
+
+    Written out entry by entry: putting sparse blocks together took longer than solving the program.
+    """
+    row, column = np.nonzero(rows)
+    indices, data = _plus_and_minus(size)
+    ends = np.cumsum(np.bincount(row, minlength=len(rows)))
+    starts = len(row) + 2 * np.arange(2 * size + 1)
+    return sparse.csr_array(
+        (
+            np.concatenate([rows[row, column], data]),
+            np.concatenate([column + (column >= size), indices]),
+            np.concatenate([[0], ends[:-1], starts] if len(rows) else [starts]),
+        ),
+        shape=(len(rows) + 2 * size, rows.shape[1] + 1),
+    )
+
+
+@cache
+def _plus_and_minus(size: int) -> tuple[NDArray[np.int64], FloatArray]:
+    """Columns and entries of the rows ‖d‖∞ + d_i, then of ‖d‖∞ - d_i, two to a row."""
+    columns = np.stack([np.arange(size), np.full(size, size)], axis=1).ravel()
+    entries = np.ones((2 * size, 2))
+    entries[size:, 0] = -1.0
+    return np.tile(columns, 2), entries.ravel()
 
 
 def _nearest_euclidean(

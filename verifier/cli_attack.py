@@ -6,12 +6,14 @@ import argparse
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import chain
 from statistics import median
 from typing import Any
 
 from bounds.attacks import AttackOptions
+from encoders.errors import OptionError
 from verifier import __version__
-from verifier.adversaries.techniques import Attacked, Attacking, attacks_named
+from verifier.adversaries.techniques import Attacked, Attacking, Sample, attacks_named
 from verifier.cli_report import rounded
 from verifier.data import Samples, check_box, digest, load_mask, load_samples, parse_samples
 from verifier.journal import Journal, Record
@@ -37,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
+    if arguments.batch is not None and arguments.batch < 1:
+        raise OptionError(f"batch {arguments.batch}: give a whole number, one or more")
     attacking = Attacking(model, options, names, effort)
     description = describe(attacking, samples, None if mask is None else digest(mask))
     records: list[Record] = []
@@ -45,11 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.out is not None:
             arguments.out.mkdir(parents=True, exist_ok=True)
         print(header(names), flush=True)
+        known = {} if journal is None else dict(journal.done)
+        left = (Sample(samples.x[index], samples.label(index), index) for index in indices if index not in known)
+        attacked = chain.from_iterable(attacking.batches(left, mask, arguments.batch))
         for index in indices:
-            if journal is not None and index in journal.done:
-                record = journal.done[index]
+            if index in known:
+                record = known[index]
             else:
-                done = attacking.sample(samples.x[index], samples.label(index), index, mask)
+                done = next(attacked)
                 record = record_of(done, description)
                 if arguments.out is not None and done.best is not None and done.best.adversary is not None:
                     save_adversary(arguments.out, index, samples.x[index], done.best.adversary, options.box)
@@ -90,10 +97,12 @@ def record_of(done: Attacked, run: dict[str, Any]) -> Record:
         "upper": upper if math.isfinite(upper) else "inf",
         "best": None if best is None else best.attack,
         "target": None if best is None or best.adversary is None else best.adversary.label,
+        "found_by": None if best is None or best.adversary is None else best.adversary.found_by,
         "attacks": {
             one.attack: {
                 "distance": one.distance if one.adversary else "inf",
                 "target": one.adversary.label if one.adversary else None,
+                "found_by": one.adversary.found_by if one.adversary else None,
                 "inputs": one.inputs,
                 "pixels": one.pixels,
                 "seconds": round(one.seconds, 6),
@@ -117,8 +126,15 @@ def row(record: Record, names: Sequence[str]) -> str:
         shown = "-" if told is None else rounded(float(told["distance"]), math.ceil)
         cells.append(f"{shown:>{max(WIDTH, len(name))}}")
     label = "-" if record["label"] is None else record["label"]
-    said = record["best"] or ("misclassified" if record["verdict"] == "misclassified" else "nothing found")
-    return f"{record['index']:>6} {label:>5} {record['predicted']:>5}  {' '.join(cells)}  {said}"
+    return f"{record['index']:>6} {label:>5} {record['predicted']:>5}  {' '.join(cells)}  {_nearest(record)}"
+
+
+def _nearest(record: Record) -> str:
+    """Which attack came nearest; of the portfolio, which of its members."""
+    best = record["best"]
+    if best is None:
+        return "misclassified" if record["verdict"] == "misclassified" else "nothing found"
+    return str(best) if best == record["found_by"] else f"{best} ({record['found_by']})"
 
 
 def summary(records: Sequence[Record], names: Sequence[str]) -> str:

@@ -37,6 +37,12 @@ def add_attack(commands: Any) -> None:
     attack.add_argument("--restarts", type=int, default=32, metavar="N", help="random starts a sample (default: 32)")
     attack.add_argument("--time-limit", type=float, metavar="SECONDS", help="per sample and attack (default: none)")
     attack.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="samples attacked at once; no answer depends on it (default: what keeps the device busy, at most 64)",
+    )
+    attack.add_argument(
         "--json", type=Path, metavar="FILE", help="one JSON object per sample; an existing file is resumed"
     )
     attack.add_argument("--out", type=Path, metavar="DIR", help="save each sample's nearest adversary")

@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from encoders.errors import DataError, OptionError
 from encoders.linear_maps import FloatArray
 from verifier import __version__
-from verifier.adversaries.techniques import Attacking
+from verifier.adversaries.techniques import Attacking, Sample
 from verifier.adversaries.transfer import Source, matrix
 from verifier.data import Samples, check_box, load_samples, parse_samples
 from verifier.model import Model, load
@@ -100,8 +101,9 @@ def _source(
 ) -> Source:
     attacking = Attacking(model, options)
     rows, adversaries, distances = [], [], []
-    for row in np.flatnonzero(right):
-        best = attacking.sample(samples.x[indices[row]], None, indices[row]).best
+    asked = (Sample(samples.x[indices[row]], None, row) for row in np.flatnonzero(right).tolist())
+    for done in chain.from_iterable(attacking.batches(asked)):
+        row, best = done.index, done.best
         if best is not None and best.adversary is not None:
             rows.append(row)
             adversaries.append(best.adversary.input.reshape(-1))

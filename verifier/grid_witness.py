@@ -9,8 +9,8 @@ import numpy as np
 
 from encoders.grid import Grid
 from encoders.linear_maps import FloatArray, IntArray
-from verifier.grid_walk import nearer
-from verifier.problem import Deadline, Incumbent
+from verifier.grid_walk import nearer as nearer_on_grid
+from verifier.problem import By, Deadline, Incumbent
 from verifier.results import Adversary
 
 Value = Callable[[FloatArray], FloatArray]
@@ -30,9 +30,9 @@ class Shadow(Incumbent):
         provable = self.owner.measure if self.best is None else min(self.owner.measure, grid.reached(self.upper))
         return min(self.upper, grid.beyond(max(1, provable)))
 
-    def offer(self, candidates: FloatArray) -> bool:
-        improved = super().offer(candidates)
-        self.owner.round(candidates)
+    def offer(self, candidates: FloatArray, by: By) -> bool:
+        improved = super().offer(candidates, by)
+        self.owner.round(candidates, by)
         return improved
 
 
@@ -55,27 +55,29 @@ class GridIncumbent(Incumbent):
     def measure(self) -> int:
         return self.grid.reach + 1 if self.steps is None else int(self.grid.measure(self.steps))
 
-    def offer(self, candidates: FloatArray) -> bool:
+    def offer(self, candidates: FloatArray, by: By) -> bool:
         """Offer candidates [B, n] off the grid: each is rounded onto it in several ways. True if that improved."""
         before = self.measure
-        self.shadow.offer(candidates)
+        self.shadow.offer(candidates, by)
         return self.measure < before
 
-    def round(self, candidates: FloatArray) -> bool:
+    def round(self, candidates: FloatArray, by: By) -> bool:
         """Round to the nearest level, away from the sample, and toward it no farther than half a step."""
         points = np.atleast_2d(np.asarray(candidates, dtype=np.float64))
-        points = points[np.isfinite(points).all(axis=1)]
+        finite = np.isfinite(points).all(axis=1)
+        points, names = points[finite], np.broadcast_to(by, len(points))[finite]
         grid = self.grid
         moved = points * grid.n - grid.home
         away = np.sign(moved) * np.ceil(np.abs(moved) - 1e-3)
         most = np.sign(moved) * np.ceil(np.abs(moved) - 0.25)
         ways = np.concatenate([np.rint(moved), away, most])
-        return self.offer_steps(np.clip(ways, grid.down, grid.up).astype(np.int64))
+        return self.offer_steps(np.clip(ways, grid.down, grid.up).astype(np.int64), np.tile(names, 3))
 
-    def offer_steps(self, steps: IntArray) -> bool:
+    def offer_steps(self, steps: IntArray, by: By) -> bool:
         """Replay points of the grid [B, n], and keep the one with the least measure. True if that improved."""
-        steps = np.unique(np.atleast_2d(steps), axis=0)
-        steps = steps[self.grid.measure(steps) < self.measure]
+        steps, first = np.unique(np.atleast_2d(steps), axis=0, return_index=True)
+        nearer = self.grid.measure(steps) < self.measure
+        steps, first = steps[nearer], first[nearer]
         if not len(steps):
             return False
         inputs = self.grid.values(steps)
@@ -92,14 +94,15 @@ class GridIncumbent(Incumbent):
         pick = good[np.argmin(measures[good])]
         self.steps = steps[pick]
         length = self.grid.length(int(measures[pick]))
-        self.best = Adversary(inputs[pick], length, int(np.argmax(scores[pick])), scores[pick])
+        name = by if isinstance(by, str) else str(by[first[pick]])
+        self.best = Adversary(inputs[pick], length, int(np.argmax(scores[pick])), scores[pick], name)
         return True
 
     def walk(self, deadline: Deadline, least: int = 0) -> None:
         """Walk from the best witness to nearer ones, for as long as a local search finds any above `least`."""
         while self.steps is not None and self.measure > max(least, 1) and not deadline.passed:
-            found = nearer(self.grid, self.steps, self._value_of, deadline)
-            if found is None or not self.offer_steps(found):
+            found = nearer_on_grid(self.grid, self.steps, self._value_of, deadline)
+            if found is None or not self.offer_steps(found, "walk"):
                 return
 
     def _value_of(self, steps: IntArray) -> FloatArray:

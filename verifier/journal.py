@@ -29,6 +29,7 @@ def record_of(result: Result, run: Mapping[str, Any]) -> Record:
         "lower": _number(result.lower),
         "upper": _number(result.upper),
         "target": result.target,
+        "found_by": result.found_by,
         "seconds": round(result.seconds, 6),
         "engine": result.engine,
         "basis": str(result.basis),

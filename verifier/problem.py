@@ -19,6 +19,9 @@ from verifier.results import Adversary
 Progress = Callable[[float, float], None]
 """Called with the running (proven lower, replayed upper)."""
 
+By = str | NDArray[np.str_]
+"""Who offers candidates: an attack or an engine, one for all or one for each."""
+
 
 class Clock:
     """The seconds that a question has had: all that pass, but for those in which others have their turn."""
@@ -122,10 +125,14 @@ class Incumbent:
         """The distance up to which a proof matters."""
         return self.upper
 
-    def offer(self, candidates: FloatArray) -> bool:
-        """Clip candidates [B, n] to the box, round to float32 inside it, replay, keep the nearest. True if improved."""
+    def offer(self, candidates: FloatArray, by: By) -> bool:
+        """Clip candidates [B, n] to the box, round to float32 inside it, replay, keep the nearest. True if improved.
+
+        `by` says who offers them: all of them, or each.
+        """
         candidates = np.atleast_2d(np.asarray(candidates, dtype=np.float64))
-        candidates = candidates[np.isfinite(candidates).all(axis=1)]
+        finite = np.isfinite(candidates).all(axis=1)
+        candidates, names = candidates[finite], np.broadcast_to(by, len(candidates))[finite]
         if not len(candidates):
             return False
         inputs = round_into_box(candidates, self.region)
@@ -133,7 +140,7 @@ class Incumbent:
         nearer = distances < self.upper
         if not nearer.any():
             return False
-        inputs, distances = inputs[nearer], distances[nearer]
+        inputs, distances, names = inputs[nearer], distances[nearer], names[nearer]
         scores = self.replay(inputs)
         replayed = self.wins(scores)
         genuine = replayed & self.wins(self.real(inputs.astype(np.float64)))
@@ -143,13 +150,16 @@ class Incumbent:
         if not good.size:
             return False
         pick = good[np.argmin(distances[good])]
-        self.best = Adversary(inputs[pick], float(distances[pick]), int(np.argmax(scores[pick])), scores[pick])
+        label = int(np.argmax(scores[pick]))
+        self.best = Adversary(inputs[pick], float(distances[pick]), label, scores[pick], str(names[pick]))
         return True
 
-    def offer_near(self, points: FloatArray) -> bool:
+    def offer_near(self, points: FloatArray, by: By) -> bool:
         """Offer points that lie on the class boundary: each as it is, and a hair beyond it as seen from the center."""
-        steps = (np.atleast_2d(points) - self.region.center)[None] * (1.0 + HAIRS[:, None, None])
-        return self.offer((self.region.center + steps).reshape(-1, self.region.center.size))
+        points = np.atleast_2d(points)
+        steps = (points - self.region.center)[None] * (1.0 + HAIRS[:, None, None])
+        names = np.tile(np.broadcast_to(by, len(points)), len(HAIRS))
+        return self.offer((self.region.center + steps).reshape(-1, self.region.center.size), names)
 
 
 HAIRS = np.array([0.0, 1e-8, 1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 1e-4, 1e-3])

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bounds.attacks.base import AttackOptions
-from bounds.attacks.portfolio import attack
+from bounds.attacks import AttackOptions, AttackProblem
+from bounds.attacks.portfolio import polished
 from bounds.network import lowered_for
 from bounds.phases import nearest_possible
 from encoders.errors import DataError, OptionError
@@ -19,6 +19,7 @@ from encoders.graph import Relu
 from encoders.grid import Grid, check_levels
 from encoders.linear_maps import FloatArray
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
+from verifier.engines.attack_ask import AttackAsk
 from verifier.engines.registry import check_engine_name, engine_for
 from verifier.engines.turns import Turns, alone
 from verifier.grid_witness import GridIncumbent
@@ -29,6 +30,7 @@ from verifier.results import Basis, Result, Verdict
 ATTACK_SHARE = 0.3  # of the time limit, at the most
 FEW_NEURONS = 600  # the search of a net as small finds a nearer adversary itself, sooner than more polishing would
 QUICK_POLISH = ((4, 3),)
+OFFERED = 32  # candidates that are replayed
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,7 @@ class _Question:
         """The target is the predicted class: the sample itself is the nearest input classified so."""
         incumbent = self._incumbent()
         incumbent.wins = lambda s: np.argmax(s, axis=1) == self.predicted
-        incumbent.offer(self.region.center)
+        incumbent.offer(self.region.center, "sample")
         verdict = Verdict.EXACT if self.radius is None else Verdict.FALSIFIED
         return self.result(verdict, 0.0, 0.0, adversary=incumbent.best)
 
@@ -252,7 +254,7 @@ class _Question:
             if self.grid is not None:
                 lower = self.grid.proven(self.grid.reached(ceiling))
             return self.result(Verdict.CERTIFIED, lower, float("inf"), engine="crown")
-        goals = self._attack(goals, incumbent, ceiling, deadline)
+        goals = yield from self._attack(goals, incumbent, ceiling, deadline)
         progress(0.0, incumbent.upper)
         engine = engine_for(options.engine)
         problem = Problem(
@@ -300,7 +302,7 @@ class _Question:
 
     def _attack(
         self, goals: tuple[Goal, ...], incumbent: Incumbent, ceiling: float, deadline: Deadline
-    ) -> tuple[Goal, ...]:
+    ) -> Turns[tuple[Goal, ...]]:
         """Find a first adversary, and order the goals by how near their attacks came."""
         if not goals or not ceiling > 0 or self.radius == 0:
             return goals
@@ -312,9 +314,12 @@ class _Question:
         norm = self.options.norm
         if norm is Norm.L0:  # the attacks know norms; few changed inputs are what L1 comes nearest to
             norm, ceiling = Norm.L1, self.region.reach(Norm.L1)
-        found = attack(lowered, self.region, norm, goals, ceiling, settings)
+        problem = AttackProblem(lowered, self.region, norm, goals, ceiling, settings)
+        started = self.clock.now()
+        walked = yield from AttackAsk(problem).answer()
+        found = polished(problem.after(self.clock.now() - started), walked)
         if len(found.inputs):
-            incumbent.offer_near(found.inputs[np.argsort(found.distances)[:32]])
+            incumbent.offer_near(found.inputs[:OFFERED], found.by[:OFFERED])
         if isinstance(incumbent, GridIncumbent):
             incumbent.walk(deadline)
         nearest = [float("inf")] * len(goals)

@@ -32,12 +32,13 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Adversary:
-    """A real input, replayed through onnxruntime, that is classified otherwise."""
+    """A real input, replayed through onnxruntime, that is classified otherwise; `found_by` names who offered it."""
 
     input: NDArray[np.float32]
     distance: float
     label: int
     scores: NDArray[np.float64]
+    found_by: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,11 @@ class Result:
     def target(self) -> int | None:
         """The class of the nearest adversary found."""
         return None if self.adversary is None else self.adversary.label
+
+    @property
+    def found_by(self) -> str | None:
+        """Which attack or engine found that adversary."""
+        return None if self.adversary is None else self.adversary.found_by
 
 
 def check_sandwich(lower: float, upper: float, norm: Norm) -> None:

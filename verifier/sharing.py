@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-from verifier.engines.turns import Answer, Ask, Batches, Turns, hand_back
+from verifier.engines.turns import Ask, Batches, Turns, hand_back
 from verifier.problem import Clock
 from verifier.results import Result
 
@@ -21,21 +22,20 @@ class _Seat:
     question: Question
     clock: Clock = field(default_factory=Clock)
     turns: Turns[Result] | None = None
-    ask: Ask | None = None
+    ask: Ask[Any] | None = None
     ended: Result | Exception | None = None
 
-    def go_on(self, answer: Answer | Exception | None = None, seconds: float = 0.0) -> None:
-        """Up to the next ask; without an answer, from the beginning."""
+    def go_on(self, answer: Any = None, seconds: float = 0.0) -> None:
+        """Up to the next ask; the first time, from the beginning."""
         self.clock.resume(seconds)
-        self._until_next(
-            lambda: self._begin() if answer is None or self.turns is None else hand_back(self.turns, answer)
-        )
+        turns = self.turns
+        self._until_next(self._begin if turns is None else lambda: hand_back(turns, answer))
 
-    def _begin(self) -> Ask:
+    def _begin(self) -> Ask[Any]:
         self.turns = self.question(self.clock)
         return next(self.turns)
 
-    def _until_next(self, step: Callable[[], Ask]) -> None:
+    def _until_next(self, step: Callable[[], Ask[Any]]) -> None:
         try:
             self.ask = step()
         except StopIteration as end:

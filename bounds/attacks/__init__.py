@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bounds.attacks.apgd import ApgdCe, ApgdDlr
-from bounds.attacks.base import Attack, AttackOptions, AttackProblem, Candidates
+from bounds.attacks.base import Attack, AttackBatch, AttackOptions, AttackProblem, Candidates
 from bounds.attacks.carlini_wagner import CarliniWagner
 from bounds.attacks.deepfool import DeepFool
 from bounds.attacks.elastic_net import ElasticNet
@@ -25,4 +25,4 @@ ATTACKS: Mapping[str, type[Attack]] = {
     )
 }  # fmt: skip
 
-__all__ = ["ATTACKS", "Attack", "AttackOptions", "AttackProblem", "Candidates"]
+__all__ = ["ATTACKS", "Attack", "AttackBatch", "AttackOptions", "AttackProblem", "Candidates"]

@@ -15,9 +15,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bounds.attacks.base import Attack, AttackProblem, Candidates, lengths, to_boundary
+from bounds.attacks.base import Attack, AttackBatch, Candidates, Runs, to_boundary
+from bounds.attacks.batch import lengths
 from bounds.attacks.pgd import project, steepest
-from bounds.attacks.walk import Nearest, every_goal
+from bounds.attacks.walk import Nearest
 from bounds.halfspace import nearest_in_halfspace
 from encoders.question import Norm
 
@@ -35,35 +36,35 @@ class _Apgd(Attack):
     """The search; a subclass gives the loss."""
 
     @abstractmethod
-    def loss(self, problem: AttackProblem, scores: Tensor, goal: Tensor) -> Tensor:
+    def loss(self, runs: Runs, scores: Tensor) -> Tensor:
         """What falls as the goals come nearer, of scores [B, classes] → [B]; differentiable."""
 
-    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
-        generator = torch.Generator().manual_seed(problem.options.seed + 2)
-        copies = max(1, problem.options.restarts // len(problem.goals))
-        goal, rows = every_goal(problem), every_goal(problem, copies)
-        center = problem.center.expand(len(goal), -1)
-        value, gradient = problem.linearised(center, goal)
-        below, above = center - problem.lower, problem.upper - center
-        promised = nearest_in_halfspace(gradient, value, below, above, problem.norm)[0]
-        reach = min(problem.radius, problem.region.reach(problem.norm))
-        best, distance = problem.best_known(known)
+    def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
+        generator = torch.Generator().manual_seed(batch.options.seed + 2)
+        copies = max(1, batch.options.restarts // batch.each)
+        goals, runs = batch.every_goal(), batch.every_goal(copies)
+        value, gradient = goals.linearised(goals.start)
+        below, above = goals.center - goals.lower, goals.upper - goals.center
+        promised = nearest_in_halfspace(gradient, value, below, above, batch.norm)[0]
+        reach = goals.most
+        best, distance = batch.best_known(known)
         low, high = torch.zeros_like(distance), distance
         radius = torch.where(promised.isfinite(), FIRST * promised, reach).clamp(1e-3 * reach, reach)
-        found = Nearest.of(problem, goal)
-        found.see(center, value)
+        found = Nearest.of(goals)
+        found.see(goals.start, value)
         for _ in range(BALLS):
-            if problem.time_left <= 0:
+            if batch.time_left <= 0:
                 break
             radius = torch.where(high.isfinite(), (low + high) / 2.0, radius)
-            start = self._starts(problem, best, high, radius, copies, generator)
-            seen = Nearest.of(problem, rows)
-            _Ascent(self, problem, rows, radius[rows], seen).run(start)
-            pulled = to_boundary(problem, seen.best, rows)
-            value = problem.worst(pulled, rows).masked_fill(~seen.distance.isfinite(), torch.inf)
+            radii = radius.repeat_interleave(copies)
+            start = self._starts(runs, best, high, radii, generator)
+            seen = Nearest.of(runs)
+            _Ascent(self, runs, radii, seen).run(start)
+            pulled = to_boundary(runs, seen.best)
+            value = runs.worst(pulled).masked_fill(~seen.distance.isfinite(), torch.inf)
             seen.see(pulled, value)
             nearest, copy = seen.distance.reshape(-1, copies).min(1)
-            points = seen.best.reshape(len(goal), copies, -1)[torch.arange(len(goal), device=goal.device), copy]
+            points = seen.best.reshape(len(goals), copies, -1)[torch.arange(len(goals), device=copy.device), copy]
             won = found.see(points, torch.where(nearest.isfinite(), -1.0, 1.0).to(nearest)) & (nearest < high)
             best = torch.where(won.unsqueeze(1), points, best)
             high = torch.where(won, nearest, high)
@@ -71,22 +72,14 @@ class _Apgd(Attack):
             radius = (GROW * radius).clamp_max(reach)
         return found.proposals()
 
-    def _starts(
-        self,
-        problem: AttackProblem,
-        best: Tensor,
-        distance: Tensor,
-        radius: Tensor,
-        copies: int,
-        generator: torch.Generator,
-    ) -> Tensor:
+    def _starts(self, runs: Runs, best: Tensor, distance: Tensor, radius: Tensor, generator: torch.Generator) -> Tensor:
         """For each goal the nearest adversary so far (else the center), and random points of the ball."""
-        count, size = best.shape
-        noise = 2 * torch.rand((count, copies, size), generator=generator, dtype=torch.float64).to(best) - 1
-        noise = noise * (radius.unsqueeze(1) / lengths(noise, problem.norm).clamp_min(1e-30)).unsqueeze(2)
-        start = problem.center + noise
-        start[:, 0] = torch.where(distance.isfinite().unsqueeze(1), best, problem.center)
-        return project(problem, start.flatten(0, 1), radius.repeat_interleave(copies))
+        copies = len(runs) // len(best)
+        noise = runs.batch.noise(generator, runs.batch.each * copies, best.shape[1])
+        noise = noise * (radius / lengths(noise, runs.norm).clamp_min(1e-30)).unsqueeze(1)
+        start = runs.center + noise
+        start[::copies] = torch.where(distance.isfinite().unsqueeze(1), best, runs.start[::copies])
+        return project(runs, start, radius)
 
 
 class ApgdCe(_Apgd):
@@ -94,8 +87,8 @@ class ApgdCe(_Apgd):
 
     name: ClassVar[str] = "apgd-ce"
 
-    def loss(self, problem: AttackProblem, scores: Tensor, goal: Tensor) -> Tensor:
-        targets = torch.tensor([one.target for one in problem.goals], device=goal.device)[goal]
+    def loss(self, runs: Runs, scores: Tensor) -> Tensor:
+        targets = runs.batch.targets[runs.goal]
         return scores.logsumexp(1) - scores.gather(1, targets.unsqueeze(1)).squeeze(1)
 
 
@@ -104,8 +97,8 @@ class ApgdDlr(_Apgd):
 
     name: ClassVar[str] = "apgd-dlr"
 
-    def loss(self, problem: AttackProblem, scores: Tensor, goal: Tensor) -> Tensor:
-        worst = problem.worst_of(scores, goal)
+    def loss(self, runs: Runs, scores: Tensor) -> Tensor:
+        worst = runs.worst_of(scores)
         ordered = scores.sort(dim=1, descending=True).values
         if ordered.shape[1] < 3:
             return worst  # the ratio of two scores is a constant
@@ -117,8 +110,7 @@ class _Ascent:
     """One run in a ball per row, noting every adversary on the way."""
 
     attack: _Apgd
-    problem: AttackProblem
-    goal: Tensor
+    runs: Runs
     radius: Tensor
     seen: Nearest
 
@@ -126,31 +118,31 @@ class _Ascent:
         """The loss at x [B] and its gradient [B, n]."""
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            scores = self.problem.lowered.forward(x)
-            loss = self.attack.loss(self.problem, scores, self.goal)
+            scores = self.runs.batch.lowered.forward(x)
+            loss = self.attack.loss(self.runs, scores)
             (gradient,) = torch.autograd.grad(loss.sum(), x)
-            value = self.problem.worst_of(scores, self.goal)
+            value = self.runs.worst_of(scores)
         self.seen.see(x.detach(), value.detach())
         return loss.detach(), gradient.nan_to_num()
 
     def run(self, x: Tensor) -> None:
-        problem, steps = self.problem, self.problem.options.steps
-        sparse = problem.norm is Norm.L1
+        runs, steps = self.runs, self.runs.batch.options.steps
+        sparse = runs.norm is Norm.L1
         first_step = self.radius if sparse else 2.0 * self.radius
         step = first_step
-        entries = torch.full_like(self.goal, max(1, int(FIRST_ENTRIES * x.shape[1])))
+        entries = torch.full_like(runs.goal, max(1, int(FIRST_ENTRIES * x.shape[1])))
         loss, gradient = self.measure(x)
         best, best_loss, best_gradient = x, loss, gradient
         before, gains = x, torch.zeros_like(loss)
         checked_loss, halved = loss, torch.zeros_like(loss, dtype=torch.bool)
         check, last = FIRST_CHECK, 0.0
         for k in range(steps):
-            if problem.time_left <= 0:
+            if runs.batch.time_left <= 0:
                 return
-            move = -steepest(problem, x, gradient, entries if sparse else None)
-            ahead = project(problem, x + step.unsqueeze(1) * move, self.radius)
+            move = -steepest(runs, x, gradient, entries if sparse else None)
+            ahead = project(runs, x + step.unsqueeze(1) * move, self.radius)
             if k and not sparse:
-                ahead = project(problem, x + (1 - MOMENTUM) * (ahead - x) + MOMENTUM * (x - before), self.radius)
+                ahead = project(runs, x + (1 - MOMENTUM) * (ahead - x) + MOMENTUM * (x - before), self.radius)
             before, x, old_loss = x, ahead, loss
             loss, gradient = self.measure(x)
             gains = gains + (loss < old_loss)
@@ -161,7 +153,7 @@ class _Ascent:
             if k + 1 < round(check * steps):
                 continue
             if sparse:
-                changed = (best != problem.center).sum(1)
+                changed = (best != runs.center).sum(1)
                 fewer = (changed / FEWER_ENTRIES).long().clamp_min(1)
                 settled = fewer >= 0.95 * entries
                 step = torch.where(settled, torch.maximum(step / 1.5, first_step / 10.0), first_step)

@@ -12,8 +12,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bounds.attacks.base import Attack, AttackProblem, Candidates
-from bounds.attacks.walk import Nearest, every_goal, linear_rate
+from bounds.attacks.base import Attack, AttackBatch, Candidates, Runs
+from bounds.attacks.walk import Nearest, linear_rate
 from encoders.question import Norm
 
 WEIGHTS = 9  # tried one after the other
@@ -29,42 +29,41 @@ class CarliniWagner(Attack):
     name: ClassVar[str] = "carlini-wagner"
     norms: ClassVar[frozenset[Norm]] = frozenset({Norm.L2})
 
-    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
-        goal = every_goal(problem)
-        nearest = Nearest.of(problem, goal)
-        center = problem.center.expand(len(goal), -1)
-        value, gradient = problem.linearised(center, goal)
-        nearest.see(center, value)
+    def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
+        runs = batch.every_goal()
+        nearest = Nearest.of(runs)
+        value, gradient = runs.linearised(runs.start)
+        nearest.see(runs.start, value)
         scale = linear_rate(gradient)
         # Where the goal is linear, the minimum reaches it from the weight 2 · distance on.
         weight = (2.0 * value.clamp_min(0.0) / scale).clamp_min(1e-6)
         low, high = torch.zeros_like(weight), torch.full_like(weight, torch.inf)
         for _ in range(WEIGHTS):
-            if problem.time_left <= 0:
+            if batch.time_left <= 0:
                 break
-            won = self.minimise(problem, goal, weight / scale, nearest)
+            won = self.minimise(runs, weight / scale, nearest)
             high = torch.where(won, torch.minimum(high, weight), high)
             low = torch.where(won, low, torch.maximum(low, weight))
             weight = torch.where(high.isfinite(), (low + high) / 2.0, weight * GROW)
         return nearest.proposals()
 
-    def minimise(self, problem: AttackProblem, goal: Tensor, weight: Tensor, nearest: Nearest) -> Tensor:
+    def minimise(self, runs: Runs, weight: Tensor, nearest: Nearest) -> Tensor:
         """One run of Adam from the center; which rows ever were adversaries."""
-        middle, span = (problem.upper + problem.lower) / 2.0, (problem.upper - problem.lower) / 2.0
-        place = ((problem.center - middle) / span.clamp_min(1e-300)).clamp(INSIDE - 1.0, 1.0 - INSIDE)
-        won = torch.zeros(len(goal), dtype=torch.bool, device=goal.device)
+        middle, span = (runs.upper + runs.lower) / 2.0, (runs.upper - runs.lower) / 2.0
+        place = ((runs.center - middle) / span.clamp_min(1e-300)).clamp(INSIDE - 1.0, 1.0 - INSIDE)
+        won = torch.zeros(len(runs), dtype=torch.bool, device=weight.device)
         with torch.enable_grad():
-            w = torch.atanh(place).expand(len(goal), -1).clone().requires_grad_()
+            w = torch.atanh(place).expand(len(runs), -1).clone().requires_grad_()
             descent = torch.optim.Adam([w], lr=STEP)
-            for _ in range(LONGER * problem.options.steps):
-                x = problem.clip(middle + span * torch.tanh(w))
-                value = problem.worst(x, goal)
+            for _ in range(LONGER * runs.batch.options.steps):
+                x = runs.clip(middle + span * torch.tanh(w))
+                value = runs.worst(x)
                 nearest.see(x.detach(), value.detach())
                 won |= value.detach() <= 0
-                loss = (x - problem.center).square().sum(1) + weight * value.clamp_min(0.0)
+                loss = (x - runs.center).square().sum(1) + weight * value.clamp_min(0.0)
                 descent.zero_grad()
                 loss.sum().backward()  # type: ignore[no-untyped-call]
                 descent.step()
-                if problem.time_left <= 0:
+                if runs.batch.time_left <= 0:
                     break
         return won

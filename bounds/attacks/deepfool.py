@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import torch
 
-from bounds.attacks.base import Attack, AttackProblem, Candidates
-from bounds.attacks.walk import Nearest, every_goal
+from bounds.attacks.base import Attack, AttackBatch, Candidates
+from bounds.attacks.walk import Nearest
 from bounds.halfspace import nearest_in_halfspace
 
 OVERSHOOT = 1.02
@@ -23,16 +23,15 @@ class DeepFool(Attack):
 
     name: ClassVar[str] = "deepfool"
 
-    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
-        goal = every_goal(problem)
-        x = problem.center.expand(len(goal), -1)
-        nearest = Nearest.of(problem, goal)
-        for _ in range(problem.options.steps + 1):
-            value, gradient = problem.linearised(x, goal)
+    def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
+        runs = batch.every_goal()
+        x, nearest = runs.start, Nearest.of(runs)
+        for _ in range(batch.options.steps + 1):
+            value, gradient = runs.linearised(x)
             nearest.see(x, value)
             left = value > 0
-            if not left.any() or problem.time_left <= 0:
+            if not left.any() or batch.time_left <= 0:
                 break
-            step = nearest_in_halfspace(gradient, value, x - problem.lower, problem.upper - x, problem.norm)[1]
-            x = torch.where(left.unsqueeze(1), problem.clip(x + OVERSHOOT * step.nan_to_num()), x)
+            step = nearest_in_halfspace(gradient, value, x - runs.lower, runs.upper - x, runs.norm)[1]
+            x = torch.where(left.unsqueeze(1), runs.clip(x + OVERSHOOT * step.nan_to_num()), x)
         return nearest.proposals()

@@ -13,8 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bounds.attacks.base import Attack, AttackProblem, Candidates
-from bounds.attacks.walk import Nearest, every_goal
+from bounds.attacks.base import Attack, AttackBatch, Candidates, Runs
+from bounds.attacks.walk import Nearest
 from encoders.question import Norm
 
 WEIGHTS = 9  # tried one after the other
@@ -30,44 +30,43 @@ class ElasticNet(Attack):
     name: ClassVar[str] = "elastic-net"
     norms: ClassVar[frozenset[Norm]] = frozenset({Norm.L1})
 
-    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
-        goal = every_goal(problem)
-        nearest = Nearest.of(problem, goal)
-        center = problem.center.expand(len(goal), -1)
-        value, gradient = problem.linearised(center, goal)
-        nearest.see(center, value)
+    def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
+        runs = batch.every_goal()
+        nearest = Nearest.of(runs)
+        value, gradient = runs.linearised(runs.start)
+        nearest.see(runs.start, value)
         size = gradient.abs().amax(1)
         scale = torch.where(size > 0, size, 1.0)
         weight = torch.full_like(scale, 2.0 * SPARSITY)
         pace = (value.clamp_min(0.0) / scale).clamp(1e-3, 1.0) * STEP
         low, high = torch.zeros_like(weight), torch.full_like(weight, torch.inf)
         for _ in range(WEIGHTS):
-            if problem.time_left <= 0:
+            if batch.time_left <= 0:
                 break
-            won = self.minimise(problem, goal, weight / scale, pace, nearest)
+            won = self.minimise(runs, weight / scale, pace, nearest)
             high = torch.where(won, torch.minimum(high, weight), high)
             low = torch.where(won, low, torch.maximum(low, weight))
             weight = torch.where(high.isfinite(), (low + high) / 2.0, weight * GROW)
         return nearest.proposals()
 
-    def minimise(self, problem: AttackProblem, goal: Tensor, weight: Tensor, pace: Tensor, nearest: Nearest) -> Tensor:
+    def minimise(self, runs: Runs, weight: Tensor, pace: Tensor, nearest: Nearest) -> Tensor:
         """One run of proximal steps from the center; which rows ever were adversaries."""
-        center = problem.center
-        x = ahead = center.expand(len(goal), -1)
-        won = torch.zeros(len(goal), dtype=torch.bool, device=goal.device)
-        steps = problem.options.steps
+        center = runs.center
+        x = ahead = runs.start
+        won = torch.zeros(len(runs), dtype=torch.bool, device=x.device)
+        steps = runs.batch.options.steps
         for step in range(steps):
-            value, gradient = problem.linearised(ahead, goal)
+            value, gradient = runs.linearised(ahead)
             nearest.see(ahead, value)
             won |= value <= 0
-            if problem.time_left <= 0:
+            if runs.batch.time_left <= 0:
                 break
             slope = weight.unsqueeze(1) * gradient * (value > 0).unsqueeze(1) + 2.0 * SQUARE * (ahead - center)
             length = (pace * (1.0 - 0.9 * step / steps)).unsqueeze(1)
             moved = ahead - length * slope - center
             moved = moved.sign() * (moved.abs() - length * SPARSITY).clamp_min(0.0)
-            before, x = x, problem.clip(center + moved)
-            ahead = problem.clip(x + step / (step + 3.0) * (x - before))
-        value = problem.worst(x, goal)
+            before, x = x, runs.clip(center + moved)
+            ahead = runs.clip(x + step / (step + 3.0) * (x - before))
+        value = runs.worst(x)
         nearest.see(x, value)
         return won | (value <= 0)

@@ -13,7 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bounds.attacks.base import Attack, AttackProblem, Candidates, lengths
+from bounds.attacks.base import Attack, AttackBatch, Candidates, Runs
+from bounds.attacks.batch import lengths
 from bounds.halfspace import nearest_in_halfspace
 
 OVERSHOOT = 1.05
@@ -27,37 +28,46 @@ class Fab(Attack):
 
     name: ClassVar[str] = "fab"
 
-    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
-        generator = torch.Generator().manual_seed(problem.options.seed)
-        goal = torch.arange(len(problem.goals), device=problem.center.device)
-        found, distance = self.walk(problem, problem.center.expand(len(goal), -1), goal)
-        parts = [problem.proposals(found, distance, goal)]
-        if problem.options.restarts and problem.time_left > 0:
-            # The nearest goals get the random starts: a far goal's local minima decide nothing.
-            distance = torch.minimum(distance, problem.best_known(known)[1])
-            near = goal[distance <= NEAR * distance.min()]
-            again = near[torch.arange(problem.options.restarts, device=near.device) % len(near)]
-            noise = torch.rand((len(again), problem.center.numel()), generator=generator, dtype=torch.float64)
-            noise = noise.to(found) * 2 - 1
-            size = distance[again].nan_to_num(posinf=min(problem.radius, problem.region.reach(problem.norm)))
-            size = size * torch.linspace(0.4, 1.0, len(again)).to(size)
-            noise = noise * (size / lengths(noise, problem.norm).clamp_min(1e-30)).unsqueeze(1)
-            found, distance = self.walk(problem, problem.clip(problem.center + noise), again)
-            parts.append(problem.proposals(found, distance, again))
+    def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
+        runs = batch.every_goal()
+        found, distance = self.walk(runs, runs.start)
+        parts = [runs.proposals(found, distance)]
+        if batch.options.restarts and batch.time_left > 0:
+            distance = torch.minimum(distance, batch.best_known(known)[1])
+            again = batch.runs(self.nearest_goals(batch, distance))
+            noise = batch.noise(
+                torch.Generator().manual_seed(batch.options.seed), batch.options.restarts, found.shape[1]
+            )
+            size = distance[again.goal]
+            size = torch.where(size.isfinite(), size, again.most)
+            size = size * torch.linspace(0.4, 1.0, batch.options.restarts).to(size).repeat(len(batch.problems))
+            noise = noise * (size / lengths(noise, batch.norm).clamp_min(1e-30)).unsqueeze(1)
+            found, distance = self.walk(again, again.clip(again.center + noise))
+            parts.append(again.proposals(found, distance))
         return Candidates.merged(parts)
 
-    def walk(self, problem: AttackProblem, start: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+    @staticmethod
+    def nearest_goals(batch: AttackBatch, distance: Tensor) -> Tensor:
+        """Goals for the random starts: each sample's nearest in turn, as a far goal's local minima decide nothing."""
+        own = distance.reshape(-1, batch.each)
+        near = own <= NEAR * own.amin(1, keepdim=True)
+        order = near.int().argsort(dim=1, descending=True, stable=True)
+        turn = torch.arange(batch.options.restarts, device=near.device) % near.sum(1, keepdim=True)
+        first = batch.each * torch.arange(len(own), device=near.device).unsqueeze(1)
+        return (first + order.gather(1, turn)).flatten()
+
+    def walk(self, runs: Runs, start: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest adversaries met on the way from `start` [B, n], and their distances (inf: none)."""
         x, best = start, start
         distance = start.new_full((len(start),), torch.inf)
-        center, lower, upper, norm = problem.center, problem.lower, problem.upper, problem.norm
-        for _ in range(problem.options.steps):
-            value, gradient = problem.linearised(x, goal)
-            length = problem.length(x)
+        center, lower, upper, norm = runs.center, runs.lower, runs.upper, runs.norm
+        for _ in range(runs.batch.options.steps):
+            value, gradient = runs.linearised(x)
+            length = runs.length(x)
             won = (value <= 0) & (length < distance)
             best = torch.where(won.unsqueeze(1), x, best)
             distance = torch.where(won, length, distance)
-            if problem.time_left <= 0:
+            if runs.batch.time_left <= 0:
                 break
             # Beyond the boundary the same halfspace is approached from its other side.
             side = torch.where(value > 0, 1.0, -1.0).to(value)
@@ -68,6 +78,6 @@ class Fab(Attack):
             here, home = here.nan_to_num(), home.nan_to_num()
             near, far = lengths(here, norm), lengths(home, norm)
             mix = (near / (near + far).clamp_min(1e-30)).clamp_max(MOST_FROM_CENTER).unsqueeze(1)
-            x = problem.clip((1 - mix) * (x + OVERSHOOT * here) + mix * (center + OVERSHOOT * home))
+            x = runs.clip((1 - mix) * (x + OVERSHOOT * here) + mix * (center + OVERSHOOT * home))
             x = torch.where(won.unsqueeze(1), center + PULL_BACK * (best - center), x)
         return best, distance

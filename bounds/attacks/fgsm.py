@@ -11,9 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bounds.attacks.base import Attack, AttackProblem, Candidates
+from bounds.attacks.base import Attack, AttackBatch, Candidates
 from bounds.attacks.pgd import steepest
-from bounds.attacks.walk import every_goal, first_wins
+from bounds.attacks.walk import first_wins
 from encoders.question import Norm
 
 ENTRIES = 0.1  # share of the inputs that an L1 step moves
@@ -25,15 +25,14 @@ class Fgsm(Attack):
 
     name: ClassVar[str] = "fgsm"
 
-    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
-        goal = every_goal(problem)
-        center = problem.center.expand(len(goal), -1)
-        _, gradient = problem.linearised(center, goal)
-        step = steepest(problem, center, gradient, torch.full_like(goal, int(ENTRIES * center.shape[1])))
-        reach = problem.region.reach(problem.norm) * (1.0 if problem.norm is Norm.LINF else BEYOND)
+    def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
+        runs = batch.every_goal()
+        center = runs.start
+        _, gradient = runs.linearised(center)
+        step = steepest(runs, center, gradient, torch.full_like(runs.goal, int(ENTRIES * center.shape[1])))
+        most = runs.reach.expand(len(runs)) * (1.0 if batch.norm is Norm.LINF else BEYOND)
 
         def path(size: Tensor) -> Tensor:
             return center - size.unsqueeze(1) * step
 
-        most = torch.full((len(goal),), reach).to(center)
-        return first_wins(problem, goal, path, most).proposals()
+        return first_wins(runs, path, most).proposals()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bounds.attacks.base import Attack, AttackProblem, Candidates
+from bounds.attacks.base import Attack, AttackBatch, Candidates
 from bounds.attacks.fgsm import Fgsm
 from bounds.attacks.pgd import Pgd
 
@@ -17,6 +17,6 @@ class IteratedFgsm(Attack):
 
     name: ClassVar[str] = "iterated-fgsm"
 
-    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
-        first = Candidates.merged([known, Fgsm().run(problem)])
-        return Candidates.merged([first, Pgd().search(problem, first)])
+    def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
+        first = Candidates.merged([known, Fgsm().on(batch, known)])
+        return Candidates.merged([first, Pgd().search(batch, first)])

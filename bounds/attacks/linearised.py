@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from bounds.attacks.base import Attack, AttackProblem, Candidates
-from bounds.attacks.walk import every_goal, first_wins
+from bounds.attacks.base import Attack, AttackBatch, Candidates
+from bounds.attacks.walk import first_wins
 from bounds.halfspace import nearest_in_halfspace, room
 
 
@@ -22,17 +22,17 @@ class Linearised(Attack):
 
     name: ClassVar[str] = "linearised"
 
-    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
-        goal = every_goal(problem)
-        center = problem.center.expand(len(goal), -1)
-        below, above = center - problem.lower, problem.upper - center
-        _, gradient = problem.linearised(center, goal)
+    def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
+        runs = batch.every_goal()
+        center = runs.start
+        below, above = center - runs.lower, runs.upper - center
+        _, gradient = runs.linearised(center)
 
         def path(fall: Tensor) -> Tensor:
             """`fall` = v + const: how far the linear function must fall."""
-            step = nearest_in_halfspace(gradient, fall, below, above, problem.norm)[1]
+            step = nearest_in_halfspace(gradient, fall, below, above, batch.norm)[1]
             return center + step.nan_to_num() * (fall > 0).unsqueeze(1)
 
         # The linear function cannot fall further than in the corner of the box; from there on nothing moves.
         most = (gradient.abs() * room(gradient, below, above)).sum(1)
-        return first_wins(problem, goal, path, most).proposals()
+        return first_wins(runs, path, most).proposals()

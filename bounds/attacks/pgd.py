@@ -11,7 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bounds.attacks.base import Attack, AttackProblem, Candidates, lengths
+from bounds.attacks.base import Attack, AttackBatch, Candidates, Runs
+from bounds.attacks.batch import lengths
 from encoders.question import Norm
 
 SHRINK = 0.99  # the next radius, relative to the distance of the last win
@@ -25,35 +26,34 @@ class Pgd(Attack):
 
     name: ClassVar[str] = "pgd"
 
-    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
-        generator = torch.Generator().manual_seed(problem.options.seed + 1)
-        goal = torch.arange(len(problem.goals), device=problem.center.device)
-        best, distance = problem.best_known(known)
-        most = min(problem.radius, problem.region.reach(problem.norm))
-        radius = SHRINK * distance.clamp_max(most)
-        noise = 2 * torch.rand(best.shape, generator=generator, dtype=torch.float64).to(best) - 1
-        noise = noise * (radius / lengths(noise, problem.norm).clamp_min(1e-30)).unsqueeze(1)
-        x = torch.where(distance.isfinite().unsqueeze(1), best, problem.center + noise)
-        x = project(problem, x, radius)
-        steps = problem.options.steps
+    def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
+        generator = torch.Generator().manual_seed(batch.options.seed + 1)
+        runs = batch.every_goal()
+        best, distance = batch.best_known(known)
+        radius = SHRINK * torch.minimum(distance, runs.most)
+        noise = batch.noise(generator, batch.each, best.shape[1])
+        noise = noise * (radius / lengths(noise, batch.norm).clamp_min(1e-30)).unsqueeze(1)
+        x = torch.where(distance.isfinite().unsqueeze(1), best, runs.center + noise)
+        x = project(runs, x, radius)
+        steps = batch.options.steps
         for step in range(steps + 1):
-            value, gradient = problem.linearised(x, goal)
-            length = problem.length(x)
+            value, gradient = runs.linearised(x)
+            length = runs.length(x)
             won = (value <= 0) & (length < distance)
             best = torch.where(won.unsqueeze(1), x, best)
             distance = torch.where(won, length, distance)
             radius = torch.where(won, SHRINK * length, radius)
-            if step == steps or problem.time_left <= 0:
+            if step == steps or batch.time_left <= 0:
                 break
             share = FIRST_STEP + (LAST_STEP - FIRST_STEP) * step / steps
-            x = project(problem, x - steepest(problem, x, gradient) * (share * radius).unsqueeze(1), radius)
-        return problem.proposals(best, distance, goal)
+            x = project(runs, x - steepest(runs, x, gradient) * (share * radius).unsqueeze(1), radius)
+        return runs.proposals(best, distance)
 
 
-def steepest(problem: AttackProblem, x: Tensor, gradient: Tensor, entries: Tensor | None = None) -> Tensor:
+def steepest(runs: Runs, x: Tensor, gradient: Tensor, entries: Tensor | None = None) -> Tensor:
     """The step of length one that raises the linear function most, of the entries that are not at their side yet."""
-    stuck = ((gradient > 0) & (x <= problem.lower)) | ((gradient < 0) & (x >= problem.upper))
-    return steepest_direction(gradient * ~stuck, problem.norm, entries)
+    stuck = ((gradient > 0) & (x <= runs.lower)) | ((gradient < 0) & (x >= runs.upper))
+    return steepest_direction(gradient * ~stuck, runs.norm, entries)
 
 
 def steepest_direction(gradient: Tensor, norm: Norm, entries: Tensor | None = None) -> Tensor:
@@ -74,10 +74,10 @@ def steepest_direction(gradient: Tensor, norm: Norm, entries: Tensor | None = No
     return gradient / lengths(gradient, norm).clamp_min(1e-30).unsqueeze(1)
 
 
-def project(problem: AttackProblem, x: Tensor, radius: Tensor) -> Tensor:
+def project(runs: Runs, x: Tensor, radius: Tensor) -> Tensor:
     """A point of box ∩ ball near x: clipped to the box first, which never brings a point farther from the center."""
-    difference = into_ball(problem.clip(x) - problem.center, radius, problem.norm)
-    return problem.clip(problem.center + difference)
+    difference = into_ball(runs.clip(x) - runs.center, radius, runs.norm)
+    return runs.clip(runs.center + difference)
 
 
 def into_ball(difference: Tensor, radius: Tensor, norm: Norm) -> Tensor:

@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bounds.attacks.base import Attack, AttackProblem, Candidates
-from bounds.attacks.walk import every_goal
+from bounds.attacks.base import Attack, AttackBatch, Candidates, Runs
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm
 
@@ -30,20 +29,20 @@ class PixelGreedy(Attack):
     name: ClassVar[str] = "pixel-greedy"
     norms: ClassVar[frozenset[Norm]] = frozenset()
 
-    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
-        goal = every_goal(problem)
-        x = problem.center.expand(len(goal), -1)
-        pixel = torch.as_tensor(pixel_of_input(problem.lowered.graph.input_shape), device=x.device)
+    def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
+        runs = batch.every_goal()
+        x = runs.start
+        pixel = torch.as_tensor(pixel_of_input(batch.lowered.graph.input_shape), device=x.device)
         pixels = int(pixel.max()) + 1
-        changed = torch.zeros(len(goal), pixels, dtype=torch.bool, device=x.device)
+        changed = torch.zeros(len(runs), pixels, dtype=torch.bool, device=x.device)
         order: list[Tensor] = []
         for _ in range(min(pixels, MOST_PIXELS) + 1):
-            value, gradient = problem.linearised(x, goal)
-            if problem.time_left <= 0:
+            value, gradient = runs.linearised(x)
+            if runs.batch.time_left <= 0:
                 break
-            side = torch.where(gradient > 0, problem.lower, problem.upper)
+            side = torch.where(gradient > 0, runs.lower, runs.upper)
             promise = (gradient * (x - side)).clamp_min(0.0)
-            gain = x.new_zeros(len(goal), pixels).index_add(1, pixel, promise).masked_fill(changed, 0.0)
+            gain = x.new_zeros(len(runs), pixels).index_add(1, pixel, promise).masked_fill(changed, 0.0)
             most, chosen = gain.max(1)
             moves = (value > 0) & (most > 0)
             if not moves.any():
@@ -52,18 +51,18 @@ class PixelGreedy(Attack):
             x = torch.where(chosen.unsqueeze(1) == pixel, side, x)
             changed |= chosen.unsqueeze(1) == torch.arange(pixels, device=x.device)
             order.append(chosen)
-        x = self._put_back(problem, goal, x, pixel, order)
+        x = self._put_back(runs, x, pixel, order)
         # Not the nearest on the way but the sparsest, which is the last.
-        holds = problem.worst(x, goal) <= 0
-        return problem.proposals(x, problem.length(x).masked_fill(~holds, torch.inf), goal)
+        holds = runs.worst(x) <= 0
+        return runs.proposals(x, runs.length(x).masked_fill(~holds, torch.inf))
 
-    def _put_back(self, problem: AttackProblem, goal: Tensor, x: Tensor, pixel: Tensor, order: list[Tensor]) -> Tensor:
+    def _put_back(self, runs: Runs, x: Tensor, pixel: Tensor, order: list[Tensor]) -> Tensor:
         """Restore each pixel, the first moved first, wherever the row stays an adversary without it."""
         for chosen in order:
-            if problem.time_left <= 0:
+            if runs.batch.time_left <= 0:
                 break
-            restored = torch.where(chosen.unsqueeze(1) == pixel, problem.center, x)
-            x = torch.where((problem.worst(restored, goal) <= 0).unsqueeze(1), restored, x)
+            restored = torch.where(chosen.unsqueeze(1) == pixel, runs.center, x)
+            x = torch.where((runs.worst(restored) <= 0).unsqueeze(1), restored, x)
         return x
 
 

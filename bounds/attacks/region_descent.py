@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bounds.attacks.base import Attack, AttackOptions, AttackProblem, Candidates
+from bounds.attacks.base import Attack, AttackBatch, AttackOptions, AttackProblem, Candidates
 from bounds.attacks.deepfool import DeepFool
 from bounds.leaf_program import nearest_in_piece
 from bounds.lowered import Lowered
@@ -34,7 +34,7 @@ CUTS_AT_ONCE = 32
 BROKEN = 1e-9  # a phase row broken by less is rounding
 WALLS = 3  # tight phases that are crossed one by one
 LEAST_GAIN = 1e-9  # relative
-HAIRS = (0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5)  # how far beyond its end a step is taken, until the goal holds
+HAIRS = (1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5)  # how far beyond its end a step is taken, until the goal holds
 
 GOALS = 4  # the nearest ones, that the attack alone descends from
 SECONDS = 5.0  # that it takes at most: large nets have slow programs
@@ -48,10 +48,22 @@ class RegionDescent(Attack):
     name: ClassVar[str] = "region-descent"
     norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L1})
 
-    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
-        starts = (known if len(known.goal) else DeepFool().run(problem)).nearest()
+    def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
+        parts = batch.parted(known)
+        if not all(len(part.goal) for part in parts):
+            arrived = batch.parted(DeepFool().on(batch, known))
+            parts = [part if len(part.goal) else other for part, other in zip(parts, arrived, strict=True)]
+        found = []
+        for k, (problem, part) in enumerate(zip(batch.problems, parts, strict=True)):
+            seconds = min(SECONDS, batch.time_left / (len(parts) - k))
+            found.append(self.descend(problem, part.nearest(), seconds))
+        return batch.joined(found)
+
+    @staticmethod
+    def descend(problem: AttackProblem, starts: Candidates, seconds: float) -> Candidates:
+        """One sample's descents, one after the other: their programs share nothing."""
         points, goals = [], []
-        ends = time.monotonic() + min(SECONDS, problem.time_left)
+        ends = time.monotonic() + seconds
         for start, goal in list(zip(starts.inputs, starts.goal, strict=True))[:GOALS]:
             limit = ends - time.monotonic()
             if limit <= 0:
@@ -146,7 +158,9 @@ class _Descent:
         self, lowered: Lowered, region: Region, norm: Norm, goal: Goal, start: FloatArray, time_limit: float | None
     ) -> None:
         options = AttackOptions(time_limit=time_limit)
-        self.problem = AttackProblem(lowered, region, norm, (goal,), float("inf"), options)
+        self.batch = AttackBatch((AttackProblem(lowered, region, norm, (goal,), float("inf"), options),))
+        self.goal = self.batch.every_goal()
+        self.lowered, self.region, self.norm = lowered, region, norm
         self.moving = np.flatnonzero(region.upper > region.lower)
         self.best = start
         self.distance = float(norm.length(start - region.center))
@@ -155,7 +169,7 @@ class _Descent:
     def run(self, rounds: int) -> None:
         """Pieces one after the other, until no wall leads to anything nearer."""
         waiting, seen = [self._phases(self.best)], set[bytes]()
-        while waiting and rounds > 0 and self.problem.time_left > 0:
+        while waiting and rounds > 0 and self.batch.time_left > 0:
             active = waiting.pop(0)
             if active.tobytes() in seen:
                 continue
@@ -168,31 +182,31 @@ class _Descent:
 
     def _descend(self, active: Phases) -> list[Phases]:
         """Solve one piece, adding the phase rows that its solutions break; the pieces to look at next."""
-        problem, norm = self.problem, self.problem.norm
-        piece, center = _Piece(problem.lowered, active), problem.center
+        region, lowered = self.region, self.lowered
+        piece, center = _Piece(lowered, active), self.goal.center[0]
         sign = np.where(active, 1.0, -1.0)
         hidden, scores = piece.values(center[None])
         constant = hidden[0].cpu().numpy()
-        goal_rows = -piece.goal_rows(problem.rows[0], center)
-        goal_least = (problem.rows[0] @ scores[0] + problem.offset[0]).cpu().numpy()
-        below = (problem.region.center - problem.region.lower)[self.moving]
-        above = (problem.region.upper - problem.region.center)[self.moving]
+        goal_rows = -piece.goal_rows(self.goal.rows[0], center)
+        goal_least = (self.goal.rows[0] @ scores[0] + self.goal.offset[0]).cpu().numpy()
+        below = (region.center - region.lower)[self.moving]
+        above = (region.upper - region.center)[self.moving]
         neurons = self.matters
         rows = sign[neurons, None] * piece.rows(neurons, center)
         for _ in range(MOST_CUTS):
             matrix = np.concatenate([goal_rows, rows])[:, self.moving]
             least = np.concatenate([goal_least, -sign[neurons] * constant[neurons]])
             scale = np.maximum(np.abs(matrix).max(axis=1, initial=0.0), 1e-100)
-            limit = None if problem.time_left == float("inf") else problem.time_left
+            limit = None if self.batch.time_left == float("inf") else self.batch.time_left
             answer, shift = nearest_in_piece(
-                matrix / scale[:, None], least / scale, below, above, norm, self.distance, limit
+                matrix / scale[:, None], least / scale, below, above, self.norm, self.distance, limit
             )
             if shift is None or answer.row_duals is None:
                 return []
             step = np.zeros_like(self.best)
             step[self.moving] = shift
             improved = self._offer(step)
-            reached = piece.values(center[None] + problem.lowered.tensor(step))[0][0].cpu().numpy()
+            reached = piece.values(center[None] + lowered.tensor(step))[0][0].cpu().numpy()
             short = -sign * reached
             short[neurons] = 0.0
             broken = np.flatnonzero(short > BROKEN * (1.0 + np.abs(constant)))
@@ -211,18 +225,11 @@ class _Descent:
     @torch.no_grad()
     def _offer(self, step: FloatArray) -> bool:
         """Take the nearest adversary at the end of a step, or a hair beyond, if it is nearer than the best."""
-        problem = self.problem
-        tried = np.unique(
-            np.clip(
-                problem.region.center + step * (1.0 + np.array(HAIRS))[:, None],
-                problem.region.lower,
-                problem.region.upper,
-            ),
-            axis=0,
-        )
-        distances = problem.norm.length(tried - problem.region.center)
-        points = problem.lowered.tensor(tried)
-        holds = problem.worst(points, torch.zeros(len(points), dtype=torch.int64, device=points.device)) <= 0
+        region = self.region
+        points = np.clip(region.center + step * (1.0 + np.array(HAIRS))[:, None], region.lower, region.upper)
+        tried = np.unique(points, axis=0)
+        distances = self.norm.length(tried - region.center)
+        holds = self.goal.worst(self.lowered.tensor(tried).unsqueeze(1)).squeeze(1) <= 0
         good = np.flatnonzero(holds.cpu().numpy() & (distances < self.distance))
         if not len(good):
             return False
@@ -233,7 +240,7 @@ class _Descent:
 
     @torch.no_grad()
     def _phases(self, x: FloatArray) -> Phases:
-        lowered = self.problem.lowered
+        lowered = self.lowered
         before = lowered.preactivations(lowered.tensor(x)[None])
         parts = [(before[i][0] > 0).cpu().numpy() for i in lowered.graph.relus]
         return np.concatenate([np.zeros(0, dtype=np.bool_), *parts])

@@ -8,18 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bounds.attacks.base import AttackProblem, Candidates
+from bounds.attacks.base import Candidates, Runs
 
 GRID = 33  # sizes tried at once along a path
 REFINEMENTS = 3
 
 Path = Callable[[Tensor], Tensor]
 """Sizes [B] → points [B, n]; the larger the size, the farther from the center."""
-
-
-def every_goal(problem: AttackProblem, copies: int = 1) -> Tensor:
-    """The positions of all goals, each `copies` times in a row."""
-    return torch.arange(len(problem.goals), device=problem.center.device).repeat_interleave(copies)
 
 
 def linear_rate(gradient: Tensor) -> Tensor:
@@ -32,20 +27,18 @@ def linear_rate(gradient: Tensor) -> Tensor:
 class Nearest:
     """Of each row the nearest adversary seen so far, and its distance (inf: none yet)."""
 
-    problem: AttackProblem
-    goal: Tensor
+    runs: Runs
     best: Tensor
     distance: Tensor
 
     @classmethod
-    def of(cls, problem: AttackProblem, goal: Tensor) -> Nearest:
+    def of(cls, runs: Runs) -> Nearest:
         """Nothing seen yet."""
-        best = problem.center.expand(len(goal), -1)
-        return cls(problem, goal, best, best.new_full((len(goal),), torch.inf))
+        return cls(runs, runs.start, runs.start.new_full((len(runs),), torch.inf))
 
     def see(self, x: Tensor, value: Tensor) -> Tensor:
         """Keep the adversaries among x [B, n] (worst row value at most zero) that are nearer; says which those are."""
-        length = self.problem.length(x)
+        length = self.runs.length(x)
         nearer = (value <= 0) & (length < self.distance)
         self.best = torch.where(nearer.unsqueeze(1), x, self.best)
         self.distance = torch.where(nearer, length, self.distance)
@@ -53,28 +46,26 @@ class Nearest:
 
     def proposals(self) -> Candidates:
         """What was seen, as candidates still to be checked."""
-        return self.problem.proposals(self.best, self.distance, self.goal)
+        return self.runs.proposals(self.best, self.distance)
 
 
-def first_wins(problem: AttackProblem, goal: Tensor, path: Path, most: Tensor) -> Nearest:
+def first_wins(runs: Runs, path: Path, most: Tensor) -> Nearest:
     """The first adversary on each row's path from size 0 to `most` [B], as finely as a grid of grids sees it."""
-    nearest = Nearest.of(problem, goal)
+    nearest = Nearest.of(runs)
     low, high = torch.zeros_like(most), most
-    rows = torch.arange(len(goal), device=goal.device)
+    rows = torch.arange(len(runs), device=most.device)
     share = torch.linspace(0.0, 1.0, GRID).to(most).unsqueeze(1)
     for refinement in range(REFINEMENTS):
-        if problem.time_left <= 0:
+        if runs.batch.time_left <= 0:
             break
         # The first grid is finer near the center, where most adversaries are.
         sizes = low + (share.square() if refinement == 0 else share) * (high - low)
-        points = problem.clip(torch.stack([path(size) for size in sizes]))
-        values = problem.worst(points.flatten(0, 1), goal.repeat(GRID)).reshape(GRID, -1)
+        points = runs.clip(torch.stack([path(size) for size in sizes]))
+        values = runs.worst(points)
         won = values <= 0
         first = won.int().argmax(0)
         nearest.see(points[first, rows], values[first, rows])
         found = won.any(0)
-        if not found.any():
-            break
         high = torch.where(found, sizes[first, rows], high)
         low = torch.where(found, sizes[(first - 1).clamp_min(0), rows], low)
     return nearest

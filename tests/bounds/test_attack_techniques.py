@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from bounds.attacks import ATTACKS, Attack, AttackOptions, AttackProblem, Candidates
+from bounds.attacks import ATTACKS, Attack, AttackBatch, AttackOptions, AttackProblem, Candidates
 from bounds.attacks.pixel_greedy import changed_inputs, changed_pixels, pixel_of_input
 from bounds.attacks.region_descent import RegionDescent
-from bounds.attacks.walk import every_goal, first_wins
+from bounds.attacks.walk import first_wins
 from bounds.lowered import Lowered
 from encoders.errors import SoundnessError
 from encoders.graph import Graph, affine_chain
@@ -152,8 +152,8 @@ def test_a_technique_that_overstates_itself_raises(name: str, monkeypatch: pytes
     technique = ATTACKS[name]
     genuine = technique.search
 
-    def boasting(self: Attack, problem: AttackProblem, known: Candidates) -> Candidates:
-        found = genuine(self, problem, known)
+    def boasting(self: Attack, batch: AttackBatch, known: Candidates) -> Candidates:
+        found = genuine(self, batch, known)
         return Candidates(found.inputs, found.distances * 0.9, found.goal)
 
     problem = problem_of(*LINE, Norm.LINF, goals_for(0, 2, None, 0.0))
@@ -189,8 +189,8 @@ def test_region_descent_goes_on_from_what_is_known() -> None:
 def test_the_first_win_on_a_path_by_hand() -> None:
     # Along the diagonal the boundary is crossed at 1/8.
     problem = problem_of(HAND, CORNER, Norm.LINF, goals_for(0, 2, None, 0.0))
-    goal = every_goal(problem)
-    found = first_wins(problem, goal, lambda size: problem.center + size.unsqueeze(1), torch.full((1,), 0.75))
+    runs = AttackBatch((problem,)).every_goal()
+    found = first_wins(runs, lambda size: runs.center + size.unsqueeze(1), torch.full((1,), 0.75))
     assert 1 / 8 <= float(found.distance[0]) <= 1 / 8 + 1e-3
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bounds.attacks import ATTACKS
-from bounds.attacks.base import Attack, AttackOptions, AttackProblem, Candidates
+from bounds.attacks.base import Attack, AttackBatch, AttackOptions, AttackProblem, Candidates, Runs
 from bounds.attacks.pgd import project, steepest
 from bounds.attacks.portfolio import attack
 from bounds.attacks.region_descent import polish
@@ -45,6 +45,12 @@ NORMS = CONVEX
 
 def run(graph: Graph, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float = np.inf) -> Candidates:
     return attack(Lowered(graph), region, norm, goals, radius, AttackOptions())
+
+
+def runs_of(norm: Norm, count: int) -> Runs:
+    """So many rows on the linear net."""
+    problem = AttackProblem(Lowered(LINEAR), SQUARE, norm, goals_for(0, 2, None, 0.0), 1.0, AttackOptions())
+    return AttackBatch((problem,)).every_goal(count)
 
 
 def holds(graph: Graph, x: np.ndarray, goal: Goal) -> bool:
@@ -206,28 +212,29 @@ def test_a_radius_with_a_witness_stops_the_search() -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_projection_ends_in_ball_and_box(norm: Norm) -> None:
-    problem = AttackProblem(Lowered(LINEAR), SQUARE, norm, goals_for(0, 2, None, 0.0), 1.0, AttackOptions())
+    runs = runs_of(norm, 50)
     x = torch.as_tensor(np.random.default_rng(0).uniform(-3, 3, (50, 2)))
-    inside = project(problem, x, torch.full((50,), 0.7, dtype=torch.float64))
-    assert (problem.length(inside) <= 0.7 + 1e-12).all()
-    kept = project(problem, inside, torch.full((50,), 0.7, dtype=torch.float64))
+    inside = project(runs, x, torch.full((50,), 0.7, dtype=torch.float64))
+    assert (runs.length(inside) <= 0.7 + 1e-12).all()
+    kept = project(runs, inside, torch.full((50,), 0.7, dtype=torch.float64))
     assert torch.allclose(inside, kept, atol=1e-12)
 
 
 def test_l1_projection_by_hand() -> None:
     # (0.8, 0.4) onto the L1 ball of radius 0.6: both shrink by 0.3.
-    problem = AttackProblem(Lowered(LINEAR), SQUARE, Norm.L1, goals_for(0, 2, None, 0.0), 1.0, AttackOptions())
     x = torch.tensor([[0.8, 0.4]], dtype=torch.float64)
-    assert project(problem, x, torch.tensor([0.6], dtype=torch.float64))[0].tolist() == pytest.approx([0.5, 0.1])
+    assert project(runs_of(Norm.L1, 1), x, torch.tensor([0.6], dtype=torch.float64))[0].tolist() == pytest.approx(
+        [0.5, 0.1]
+    )
 
 
 @pytest.mark.parametrize(("norm", "step"), [(Norm.LINF, [1, -1]), (Norm.L1, [0, -1]), (Norm.L2, [0.6, -0.8])])
 def test_the_steepest_step_by_hand(norm: Norm, step: list[float]) -> None:
-    problem = AttackProblem(Lowered(LINEAR), SQUARE, norm, goals_for(0, 2, None, 0.0), 1.0, AttackOptions())
-    value, gradient = problem.linearised(torch.zeros(1, 2, dtype=torch.float64), torch.zeros(1, dtype=torch.int64))
+    runs = runs_of(norm, 1)
+    value, gradient = runs.linearised(torch.zeros(1, 2, dtype=torch.float64))
     assert float(value) == 1.0
     assert gradient[0].tolist() == [3.0, -4.0]
-    assert steepest(problem, torch.zeros(1, 2, dtype=torch.float64), gradient)[0].tolist() == pytest.approx(step)
+    assert steepest(runs, torch.zeros(1, 2, dtype=torch.float64), gradient)[0].tolist() == pytest.approx(step)
 
 
 @pytest.mark.parametrize("name", list(ATTACKS))
@@ -246,7 +253,7 @@ class Fixed(Attack):
     def __init__(self, inputs: list[list[float]], distances: list[float]) -> None:
         self.proposed = Candidates(np.array(inputs), np.array(distances), np.zeros(len(inputs), dtype=np.int64))
 
-    def search(self, problem: AttackProblem, known: Candidates) -> Candidates:
+    def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
         return self.proposed
 
 

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from bounds.attacks import ATTACKS, AttackOptions, AttackProblem, Candidates
+from bounds.attacks import ATTACKS, Attack, AttackBatch, AttackOptions, Candidates, portfolio
 from bounds.attacks.universal import UniversalOptions
 from encoders.errors import OptionError
 from encoders.graph import affine_chain
 from encoders.question import CONVEX, Norm
 from tests.onnx_builder import to_onnx
 from trainers.datasets import digits
-from verifier.adversaries.techniques import PORTFOLIO, Attacking, attacks_named
+from verifier.adversaries.techniques import PORTFOLIO, Attacking, Sample, attacks_named
 from verifier.adversaries.transfer import Source, fooled, matrix, stretched
 from verifier.adversaries.universal import find_universal, moved_by, rounded_down, shares_of
 from verifier.cli import main
+from verifier.engines import attack_ask
 from verifier.model import Model, load
-from verifier.query import Options, distance
+from verifier.query import Options, asked, distance
+from verifier.results import Result
+from verifier.sharing import Table
 
 NETS = Path(__file__).parents[2] / "trainers" / "nets"
 NET, OTHER = str(NETS / "digits-64-32-32-10.onnx"), str(NETS / "digits-64-64-64-10.onnx")
@@ -139,8 +144,8 @@ def test_attack_says_when_it_finds_nothing(tmp_path: Path, capsys: pytest.Captur
 def test_an_attack_that_lies_ends_the_run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = ATTACKS["fgsm"].search
 
-    def boasting(self: object, problem: AttackProblem, known: Candidates) -> Candidates:
-        found = genuine(self, problem, known)  # type: ignore[arg-type]
+    def boasting(self: object, batch: AttackBatch, known: Candidates) -> Candidates:
+        found = genuine(self, batch, known)  # type: ignore[arg-type]
         return Candidates(found.inputs, found.distances * 0.5, found.goal)
 
     monkeypatch.setattr(ATTACKS["fgsm"], "search", boasting)
@@ -272,3 +277,95 @@ def test_models_of_other_shapes_are_refused(tmp_path: Path, capsys: pytest.Captu
 def test_effort_reaches_the_attacks(plus: Model) -> None:
     idle = AttackOptions(time_limit=0.0)
     assert Attacking(plus, Options(), (PORTFOLIO,), idle).sample(np.array([0.75, 0.75])).best is None
+
+
+# -- many samples at once ---------------------------------------------------------------------------------------------
+
+
+def test_rows_do_not_depend_on_the_size_of_batches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown, records = [], []
+    for size in ("1", "2", "64"):
+        journal = tmp_path / f"{size}.jsonl"
+        arguments = ["attack", NET, "--data", "digits", "--samples", "0:5", "--attack", "fab", "portfolio", "fgsm"]
+        assert main([*arguments, "--batch", size, "--json", str(journal)]) == 0
+        shown.append(capsys.readouterr().out.splitlines()[:6])
+        records.append([json.loads(line) for line in journal.read_text().splitlines()])
+    assert shown[0] == shown[1] == shown[2]
+    assert [record["index"] for record in records[2]] == [0, 1, 2, 3, 4]
+    for one, other in zip(records[0], records[2], strict=True):
+        assert one["run"] == other["run"]
+        assert one["upper"] == pytest.approx(other["upper"], rel=1e-6)
+        assert one["found_by"] == one["attacks"][one["best"]]["found_by"] in {"fab", "pgd", "polish"}
+        assert one["attacks"]["fgsm"]["found_by"] == "fgsm"
+
+
+def test_the_winner_of_the_portfolio_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attack", NET, "--data", "digits", "--samples", "0"]) == 0
+    assert "portfolio (polish)" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_keeps_its_finished_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = tmp_path / "attacks.jsonl"
+    arguments = ["attack", NET, "--data", "digits", "--samples", "0:5", "--attack", "fgsm", "--batch", "2"]
+    genuine = Attacking.together
+    calls: list[None] = []
+
+    def interrupted(self: Attacking, *more: Any) -> Any:
+        calls.append(None)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return genuine(self, *more)
+
+    monkeypatch.setattr(Attacking, "together", interrupted)
+    assert main([*arguments, "--json", str(journal)]) == 130
+    assert [json.loads(line)["index"] for line in journal.read_text().splitlines()] == [0, 1, 2, 3]
+    monkeypatch.undo()
+    assert main([*arguments, "--json", str(journal)]) == 0
+    assert [json.loads(line)["index"] for line in journal.read_text().splitlines()] == [0, 1, 2, 3, 4]
+
+
+def test_too_little_memory_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data = load(NET), digits("test")
+    samples = [Sample(data.x[index], int(data.y[index]), index) for index in range(5)]
+    genuine, sizes = ATTACKS["fgsm"].together, []
+
+    def small(self: Attack, problems: Any, known: Any = None) -> Any:
+        sizes.append(len(problems))
+        if len(problems) > 2:
+            raise torch.OutOfMemoryError
+        return genuine(self, problems, known)
+
+    monkeypatch.setattr(ATTACKS["fgsm"], "together", small)
+    done = Attacking(model, Options(), ("fgsm",)).together(samples)
+    assert sizes == [5, 2, 3, 1, 2]
+    assert [one.index for one in done] == [0, 1, 2, 3, 4]
+    assert all(one.best is not None for one in done)
+
+
+def test_a_batch_of_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "batch 0" in refused(capsys, "attack", NET, "--data", "digits", "--batch", "0")
+
+
+def test_samples_at_one_table_are_attacked_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data = load(NET), digits("test")
+    together = []
+    genuine = portfolio.walked
+
+    def watched(problems: Any) -> Any:
+        together.append(len(problems))
+        return genuine(problems)
+
+    monkeypatch.setattr(attack_ask, "walked", watched)
+
+    def question(index: int) -> Any:
+        return lambda clock: asked(
+            model, data.x[index], None, Options(norm=Norm.L1), int(data.y[index]), index, None, None, clock
+        )
+
+    outcomes = dict(Table(4).outcomes((index, question(index)) for index in range(4)))
+    assert together[0] == 4
+    for index, outcome in outcomes.items():
+        assert isinstance(outcome, Result)
+        alone = distance(model, data.x[index], norm="l1", label=int(data.y[index]))
+        assert outcome.upper == pytest.approx(alone.upper, rel=2e-6)
+        assert outcome.found_by in {"fab", "pgd", "polish", "search"}

@@ -93,7 +93,7 @@ def test_an_incumbent_that_is_optimal_already_is_only_proven(engine: HighsEngine
     graph, center = two_two_two()
     region = unit_box(center)
     incumbent = incumbent_for(graph, region, Norm.LINF, 0)
-    assert incumbent.offer(center + np.array([-1.0, 1.0]) * (1 / 8 + 1e-7))
+    assert incumbent.offer(center + np.array([-1.0, 1.0]) * (1 / 8 + 1e-7), "test")
     upper = incumbent.upper
     proof = engine.close(problem_for(graph, region, Norm.LINF, 0), incumbent, lambda *_: None)
     assert upper - TOLERANCE <= proof.lower <= upper

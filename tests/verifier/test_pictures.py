@@ -13,7 +13,7 @@ from verifier.results import Adversary
 
 
 def adversary(values: list[float]) -> Adversary:
-    return Adversary(np.array(values, np.float32), 0.5, 1, np.array([0.25, 0.75]))
+    return Adversary(np.array(values, np.float32), 0.5, 1, np.array([0.25, 0.75]), "fab")
 
 
 def test_arrays_and_picture_of_a_two_by_two_image(tmp_path: Path) -> None:

@@ -1,16 +1,20 @@
-"""What each attack finds of one sample, replayed as every upper bound is."""
+"""What each attack finds of samples, many at a time, replayed as every upper bound is."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from bounds.attacks import ATTACKS, AttackOptions, AttackProblem, Candidates
+from bounds.attacks.batch import fitting
 from bounds.attacks.pixel_greedy import changed_inputs, changed_pixels
-from bounds.attacks.portfolio import attack
+from bounds.attacks.portfolio import attack_together
 from bounds.network import lowered_for
 from encoders.errors import DataError, OptionError
 from encoders.linear_maps import FloatArray
@@ -39,7 +43,10 @@ def attacks_named(names: list[str], norm: Norm) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """One attack's nearest replayed adversary of one sample, if it has one; `inputs` and `pixels` that it changes."""
+    """One attack's nearest replayed adversary of one sample, if it has one; `inputs` and `pixels` that it changes.
+
+    `seconds` are the sample's part of what its batch took.
+    """
 
     attack: str
     seconds: float
@@ -72,6 +79,25 @@ class Attacked:
 
 
 @dataclass(frozen=True, eq=False)
+class Sample:
+    """An input, its label if known, and its number in the data."""
+
+    x: ArrayLike
+    label: int | None = None
+    index: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """A sample as the attacks are asked about it."""
+
+    index: int
+    label: int | None
+    predicted: int
+    problem: AttackProblem
+
+
+@dataclass(frozen=True, eq=False)
 class Attacking:
     """A question put to several attacks."""
 
@@ -82,46 +108,86 @@ class Attacking:
 
     def sample(self, x: ArrayLike, label: int | None = None, index: int = 0, mask: ArrayLike | None = None) -> Attacked:
         """All attacks on one sample."""
+        return self.together([Sample(x, label, index)], mask)[0]
+
+    def batches(
+        self, samples: Iterable[Sample], mask: ArrayLike | None = None, size: int | None = None
+    ) -> Iterator[list[Attacked]]:
+        """All attacks on samples, `size` at a time; without one, as many as a batch holds."""
+        waiting = iter(samples)
+        size = self.fitting if size is None else size
+        while batch := list(islice(waiting, size)):
+            yield self.together(batch, mask)
+
+    @property
+    def fitting(self) -> int:
+        """How many samples a batch holds."""
         model, options = self.model, self.options
-        region = region_for(model, x, mask, options)
-        check_classes(model, label, options.targets)
-        scores = model.scores(region.center.astype(np.float32)[None])[0]
-        if not np.isfinite(scores).all():
-            raise DataError(f"sample {index}: the model's scores are not finite: {scores}")
-        predicted = int(np.argmax(scores))
-        if label is not None and label != predicted:
-            return Attacked(index, label, predicted)
-        goals = goals_for(predicted, model.classes, options.targets, options.margin)
-        lowered = lowered_for(model.graph, pick_device(options.device))
-        reach = region.reach(options.norm)
-        found = []
+        goals = model.classes - 1 if options.targets is None else len(options.targets)
+        return fitting(lowered_for(model.graph, pick_device(options.device)), goals, self.effort)
+
+    def together(self, samples: Sequence[Sample], mask: ArrayLike | None = None) -> list[Attacked]:
+        """All attacks on all of the samples, each attack in one batch."""
+        asked = [self._asked(sample, mask) for sample in samples]
+        right = [k for k, one in enumerate(asked) if one.label is None or one.label == one.predicted]
+        found: list[list[Found]] = [[] for _ in asked]
         for name in self.attacks:
             started = time.monotonic()
-            if name == PORTFOLIO:
-                candidates = attack(lowered, region, options.norm, goals, reach, self.effort)
-            else:
-                problem = AttackProblem(lowered, region, options.norm, goals, reach, self.effort)
-                candidates = ATTACKS[name]().run(problem)
-            incumbent = incumbent_for(model, region, options, predicted)
-            sparse = name in ATTACKS and not ATTACKS[name].norms
-            for points in self._offers(candidates, region.center, sparse):
-                if incumbent.offer_near(points):
-                    break
-            seconds, best = time.monotonic() - started, incumbent.best
-            inputs, pixels = 0, 0
-            if best is not None:
-                point = best.input.astype(np.float64)
-                inputs = int(changed_inputs(point, region.center)[0])
-                pixels = int(changed_pixels(point, region.center, model.input_shape)[0])
-            found.append(Found(name, seconds, best, inputs, pixels))
-        return Attacked(index, label, predicted, tuple(found))
+            candidates = self._candidates(name, [asked[k].problem for k in right])
+            each = (time.monotonic() - started) / max(1, len(right))
+            for k, part in zip(right, candidates, strict=True):
+                found[k].append(self._replayed(name, asked[k], part, each))
+        return [
+            Attacked(one.index, one.label, one.predicted, tuple(own)) for one, own in zip(asked, found, strict=True)
+        ]
+
+    def _asked(self, sample: Sample, mask: ArrayLike | None) -> _Asked:
+        model, options = self.model, self.options
+        region = region_for(model, sample.x, mask, options)
+        check_classes(model, sample.label, options.targets)
+        scores = model.scores(region.center.astype(np.float32)[None])[0]
+        if not np.isfinite(scores).all():
+            raise DataError(f"sample {sample.index}: the model's scores are not finite: {scores}")
+        predicted = int(np.argmax(scores))
+        goals = goals_for(predicted, model.classes, options.targets, options.margin)
+        lowered = lowered_for(model.graph, pick_device(options.device))
+        problem = AttackProblem(lowered, region, options.norm, goals, region.reach(options.norm), self.effort)
+        return _Asked(sample.index, sample.label, predicted, problem)
+
+    def _candidates(self, name: str, problems: list[AttackProblem]) -> list[Candidates]:
+        """What one attack proposes for each; where a device has too little memory, for one half after the other."""
+        try:
+            return attack_together(problems) if name == PORTFOLIO else ATTACKS[name]().together(problems)
+        except torch.OutOfMemoryError:
+            if len(problems) < 2:
+                raise
+        torch.cuda.empty_cache()
+        half = len(problems) // 2
+        return self._candidates(name, problems[:half]) + self._candidates(name, problems[half:])
+
+    def _replayed(self, name: str, asked: _Asked, candidates: Candidates, seconds: float) -> Found:
+        """The nearest candidate that is an adversary in onnxruntime; `seconds` went into finding them."""
+        started = time.monotonic()
+        region = asked.problem.region
+        incumbent = incumbent_for(self.model, region, self.options, asked.predicted)
+        sparse = name in ATTACKS and not ATTACKS[name].norms
+        for offered in self._offers(candidates, region.center, sparse):
+            if incumbent.offer_near(offered.inputs, offered.by):
+                break
+        best = incumbent.best
+        inputs, pixels = 0, 0
+        if best is not None:
+            point = best.input.astype(np.float64)
+            inputs = int(changed_inputs(point, region.center)[0])
+            pixels = int(changed_pixels(point, region.center, self.model.input_shape)[0])
+        return Found(name, seconds + time.monotonic() - started, best, inputs, pixels)
 
     @staticmethod
-    def _offers(candidates: Candidates, center: FloatArray, sparse: bool) -> list[FloatArray]:
+    def _offers(candidates: Candidates, center: FloatArray, sparse: bool) -> list[Candidates]:
         """What is replayed: the nearest together, or the sparsest alone, then the next."""
         if not len(candidates.inputs):
             return []
         if not sparse:
-            return [candidates.inputs[:OFFERED]]
+            return [candidates.take(np.arange(min(OFFERED, len(candidates.inputs))))]
         order = np.argsort(changed_inputs(candidates.inputs, center), kind="stable")
-        return [candidates.inputs[k] for k in order[:OFFERED]]
+        return [candidates.take(order[k : k + 1]) for k in range(min(OFFERED, len(order)))]

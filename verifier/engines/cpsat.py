@@ -150,7 +150,7 @@ class Decisions:
             chosen = answer.point[: program.inputs]
             found = np.zeros(len(self.grid.home), dtype=np.int64)
             found[narrow.inputs] = chosen
-            if self.levels.incumbent.offer_steps(found):
+            if self.levels.incumbent.offer_steps(found, "cpsat"):
                 self.levels.tell()
                 return Status.OPTIMAL
             sure = sure and self._denies(found, goal)

@@ -185,7 +185,7 @@ class Run:
         self.lowers[goal] = max(self.lowers[goal], lower)
         if point is not None:
             center = self.problem.region.center
-            self.incumbent.offer(center + STRETCHES[:, None] * (program.inputs(point) - center))
+            self.incumbent.offer(center + STRETCHES[:, None] * (program.inputs(point) - center), self.solver.name)
         self.progress(min(self.reported(self.lower), self.incumbent.upper), self.incumbent.upper)
 
     def strayed(self, neurons: NeuronBounds) -> NeuronBounds:

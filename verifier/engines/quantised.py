@@ -18,12 +18,12 @@ from verifier.results import Basis
 class QuantisedGoals:
     """All goals, each proven up to a measure of its own; the least of them is what `levels` proves."""
 
-    def __init__(self, levels: Levels, net: QuantisedNet, relaxed: bool, basis: Basis) -> None:
+    def __init__(self, levels: Levels, net: QuantisedNet, relaxed: bool, solver: str, basis: Basis) -> None:
         self.levels, self.net, self.relaxed = levels, net, relaxed
         self.table = input_levels(levels, net)
         self.wanted = [wanted_of(goal, net) for goal in levels.problem.goals]
         self.proven = [0] * len(self.wanted)
-        self.solver_basis = basis
+        self.solver, self.solver_basis = solver, basis
         self.basis = Basis.RIGOROUS  # until a solver has to say something
         self.tell()
 
@@ -60,7 +60,7 @@ class QuantisedGoals:
         found[written.inputs] = steps
         incumbent = self.levels.incumbent
         nearer = int(self.levels.grid.measure(found)) < incumbent.measure
-        if not incumbent.offer_steps(found):
+        if not incumbent.offer_steps(found, self.solver):
             if certain and nearer:
                 raise SoundnessError(
                     "soundness alarm: a point of a quantised network's exact program does not replay as an adversary"

@@ -33,7 +33,7 @@ class QuantisedOptions:
 def close_quantised(levels: Levels, net: QuantisedNet, options: QuantisedOptions | None = None) -> Proof:
     """The goal that is proven least, again and again, until both sides meet or time is over."""
     options = options or QuantisedOptions()
-    goals = QuantisedGoals(levels, net, options.relaxed, Basis.INTEGER)
+    goals = QuantisedGoals(levels, net, options.relaxed, "cpsat", Basis.INTEGER)
     if options.relaxed:
         for goal in range(len(goals.proven)):
             _relax(goals, goal)

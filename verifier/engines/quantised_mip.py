@@ -24,7 +24,7 @@ INFINITY = float("inf")
 
 def close_by_solver(levels: Levels, net: QuantisedNet, solver: Solver) -> Proof:
     """Goals in turns, each with its share of the time left; what stays open is tried again."""
-    goals = QuantisedGoals(levels, net, False, Basis.SOLVER)
+    goals = QuantisedGoals(levels, net, False, "highs", Basis.SOLVER)
     finished = [False] * len(goals.proven)
 
     def waiting() -> list[int]:

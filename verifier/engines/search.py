@@ -28,10 +28,12 @@ from encoders.question import Goal, Norm
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.frontier import Frontier
 from verifier.engines.leaf import Leaf
-from verifier.engines.turns import Ask, Turns, alone
+from verifier.engines.node_ask import NodeAsk
+from verifier.engines.turns import Turns, alone
 from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis
 
+SEARCH = "search"
 INFINITY = float("inf")
 PUSHES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0)  # of the difference between float32 and real scores
 FIRST_STAGE, STAGE_GROWTH = 1.0 / 128.0, 1.6
@@ -63,7 +65,7 @@ class SearchOptions:
 class SearchEngine(Engine):
     """See the module."""
 
-    name = "search"
+    name = SEARCH
     capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1, Norm.L2}), Basis.RIGOROUS, grid=True)
 
     def __init__(self, options: SearchOptions | None = None) -> None:
@@ -207,7 +209,7 @@ class Search:
         self.floor = INFINITY
         self._build()
         self.root_open = max(self.root_open, self.net.open_phases)
-        roots, seen = yield self._ask(self.phases.roots(), self.options.root_steps)
+        roots, seen = yield from self._ask(self.phases.roots(), self.options.root_steps).answer()
         self.frontier = frontier = Frontier(roots)
         self._settle(frontier, roots, seen, torch.zeros_like(seen.distance))
         return frontier
@@ -259,7 +261,7 @@ class Search:
             nodes, bound, branch = frontier.pop_highest(DEEP_BATCH)
         device = nodes.goal.device
         try:
-            children, seen = yield self._ask(nodes.split(branch.to(device)), self.steps)
+            children, seen = yield from self._ask(nodes.split(branch.to(device)), self.steps).answer()
         except torch.OutOfMemoryError:
             if self.batch < 2:
                 raise
@@ -270,8 +272,8 @@ class Search:
         self._settle(frontier, children, seen, bound.to(device).repeat(2))
         self._dive(children, seen)
 
-    def _ask(self, nodes: Nodes, steps: int) -> Ask:
-        return Ask(self.phases, nodes, steps, self.target, self.options.effort)
+    def _ask(self, nodes: Nodes, steps: int) -> NodeAsk:
+        return NodeAsk(self.phases, nodes, steps, self.target, self.options.effort)
 
     def _settle(self, frontier: Frontier, nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
         """Offer candidates, close what is proven, solve what is fully fixed, keep the rest."""
@@ -312,7 +314,7 @@ class Search:
         for goal in self.problem.goals:
             good |= ((scores @ goal.rows.T + goal.offset) <= 0).all(axis=1)
         if good.any():
-            self.incumbent.offer(points[torch.as_tensor(good)].cpu().numpy())
+            self.incumbent.offer(points[torch.as_tensor(good)].cpu().numpy(), SEARCH)
 
     def _leaves(self, nodes: Nodes, inherited: Tensor) -> None:
         """Fully fixed nodes: more ascent, all at once, and a linear program each for what is still not closed."""
@@ -374,7 +376,7 @@ class Search:
         limit = min(self.options.polish_seconds, self.problem.deadline.left)
         start = best.input.astype(np.float64)
         point = polish(self.lowered, region, norm, goals[0], start, self.options.polish_pieces, limit)
-        self.incumbent.offer_near(point)
+        self.incumbent.offer_near(point, SEARCH)
 
     def _push_over(self, leaf: Leaf, shift: FloatArray) -> None:
         """Make a strict adversary of a boundary point: ask the program for a little more than a tie."""
@@ -382,12 +384,12 @@ class Search:
         replayed = self.incumbent.replay(points.astype(np.float32))
         noise = float(np.abs(replayed - self.incumbent.real(points)).max())
         for push in PUSHES:
-            if self.incumbent.offer(self._points(shift)):
+            if self.incumbent.offer(self._points(shift), SEARCH):
                 return
             moved = leaf.shift(leaf.solve(self.horizon, push * noise, self.problem.deadline.left))
             if moved is not None:
                 shift = moved
-        self.incumbent.offer(self._points(shift))
+        self.incumbent.offer(self._points(shift), SEARCH)
 
     def _points(self, shift: FloatArray) -> FloatArray:
         points = self.problem.region.center.copy()

@@ -1,58 +1,85 @@
-"""Searches that take turns on a device: what each asks for next, and the asks of several answered as one batch.
+"""Questions that take turns on a device: what each asks for next, and the asks of several answered as one batch.
 
-A search is a generator of asks; whoever drives it sends back the answers. One alone is driven by `alone`. Several side
-by side (`verifier/sharing.py`) have their asks `answered` together: small nets leave a device, and most of a core's
-time, to overhead, and a batch of many samples costs little more than one of a few.
+A question is a generator of asks; whoever drives it sends back the answers. One alone is driven by `alone`. Several
+side by side (`verifier/sharing.py`) have their asks `answered` together: small nets leave a device, and most of a
+core's time, to overhead, and a batch of many samples costs little more than one of a few. What can be asked for:
+bounds of nodes (`node_ask.py`), attacks (`attack_ask.py`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 
-from bounds.ascent import Effort, bounded
-from bounds.carrying import gathered, parted
-from bounds.phases import Nodes, Pass, PhaseBounds
-
-MOST_NODES = 1024  # in one batch, unless one ask alone has more
-SMALL = {"cpu": 20_000, "cuda": 4_000_000}  # entries of a net's rows: below, several nets side by side pay
+A = TypeVar("A")
+T = TypeVar("T")
+Turns = Generator["Ask[Any]", Any, T]
+"""A question in progress: it yields asks, is sent answers (or thrown errors), and returns its result."""
 
 
-@dataclass(frozen=True, eq=False)
-class Ask:
-    """Nodes of one net whose bounds are to be raised to `target`."""
-
-    engine: PhaseBounds
-    nodes: Nodes
-    steps: int
-    target: float
-    effort: Effort
+class Ask(ABC, Generic[A]):
+    """What can be answered in one batch with others of its kind; A is the answer."""
 
     @property
+    @abstractmethod
     def kind(self) -> tuple[object, ...]:
         """Asks of one kind fit into one batch."""
-        stack = self.engine.stack
-        return stack.norm, stack.x.device, self.engine.width, self.effort
 
     @property
-    def large(self) -> bool:
-        """Whether the ask fills the device by itself."""
-        stack = self.engine.stack
-        return stack.x.numel() > SMALL[stack.x.device.type]
+    @abstractmethod
+    def size(self) -> int:
+        """Its part of a batch: of what batches are limited in, and of the seconds that they take."""
+
+    @property
+    @abstractmethod
+    def most(self) -> int:
+        """The size of the largest batch, unless one ask alone is larger."""
+
+    @property
+    def order(self) -> int:
+        """Asks that are near each other in this order fit together best."""
+        return 0
+
+    @abstractmethod
+    def alone(self) -> A:
+        """The answer to this ask by itself."""
+
+    @abstractmethod
+    def together(self, asks: Sequence[Ask[A]], kept: Kept) -> list[A]:
+        """The answers to this ask and the others of its kind, `asks` in all."""
+
+    def answer(self) -> Generator[Ask[Any], Any, A]:
+        """Ask, and have the answer: `yield from ask.answer()`."""
+        return cast(A, (yield self))
 
 
-Answer = tuple[Nodes, Pass]
-T = TypeVar("T")
-Turns = Generator[Ask, Answer, T]
-"""A search in progress: it yields asks, is sent answers (or thrown an OutOfMemoryError), and returns its result."""
+class Kept:
+    """What batches were built from last, for as long as the same is asked for again."""
+
+    def __init__(self) -> None:
+        self._before: dict[object, Any] = {}
+        self._now: dict[object, Any] = {}
+
+    def next_round(self) -> None:
+        self._before, self._now = self._now, {}
+
+    def get(self, key: object, build: Callable[[], T]) -> T:
+        """What was built for this key in the last round or this one; else it is built."""
+        found = self._before[key] if key in self._before else self._now[key] if key in self._now else build()
+        self._now[key] = found
+        return cast(T, found)
+
+    def forget(self) -> None:
+        """Where there is no memory to keep anything."""
+        self._before, self._now = {}, {}
 
 
 def alone(turns: Turns[T]) -> T:
-    """Drive one search to its end."""
+    """Drive one question to its end."""
     try:
         ask = next(turns)
         while True:
@@ -61,75 +88,71 @@ def alone(turns: Turns[T]) -> T:
         return end.value  # type: ignore[no-any-return]
 
 
-def hand_back(turns: Turns[T], answer: Answer | Exception) -> Ask:
-    """Let a search go on with its answer, up to its next ask; StopIteration where it has none."""
+def hand_back(turns: Turns[T], answer: Any) -> Ask[Any]:
+    """Let a question go on with its answer, up to its next ask; StopIteration where it has none."""
     return turns.throw(answer) if isinstance(answer, Exception) else turns.send(answer)
 
 
-def _one(ask: Ask) -> Answer | Exception:
+def _one(ask: Ask[Any]) -> Any:
     try:
-        return bounded(ask.engine, ask.nodes, ask.steps, ask.target, ask.effort)
-    except torch.OutOfMemoryError as error:
+        return ask.alone()
+    except Exception as error:  # for the question to handle, or to end with: it is nobody else's
         return error
 
 
+def _each(asks: Sequence[Ask[A]]) -> list[A | Exception]:
+    return [_one(ask) for ask in asks]
+
+
 class Batches:
-    """Answers many asks at a time; keeps the nets that stood side by side last, for as long as they are the same."""
+    """Answers many asks at a time."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[PhaseBounds, ...], PhaseBounds] = {}
+        self._kept = Kept()
 
-    def answered(self, asks: Sequence[Ask]) -> list[tuple[Answer | Exception, float]]:
+    def answered(self, asks: Sequence[Ask[Any]]) -> list[tuple[Any, float]]:
         """The answer of each ask, in order, and its part of the seconds that its batch took.
 
-        The answer is an error where a device had not enough memory for an ask alone.
+        The answer is an error where an ask has none: out of memory even alone, or an alarm.
         """
-        found: dict[int, tuple[Answer | Exception, float]] = {}
-        kept, self._kept = self._kept, {}
+        found: dict[int, tuple[Any, float]] = {}
+        self._kept.next_round()
         for chunk in _chunks(asks):
             started = time.monotonic()
-            answers = self._together([asks[k] for k in chunk], kept)
-            each = (time.monotonic() - started) / sum(len(asks[k].nodes) for k in chunk)
+            answers = self._together([asks[k] for k in chunk])
+            each = (time.monotonic() - started) / sum(asks[k].size for k in chunk)
             for k, answer in zip(chunk, answers, strict=True):
-                found[k] = answer, each * len(asks[k].nodes)
+                found[k] = answer, each * asks[k].size
         return [found[k] for k in range(len(asks))]
 
-    def _together(
-        self, asks: Sequence[Ask], kept: dict[tuple[PhaseBounds, ...], PhaseBounds]
-    ) -> list[Answer | Exception]:
+    def _together(self, asks: Sequence[Ask[A]]) -> list[A | Exception]:
         if len(asks) == 1:
-            return [_one(asks[0])]
-        key = tuple(ask.engine for ask in asks)
+            return _each(asks)
         try:
-            engine = kept.get(key) or PhaseBounds(*(ask.engine.net for ask in asks))
-            nodes = gathered(engine.stack, [ask.nodes for ask in asks])
-            target = torch.tensor([ask.target for ask in asks], dtype=nodes.slope.dtype, device=nodes.slope.device)
-            nodes, seen = bounded(engine, nodes, max(ask.steps for ask in asks), target, asks[0].effort)
+            return [*asks[0].together(asks, self._kept)]
         except torch.OutOfMemoryError:
+            self._kept.forget()
             torch.cuda.empty_cache()
             half = len(asks) // 2
-            return [*self._together(asks[:half], kept), *self._together(asks[half:], kept)]
-        self._kept[key] = engine
-        return list(parted(engine, nodes, seen, [len(ask.nodes) for ask in asks]))
+            return [*self._together(asks[:half]), *self._together(asks[half:])]
+        except Exception:  # one question's trouble: by itself it is seen whose
+            return _each(asks)
 
 
-def _chunks(asks: Sequence[Ask]) -> list[list[int]]:
-    """Positions of asks that go together: of one kind, of similar size, and not too many nodes."""
+def _chunks(asks: Sequence[Ask[Any]]) -> list[list[int]]:
+    """Positions of asks that go together: of one kind, near each other in their order, and not too much at once."""
     kinds: dict[tuple[object, ...], list[int]] = {}
-    chunks: list[list[int]] = []
     for k, ask in enumerate(asks):
-        if ask.large:
-            chunks.append([k])
-        else:
-            kinds.setdefault(ask.kind, []).append(k)
+        kinds.setdefault((type(ask), *ask.kind), []).append(k)
+    chunks: list[list[int]] = []
     for members in kinds.values():
-        members.sort(key=lambda k: asks[k].engine.stack.open_phases)
+        members.sort(key=lambda k: asks[k].order)
         chunk, size = list[int](), 0
         for k in members:
-            if chunk and size + len(asks[k].nodes) > MOST_NODES:
+            if chunk and size + asks[k].size > min(asks[k].most, asks[chunk[0]].most):
                 chunks.append(chunk)
                 chunk, size = [], 0
             chunk.append(k)
-            size += len(asks[k].nodes)
+            size += asks[k].size
         chunks.append(chunk)
     return chunks
