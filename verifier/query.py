@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from bounds.attacks import AttackOptions, AttackProblem
 from bounds.attacks.portfolio import polished
 from bounds.network import lowered_for
-from bounds.phases import nearest_possible
 from encoders.errors import DataError, OptionError
 from encoders.graph import Relu
 from encoders.grid import Grid, check_levels
 from encoders.linear_maps import FloatArray
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.engines.attack_ask import AttackAsk
+from verifier.engines.pass_ask import PassAsk
 from verifier.engines.registry import check_engine_name, engine_for
 from verifier.engines.turns import Turns, alone
 from verifier.grid_witness import GridIncumbent
@@ -245,11 +245,7 @@ class _Question:
         incumbent = self._incumbent()
         goals = goals_for(self.predicted, self.model.classes, options.targets, options.margin)
         device = pick_device(options.device)
-        if (
-            self.radius is not None
-            and self._may_be_certified_at_once()
-            and self._certified_at_once(goals, ceiling, device)
-        ):
+        if self._may_be_certified_at_once() and (yield from self._certified_at_once(goals, ceiling, device)):
             lower = float("inf") if ceiling >= beyond else ceiling
             if self.grid is not None:
                 lower = self.grid.proven(self.grid.reached(ceiling))
@@ -280,14 +276,14 @@ class _Question:
         )
 
     def _may_be_certified_at_once(self) -> bool:
-        return self.options.engine == "auto" and self.options.norm is not Norm.L0 and self.model.quantised is None
+        asked = self.radius is not None and self.options.engine == "auto"
+        return asked and self.options.norm is not Norm.L0 and self.model.quantised is None
 
-    def _certified_at_once(self, goals: tuple[Goal, ...], ceiling: float, device: str) -> bool:
+    def _certified_at_once(self, goals: tuple[Goal, ...], ceiling: float, device: str) -> Turns[bool]:
         """Whether one backward pass per goal proves the whole ball: most robust samples need no attack and no tree."""
-        return (
-            nearest_possible(lowered_for(self.model.graph, device), self.region, self.options.norm, goals, ceiling)
-            >= ceiling
-        )
+        lowered = lowered_for(self.model.graph, device)
+        proven = yield from PassAsk(lowered, self.region, self.options.norm, goals, ceiling).answer()
+        return proven >= ceiling
 
     def _verdict(self, lower: float, upper: float) -> Verdict:
         if self.radius is not None:

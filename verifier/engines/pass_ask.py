@@ -1,0 +1,44 @@
+"""One backward pass over a ball: what a question asks for before anything else, and often all it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bounds.lower.base import samples_together
+from bounds.lowered import Lowered
+from bounds.phases import nearest_together
+from encoders.question import Goal, Norm, Region
+from verifier.engines.turns import Ask, Kept
+
+
+@dataclass(frozen=True, eq=False)
+class PassAsk(Ask[float]):
+    """How far the nearest adversary of any goal must be, as one pass proves it; at most `radius`."""
+
+    lowered: Lowered
+    region: Region
+    norm: Norm
+    goals: tuple[Goal, ...]
+    radius: float
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        return id(self.lowered), self.norm
+
+    @property
+    def size(self) -> int:
+        return 1
+
+    @property
+    def most(self) -> int:
+        return samples_together(self.lowered)
+
+    def alone(self) -> float:
+        return self.together([self], Kept())[0]
+
+    def together(self, asks: Sequence[Ask[float]], kept: Kept) -> list[float]:
+        del kept
+        own = [ask for ask in asks if isinstance(ask, PassAsk)]
+        regions, goals, radii = ([getattr(ask, name) for ask in own] for name in ("region", "goals", "radius"))
+        return nearest_together(self.lowered, regions, self.norm, goals, radii)
