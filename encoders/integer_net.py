@@ -1,7 +1,7 @@
 """What a ball leaves open of a network, as an integer program that every true adversary on the grid satisfies.
 
-The network comes as rows  (h, g) = x·d + z·relu(h) + constant, each off by at most `error`, and d = t/n off by at most
-`drift`. A row is multiplied by a power of two R and its coefficients are rounded to integers:
+The network comes as rows  (h, g) = x·d + z·relu(h) + constant, each off by at most `error`, and d = t·stride/n off by
+at most `drift`. A row is multiplied by a power of two R and its coefficients are rounded to integers:
 
     H = Σ A·t + Σ B·Z + C        |H - R·h| ≤ slack
 
@@ -56,14 +56,21 @@ class OpenNet:
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """What the inputs may do: down ≤ t ≤ up whole steps of 1/n, together of at most `measure` in the norm."""
+    """What the inputs may do: down ≤ t ≤ up whole steps of stride/n, together of at most `measure` in the norm."""
 
     norm: Norm
     n: int
+    stride: IntArray
     down: IntArray
     up: IntArray
     drift: FloatArray
     measure: int
+    pixels: IntArray | None = None  # where L0 counts pixels: which one each input belongs to
+
+    @property
+    def size(self) -> FloatArray:
+        """How far one step of each input goes."""
+        return self.stride / self.n
 
     @property
     def farthest(self) -> FloatArray:
@@ -126,10 +133,10 @@ class _Encoding:
         net, steps = self.net, self.steps
         far, x, drift = steps.farthest, net.x[j], steps.drift
         behind = [(i, self.neurons[i]) for i in np.flatnonzero(net.z[j]).tolist() if i in self.neurons]
-        size = float(np.abs(x) @ far) / steps.n + abs(float(net.constant[j]))
+        size = float(np.abs(x) @ (far * steps.size)) + abs(float(net.constant[j]))
         size += sum(abs(float(net.z[j, i])) * neuron.most / neuron.factor for i, neuron in behind)
         factor = 2.0 ** max(-FARTHEST_EXPONENT, min(FARTHEST_EXPONENT, self.precision.row - frexp(size)[1]))
-        wanted = factor * x / steps.n
+        wanted = factor * x * steps.stride / steps.n
         whole = np.rint(wanted)
         lost = np.abs(wanted - whole)
         slack = self._most(lost) + factor * float(np.abs(x) @ drift)
@@ -151,7 +158,7 @@ class _Encoding:
         """The most that lost · |t| can be."""
         each = float(lost @ self.steps.farthest)
         if self.steps.norm is Norm.L1:
-            return min(each, float(lost.max(initial=0.0)) * self.steps.measure)
+            return min(each, float((lost / self.steps.stride).max(initial=0.0)) * self.steps.measure)
         return each
 
     def _add_neuron(self, j: int) -> bool:
@@ -208,15 +215,18 @@ class _Encoding:
         if norm is Norm.LINF:
             return
         costs: list[tuple[int, int]] = []
-        for column in self.inputs:
+        pixels: dict[int, int] = {}
+        for column, stride in zip(self.inputs, self.steps.stride.tolist(), strict=True):
             low, high = int(self.steps.down[column]), int(self.steps.up[column])
             if low == high == 0:
                 continue
             if norm is Norm.L0:
-                moved = add.column(0, 1)
-                add.row([(column, 1), (moved, -high)], None, 0)
-                add.row([(column, 1), (moved, -low)], 0, None)
-                costs.append((moved, 1))
+                pixel = column if self.steps.pixels is None else int(self.steps.pixels[column])
+                if pixel not in pixels:
+                    pixels[pixel] = add.column(0, 1)
+                    costs.append((pixels[pixel], 1))
+                add.row([(column, 1), (pixels[pixel], -high)], None, 0)
+                add.row([(column, 1), (pixels[pixel], -low)], 0, None)
                 continue
             if low >= 0 or high <= 0:
                 size, sign = column, 1 if low >= 0 else -1
@@ -225,11 +235,11 @@ class _Encoding:
                 add.row([(size, 1), (column, -1)], 0, None)
                 add.row([(size, 1), (column, 1)], 0, None)
             if norm is Norm.L1:
-                costs.append((size, sign))
+                costs.append((size, sign * stride))
                 continue
             far = max(-low, high)
             square = add.column(0, far * far)
             for k in range(far):  # the chords between whole numbers: exact at each of them
                 add.row([(square, 1), (size, -sign * (2 * k + 1))], -k * (k + 1), None)
-            costs.append((square, 1))
+            costs.append((square, stride * stride))
         add.row(costs, None, measure)

@@ -5,6 +5,7 @@ PLUMBLINE_TRUST_EXAMPLES scales the number of nets (default 120).
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from itertools import combinations
@@ -19,6 +20,7 @@ from bounds.grid_domains import Domains, narrowed
 from encoders.errors import SoundnessError
 from encoders.graph import Graph
 from encoders.grid import Grid
+from encoders.integer_net import Steps
 from encoders.linear_maps import FloatArray, IntArray
 from encoders.question import Goal, Norm, Region, goals_for
 from tests.brute_force import brute_force_distance
@@ -26,7 +28,8 @@ from tests.brute_force_grid import Nearest, nearest_on_grid
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
 from verifier.model import Model, load
-from verifier.query import Options, ask
+from verifier.pictures import image_shape
+from verifier.query import Options, ask, pixels_of
 from verifier.results import Result, Verdict
 
 EXAMPLES = int(os.environ.get("PLUMBLINE_TRUST_EXAMPLES", "120"))
@@ -41,7 +44,8 @@ class Question:
     graph: Graph
     x: NDArray[np.float32]
     mask: NDArray[np.bool_]
-    n: int
+    levels: IntArray
+    pixels: bool
     norm: Norm
     targets: tuple[int, ...] | None
     margin: float
@@ -49,25 +53,30 @@ class Question:
 
     def ask(self, engine: str, radius: float | None = None) -> Result:
         options = Options(
-            norm=self.norm, targets=self.targets, margin=self.margin, engine=engine, grid=self.n, time_limit=60.0
-        )
+            norm=self.norm, targets=self.targets, margin=self.margin, engine=engine, grid=self.levels, time_limit=60.0,
+            count="pixels" if self.pixels else "inputs",
+        )  # fmt: skip
         return ask(self.model, self.x, radius, options, mask=self.mask)
 
     def length(self, measure: int | None) -> float:
         if measure is None:
             return float("inf")
-        return {Norm.L0: float(measure), Norm.L2: float(np.sqrt(measure)) / self.n}.get(self.norm, measure / self.n)
+        n = math.lcm(*self.levels[self.mask].tolist())
+        return {Norm.L0: float(measure), Norm.L2: float(np.sqrt(measure)) / n}.get(self.norm, measure / n)
 
 
 def question(seed: int, norm: Norm, folder: Path) -> Question | None:
     """A random one; None where the net has too many inputs to try them all."""
     rng = np.random.default_rng(seed)
     graph = random_net(rng)
-    n = int(rng.choice(LEVELS))
-    if (n + 1) ** graph.input_size > 2000:
+    levels = np.full(graph.input_size, rng.choice(LEVELS))
+    if rng.random() < 0.5:
+        levels = rng.choice(LEVELS, graph.input_size)
+    if np.prod(levels + 1) > 2000:
         return None
-    x = (rng.integers(0, n + 1, graph.input_size).astype(np.float32) / np.float32(n)).astype(np.float32)
+    x = (rng.integers(0, levels + 1).astype(np.float32) / levels.astype(np.float32)).astype(np.float32)
     mask = rng.random(graph.input_size) < 0.7 if rng.random() < 0.3 else np.ones(graph.input_size, dtype=np.bool_)
+    levels = np.where(mask, levels, 0)
     model = load(to_onnx(graph, folder / f"net{seed}.onnx"))
     predicted = int(np.argmax(model.scores(x[None])[0]))
     targets = None
@@ -75,8 +84,10 @@ def question(seed: int, norm: Norm, folder: Path) -> Question | None:
         targets = (int(rng.choice([t for t in range(graph.classes) if t != predicted])),)
     margin = float(rng.choice([0.0, 0.0, 0.25]))
     goals = goals_for(predicted, graph.classes, targets, margin)
-    truth = nearest_on_grid(graph, x, mask, n, norm, goals)
-    return Question(model, graph, x, mask, n, norm, targets, margin, truth)
+    colour = norm is Norm.L0 and len(model.input_shape) > 1 and image_shape(model.input_shape) is not None
+    pixels = pixels_of(model.input_shape) if colour and rng.random() < 0.5 else None
+    truth = nearest_on_grid(graph, x, mask, levels, norm, goals, pixels)
+    return Question(model, graph, x, mask, levels, pixels is not None, norm, targets, margin, truth)
 
 
 def wrong(asked: Question, result: Result, closes: bool) -> str | None:
@@ -195,10 +206,8 @@ def test_a_bound_rounded_up_twice_is_caught(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_steps_narrowed_too_far_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def greedy(
-        norm: Norm, n: int, down: IntArray, up: IntArray, drift: FloatArray, measure: int, a: FloatArray, k: float
-    ) -> Domains:
-        return narrowed(norm, n, down, up, drift, measure, a, 1.5 * k + 0.05)
+    def greedy(steps: Steps, a: FloatArray, k: float) -> Domains:
+        return narrowed(steps, a, 1.5 * k + 0.05)
 
     monkeypatch.setattr(verifier.engines.narrowing, "narrowed", greedy)
     assert caught("cpsat", Norm.L2, tmp_path, 170, 12)

@@ -151,9 +151,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
     add_box(question)
     question.add_argument(
-        "--grid", type=int, metavar="N",
-        help="inputs are integers/N: 255 for 8-bit images; the answer is then exact with no tolerance",
+        "--grid", type=_grid, metavar="N",
+        help="inputs are integers/N: 255 for 8-bit images; the answer is then exact with no tolerance. Or an .npy or "
+        ".npz with an N for each input",
     )  # fmt: skip
+    question.add_argument(
+        "--count", default="inputs", metavar="W", help="what l0 counts: inputs, or pixels whatever their channels do"
+    )
     question.add_argument(
         "--mask", type=Path, metavar="FILE", help=".npy, .npz or .png: which inputs (or pixels) may move"
     )
@@ -166,6 +170,14 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="one JSON object per sample and line, as each finishes; an existing file of the same run is resumed",
     )  # fmt: skip
     output.add_argument("--out", type=Path, metavar="DIR", help="save each adversary: arrays and a picture")
+
+
+def _grid(text: str) -> int | Path:
+    """A number of levels, or the file that holds one for each input."""
+    try:
+        return int(text)
+    except ValueError:
+        return Path(text)
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:

@@ -66,7 +66,7 @@ class GridIncumbent(Incumbent):
         points = np.atleast_2d(np.asarray(candidates, dtype=np.float64))
         points = points[np.isfinite(points).all(axis=1)]
         grid = self.grid
-        moved = points * grid.n - grid.home
+        moved = points * grid.levels - grid.home
         away = np.sign(moved) * np.ceil(np.abs(moved) - 1e-3)
         most = np.sign(moved) * np.ceil(np.abs(moved) - 0.25)
         ways = np.concatenate([np.rint(moved), away, most])

@@ -102,7 +102,7 @@ class Incumbent:
         if not len(candidates):
             return False
         inputs = round_into_box(candidates, self.region)
-        distances = self.norm.length(inputs.astype(np.float64) - self.region.center)
+        distances = self.region.length(self.norm, inputs.astype(np.float64) - self.region.center)
         nearer = distances < self.upper
         if not nearer.any():
             return False

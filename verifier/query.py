@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,18 +18,20 @@ from bounds.network import lowered_for
 from bounds.phases import nearest_possible
 from encoders.errors import DataError, OptionError
 from encoders.graph import Relu
-from encoders.grid import Grid, check_levels
-from encoders.linear_maps import FloatArray
+from encoders.grid import Grid, checked_grid
+from encoders.linear_maps import FloatArray, IntArray
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.engines.registry import check_engine_name, engine_for
 from verifier.grid_witness import GridIncumbent
 from verifier.model import Model, load
+from verifier.pictures import image_shape
 from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis, Result, Verdict
 
 ATTACK_SHARE = 0.3  # of the time limit, at the most
 FEW_NEURONS = 600  # the search of a net as small finds a nearer adversary itself, sooner than more polishing would
 QUICK_POLISH = ((4, 3),)
+COUNTS = ("inputs", "pixels")
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Options:
     engine: str = "auto"
     device: str = "auto"
     seed: int = 0
-    grid: int | None = None
+    grid: int | IntArray | None = None  # levels per unit: of all inputs, or of each
+    count: str = "inputs"  # what L0 counts
 
     def __post_init__(self) -> None:
         try:
@@ -64,8 +68,11 @@ class Options:
             raise OptionError(f"time limit {self.time_limit}: give a positive number of seconds")
         if not (np.isfinite(self.tolerance) and self.tolerance > 0):
             raise OptionError(f"tolerance {self.tolerance}: give a positive number")
-        if self.grid is not None:
-            check_levels(self.grid)
+        object.__setattr__(self, "grid", checked_grid(self.grid))
+        if self.count not in COUNTS:
+            raise OptionError(f"count {self.count!r}: choose from {', '.join(COUNTS)}")
+        if self.count != "inputs" and self.norm is not Norm.L0:
+            raise OptionError(f"count {self.count} is about how many differ: ask for it with norm l0")
         check_engine_name(self.engine)
         if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
             raise OptionError(f"device {self.device!r}: choose from auto, cpu, cuda")
@@ -125,7 +132,7 @@ def ask(
     predicted = int(np.argmax(scores))
     grid = None
     if options.grid is not None:
-        grid = Grid.of(region, options.norm, options.grid)
+        grid = Grid.of(region, options.norm, levels_for(model, options.grid))
         region = replace(region, lower=grid.corner(grid.down), upper=grid.corner(grid.up))
     question = _Question(model, region, radius, options, label, index, predicted, started, grid)
     if label is not None and label != predicted:
@@ -158,7 +165,37 @@ def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Opti
         if outside.any():
             raise DataError("the sample lies outside the box; widen it with --box LO,HI")
         lower, upper = np.where(free, lower, center), np.where(free, upper, center)
-    return Region(center, lower, upper)
+    return Region(center, lower, upper, pixels_of(model.input_shape) if options.count == "pixels" else None)
+
+
+def levels_for(model: Model, levels: int | IntArray) -> int | IntArray:
+    """Levels per unit, of all inputs or flat for each; an array may be broadcast to the model's input."""
+    if not isinstance(levels, np.ndarray):
+        return levels
+    if levels.size == math.prod(model.input_shape):
+        return levels.reshape(-1)
+    try:
+        return np.broadcast_to(levels, model.input_shape).reshape(-1)
+    except ValueError:
+        raise OptionError(
+            f"grid: levels of shape {levels.shape} do not fit the model's input {model.input_shape}; give one number, "
+            f"or an array of that shape or one that numpy can broadcast to it"
+        ) from None
+
+
+def pixels_of(shape: tuple[int, ...]) -> IntArray:
+    """Which pixel each input belongs to; refuses an input that is no image."""
+    image = image_shape(shape) if len(shape) > 1 else None
+    if image is None:
+        raise OptionError(
+            f"count pixels: the model's input {shape} is no image of shape (H, W), (C, H, W) or (H, W, C) with 1 or 3 "
+            f"channels; count inputs instead"
+        )
+    if len(image) == 2 or image[0] in (1, 3):
+        pixels = np.broadcast_to(np.arange(image[-2] * image[-1]).reshape(image[-2:]), image)
+    else:
+        pixels = np.broadcast_to(np.arange(image[0] * image[1]).reshape(*image[:2], 1), image)
+    return pixels.reshape(-1)
 
 
 def check_classes(model: Model, label: int | None, targets: Sequence[int] | None) -> None:

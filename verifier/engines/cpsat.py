@@ -91,7 +91,7 @@ class Decisions:
             measure = levels.lower
             for goal, known in enumerate(self.proven):
                 if known <= measure and not self.stopped and self._decide(goal, measure):
-                    self.proven[goal] = measure + 1
+                    self.proven[goal] = self.grid.taken(measure + 1)
             least = min(self.proven)
             if least > measure:
                 levels.prove(min(least, levels.enough), self.basis)

@@ -97,11 +97,12 @@ class Run:
 
     @property
     def enough(self) -> float:
-        """No goal needs a lower bound above this; on a grid, half a step below the least level of no interest."""
+        """No goal needs a lower bound above this; on a grid, half a unit above the last level of interest."""
         grid = self.problem.grid
         if grid is not None and isinstance(self.incumbent, GridIncumbent):
             measure = min(self.problem.most + 1, self.incumbent.measure)
-            return (measure - 0.5) * (1.0 if grid.norm is Norm.L0 else 1.0 / grid.n)
+            before = grid.taken_before(measure) if measure > 0 else -1
+            return (before + 0.5) * (1.0 if grid.norm is Norm.L0 else 1.0 / grid.n)
         return min(self.problem.ceiling, self.incumbent.upper - 0.5 * self.problem.tolerance)
 
     @property
