@@ -13,16 +13,16 @@ from bounds.backward import LinearFunction, Magnitudes, ReluRule, backward, rela
 from bounds.halfspace import lowest_value
 from bounds.lowered import Lowered
 from bounds.open_rows import OpenLayers, OpenRows, merged, relaxed_below, rows_of
-from encoders.errors import DataError, SoundnessError
+from encoders.errors import SoundnessError
 from encoders.graph import Affine, Graph, Input
-from encoders.question import CONVEX, NeuronBounds, Norm, Region
+from encoders.question import NeuronBounds, Norm, Region
 
 ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True, eq=False)
 class Ball:
-    """ball(center, radius) ∩ box on a device; all [n]."""
+    """ball(center, radius) ∩ box on a device; all [n]. In L0: where at most `radius` inputs differ (whole)."""
 
     center: Tensor
     lower: Tensor
@@ -34,8 +34,6 @@ class Ball:
 
     @classmethod
     def of(cls, lowered: Lowered, region: Region, norm: Norm, radius: float) -> Ball:
-        if norm not in CONVEX:
-            raise DataError(f"norm {norm} has no ball to bound anything on; use the box, as an L∞ ball")
         lower, upper = region.clipped(norm, radius)
         tensor = lowered.tensor
         center = tensor(region.center)
@@ -53,7 +51,8 @@ class Ball:
     @property
     def travel(self) -> Tensor:
         """The most that each input can move."""
-        return torch.maximum(self.below, self.above).clamp_max(min(self.radius, 1e30))
+        farthest = 1e30 if self.norm is Norm.L0 else min(self.radius, 1e30)
+        return torch.maximum(self.below, self.above).clamp_max(farthest)
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,7 +86,7 @@ class Region:
 
         An L1 or L2 ball lies inside the L∞ ball of its radius, so that one box serves every norm.
         """
-        if not np.isfinite(radius):
+        if norm is Norm.L0 or not np.isfinite(radius):
             return self.lower, self.upper
         low = np.nextafter(self.center - radius, -np.inf)
         high = np.nextafter(self.center + radius, np.inf)
