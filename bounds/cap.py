@@ -121,7 +121,7 @@ class _AnyCap:
     def __init__(self, engine: PhaseBounds, seen: Pass, radius: float) -> None:
         net = engine.net
         self.net, self.seen, self.radius = net, seen, radius
-        self.travel = torch.maximum(net.below, net.above).clamp_max(radius)
+        self.travel = torch.maximum(net.below, net.above).clamp_max(1e30 if net.norm is Norm.L0 else radius)
         self.reach = seen.normal.abs() @ self.travel + seen.height.abs()
         self.room = (net.below.float(), net.above.float())
 

@@ -41,7 +41,11 @@ def nearest_in_halfspace(
     size = a.abs()
     width = room(a, below, above)
     safety = 4.0 * gamma(a.shape[-1])
-    bound, travel, rate = _NEAREST[norm](size, value, width, safety)
+    if norm is Norm.L0:  # the hull of the points that move so many: an L1 ball in units of each entry's room
+        bound, travel, rate = _nearest_l1(size * width, value, torch.ones_like(size), safety)
+        travel = travel * width
+    else:
+        bound, travel, rate = _NEAREST[norm](size, value, width, safety)
     whole = (size * width).sum(-1)
     bound = torch.where(whole * (1.0 + safety) < value, torch.inf, bound)
     bound = torch.where(value <= 0, torch.zeros_like(bound), bound)
@@ -157,7 +161,11 @@ def _drop_l2(size: Tensor, width: Tensor, radius: Tensor) -> Tensor:
 @torch.no_grad()
 def lowest_point(a: Tensor, below: Tensor, above: Tensor, norm: Norm, radius: float) -> Tensor:
     """Where a · d is least on ball(0, radius) ∩ box [..., n]. Approximate: nothing is proven from it."""
-    width = room(a, below, above).clamp_max(min(radius, 1e30))
+    width = room(a, below, above)
+    if norm is Norm.L0:
+        rank = (a.abs() * width).argsort(-1, descending=True).argsort(-1)
+        return -a.sign() * width * (rank < int(min(radius, 1e30)))
+    width = width.clamp_max(min(radius, 1e30))
     if norm is Norm.LINF:
         return -a.sign() * width
     if norm is Norm.L2:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import verifier.engines.narrowing
 from bounds.grid_domains import Domains, narrowed
 from encoders.errors import SoundnessError
-from encoders.graph import Graph
+from encoders.graph import Graph, affine_chain
 from encoders.grid import Grid
 from encoders.integer_net import Steps
 from encoders.linear_maps import FloatArray, IntArray
@@ -28,7 +28,6 @@ from tests.brute_force_grid import Nearest, nearest_on_grid
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
 from verifier.model import Model, load
-from verifier.pictures import image_shape
 from verifier.query import Options, ask, pixels_of
 from verifier.results import Result, Verdict
 
@@ -84,10 +83,8 @@ def question(seed: int, norm: Norm, folder: Path) -> Question | None:
         targets = (int(rng.choice([t for t in range(graph.classes) if t != predicted])),)
     margin = float(rng.choice([0.0, 0.0, 0.25]))
     goals = goals_for(predicted, graph.classes, targets, margin)
-    colour = norm is Norm.L0 and len(model.input_shape) > 1 and image_shape(model.input_shape) is not None
-    pixels = pixels_of(model.input_shape) if colour and rng.random() < 0.5 else None
-    truth = nearest_on_grid(graph, x, mask, levels, norm, goals, pixels)
-    return Question(model, graph, x, mask, levels, pixels is not None, norm, targets, margin, truth)
+    truth = nearest_on_grid(graph, x, mask, levels, norm, goals)
+    return Question(model, graph, x, mask, levels, False, norm, targets, margin, truth)
 
 
 def wrong(asked: Question, result: Result, closes: bool) -> str | None:
@@ -119,6 +116,7 @@ def questions(norm: Norm, folder: Path, first: int, count: int) -> list[tuple[in
 CASES = [
     *[("search", norm, False) for norm in (Norm.LINF, Norm.L1, Norm.L2)],
     *[(engine, norm, True) for engine in ("auto", "cpsat") for norm in Norm],
+    ("subsets", Norm.L0, True),
     *[("highs", norm, False) for norm in (Norm.LINF, Norm.L1, Norm.L0)],
 ]
 
@@ -151,6 +149,38 @@ def test_radii_on_the_grid(engine: str, norm: Norm, closes: bool, tmp_path: Path
     assert found == []
 
 
+def colours(seed: int, folder: Path) -> Question:
+    """Three pixels of three channels, few levels: how many pixels must change?"""
+    rng = np.random.default_rng(seed)
+    shape = ((3, 1, 3), (1, 3, 3), (3, 3, 1))[int(rng.integers(0, 3))]
+    width = int(rng.integers(2, 7))
+    weights = [rng.normal(size=(width, 9)), rng.normal(size=(3, width))]
+    biases = [rng.normal(size=width) - weights[0].sum(axis=1) / 2, 2.0 * rng.normal(size=3)]
+    graph = affine_chain(
+        [w.astype(np.float32).astype(np.float64) for w in weights],
+        [b.astype(np.float32).astype(np.float64) for b in biases],
+    )
+    model = load(to_onnx(graph, folder / f"colours{seed}.onnx", shape))
+    levels = rng.choice([1, 2], 9)
+    x = (rng.integers(0, levels + 1) / levels).astype(np.float32)
+    goals = goals_for(int(np.argmax(model.scores(x[None])[0])), 3, None, 0.0)
+    free = np.ones(9, dtype=np.bool_)
+    truth = nearest_on_grid(graph, x, free, levels, Norm.L0, goals, pixels_of(shape))
+    return Question(model, graph, x, free, levels, True, Norm.L0, None, 0.0, truth)
+
+
+@pytest.mark.parametrize("engine", ["auto", "subsets", "cpsat", "highs"])
+def test_fewest_colour_pixels(engine: str, tmp_path: Path) -> None:
+    found, seen = [], set()
+    for seed in range(max(4, EXAMPLES // 8)):
+        asked = colours(seed, tmp_path)
+        seen.add(asked.truth.won)
+        if text := wrong(asked, asked.ask(engine), engine != "highs"):
+            found.append((seed, text))
+    assert found == []
+    assert len(seen) > 1
+
+
 def fewest(graph: Graph, region: Region, goals: tuple[Goal, ...]) -> float:
     """The least number of inputs that must move, off the grid: every set of them, by brute force over all phases."""
     size = graph.input_size
@@ -178,11 +208,12 @@ def test_fewest_inputs_off_the_grid(tmp_path: Path) -> None:
         center = x.astype(np.float64)
         region = Region(center, np.zeros(x.size), np.ones(x.size))
         truth = fewest(graph, region, goals_for(predicted, graph.classes, None, 0.0))
-        result = ask(model, x, None, Options(norm=Norm.L0, time_limit=60.0))
-        if result.lower > truth or result.upper < truth:
-            found.append((seed, truth, result.lower, result.upper))
-        if result.verdict is not Verdict.EXACT and result.lower != truth:
-            found.append((seed, truth, result.lower, result.upper))
+        for engine in ("auto", "subsets", "highs"):
+            result = ask(model, x, None, Options(norm=Norm.L0, engine=engine, time_limit=60.0))
+            if result.lower > truth or result.upper < truth:
+                found.append((seed, engine, truth, result.lower, result.upper))
+            if result.verdict is not Verdict.EXACT and result.lower != truth:
+                found.append((seed, engine, truth, result.lower, result.upper))
     assert found == []
 
 

@@ -59,6 +59,7 @@ class Problem:
     deadline: Deadline
     device: str = "cpu"
     grid: Grid | None = None
+    workers: int = 1  # cores to use where a solver can use several; no answer depends on it
 
     @property
     def most(self) -> int:

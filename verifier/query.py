@@ -118,8 +118,9 @@ def ask(
     index: int = 0,
     mask: ArrayLike | None = None,
     progress: Progress | None = None,
+    workers: int = 1,
 ) -> Result:
-    """One sample, one question: `distance` where `radius` is None, else `verify`."""
+    """One sample, one question: `distance` where `radius` is None, else `verify`. `workers` are cores it may use."""
     started = time.monotonic()
     model = model if isinstance(model, Model) else load(model)
     if radius is not None and not (np.isfinite(radius) and radius >= 0):
@@ -134,7 +135,7 @@ def ask(
     if options.grid is not None:
         grid = Grid.of(region, options.norm, levels_for(model, options.grid))
         region = replace(region, lower=grid.corner(grid.down), upper=grid.corner(grid.up))
-    question = _Question(model, region, radius, options, label, index, predicted, started, grid)
+    question = _Question(model, region, radius, options, label, index, predicted, started, grid, workers)
     if label is not None and label != predicted:
         return question.result(Verdict.MISCLASSIFIED, 0.0, 0.0)
     if options.targets is not None and predicted in options.targets:
@@ -222,6 +223,7 @@ class _Question:
     predicted: int
     started: float
     grid: Grid | None = None
+    workers: int = 1
 
     def result(self, verdict: Verdict, lower: float, upper: float, **more: Any) -> Result:
         facts: dict[str, Any] = {"basis": Basis.RIGOROUS, "engine": self.options.engine, **more}
@@ -276,7 +278,7 @@ class _Question:
         engine = engine_for(options.engine)
         problem = Problem(
             self.model.graph, self.region, norm, goals, ceiling, self.radius, options.tolerance, deadline, device,
-            self.grid,
+            self.grid, self.workers,
         )  # fmt: skip
         if self.radius is not None and incumbent.upper <= self.radius:
             lower, basis, nodes, open_phases = 0.0, Basis.RIGOROUS, 0, 0

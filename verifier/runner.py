@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Job:
     radius: float | None = None
     mask: NDArray[np.bool_] | None = None
     beside: Beside | None = None
+    workers: int = 1  # cores for each sample, where a solver can use several
 
     def __post_init__(self) -> None:
         if self.radius is not None and not (np.isfinite(self.radius) and self.radius >= 0):
@@ -59,10 +60,14 @@ class Outcome:
 def outcomes(
     model: Model, job: Job, samples: Samples, indices: Sequence[int], jobs: int, progress: SampleProgress
 ) -> Generator[Outcome, None, None]:
-    """Each sample's outcome as it finishes. Closing the iterator early stops whatever still runs."""
+    """Each sample's outcome as it finishes. Closing the iterator early stops whatever still runs.
+
+    Jobs that outnumber the samples are shared out among these.
+    """
     if jobs < 1:
         raise OptionError(f"jobs {jobs}: give one or more")
-    jobs = min(jobs, len(indices))
+    at_once = max(1, min(jobs, len(indices)))
+    job, jobs = replace(job, workers=jobs // at_once), at_once
     if jobs > 1:
         yield from _parallel(model, job, samples, indices, jobs, progress)
         return
@@ -77,7 +82,7 @@ def _answer(
         progress(index, lower, upper)
 
     try:
-        result = ask(model, x, job.radius, job.options, label, index, job.mask, running)
+        result = ask(model, x, job.radius, job.options, label, index, job.mask, running, job.workers)
         return Outcome(index, result, beside=None if job.beside is None else job.beside(model, job, x, result))
     except Exception as error:  # an error is this sample's outcome; what it means for the rest is the caller's choice
         return Outcome(index, error=error)

@@ -15,7 +15,9 @@ from encoders.errors import SolverError
 from encoders.question import Norm
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.highs import HighsEngine
+from verifier.engines.levels import Count
 from verifier.engines.search import Search, SearchOptions
+from verifier.engines.subsets import Subsets
 from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis
 
@@ -34,8 +36,8 @@ class AutoEngine(Engine):
             from verifier.engines.auto_grid import close_on_grid
 
             return close_on_grid(problem, incumbent, progress)
-        if problem.norm is Norm.L0:  # no bounds of our own measure it
-            return HighsEngine().close(problem, incumbent, progress)
+        if problem.norm is Norm.L0:
+            return _close_count(problem, incumbent, progress)
         search = Search(problem, incumbent, progress, SearchOptions())
         if problem.norm not in HighsEngine.capabilities.norms:
             return search.run()
@@ -56,6 +58,16 @@ class AutoEngine(Engine):
                 turn *= 2.0
                 best = _better(best, search.run(turn))
         return best
+
+
+def _close_count(problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+    """The search over subsets; HiGHS for what it leaves open, in a second half of the time if need be."""
+    levels = Count(problem, incumbent, progress)
+    Subsets(levels).run(problem.deadline.left / 2)
+    if levels.stopped:
+        return levels.proof()
+    found = levels.proof()
+    return _better(found, HighsEngine().close(problem, incumbent, _above(found.lower, progress)))
 
 
 def _closed(problem: Problem, incumbent: Incumbent, lower: float) -> bool:

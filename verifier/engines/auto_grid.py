@@ -2,6 +2,7 @@
 
 The search ends where an adversary between two levels keeps any bound from passing it; on L∞ and L1 its bound rounded
 up most often meets a witness already. What is left are a few levels, each a decision on a small ball: CP-SAT's part.
+In L0 the search over subsets comes first, and most often closes the question alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from verifier.engines.base import Proof
 from verifier.engines.cpsat import CpSatOptions, Decisions
 from verifier.engines.levels import Levels, LevelSearch
 from verifier.engines.search import SearchEngine
+from verifier.engines.subsets import Subsets
 from verifier.problem import Incumbent, Problem, Progress
 
 FIRST_TURN = 5.0  # seconds of each while neither is done; each turn is twice as long as the one before
@@ -20,8 +22,8 @@ FIRST_TURN = 5.0  # seconds of each while neither is done; each turn is twice as
 def close_on_grid(problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
     """Search and decisions in turns, until both sides meet or neither has anything left to say."""
     levels = Levels(problem, incumbent, progress)
-    search = None
-    if problem.norm in SearchEngine.capabilities.norms and problem.goals and problem.norm is not Norm.L0:
+    search: LevelSearch | Subsets | None = Subsets(levels) if problem.norm is Norm.L0 else None
+    if problem.norm in SearchEngine.capabilities.norms and problem.goals:
         search = LevelSearch(levels)
     decisions = Decisions(levels, CpSatOptions())
     turn = FIRST_TURN

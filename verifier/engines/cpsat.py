@@ -140,7 +140,7 @@ class Decisions:
         for _ in range(self.options.near_misses):
             left = min(patience, self.until.left)
             limit = None if left == INFINITY else left
-            answer = satisfy(program, limit, parameters=dict(self.options.parameters))
+            answer = satisfy(program, limit, self.problem.workers, parameters=dict(self.options.parameters))
             if answer.status is Status.INFEASIBLE:
                 return Status.INFEASIBLE if sure else Status.UNKNOWN
             if answer.point is None:
@@ -148,7 +148,7 @@ class Decisions:
             chosen = answer.point[: program.inputs]
             found = np.zeros(len(self.grid.home), dtype=np.int64)
             found[narrow.inputs] = chosen
-            if self.levels.incumbent.offer_steps(found):
+            if self.levels.witness.offer_steps(found):
                 self.levels.tell()
                 return Status.OPTIMAL
             sure = sure and self._denies(found, goal)

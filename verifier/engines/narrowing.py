@@ -71,7 +71,7 @@ class Narrowing:
             hull = (np.minimum(down, 0), np.maximum(up, 0))
             region = Region(self.center, grid.corner(hull[0]), grid.corner(hull[1]))
             norm, radius = grid.norm, grid.beyond(measure + 1)
-            if norm is Norm.L0:  # any input may go anywhere: a box, which is an L∞ ball
+            if norm is Norm.L0 and grid.pixels is not None:  # closed forms count inputs: a box, which is an L∞ ball
                 norm = Norm.LINF
                 radius = float(np.nextafter(region.reach(norm) * (1.0 + 1e-9), np.inf)) + 1e-12
             bounds = network_bounds(self.lowered, region, norm, radius)

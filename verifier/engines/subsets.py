@@ -20,8 +20,10 @@ from bounds.reduced import reduce
 from bounds.subsets import Fall, Parts, SubsetBounds
 from encoders.linear_maps import IntArray
 from encoders.question import Norm
-from verifier.engines.levels import Levels
-from verifier.problem import Deadline
+from verifier.engines.base import Capabilities, Engine, Proof
+from verifier.engines.levels import Count, Levels
+from verifier.engines.places import GridPlaces, OpenPlaces, Places
+from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis
 
 ELEMENTS_AT_ONCE = 2_000_000  # of [parts, open neurons, inputs]
@@ -32,9 +34,9 @@ INFINITY = float("inf")
 
 @dataclass(frozen=True, eq=False)
 class Waiting:
-    """Parts that wait to be bounded, with the steps that their inputs may take."""
+    """Parts that wait to be bounded, with the ranges that their inputs may be in."""
 
-    low: Tensor  # [N, n] whole steps
+    low: Tensor  # [N, n] places, see `verifier.engines.places`
     high: Tensor
     undecided: Tensor  # [N, G]
     left: Tensor  # [N]
@@ -54,11 +56,11 @@ class Waiting:
 
 
 class Subsets:
-    """The levels of an L0 question on a grid, proven from below. `run` may be called again to go on."""
+    """The levels of an L0 question, proven from below. `run` may be called again to go on."""
 
-    def __init__(self, levels: Levels) -> None:
-        self.levels, self.grid, self.problem = levels, levels.grid, levels.problem
-        self.lowered: Lowered = lowered_for(self.problem.graph, self.problem.device)
+    def __init__(self, levels: Count) -> None:
+        self.levels = levels
+        self.lowered: Lowered = lowered_for(levels.problem.graph, levels.problem.device)
         self.tree: Tree | None = None
         self.doubt = False  # a point is left that neither replays nor is denied: no level beyond can be proven
 
@@ -69,33 +71,51 @@ class Subsets:
     def run(self, seconds: float = INFINITY) -> None:
         """Raise the level until both sides meet, a doubtful point is met, or time is over."""
         levels = self.levels
+        if not levels.problem.goals:
+            levels.prove(levels.most + 1, Basis.RIGOROUS)
         until = Deadline.after(None if seconds == INFINITY else seconds)
         while not (self.finished or until.passed):
             if self.tree is None or self.tree.measure < levels.lower:
                 self.tree = Tree(levels, self.lowered, levels.lower)
             if self.tree.run(until):
                 levels.prove(min(self.tree.measure + 1, levels.enough), Basis.RIGOROUS)
-            self.doubt = self.tree.doubt
+            self.doubt = self.tree.doubt and not self.tree.stack
+
+
+class SubsetEngine(Engine):
+    """See the module."""
+
+    name = "subsets"
+    capabilities = Capabilities(frozenset({Norm.L0}), Basis.RIGOROUS, grid=True)
+
+    def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+        levels = Count(problem, incumbent, progress) if problem.grid is None else Levels(problem, incumbent, progress)
+        Subsets(levels).run(problem.deadline.left)
+        return levels.proof()
 
 
 class Tree:
     """One level: is there an adversary of at most `measure`?"""
 
-    def __init__(self, levels: Levels, lowered: Lowered, measure: int) -> None:
+    def __init__(self, levels: Count, lowered: Lowered, measure: int) -> None:
         self.levels, self.measure, self.doubt = levels, measure, False
-        problem, self.grid = levels.problem, levels.grid
-        names = np.arange(len(self.grid.home)) if self.grid.pixels is None else self.grid.pixels
+        problem = levels.problem
+        region = problem.region
+        names = np.arange(len(region.center)) if region.pixels is None else region.pixels
         # The root's ball counts inputs: as many as so few pixels have.
         most = float(measure * int(np.bincount(names).max()))
-        self.net = net = reduce(lowered, network_bounds(lowered, problem.region, Norm.L0, most), problem.goals)
+        self.net = net = reduce(lowered, network_bounds(lowered, region, Norm.L0, most), problem.goals)
         levels.open_phases = max(levels.open_phases, net.open_phases)
-        self.moving: IntArray = net.moving.cpu().numpy()
-        self.pixel = torch.as_tensor(np.unique(names[self.moving], return_inverse=True)[1], device=net.x.device)
+        moving: IntArray = net.moving.cpu().numpy()
+        self.places: Places = OpenPlaces(region, levels.incumbent, moving, net.x.device)
+        if isinstance(levels, Levels):
+            self.places = GridPlaces(levels.grid, levels.witness, moving, net.x.device)
+        self.pixel = torch.as_tensor(np.unique(names[moving], return_inverse=True)[1], device=net.x.device)
         self.bounds = SubsetBounds(net, self.pixel)
         self.goal_of = torch.cat([torch.full_like(rows, k) for k, rows in enumerate(net.goal_rows)])
         self.weight = net.x.abs().sum(0) + 1e-300  # what the width of an input's range is weighed by
         self.stack = [self._root()]
-        width = max(1, net.open_phases + len(self.goal_of)) * len(self.moving)
+        width = max(1, net.open_phases + len(self.goal_of)) * len(moving)
         self.at_once = max(1, min(MOST_AT_ONCE, ELEMENTS_AT_ONCE // width))
 
     def run(self, until: Deadline) -> bool:
@@ -119,29 +139,21 @@ class Tree:
         return not self.doubt
 
     def _root(self) -> Waiting:
-        net, grid = self.net, self.grid
-        whole = torch.as_tensor(np.stack([grid.down[self.moving], grid.up[self.moving]]), device=net.x.device)
-        if not self.measure:
-            whole = torch.zeros_like(whole)
+        net = self.net
+        low, high = self.places.root()
+        device, moves = net.x.device, self.measure > 0
         return Waiting(
-            whole[:1], whole[1:],
-            torch.full((1, self.bounds.count), self.measure > 0, device=net.x.device),
-            torch.full((1,), self.measure, device=net.x.device),
+            low * moves, high * moves,
+            torch.full((1, self.bounds.count), moves, device=device),
+            torch.full((1,), self.measure, device=device),
             net.lower[None], net.upper[None],
-            torch.ones(1, len(net.goal_rows), dtype=torch.bool, device=net.x.device),
+            torch.ones(1, self.goal_count, dtype=torch.bool, device=device),
         )  # fmt: skip
-
-    def _shift(self, steps: Tensor) -> Tensor:
-        """How far so many steps [N, n] move the inputs."""
-        every = np.zeros((len(steps), len(self.grid.home)), dtype=np.int64)
-        every[:, self.moving] = steps.cpu().numpy()
-        shift = (self.grid.corner(every) - self.grid.center)[:, self.moving]
-        return torch.as_tensor(shift, device=self.net.x.device)
 
     def _bounded(self, waiting: Waiting) -> tuple[Waiting, Fall]:
         """The parts that may hold an adversary still, with what is known of them now."""
         parts = Parts(
-            self._shift(waiting.low), self._shift(waiting.high), waiting.undecided, waiting.left,
+            self.places.shift(waiting.low), self.places.shift(waiting.high), waiting.undecided, waiting.left,
             waiting.lower, waiting.upper,
         )  # fmt: skip
         bounds, fall = self.bounds.bounded(parts)
@@ -163,7 +175,7 @@ class Tree:
         """Replay the points where the goals fall lowest; True if one is the nearest adversary so far."""
         lowest = torch.where(waiting.alive[:, self.goal_of], fall.lowest, torch.inf)
         value, row = lowest.min(1)
-        point = (waiting.low == waiting.high).all(1) & ~waiting.undecided.any(1)
+        point = ~self.places.wide(waiting.low, waiting.high).any(1) & ~waiting.undecided.any(1)
         chosen = torch.unique(torch.cat([value.argsort()[:CANDIDATES], torch.nonzero(point).flatten()]))
         a = fall.input[chosen, row[chosen]]
         low, high = waiting.low[chosen], waiting.high[chosen]
@@ -172,9 +184,7 @@ class Tree:
         rank = bring.argsort(1, descending=True).argsort(1)
         stays = waiting.undecided[chosen] & ((rank >= waiting.left[chosen, None]) | (bring <= 0))
         steps = torch.where(stays[:, self.pixel], 0, steps)
-        every = np.zeros((len(chosen), len(self.grid.home)), dtype=np.int64)
-        every[:, self.moving] = steps.cpu().numpy()
-        return self.levels.incumbent.offer_steps(every)
+        return self.places.offer(steps)
 
     def _children(self, waiting: Waiting, fall: Fall) -> list[Waiting]:
         """Parts that together hold every adversary of these."""
@@ -186,18 +196,19 @@ class Tree:
 
     def _halved(self, waiting: Waiting) -> Waiting:
         """Both halves of the range that matters most; single points cannot be halved, and leave a doubt."""
-        width = waiting.high - waiting.low
-        going = torch.nonzero((width > 0).any(1)).flatten()
+        places = self.places
+        wide = places.wide(waiting.low, waiting.high)
+        going = torch.nonzero(wide.any(1)).flatten()
         self.doubt = self.doubt or len(going) < len(waiting)
-        waiting, width = waiting.take(going), width[going]
-        shift = (self._shift(waiting.high) - self._shift(waiting.low)) * self.weight
-        chosen = torch.where(width > 0, shift, -1.0).argmax(1)
+        waiting, wide = waiting.take(going), wide[going]
+        width = (places.shift(waiting.high) - places.shift(waiting.low)) * self.weight
+        chosen = torch.where(wide, width, -1.0).argmax(1)
         order = torch.arange(len(waiting), device=chosen.device)
-        middle = torch.div(waiting.low + waiting.high, 2, rounding_mode="floor")[order, chosen]
-        halves = waiting.take(order.repeat(2))
-        halves.high[order, chosen] = middle
-        halves.low[len(order) + order, chosen] = middle + 1
-        return halves
+        ends, begins = places.halves(waiting.low[order, chosen], waiting.high[order, chosen])
+        parts = waiting.take(order.repeat(2))
+        parts.high[order, chosen] = ends
+        parts.low[len(order) + order, chosen] = begins
+        return parts
 
     def _let_go(self, waiting: Waiting, fall: Fall) -> list[Waiting]:
         """Each undecided pixel in turn moves, and none of those before it; or no further pixel moves at all."""
@@ -227,11 +238,9 @@ class Tree:
         if not self.bounds.single:
             return [parts]
         order = torch.arange(len(parts), device=pixel.device)
-        down = parts.take(torch.nonzero(parts.low[order, pixel] < 0).flatten())
-        up = parts.take(torch.nonzero(parts.high[order, pixel] > 0).flatten())
-        below, above = (pixel[torch.nonzero(side).flatten()] for side in (
-            parts.low[order, pixel] < 0, parts.high[order, pixel] > 0
-        ))  # fmt: skip
-        down.high[torch.arange(len(down)), below] = -1
-        up.low[torch.arange(len(up)), above] = 1
+        falls = torch.nonzero(parts.low[order, pixel] < 0).flatten()
+        rises = torch.nonzero(parts.high[order, pixel] > 0).flatten()
+        down, up = parts.take(falls), parts.take(rises)
+        down.high[torch.arange(len(falls)), pixel[falls]] = -self.places.beside()
+        up.low[torch.arange(len(rises)), pixel[rises]] = self.places.beside()
         return [down, up]
