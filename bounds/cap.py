@@ -136,7 +136,7 @@ class _AnyCap:
             rise = k + (a * shift).sum(-1)
             return (x * shift).sum(-1) + price * rise, rise
 
-        price = _best_price(at, x.abs().sum(-1) / a.abs().sum(-1).clamp_min(1e-30)).double()
+        price = best_price(at, x.abs().sum(-1) / a.abs().sum(-1).clamp_min(1e-30)).double()
         combined = rows.input + price.unsqueeze(-1) * normal
         value = rows.value - rows.slack + price * height
         size = rows.input.abs() @ self.travel + rows.value.abs() + rows.slack + price * self.reach[node]
@@ -218,14 +218,14 @@ class _CubeCap:
             rise = k - sign * (a * signs).sum(-1)
             return price * k - total.mul_(signs).sum(-1), rise
 
-        price = _best_price(at, single.abs().sum(-1) / a.abs().sum(-1).clamp_min(1e-30)).double()
+        price = best_price(at, single.abs().sum(-1) / a.abs().sum(-1).clamp_min(1e-30)).double()
         drop = torch.addcmul(x, (sign * price).unsqueeze(-1), self.normal[of]).abs_().sum(-1)
         size = size + price * self.reach[of]
         found[gains] = value + price * self.height[of] - drop - self.safety * size
         return found
 
 
-def _best_price(at: Callable[[Tensor], tuple[Tensor, Tensor]], guess: Tensor) -> Tensor:
+def best_price(at: Callable[[Tensor], tuple[Tensor, Tensor]], guess: Tensor) -> Tensor:
     """Nearly the μ ≥ 0 with the greatest height, `at` giving height and slope: where two tangents meet, repeatedly."""
     low = torch.zeros_like(guess)
     low_height, low_slope = at(low)

@@ -167,13 +167,18 @@ class PhaseBounds:
         lines = Lines(slope, chord, offset, nodes.phase.to(value.dtype) * nodes.multiplier)
         below = self.relaxed(weighted_x, weighted_z, value, slack, lines)
         bound = below.value - below.slack
-        distance, shift, rate = nearest_in_halfspace(below.input, bound, net.below, net.above, net.norm)
+        distance, shift, rate = self.nearest(nodes, below.input, bound)
         preactivation, z = self.forward(shift, below.behind, lines)
         goal_values = value[:, None]
         if self.width > 1:
             shown = net.x[rows] @ shift.unsqueeze(-1) + net.z[rows] @ z.unsqueeze(-1)
             goal_values = shown.squeeze(-1) + net.constant[rows]
         return Pass(distance, shift, preactivation, below.behind, below.before, goal_values, below.input, bound, rate)
+
+    def nearest(self, nodes: Nodes, a: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The distance bound that functions a·d + value [N] give their nodes, where it is attained, and its rate."""
+        del nodes
+        return nearest_in_halfspace(a, value, self.net.below, self.net.above, self.net.norm)
 
     def relaxed(self, x: Tensor, z: Tensor, value: Tensor, slack: Tensor, lines: Lines) -> Relaxed:
         """A linear function of the input below the rows x·d + z·relu(h) + value [N], off by `slack`, on the region."""
