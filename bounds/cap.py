@@ -22,7 +22,7 @@ from torch import Tensor
 from bounds.backward import chords
 from bounds.halfspace import lowest_point, lowest_value
 from bounds.lowered import UNIT_ROUNDOFF, gamma
-from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.phases import N, Nodes, Pass, PhaseBounds
 from bounds.reduced import Reduced
 from encoders.question import Norm
 
@@ -32,7 +32,7 @@ ELEMENTS_AT_ONCE = 200_000  # of [pairs, inputs]: what a core's cache holds
 
 
 @torch.no_grad()
-def on_the_cap(engine: PhaseBounds, nodes: Nodes, seen: Pass, radius: float) -> Nodes:
+def on_the_cap(engine: PhaseBounds, nodes: N, seen: Pass, radius: float) -> N:
     """The nodes with the bounds that hold at their adversaries within `radius`, and the phases that those fix.
 
     `seen` holds each node's φ. Where lower and upper cross, the node holds no such adversary.

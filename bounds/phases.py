@@ -10,7 +10,7 @@ the point that attains the closed form, propagated forward through the relaxed n
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,7 +24,8 @@ from encoders.question import Goal, Norm, Region
 
 TRUST = 1.0
 FIRST_MOMENT, SECOND_MOMENT = 0.8, 0.95
-T = TypeVar("T", "Nodes", "Pass")
+T = TypeVar("T", bound="Nodes | Pass")
+N = TypeVar("N", bound="Nodes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +44,14 @@ class Nodes:
     goal: Tensor
     row_weight: Tensor
 
-    def take(self, index: Tensor) -> Nodes:
+    def take(self, index: Tensor) -> Self:
         return _take(self, index)
 
-    def put(self, index: Tensor, nodes: Nodes) -> Nodes:
+    def put(self, index: Tensor, nodes: Self) -> Self:
         """The batch with the nodes at `index` replaced."""
         return _put(self, index, nodes)
 
-    def split(self, neuron: Tensor) -> Nodes:
+    def split(self, neuron: Tensor) -> Self:
         """The 2·N children: each node with its `neuron` [N] active, then each with it inactive."""
         count = len(self)
         order = torch.arange(count, device=self.goal.device)
@@ -61,7 +62,7 @@ class Nodes:
         upper[count + order, neuron] = upper[count + order, neuron].clamp_max(0.0)
         return replace(children.fixed(phase), lower=lower, upper=upper)
 
-    def fixed(self, phase: Tensor) -> Nodes:
+    def fixed(self, phase: Tensor) -> Self:
         """The nodes with these phases. What a newly fixed neuron's lower line stood for becomes its multiplier, so
         that the bound starts from where it was: a·h - a·(1 - α)·h where active, a·α·h where not."""
         newly = (self.phase == 0) & (phase != 0)
@@ -215,7 +216,7 @@ class PhaseBounds:
             z[:, layer] = torch.where(behind[:, layer] > 0, lines.slope[:, layer] * h, upper_line)
         return preactivation, z
 
-    def optimise(self, nodes: Nodes, steps: int, enough: float, rate: float) -> tuple[Nodes, Pass]:
+    def optimise(self, nodes: N, steps: int, enough: float, rate: float) -> tuple[N, Pass]:
         """Ascend the distance for `steps` steps; nodes that reach `enough` are left as they are. Returns the best seen.
 
         Adam on slopes and multipliers, projected to where they are valid.

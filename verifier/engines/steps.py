@@ -96,7 +96,6 @@ class StepSearch:
 
     def _processed(self, nodes: Ranged, known: Tensor) -> tuple[Ranged, Tensor]:
         """The children of nodes that may hold an adversary still, and their parents' bounds."""
-        options = self.options
         target = self.levels.enough - 1 + 2 * WHOLE
         nodes, seen = self._ascended(nodes, target)
         for _ in range(2):
@@ -105,9 +104,8 @@ class StepSearch:
                 return nodes, known
             nodes = self.bounds.narrowed(nodes, seen.normal, seen.height, float(self.levels.enough - 1))
             empty = (nodes.low > nodes.high).any(1)
-            if self.net.open_phases:
-                nodes, crossed = self._rebounded(nodes, seen)
-                empty |= crossed
+            nodes, crossed = self._rebounded(nodes, seen)
+            empty |= crossed
             kept = torch.nonzero(~empty).flatten()
             nodes, known = nodes.take(kept), known[kept]
             if not len(nodes):
@@ -117,13 +115,10 @@ class StepSearch:
         if not len(nodes):
             return nodes, known
         self._offer(nodes, seen)
-        del options
         return self._split(nodes, seen, torch.maximum(known, seen.distance))
 
     def _ascended(self, nodes: Ranged, target: float) -> tuple[Ranged, Pass]:
-        found, seen = self.bounds.optimise(nodes, self.options.ascent, target, self.options.rate)
-        assert isinstance(found, Ranged)
-        return found, seen
+        return self.bounds.optimise(nodes, self.options.ascent, target, self.options.rate)
 
     def _open(self, nodes: Ranged, seen: Pass, known: Tensor, target: float) -> tuple[Ranged, Pass, Tensor]:
         kept = torch.nonzero(seen.distance < target).flatten()
@@ -136,11 +131,11 @@ class StepSearch:
         low, high = torch.minimum(nodes.low, nodes.high) * size - drift, nodes.high * size + drift
         none = torch.zeros(len(nodes), low.shape[1], dtype=torch.bool, device=low.device)
         left = torch.zeros(len(nodes), dtype=torch.int64, device=low.device)
-        parts, _ = self.box.bounded(Parts(low, high, none, left, nodes.lower, nodes.upper))
+        parts, fall = self.box.bounded(Parts(low, high, none, left, nodes.lower, nodes.upper))
+        missed = (fall.lowest.gather(1, self.bounds.rows[nodes.goal] - self.net.open_phases) > 0).any(1)
         nodes = replace(nodes, lower=parts.lower, upper=parts.upper)
         found = on_the_cap(self.bounds, nodes, seen, self.radius)
-        assert isinstance(found, Ranged)
-        return found, (found.lower > found.upper).any(1)
+        return found, missed | (found.lower > found.upper).any(1)
 
     def _offer(self, nodes: Ranged, seen: Pass) -> None:
         """Replay the points where the least bounds are attained."""
@@ -165,19 +160,19 @@ class StepSearch:
             chord, offset = nodes.lines
             above = (chord * h + offset - h.clamp_min(0.0)).clamp_min(0.0)
             below = (h.clamp_min(0.0) - nodes.slope * h).clamp_min(0.0)
-            cost = (
-                torch.where(behind < 0, -behind * above, behind * below) + options.area_weight * behind.abs() * offset
-            )
+            cost = torch.where(behind < 0, -behind * above, behind * below)
+            cost = cost + options.area_weight * behind.abs() * offset
             cost = torch.where(nodes.phase == 0, cost, -1.0)
             top, best = cost.max(1)
-            gap = self.levels.enough - seen.distance
-            at_input = (top <= 0) | (wide.any(1) & (top * seen.rate < options.matters * gap))
+            # By how much φ must rise at the sample for the bound to reach its aim: in L2 that grows with its square.
+            power = 1.0 if self.grid.norm is Norm.L1 else 0.5
+            aim = (self.levels.enough / seen.distance.clamp_min(1e-9)) ** power - 1.0
+            at_input = (top <= 0) | (wide.any(1) & (top < options.matters * aim * seen.height.clamp_min(0.0)))
         points = torch.nonzero(at_input & ~wide.any(1)).flatten()
         if len(points):
-            self._doubt(nodes, known, points)
+            self._doubt(nodes.take(points))
         phases, inputs = (torch.nonzero(s).flatten() for s in (~at_input, at_input & wide.any(1)))
         split = nodes.take(phases).split(best[phases])
-        assert isinstance(split, Ranged)
         halves = self._halves(nodes.take(inputs), seen.take(inputs))
         bounds = torch.cat([known[phases].repeat(2), known[inputs].repeat(2)])
         return _joined(split, halves), bounds
@@ -200,13 +195,12 @@ class StepSearch:
         low[len(order) + order, chosen] = at + 1.0
         return replace(both, low=low, high=high)
 
-    def _doubt(self, nodes: Ranged, known: Tensor, points: Tensor) -> None:
+    def _doubt(self, nodes: Ranged) -> None:
         """Single points that no bound denies: replayed, and where that fails too nothing is proven beyond them."""
-        every = np.zeros((len(points), len(self.grid.home)), dtype=np.int64)
-        every[:, self.moving] = nodes.low[points].cpu().numpy().astype(np.int64)
+        every = np.zeros((len(nodes), len(self.grid.home)), dtype=np.int64)
+        every[:, self.moving] = nodes.low.cpu().numpy().astype(np.int64)
         self.levels.witness.offer_steps(every)
         self.floor = min(self.floor, float(self.grid.measure(every).min()))
-        del known
 
 
 def _toward(smooth: Tensor, nodes: Ranged) -> Tensor:
