@@ -117,6 +117,7 @@ CASES = [
     *[("search", norm, False) for norm in (Norm.LINF, Norm.L1, Norm.L2)],
     *[(engine, norm, True) for engine in ("auto", "cpsat") for norm in Norm],
     ("subsets", Norm.L0, True),
+    *[("steps", norm, True) for norm in (Norm.L1, Norm.L2)],
     *[("highs", norm, False) for norm in (Norm.LINF, Norm.L1, Norm.L0)],
 ]
 

@@ -201,8 +201,9 @@ def _add_effort(parser: argparse.ArgumentParser) -> None:
         help="a distance is exact once its two sides are this close (default: 1e-6)",
     )  # fmt: skip
     effort.add_argument(
-        "--engine", default="auto", metavar="E", help="auto, search, highs, cpsat, pyomo:NAME (default: auto)"
-    )
+        "--engine", default="auto", metavar="E",
+        help="auto, search, steps, subsets, highs, cpsat, pyomo:NAME (default: auto)",
+    )  # fmt: skip
     effort.add_argument("--device", default="auto", metavar="D", help="auto, cpu or cuda (default: auto)")
     effort.add_argument("--seed", type=int, default=0, metavar="N", help="of the attacks' random starts (default: 0)")
     effort.add_argument("--jobs", type=int, default=1, metavar="N", help="samples worked on at once (default: 1)")

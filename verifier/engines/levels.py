@@ -101,12 +101,12 @@ class LevelSearch:
     def finished(self) -> bool:
         return self.search.finished or self.search.answered
 
-    def run(self, patience: float = INFINITY) -> None:
+    def run(self, seconds: float = INFINITY) -> None:
         """Search for at most so many seconds; what it proves and finds is the levels'."""
         levels = self.levels
         if self.finished or levels.stopped:
             return
-        proof = self.search.run(patience)
+        proof = self.search.run(seconds)
         levels.open_phases = max(levels.open_phases, proof.open_phases)
         levels.prove(min(levels.grid.reached(proof.lower), levels.problem.most + 1), Basis.RIGOROUS)
         levels.nodes += proof.nodes

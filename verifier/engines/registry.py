@@ -21,6 +21,12 @@ def _cpsat() -> Engine:
     return CpSatEngine()
 
 
+def _steps() -> Engine:
+    from verifier.engines.steps import StepEngine
+
+    return StepEngine()
+
+
 def _subsets() -> Engine:
     from verifier.engines.subsets import SubsetEngine
 
@@ -28,7 +34,7 @@ def _subsets() -> Engine:
 
 
 ENGINES: dict[str, Callable[[], Engine]] = {
-    "search": SearchEngine, "subsets": _subsets, "highs": _highs, "cpsat": _cpsat,
+    "search": SearchEngine, "steps": _steps, "subsets": _subsets, "highs": _highs, "cpsat": _cpsat,
 }  # fmt: skip
 PYOMO_PREFIX = "pyomo:"
 

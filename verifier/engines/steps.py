@@ -22,11 +22,14 @@ from bounds.step_bounds import Ranged, StepBounds
 from bounds.subsets import Parts, SubsetBounds
 from encoders.linear_maps import IntArray
 from encoders.question import Norm
-from verifier.engines.levels import Levels
-from verifier.problem import Deadline
+from verifier.engines.base import Capabilities, Engine, Proof
+from verifier.engines.frontier import Frontier
+from verifier.engines.levels import Levels, LevelSearch
+from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis
 
 INFINITY = float("inf")
+SEARCHED = 5.0  # seconds for the search over phases before this one
 WHOLE = 1e-6  # a bound this far above a whole number proves the next one
 
 
@@ -40,6 +43,24 @@ class StepOptions:
     area_weight: float = 0.2  # of a relaxation's area in the branching score
     matters: float = 0.02  # of the gap that a phase's relaxation must cost for a split there
     candidates: int = 8
+    memory: int = 1_000_000_000  # bytes of open nodes; beyond, the nearest to done come first
+
+
+class StepEngine(Engine):
+    """The search over phases for as long as it gets on, then the tree over phases and steps."""
+
+    name = "steps"
+    capabilities = Capabilities(frozenset({Norm.L1, Norm.L2}), Basis.RIGOROUS, grid=True, continuous=False)
+
+    def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+        levels = Levels(problem, incumbent, progress)
+        if not problem.goals:
+            levels.prove(problem.most + 1, Basis.RIGOROUS)
+        if not levels.stopped:
+            LevelSearch(levels).run(SEARCHED)
+        if not levels.stopped:
+            StepSearch(levels).run(problem.deadline.left)
+        return levels.proof()
 
 
 class StepSearch:
@@ -60,38 +81,34 @@ class StepSearch:
         self.box = SubsetBounds(net, torch.arange(len(self.moving), device=net.x.device))
         self.net = net
         low, high = (lowered.tensor(v[self.moving]) for v in (grid.down, grid.up))
-        self.nodes = self.bounds.ranged(low, high)
-        self.least = torch.zeros(len(self.nodes), dtype=net.x.dtype, device=net.x.device)
+        roots = self.bounds.ranged(low, high)
+        self.frontier = Frontier(roots)
+        self._push(roots, torch.zeros(len(roots), device=net.x.device))
         self.floor = INFINITY  # the least bound of a point that neither replays nor is denied
         levels.open_phases = max(levels.open_phases, net.open_phases)
 
     @property
     def finished(self) -> bool:
-        return self.levels.stopped or not len(self.nodes)
+        return self.levels.stopped or not len(self.frontier)
 
     @torch.no_grad()
     def run(self, seconds: float = INFINITY) -> None:
         """Search for at most so many seconds; what it proves and finds is the levels'."""
         until = Deadline.after(None if seconds == INFINITY else seconds)
         while not (self.finished or until.passed):
-            chosen = self.least.argsort()[: self.options.batch]
-            rest = torch.ones(len(self.nodes), dtype=torch.bool, device=chosen.device)
-            rest[chosen] = False
-            taken, known = self.nodes.take(chosen), self.least[chosen]
+            full = self.frontier.bytes > self.options.memory
+            taken, known, _ = (self.frontier.pop_highest if full else self.frontier.pop_lowest)(self.options.batch)
             self.levels.nodes += len(taken)
-            children, bounds = self._processed(taken, known)
-            self.nodes = _joined(self.nodes.take(torch.nonzero(rest).flatten()), children)
-            self.least = torch.cat([self.least[rest], bounds])
-            self._keep(self.least < self.levels.enough - 1 + WHOLE)
+            self._push(*self._processed(taken, known.to(self.net.x.device)))
+            self.frontier.drop_above(self.levels.enough - 1 + WHOLE)
             self._prove()
 
-    def _keep(self, kept: Tensor) -> None:
-        index = torch.nonzero(kept).flatten()
-        self.nodes, self.least = self.nodes.take(index), self.least[index]
+    def _push(self, nodes: Ranged, bound: Tensor) -> None:
+        self.frontier.push(nodes, bound, torch.zeros_like(nodes.goal))
 
     def _prove(self) -> None:
         """The least measure that is still possible; beyond `most` nothing is claimed."""
-        least = min(float(self.least.min()) if len(self.least) else INFINITY, self.floor, float(self.most + 1))
+        least = min(self.frontier.lowest, self.floor, float(self.most + 1))
         self.levels.prove(min(self.grid.taken(ceil(least - WHOLE)), self.levels.enough), Basis.RIGOROUS)
 
     def _processed(self, nodes: Ranged, known: Tensor) -> tuple[Ranged, Tensor]:
