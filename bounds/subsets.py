@@ -107,5 +107,6 @@ class SubsetBounds:
         fixed = value - (grouped * ~undecided).sum(-1)
         loss = self.safety * (value.abs() + size.squeeze(-1))
         most, last = most_of(bring, parts.left)
-        lowest = (fixed - most - loss).nan_to_num(nan=-torch.inf, posinf=-torch.inf)  # an overflow says nothing
-        return Fall(lowest, a.expand_as(drop), bring, fixed - loss, last)
+        # An overflow says nothing.
+        lowest, certain = ((v - loss).nan_to_num(nan=-torch.inf, posinf=-torch.inf) for v in (fixed - most, fixed))
+        return Fall(lowest, a.expand_as(drop), bring, certain, last)

@@ -14,9 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from torch import Tensor
 
+import bounds.subsets
 import verifier.engines.narrowing
 from bounds.grid_domains import Domains, narrowed
+from bounds.step_bounds import Priced, Ranged, StepBounds
 from encoders.errors import SoundnessError
 from encoders.graph import Graph, affine_chain
 from encoders.grid import Grid
@@ -235,6 +238,27 @@ def test_a_bound_rounded_up_twice_is_caught(tmp_path: Path, monkeypatch: pytest.
     genuine = Grid.reached
     monkeypatch.setattr(Grid, "reached", lambda self, lower: genuine(self, lower) + (lower > 0))
     assert caught("search", Norm.L1, tmp_path, 100, 40)
+
+
+def test_a_whole_step_too_much_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = StepBounds.priced
+
+    def greedy(self: StepBounds, nodes: Ranged, a: Tensor, value: Tensor) -> Priced:
+        return genuine(self, nodes, a, value + 0.2 * value.abs())
+
+    monkeypatch.setattr(StepBounds, "priced", greedy)
+    assert caught("steps", Norm.L2, tmp_path, 100, 60)
+
+
+def test_one_pixel_too_few_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = bounds.subsets.most_of
+
+    def greedy(gain: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        total, last = genuine(gain, count)
+        return 0.9 * total, 0.9 * last
+
+    monkeypatch.setattr(bounds.subsets, "most_of", greedy)
+    assert caught("subsets", Norm.L0, tmp_path, 100, 60)
 
 
 def test_steps_narrowed_too_far_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,13 +61,27 @@ class AutoEngine(Engine):
 
 
 def _close_count(problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
-    """The search over subsets; HiGHS for what it leaves open, in a second half of the time if need be."""
+    """The search over subsets, and HiGHS in turns while few phases are open or where the search has no more to say."""
     levels = Count(problem, incumbent, progress)
-    Subsets(levels).run(problem.deadline.left / 2)
-    if levels.stopped:
-        return levels.proof()
-    found = levels.proof()
-    return _better(found, HighsEngine().close(problem, incumbent, _above(found.lower, progress)))
+    subsets, turn = Subsets(levels), FIRST_TURN
+    while True:
+        subsets.run(turn)
+        turn *= 2.0
+        if levels.stopped:
+            return levels.proof()
+        if levels.open_phases > FEW_PHASES and not subsets.finished:
+            continue
+        left = problem.deadline.left if subsets.finished else min(turn, problem.deadline.left)
+        part = replace(problem, deadline=Deadline.after(None if left == float("inf") else left))
+        try:
+            proof = HighsEngine().close(part, incumbent, _above(levels.proven(levels.lower), progress))
+        except SolverError:
+            if subsets.finished:
+                return levels.proof()  # what is proven stands, whatever becomes of the solver
+            continue
+        levels.prove(int(min(proof.lower, levels.enough)), proof.basis)
+        if subsets.finished:
+            return levels.proof()
 
 
 def _closed(problem: Problem, incumbent: Incumbent, lower: float) -> bool:
