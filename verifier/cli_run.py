@@ -141,7 +141,7 @@ class Run:
         raise error or RuntimeError(f"sample {index} has neither a result nor an error")
 
     def save_alarm(self, index: int, error: SoundnessError) -> Path:
-        """Write alarm-INDEX.json (the question) and alarm-INDEX.npz (x, y and mask) beside the other outputs."""
+        """Write alarm-INDEX.json (the question) and alarm-INDEX.npz (x, y, mask, grid) beside the other outputs."""
         folder = self.out or (self.json.parent if self.json else Path())
         arrays: dict[str, Any] = {"x": self.samples.x[index : index + 1]}
         label = self.samples.label(index)
@@ -149,6 +149,8 @@ class Run:
             arrays["y"] = np.array([label])
         if self.job.mask is not None:
             arrays["mask"] = self.job.mask
+        if isinstance(self.job.options.grid, np.ndarray):
+            arrays["grid"] = self.job.options.grid
         np.savez_compressed(folder / f"alarm-{index}.npz", **arrays)
         told = {
             "error": str(error),

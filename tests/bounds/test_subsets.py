@@ -53,11 +53,11 @@ def test_no_point_of_a_part_falls_lower(grouped: bool) -> None:
         left = most - int((state == 1).sum())
         room = np.where(state[pixel] >= 0, 1.0, 0.0)
         low, high = -net.below.numpy() * room, net.above.numpy() * room
-        ends = (torch.as_tensor(v)[None] for v in (low, high))
+        lowest, highest = (torch.as_tensor(v)[None] for v in (low, high))
         undecided = torch.as_tensor(state == 0)[None]
-        parts = Parts(*ends, undecided, torch.tensor([left]), net.lower[None], net.upper[None])
+        parts = Parts(lowest, highest, undecided, torch.tensor([left]), net.lower[None], net.upper[None])
         _, fall = bounds.bounded(parts)
-        lowest = np.full(fall.lowest.shape[1], np.inf)
+        least = np.full(fall.lowest.shape[1], np.inf)
         for _ in range(60):
             chosen = rng.permutation(np.flatnonzero(state == 0))[:left]
             allowed = np.isin(pixel, chosen) | (state[pixel] == 1)
@@ -67,7 +67,7 @@ def test_no_point_of_a_part_falls_lower(grouped: bool) -> None:
             x[moving] += shift
             x = np.clip(x, region.lower, region.upper)
             scores = graph.evaluate(x[None])[0]
-            lowest = np.minimum(lowest, np.concatenate([goal.rows @ scores for goal in goals]))
-        size_of = 1e-9 * (1.0 + np.abs(lowest).max())  # the sample's own float64 scores are rounded too
-        assert (fall.lowest[0].numpy() <= lowest + size_of).all()
+            least = np.minimum(least, np.concatenate([goal.rows @ scores for goal in goals]))
+        rounding = 1e-9 * (1.0 + np.abs(least).max())  # the scores here are rounded too
+        assert (fall.lowest[0].numpy() <= least + rounding).all()
         assert (fall.lowest <= fall.certain + 1e-9).all()

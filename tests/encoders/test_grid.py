@@ -108,11 +108,8 @@ def test_measures_that_no_point_has_are_passed_over(norm: Norm) -> None:
 
 def test_pixels_are_counted_once() -> None:
     pixels = np.array([0, 1, 0, 1, 2])
-    assert changed(np.array([[1, 0, 1, 0, 0], [1, 1, 0, 0, 1], [0, 0, 0, 0, 0]], dtype=bool), pixels).tolist() == [
-        1,
-        3,
-        0,
-    ]
+    moved = np.array([[1, 0, 1, 0, 0], [1, 1, 0, 0, 1], [0, 0, 0, 0, 0]], dtype=np.bool_)
+    assert changed(moved, pixels).tolist() == [1, 3, 0]
     region = Region(np.zeros(5), np.zeros(5), np.array([1.0, 1, 1, 0, 0]), pixels)
     assert region.reach(Norm.L0) == 2
     assert Grid.of(region, Norm.L0, 1).reach == 2
