@@ -31,8 +31,9 @@ from tests.brute_force import brute_force_distance
 from tests.brute_force_grid import Nearest, nearest_on_grid
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
+from verifier.layout import pixels_of
 from verifier.model import Model, load
-from verifier.query import Options, _Question, ask, pixels_of
+from verifier.query import Options, _Question, ask
 from verifier.results import Result, Verdict
 
 EXAMPLES = int(os.environ.get("PLUMBLINE_TRUST_EXAMPLES", "120"))

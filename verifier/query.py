@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +22,8 @@ from encoders.linear_maps import FloatArray, IntArray
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.engines.registry import check_engine_name, engine_for
 from verifier.grid_witness import GridIncumbent
+from verifier.layout import levels_for, pixels_of
 from verifier.model import Model, load
-from verifier.pictures import image_shape
 from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis, Result, Verdict
 
@@ -133,7 +132,7 @@ def ask(
     predicted = int(np.argmax(scores))
     grid = None
     if options.grid is not None:
-        grid = Grid.of(region, options.norm, levels_for(model, options.grid))
+        grid = Grid.of(region, options.norm, levels_for(model.input_shape, options.grid))
         region = replace(region, lower=grid.corner(grid.down), upper=grid.corner(grid.up))
     question = _Question(model, region, radius, options, label, index, predicted, started, grid, workers)
     if label is not None and label != predicted:
@@ -167,36 +166,6 @@ def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Opti
             raise DataError("the sample lies outside the box; widen it with --box LO,HI")
         lower, upper = np.where(free, lower, center), np.where(free, upper, center)
     return Region(center, lower, upper, pixels_of(model.input_shape) if options.count == "pixels" else None)
-
-
-def levels_for(model: Model, levels: int | IntArray) -> int | IntArray:
-    """Levels per unit, of all inputs or flat for each; an array may be broadcast to the model's input."""
-    if not isinstance(levels, np.ndarray):
-        return levels
-    if levels.size == math.prod(model.input_shape):
-        return levels.reshape(-1)
-    try:
-        return np.broadcast_to(levels, model.input_shape).reshape(-1)
-    except ValueError:
-        raise OptionError(
-            f"grid: levels of shape {levels.shape} do not fit the model's input {model.input_shape}; give one number, "
-            f"or an array of that shape or one that numpy can broadcast to it"
-        ) from None
-
-
-def pixels_of(shape: tuple[int, ...]) -> IntArray:
-    """Which pixel each input belongs to; refuses an input that is no image."""
-    image = image_shape(shape) if len(shape) > 1 else None
-    if image is None:
-        raise OptionError(
-            f"count pixels: the model's input {shape} is no image of shape (H, W), (C, H, W) or (H, W, C) with 1 or 3 "
-            f"channels; count inputs instead"
-        )
-    if len(image) == 2 or image[0] in (1, 3):
-        pixels = np.broadcast_to(np.arange(image[-2] * image[-1]).reshape(image[-2:]), image)
-    else:
-        pixels = np.broadcast_to(np.arange(image[0] * image[1]).reshape(*image[:2], 1), image)
-    return pixels.reshape(-1)
 
 
 def check_classes(model: Model, label: int | None, targets: Sequence[int] | None) -> None:

@@ -19,8 +19,9 @@ from tests.onnx_builder import to_onnx
 from verifier.cli import main
 from verifier.data import Samples
 from verifier.engines.cpsat import Decisions
+from verifier.layout import pixels_of
 from verifier.model import Model, load
-from verifier.query import Options, distance, pixels_of, verify
+from verifier.query import Options, distance, verify
 from verifier.results import Verdict
 from verifier.runner import Job, Outcome, outcomes
 
