@@ -241,6 +241,6 @@ class Tree:
         falls = torch.nonzero(parts.low[order, pixel] < 0).flatten()
         rises = torch.nonzero(parts.high[order, pixel] > 0).flatten()
         down, up = parts.take(falls), parts.take(rises)
-        down.high[torch.arange(len(falls)), pixel[falls]] = -self.places.beside()
-        up.low[torch.arange(len(rises)), pixel[rises]] = self.places.beside()
+        down.high[torch.arange(len(falls), device=pixel.device), pixel[falls]] = -self.places.beside()
+        up.low[torch.arange(len(rises), device=pixel.device), pixel[rises]] = self.places.beside()
         return [down, up]
