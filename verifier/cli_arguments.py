@@ -206,7 +206,9 @@ def _add_effort(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     effort.add_argument("--device", default="auto", metavar="D", help="auto, cpu or cuda (default: auto)")
     effort.add_argument("--seed", type=int, default=0, metavar="N", help="of the attacks' random starts (default: 0)")
-    effort.add_argument("--jobs", type=int, default=1, metavar="N", help="samples worked on at once (default: 1)")
+    effort.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="samples at once; cores left over go to CP-SAT (default: 1)"
+    )
 
 
 def _with_joined_box(argv: Sequence[str]) -> list[str]:
