@@ -23,7 +23,7 @@ from bounds.backward import chords
 from bounds.grouping import Grouping
 from bounds.halfspace import lowest_point, lowest_value
 from bounds.lowered import UNIT_ROUNDOFF, gamma
-from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.phases import N, Nodes, Pass, PhaseBounds
 from bounds.stack import Stack
 from encoders.question import Norm
 
@@ -33,7 +33,7 @@ ELEMENTS_AT_ONCE = {"cpu": 200_000, "cuda": 16_000_000}  # of [pairs, inputs]: a
 
 
 @torch.no_grad()
-def on_the_cap(engine: PhaseBounds, nodes: Nodes, seen: Pass, radius: float | Tensor) -> Nodes:
+def on_the_cap(engine: PhaseBounds, nodes: N, seen: Pass, radius: float | Tensor) -> N:
     """The nodes with the bounds that hold at their adversaries within `radius` (one, or one for each net), and the
     phases that those fix. `seen` holds each node's φ. Where lower and upper cross, the node holds no such adversary.
     """
@@ -126,7 +126,9 @@ class _AnyCap:
 
     def __init__(self, stack: Stack, member: Tensor, seen: Pass, radius: Tensor) -> None:
         self.stack, self.member, self.seen, self.radius = stack, member, seen, radius
-        self.travel = torch.minimum(torch.maximum(stack.below, stack.above), radius.unsqueeze(-1))
+        self.travel = torch.maximum(stack.below, stack.above)
+        if stack.norm is not Norm.L0:
+            self.travel = torch.minimum(self.travel, radius.unsqueeze(-1))
         self.reach = Grouping(stack.count, member).dot(seen.normal.abs(), self.travel) + seen.height.abs()
 
     def lowest(self, pairs: _Pairs, lower: Tensor, upper: Tensor) -> Tensor:
@@ -144,7 +146,7 @@ class _AnyCap:
             rise = k + (a * shift).sum(-1)
             return (x * shift).sum(-1) + price * rise, rise
 
-        price = _best_price(at, x.abs().sum(-1) / a.abs().sum(-1).clamp_min(1e-30)).double()
+        price = best_price(at, x.abs().sum(-1) / a.abs().sum(-1).clamp_min(1e-30)).double()
         combined = rows.input + price.unsqueeze(-1) * normal
         value = rows.value - rows.slack + price * height
         size = group.dot(rows.input.abs(), self.travel) + rows.value.abs() + rows.slack + price * self.reach[node]
@@ -233,14 +235,14 @@ class _CubeCap:
             rise = k - sign * (a * signs).sum(-1)
             return price * k - total.mul_(signs).sum(-1), rise
 
-        price = _best_price(at, single.abs().sum(-1) / a.abs().sum(-1).clamp_min(1e-30)).double()
+        price = best_price(at, single.abs().sum(-1) / a.abs().sum(-1).clamp_min(1e-30)).double()
         drop = torch.addcmul(x, (sign * price).unsqueeze(-1), self.normal[of]).abs_().sum(-1)
         size = size + price * self.reach[of]
         found[gains] = value + price * self.height[of] - drop - self.safety * size
         return found
 
 
-def _best_price(at: Callable[[Tensor], tuple[Tensor, Tensor]], guess: Tensor) -> Tensor:
+def best_price(at: Callable[[Tensor], tuple[Tensor, Tensor]], guess: Tensor) -> Tensor:
     """Nearly the μ ≥ 0 with the greatest height, `at` giving height and slope: where two tangents meet, repeatedly."""
     low = torch.zeros_like(guess)
     low_height, low_slope = at(low)

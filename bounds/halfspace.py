@@ -41,7 +41,11 @@ def nearest_in_halfspace(
     size = a.abs()
     width = room(a, below, above)
     safety = 4.0 * gamma(a.shape[-1])
-    bound, travel, rate = _NEAREST[norm](size, value, width, safety)
+    if norm is Norm.L0:  # the hull of the points that move so many: an L1 ball in units of each entry's room
+        bound, travel, rate = _nearest_l1(size * width, value, torch.ones_like(size), safety)
+        travel = travel * width
+    else:
+        bound, travel, rate = _NEAREST[norm](size, value, width, safety)
     whole = (size * width).sum(-1)
     bound = torch.where(whole * (1.0 + safety) < value, torch.inf, bound)
     bound = torch.where(value <= 0, torch.zeros_like(bound), bound)
@@ -107,7 +111,9 @@ _NEAREST = {Norm.LINF: _nearest_linf, Norm.L1: _nearest_l1, Norm.L2: _nearest_l2
 def lowest_value(a: Tensor, value: Tensor, below: Tensor, above: Tensor, norm: Norm, radius: Tensor) -> Tensor:
     """A lower bound on min of value + a·(x - c) over ball(c, radius) ∩ box. Differentiable in a and value."""
     size = a.abs()
-    width = torch.minimum(room(a, below, above), radius.unsqueeze(-1))
+    width = room(a, below, above)
+    if norm is not Norm.L0:
+        width = torch.minimum(width, radius.unsqueeze(-1))
     safety = 4.0 * gamma(a.shape[-1])
     if norm is Norm.LINF:
         drop = (size * width).sum(-1)
@@ -121,10 +127,26 @@ def lowest_value(a: Tensor, value: Tensor, below: Tensor, above: Tensor, norm: N
                 last < size.shape[-1], ordered.gather(-1, last.clamp_max(size.shape[-1] - 1)), 0.0
             ).squeeze(-1)
         drop = threshold * radius + ((size - threshold.unsqueeze(-1)).clamp_min(0.0) * width).sum(-1)
+    elif norm is Norm.L0:  # the so many that bring most
+        drop, _ = most_of(size * width, radius)
     else:
         drop = torch.minimum((size * width).sum(-1), _drop_l2(size, width, radius))
     bound = value - drop - safety * (value.abs() + drop)
     return torch.nan_to_num(bound, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+
+
+def most_of(gain: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum of the `count` largest of gain [..., n] and the least of these (0 without any); gain ≥ 0.
+
+    `count` is [...], or [N] for gain [N, M, n].
+    """
+    most = min(int(count.max()) if count.numel() else 0, gain.shape[-1])
+    if most <= 0:
+        return gain.new_zeros(gain.shape[:-1]), gain.new_zeros(gain.shape[:-1])
+    top = gain.topk(most, dim=-1).values
+    count = count.reshape(*count.shape, *(1,) * (gain.dim() - count.dim()))
+    place = torch.arange(1, most + 1, device=gain.device)
+    return (top * (place <= count)).sum(-1), (top * (place == count)).sum(-1)
 
 
 def _drop_l2(size: Tensor, width: Tensor, radius: Tensor) -> Tensor:
@@ -140,7 +162,11 @@ def _drop_l2(size: Tensor, width: Tensor, radius: Tensor) -> Tensor:
 def lowest_point(a: Tensor, below: Tensor, above: Tensor, norm: Norm, radius: Tensor) -> Tensor:
     """Where a · d is least on ball(0, radius [...]) ∩ box [..., n]. Approximate: nothing is proven from it."""
     radius = radius.clamp_max(1e30).unsqueeze(-1)
-    width = torch.minimum(room(a, below, above), radius)
+    width = room(a, below, above)
+    if norm is Norm.L0:
+        rank = (a.abs() * width).argsort(-1, descending=True).argsort(-1)
+        return -a.sign() * width * (rank < radius)
+    width = torch.minimum(width, radius)
     if norm is Norm.LINF:
         return -a.sign() * width
     if norm is Norm.L2:

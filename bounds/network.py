@@ -15,16 +15,19 @@ from bounds.grouping import Grouping
 from bounds.halfspace import lowest_value
 from bounds.lowered import Lowered
 from bounds.open_rows import OpenLayer, OpenLayers, Rows, merged, relaxed_below, row_error, rows_of
-from encoders.errors import DataError, SoundnessError
+from encoders.errors import SoundnessError
 from encoders.graph import Affine, Graph, Input
-from encoders.question import CONVEX, NeuronBounds, Norm, Region
+from encoders.question import NeuronBounds, Norm, Region
 
 ROWS_AT_ONCE = {"cpu": 512, "cuda": 8192}
 
 
 @dataclass(frozen=True, eq=False)
 class Ball:
-    """ball(center, radius) ∩ box of S samples on a device; all [S, n] but radius [S]."""
+    """ball(center, radius) ∩ box of S samples on a device; all [S, n] but radius [S].
+
+    In L0 it is where at most `radius` inputs differ, a whole number.
+    """
 
     center: Tensor
     lower: Tensor
@@ -36,8 +39,6 @@ class Ball:
 
     @classmethod
     def of(cls, lowered: Lowered, regions: Sequence[Region], norm: Norm, radii: Sequence[float]) -> Ball:
-        if norm not in CONVEX:
-            raise DataError(f"norm {norm} has no ball to bound anything on; use the box, as an L∞ ball")
         clipped = [region.clipped(norm, radius) for region, radius in zip(regions, radii, strict=True)]
         # The room is rounded up: nextafter of a difference of float64 numbers is an upper bound of the difference.
         below = [np.nextafter(r.center - r.lower, np.inf) * (r.center > r.lower) for r in regions]
@@ -57,7 +58,8 @@ class Ball:
     @property
     def travel(self) -> Tensor:
         """The most that each input can move."""
-        return torch.minimum(torch.maximum(self.below, self.above), self.radius.unsqueeze(-1))
+        farthest = torch.maximum(self.below, self.above)
+        return farthest if self.norm is Norm.L0 else torch.minimum(farthest, self.radius.unsqueeze(-1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,7 +27,8 @@ from encoders.question import Goal, Norm, Region
 
 TRUST = 1.0
 FIRST_MOMENT, SECOND_MOMENT = 0.8, 0.95
-T = TypeVar("T", "Nodes", "Pass")
+T = TypeVar("T", bound="Nodes | Pass")
+N = TypeVar("N", bound="Nodes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +47,14 @@ class Nodes:
     goal: Tensor
     row_weight: Tensor
 
-    def take(self, index: Tensor) -> Nodes:
+    def take(self, index: Tensor) -> Self:
         return _take(self, index)
 
-    def put(self, index: Tensor, nodes: Nodes) -> Nodes:
+    def put(self, index: Tensor, nodes: Self) -> Self:
         """The batch with the nodes at `index` replaced."""
         return _put(self, index, nodes)
 
-    def split(self, neuron: Tensor) -> Nodes:
+    def split(self, neuron: Tensor) -> Self:
         """The 2·N children: each node with its `neuron` [N] active, then each with it inactive."""
         count = len(self)
         order = torch.arange(count, device=self.goal.device)
@@ -64,7 +65,7 @@ class Nodes:
         upper[count + order, neuron] = upper[count + order, neuron].clamp_max(0.0)
         return replace(children.fixed(phase), lower=lower, upper=upper)
 
-    def fixed(self, phase: Tensor) -> Nodes:
+    def fixed(self, phase: Tensor) -> Self:
         """The nodes with these phases. What a newly fixed neuron's lower line stood for becomes its multiplier, so
         that the bound starts from where it was: a·h - a·(1 - α)·h where active, a·α·h where not."""
         newly = (self.phase == 0) & (phase != 0)
@@ -168,14 +169,18 @@ class PhaseBounds:
         lines = Lines(slope, chord, offset, nodes.phase.to(value.dtype) * nodes.multiplier)
         below = self.relaxed(group, weighted_x, weighted_z, value, slack, lines)
         bound = below.value - below.slack
-        rooms = group.of(stack.below), group.of(stack.above)
-        distance, shift, rate = nearest_in_halfspace(below.input, bound, *rooms, stack.norm)
+        distance, shift, rate = self.nearest(nodes, below.input, bound)
         preactivation, relu = self.forward(group, shift, below.behind, lines)
         goal_values = value[:, None]
         if self.width > 1:
             shown = x @ shift.unsqueeze(-1) + z @ relu.unsqueeze(-1)
             goal_values = shown.squeeze(-1) + constant
         return Pass(distance, shift, preactivation, below.behind, below.before, goal_values, below.input, bound, rate)
+
+    def nearest(self, nodes: Nodes, a: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The distance bound that functions a·d + value [N] give their nodes, where it is attained, and its rate."""
+        stack, group = self.stack, self.stack.grouped(nodes.goal)
+        return nearest_in_halfspace(a, value, group.of(stack.below), group.of(stack.above), stack.norm)
 
     def relaxed(self, group: Grouping, x: Tensor, z: Tensor, value: Tensor, slack: Tensor, lines: Lines) -> Relaxed:
         """A linear function of the input below the rows x·d + z·relu(h) + value [N], off by `slack`, on the region."""
@@ -218,7 +223,7 @@ class PhaseBounds:
         each = torch.as_tensor(of_net, dtype=nodes.slope.dtype, device=nodes.slope.device)
         return each.expand(self.stack.count)[self.stack.member[nodes.goal]]
 
-    def optimise(self, nodes: Nodes, steps: int, enough: float | Tensor, rate: float) -> tuple[Nodes, Pass]:
+    def optimise(self, nodes: N, steps: int, enough: float | Tensor, rate: float) -> tuple[N, Pass]:
         """Ascend the distance for `steps` steps; nodes that reach `enough` are left as they are. Returns the best seen.
 
         `enough` is one distance, or one for each net. Adam on slopes and multipliers, projected to what is valid.

@@ -1,7 +1,7 @@
 """What a ball leaves open of a network, as an integer program that every true adversary on the grid satisfies.
 
-The network comes as rows  (h, g) = x·d + z·relu(h) + constant, each off by at most `error`, and d = t/n off by at most
-`drift`. A row is multiplied by a power of two R and its coefficients are rounded to integers:
+The network comes as rows  (h, g) = x·d + z·relu(h) + constant, each off by at most `error`, and d = t·stride/n off by
+at most `drift`. A row is multiplied by a power of two R and its coefficients are rounded to integers:
 
     H = Σ A·t + Σ B·Z + C        |H - R·h| ≤ slack
 
@@ -57,14 +57,21 @@ class OpenNet:
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """What the inputs may do: down ≤ t ≤ up whole steps of 1/n, together of at most `measure` in the norm."""
+    """What the inputs may do: down ≤ t ≤ up whole steps of stride/n, together of at most `measure` in the norm."""
 
     norm: Norm
     n: int
+    stride: IntArray
     down: IntArray
     up: IntArray
     drift: FloatArray
     measure: int
+    pixels: IntArray | None = None  # where L0 counts pixels: which one each input belongs to
+
+    @property
+    def size(self) -> FloatArray:
+        """How far one step of each input goes."""
+        return self.stride / self.n
 
     @property
     def farthest(self) -> FloatArray:
@@ -108,7 +115,9 @@ class _Encoding:
 
     def program(self) -> IntegerProgram | None:
         steps = self.steps
-        limit_measure(self.add, steps.norm, self.inputs, steps.down, steps.up, steps.measure)
+        limit_measure(
+            self.add, steps.norm, self.inputs, steps.down, steps.up, steps.measure, steps.stride, steps.pixels
+        )
         count = len(self.net.lower)
         for j in range(count):
             if self.net.upper[j] > 0 and not self._add_neuron(j):
@@ -128,10 +137,10 @@ class _Encoding:
         net, steps = self.net, self.steps
         far, x, drift = steps.farthest, net.x[j], steps.drift
         behind = [(i, self.neurons[i]) for i in np.flatnonzero(net.z[j]).tolist() if i in self.neurons]
-        size = float(np.abs(x) @ far) / steps.n + abs(float(net.constant[j]))
+        size = float(np.abs(x) @ (far * steps.size)) + abs(float(net.constant[j]))
         size += sum(abs(float(net.z[j, i])) * neuron.most / neuron.factor for i, neuron in behind)
         factor = 2.0 ** max(-FARTHEST_EXPONENT, min(FARTHEST_EXPONENT, self.precision.row - frexp(size)[1]))
-        wanted = factor * x / steps.n
+        wanted = factor * x * steps.stride / steps.n
         whole = np.rint(wanted)
         lost = np.abs(wanted - whole)
         slack = self._most(lost) + factor * float(np.abs(x) @ drift)
@@ -153,7 +162,7 @@ class _Encoding:
         """The most that lost · |t| can be."""
         each = float(lost @ self.steps.farthest)
         if self.steps.norm is Norm.L1:
-            return min(each, float(lost.max(initial=0.0)) * self.steps.measure)
+            return min(each, float((lost / self.steps.stride).max(initial=0.0)) * self.steps.measure)
         return each
 
     def _add_neuron(self, j: int) -> bool:

@@ -10,11 +10,21 @@ from encoders.question import Norm
 
 
 def limit_measure(
-    add: IntegerBuilder, norm: Norm, columns: Sequence[int], down: IntArray, up: IntArray, measure: int
+    add: IntegerBuilder,
+    norm: Norm,
+    columns: Sequence[int],
+    down: IntArray,
+    up: IntArray,
+    measure: int,
+    stride: IntArray | None = None,
+    pixels: IntArray | None = None,
 ) -> None:
-    """All steps together stay within the measure; in L∞ their bounds already say so."""
+    """All steps together stay within the measure; in L∞ their bounds already say so.
+
+    `stride`: how many units a step of each input is, one without it. `pixels`: what L0 counts instead of inputs.
+    """
     if norm is not Norm.LINF:
-        add.row(_costs(add, norm, columns, down, up), None, measure)
+        add.row(_costs(add, norm, columns, down, up, stride, pixels), None, measure)
 
 
 def measure_column(
@@ -32,18 +42,28 @@ def measure_column(
 
 
 def _costs(
-    add: IntegerBuilder, norm: Norm, columns: Sequence[int], down: IntArray, up: IntArray
+    add: IntegerBuilder,
+    norm: Norm,
+    columns: Sequence[int],
+    down: IntArray,
+    up: IntArray,
+    stride: IntArray | None = None,
+    pixels: IntArray | None = None,
 ) -> list[tuple[int, int]]:
-    """The terms whose sum is the measure: one per input that may move."""
+    """The terms whose sum is the measure: one per input, or pixel, that may move."""
     costs: list[tuple[int, int]] = []
-    for column, low, high in zip(columns, down.tolist(), up.tolist(), strict=True):
+    moved: dict[int, int] = {}
+    strides = [1] * len(columns) if stride is None else stride.tolist()
+    for k, (column, low, high, units) in enumerate(zip(columns, down.tolist(), up.tolist(), strides, strict=True)):
         if low == high == 0:
             continue
         if norm is Norm.L0:
-            moved = add.column(int(low > 0 or high < 0), 1)
-            add.row([(column, 1), (moved, -high)], None, 0)
-            add.row([(column, 1), (moved, -low)], 0, None)
-            costs.append((moved, 1))
+            pixel = k if pixels is None else int(pixels[k])
+            if pixel not in moved:
+                moved[pixel] = add.column(0, 1)
+                costs.append((moved[pixel], 1))
+            add.row([(column, 1), (moved[pixel], -high)], None, 0)
+            add.row([(column, 1), (moved[pixel], -low)], 0, None)
             continue
         if low >= 0 or high <= 0:
             size, sign = column, 1 if low >= 0 else -1
@@ -52,11 +72,11 @@ def _costs(
             add.row([(size, 1), (column, -1)], 0, None)
             add.row([(size, 1), (column, 1)], 0, None)
         if norm is Norm.L1:
-            costs.append((size, sign))
+            costs.append((size, sign * units))
             continue
         far = max(-low, high)
         square = add.column(0, far * far)
-        for k in range(far):  # the chords between whole numbers: exact at each of them
-            add.row([(square, 1), (size, -sign * (2 * k + 1))], -k * (k + 1), None)
-        costs.append((square, 1))
+        for step in range(far):  # the chords between whole numbers: exact at each of them
+            add.row([(square, 1), (size, -sign * (2 * step + 1))], -step * (step + 1), None)
+        costs.append((square, units * units))
     return costs

@@ -152,31 +152,34 @@ class Body:
         above = np.minimum(region.upper - region.center, farthest)
         below = np.minimum(region.center - region.lower, farthest)
         unit = float(powers_of_two(np.maximum(above, below).max(initial=0.0, keepdims=True))[0])
-        above, below, whole = above / unit, below / unit, grid is not None
+        above, below, whole, stride = above / unit, below / unit, grid is not None, np.ones(region.center.size)
         if grid is not None:
-            unit = 1.0 / grid.n
-            steps = np.inf if norm is Norm.L0 else np.floor(radius * grid.n + 1e-6)
+            unit, stride = 1.0 / grid.n, grid.stride.astype(np.float64)
+            steps = np.inf if norm is Norm.L0 else np.floor((radius * grid.n + 1e-6) / stride)
             above, below = np.minimum(grid.up, steps), np.minimum(-grid.down, steps)
         self._unit, most = unit, radius / unit
+        worth = unit * stride  # of one step of each input
         add, size = self._builder, region.center.size
         up, down = np.flatnonzero(above > 0), np.flatnonzero(below > 0)
         if norm is Norm.L1:
-            rises = add.columns(0.0, above[up], unit, integral=whole)
-            falls = add.columns(0.0, below[down], unit, integral=whole)
-            self._costs = np.ones(add.width)
-            if above.sum() + below.sum() > most:
+            rises = add.columns(0.0, above[up], worth[up], integral=whole)
+            falls = add.columns(0.0, below[down], worth[down], integral=whole)
+            self._costs = np.concatenate([stride[up], stride[down]])
+            if stride @ above + stride @ below > most:
                 add.rows(sparse.csr_array(self._costs[None]), -np.inf, most)
-            table = placed(up, unit_rows(rises, unit, add.width), size)
-            table = table - placed(down, unit_rows(falls, unit, add.width), size)
+            table = placed(up, unit_rows(rises, worth[up], add.width), size)
+            table = table - placed(down, unit_rows(falls, worth[down], add.width), size)
         else:
             movable = np.union1d(up, down)
-            moves = add.columns(-below[movable], above[movable], unit, integral=whole)
-            table = placed(movable, unit_rows(moves, unit, add.width), size)
+            moves = add.columns(-below[movable], above[movable], worth[movable], integral=whole)
+            table = placed(movable, unit_rows(moves, worth[movable], add.width), size)
             self._costs = np.zeros(add.width)
         if norm is Norm.L0:
-            moved = add.columns(np.zeros(movable.size), 1.0, 1.0, integral=True)
+            names = movable if region.pixels is None else region.pixels[movable]
+            counted, which = np.unique(names, return_inverse=True)
+            moved = add.columns(np.zeros(counted.size), 1.0, 1.0, integral=True)[which]
             table, self._unit = wide(table, add.width), 1.0
-            self._costs = np.append(self._costs, np.ones(movable.size))
+            self._costs = np.append(self._costs, np.ones(counted.size))
             for limit, low, high in ((above, -np.inf, 0.0), (-below, 0.0, np.inf)):
                 spent = unit_rows(moves, 1.0, add.width) - unit_rows(moved, limit[movable], add.width)
                 add.rows(spent, low, high)
@@ -184,9 +187,10 @@ class Body:
             distance = add.columns(0.0, most, unit)
             self._costs = np.append(self._costs, 1.0)
             for room, sign in ((above, 1.0), (below, -1.0)):  # sign·d ≤ distance, where d has any room on that side
-                chosen = moves[room[movable] > 0]
-                spent = unit_rows(np.repeat(distance, chosen.size), 1.0, add.width)
-                add.rows(unit_rows(chosen, sign, add.width) - spent, -np.inf, 0.0)
+                chosen = room[movable] > 0
+                spent = unit_rows(np.repeat(distance, int(chosen.sum())), 1.0, add.width)
+                own = unit_rows(moves[chosen], sign * stride[movable][chosen], add.width)
+                add.rows(own - spent, -np.inf, 0.0)
             table = wide(table, add.width)
         self._values[0] = Value(sparse.csr_array(table), self._center)
 

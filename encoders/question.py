@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoders.errors import DataError
-from encoders.linear_maps import FloatArray
+from encoders.linear_maps import FloatArray, IntArray
 
 
 class Norm(StrEnum):
@@ -27,8 +28,17 @@ class Norm(StrEnum):
         if self is Norm.L1:
             return np.asarray(difference.sum(axis=-1))
         if self is Norm.L0:
-            return np.asarray((difference > 0).sum(axis=-1).astype(np.float64))
+            return changed(difference > 0, None).astype(np.float64)
         return np.asarray(np.sqrt(np.square(difference).sum(axis=-1)))
+
+
+def changed(moved: NDArray[np.bool_], pixels: IntArray | None) -> IntArray:
+    """How many inputs of each row [..., n] moved; with `pixels`, the pixel of each input, how many of those."""
+    if pixels is None:
+        return np.asarray(moved.sum(axis=-1))
+    order = np.argsort(pixels, kind="stable")
+    starts = np.flatnonzero(np.diff(pixels[order], prepend=-1))
+    return np.asarray(np.logical_or.reduceat(moved[..., order], starts, axis=-1).sum(axis=-1))
 
 
 CONVEX = (Norm.LINF, Norm.L1, Norm.L2)
@@ -45,11 +55,15 @@ def convex_norm(name: str) -> Norm:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """The valid box around one sample; an input that may not move has lower = upper = center. Flat arrays."""
+    """The valid box around one sample; an input that may not move has lower = upper = center. Flat arrays.
+
+    `pixels` says which pixel (0, 1, …) each input belongs to, where L0 counts pixels; None where it counts inputs.
+    """
 
     center: FloatArray
     lower: FloatArray
     upper: FloatArray
+    pixels: IntArray | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.center).all() and np.isfinite(self.lower).all() and np.isfinite(self.upper).all()):
@@ -59,14 +73,20 @@ class Region:
 
     def reach(self, norm: Norm) -> float:
         """The largest distance from the center to a point of the box."""
-        return float(norm.length(np.maximum(self.upper - self.center, self.center - self.lower)))
+        return float(self.length(norm, np.maximum(self.upper - self.center, self.center - self.lower)))
+
+    def length(self, norm: Norm, difference: FloatArray) -> FloatArray:
+        """The norm of each row of [..., n]; in L0 the pixels that differ, where those are what counts."""
+        if norm is Norm.L0 and self.pixels is not None:
+            return changed(np.asarray(difference) != 0, self.pixels).astype(np.float64)
+        return norm.length(difference)
 
     def clipped(self, norm: Norm, radius: float) -> tuple[FloatArray, FloatArray]:
         """The smallest box that holds ball(center, radius) ∩ box, rounded outward.
 
         An L1 or L2 ball lies inside the L∞ ball of its radius, so that one box serves every norm.
         """
-        if not np.isfinite(radius):
+        if norm is Norm.L0 or not np.isfinite(radius):
             return self.lower, self.upper
         low = np.nextafter(self.center - radius, -np.inf)
         high = np.nextafter(self.center + radius, np.inf)

@@ -5,6 +5,7 @@ Scores come from float64 where they leave no doubt, and from fractions where the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
@@ -28,18 +29,30 @@ class Nearest:
 
 
 def nearest_on_grid(
-    graph: Graph, center: NDArray[np.float32], free: NDArray[np.bool_], n: int, norm: Norm, goals: tuple[Goal, ...]
+    graph: Graph,
+    center: NDArray[np.float32],
+    free: NDArray[np.bool_],
+    levels: NDArray[np.int64],
+    norm: Norm,
+    goals: tuple[Goal, ...],
+    pixels: NDArray[np.int64] | None = None,
 ) -> Nearest:
-    """The least integer measure of an adversary among all inputs k/n in [0, 1]; frozen inputs stay."""
-    home = [round(float(c) * n) for c in center]
-    sides = [range(n + 1) if f else [h] for f, h in zip(free, home, strict=True)]
-    levels = np.array(list(product(*sides)))
-    inputs = (levels.astype(np.float32) / np.float32(n)).astype(np.float64)
+    """The least integer measure of an adversary among all inputs k/levels in [0, 1]; frozen inputs stay.
+
+    Units are those of the least common multiple of all the free inputs' levels.
+    """
+    number = np.where(free, levels, 1)
+    home = [round(float(c) * int(n)) for c, n in zip(center, number, strict=True)]
+    sides = [range(n + 1) if f else [h] for f, h, n in zip(free, home, number.tolist(), strict=True)]
+    chosen = np.array(list(product(*sides)))
+    inputs = (chosen.astype(np.float32) / number.astype(np.float32)).astype(np.float64)
     inputs[:, ~free] = center.astype(np.float64)[~free]
-    steps = np.abs(levels - np.array(home))
+    steps = np.abs(chosen - np.array(home)) * (math.lcm(*number.tolist()) // number)
+    names = np.arange(len(center)) if pixels is None else pixels
+    moved = [np.any(steps[:, names == name] > 0, axis=1) for name in np.unique(names)]
     measures = {
         Norm.LINF: steps.max(axis=1), Norm.L1: steps.sum(axis=1),
-        Norm.L2: (steps * steps).sum(axis=1), Norm.L0: (steps > 0).sum(axis=1),
+        Norm.L2: (steps * steps).sum(axis=1), Norm.L0: np.sum(moved, axis=0),
     }[norm]  # fmt: skip
     scores = graph.evaluate(inputs)
     size = max(1.0, float(np.abs(scores).max()))

@@ -11,9 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from encoders.graph import Graph, Input, Relu
 
 
-def to_onnx(graph: Graph, path: Path) -> Path:
-    """One MatMul per linear map, weights in float32; input [N, n]. Returns the path."""
-    nodes: list[onnx.NodeProto] = []
+def to_onnx(graph: Graph, path: Path, shape: tuple[int, ...] | None = None) -> Path:
+    """One MatMul per linear map, weights in float32; input [N, n], or [N, *shape] flattened. Returns the path."""
+    nodes = [helper.make_node("Flatten", ["image"], ["input"])] if shape else []
     constants: list[onnx.TensorProto] = []
 
     def constant(name: str, value: np.ndarray) -> str:
@@ -37,7 +37,9 @@ def to_onnx(graph: Graph, path: Path) -> Path:
             total = f"term{k}_{j}" if not total else f"sum{k}_{j}"
         nodes.append(helper.make_node("Add", [total, constant(f"bias{k}", node.bias)], [names[k]]))
     sides = [
-        helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", graph.input_size]),
+        helper.make_tensor_value_info(
+            "image" if shape else "input", TensorProto.FLOAT, ["N", *(shape or (graph.input_size,))]
+        ),
         helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", graph.classes]),
     ]
     model = helper.make_model(

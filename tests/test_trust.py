@@ -177,7 +177,7 @@ def test_a_dropped_child_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = search._settle
 
     def forgetful(
-        self: verifier.engines.search.Search, frontier: Frontier, nodes: Nodes, seen: Pass, inherited: object
+        self: verifier.engines.search.Search, frontier: Frontier[Nodes], nodes: Nodes, seen: Pass, inherited: object
     ) -> None:
         keep = torch.arange(len(nodes) - 1 if len(nodes) > 2 else len(nodes))
         genuine(self, frontier, nodes.take(keep), seen.take(keep), inherited[keep])  # type: ignore[index]

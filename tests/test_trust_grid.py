@@ -5,6 +5,7 @@ PLUMBLINE_TRUST_EXAMPLES scales the number of nets (default 120).
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,20 +14,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from torch import Tensor
 
+import bounds.subsets
 import verifier.engines.narrowing
 from bounds.grid_domains import Domains, narrowed
+from bounds.halfspace import most_of
+from bounds.step_bounds import Priced, Ranged, StepBounds
 from encoders.errors import SoundnessError
-from encoders.graph import Graph
+from encoders.graph import Graph, affine_chain
 from encoders.grid import Grid
+from encoders.integer_net import Steps
 from encoders.linear_maps import FloatArray, IntArray
 from encoders.question import Goal, Norm, Region, goals_for
 from tests.brute_force import brute_force_distance
 from tests.brute_force_grid import Nearest, nearest_on_grid
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
+from verifier.layout import pixels_of
 from verifier.model import Model, load
-from verifier.query import Options, ask
+from verifier.query import Options, _Question, ask
 from verifier.results import Result, Verdict
 
 EXAMPLES = int(os.environ.get("PLUMBLINE_TRUST_EXAMPLES", "120"))
@@ -41,7 +48,8 @@ class Question:
     graph: Graph
     x: NDArray[np.float32]
     mask: NDArray[np.bool_]
-    n: int
+    levels: IntArray
+    pixels: bool
     norm: Norm
     targets: tuple[int, ...] | None
     margin: float
@@ -49,25 +57,30 @@ class Question:
 
     def ask(self, engine: str, radius: float | None = None) -> Result:
         options = Options(
-            norm=self.norm, targets=self.targets, margin=self.margin, engine=engine, grid=self.n, time_limit=60.0
-        )
+            norm=self.norm, targets=self.targets, margin=self.margin, engine=engine, grid=self.levels, time_limit=60.0,
+            count="pixels" if self.pixels else "inputs",
+        )  # fmt: skip
         return ask(self.model, self.x, radius, options, mask=self.mask)
 
     def length(self, measure: int | None) -> float:
         if measure is None:
             return float("inf")
-        return {Norm.L0: float(measure), Norm.L2: float(np.sqrt(measure)) / self.n}.get(self.norm, measure / self.n)
+        n = math.lcm(*self.levels[self.mask].tolist())
+        return {Norm.L0: float(measure), Norm.L2: float(np.sqrt(measure)) / n}.get(self.norm, measure / n)
 
 
 def question(seed: int, norm: Norm, folder: Path) -> Question | None:
     """A random one; None where the net has too many inputs to try them all."""
     rng = np.random.default_rng(seed)
     graph = random_net(rng)
-    n = int(rng.choice(LEVELS))
-    if (n + 1) ** graph.input_size > 2000:
+    levels = np.full(graph.input_size, rng.choice(LEVELS))
+    if rng.random() < 0.5:
+        levels = rng.choice(LEVELS, graph.input_size)
+    if np.prod(levels + 1) > 2000:
         return None
-    x = (rng.integers(0, n + 1, graph.input_size).astype(np.float32) / np.float32(n)).astype(np.float32)
+    x = (rng.integers(0, levels + 1).astype(np.float32) / levels.astype(np.float32)).astype(np.float32)
     mask = rng.random(graph.input_size) < 0.7 if rng.random() < 0.3 else np.ones(graph.input_size, dtype=np.bool_)
+    levels = np.where(mask, levels, 0)
     model = load(to_onnx(graph, folder / f"net{seed}.onnx"))
     predicted = int(np.argmax(model.scores(x[None])[0]))
     targets = None
@@ -75,8 +88,8 @@ def question(seed: int, norm: Norm, folder: Path) -> Question | None:
         targets = (int(rng.choice([t for t in range(graph.classes) if t != predicted])),)
     margin = float(rng.choice([0.0, 0.0, 0.25]))
     goals = goals_for(predicted, graph.classes, targets, margin)
-    truth = nearest_on_grid(graph, x, mask, n, norm, goals)
-    return Question(model, graph, x, mask, n, norm, targets, margin, truth)
+    truth = nearest_on_grid(graph, x, mask, levels, norm, goals)
+    return Question(model, graph, x, mask, levels, False, norm, targets, margin, truth)
 
 
 def wrong(asked: Question, result: Result, closes: bool) -> str | None:
@@ -108,6 +121,8 @@ def questions(norm: Norm, folder: Path, first: int, count: int) -> list[tuple[in
 CASES = [
     *[("search", norm, False) for norm in (Norm.LINF, Norm.L1, Norm.L2)],
     *[(engine, norm, True) for engine in ("auto", "cpsat") for norm in Norm],
+    ("subsets", Norm.L0, True),
+    *[("steps", norm, True) for norm in (Norm.L1, Norm.L2)],
     *[("highs", norm, False) for norm in (Norm.LINF, Norm.L1, Norm.L0)],
 ]
 
@@ -140,6 +155,38 @@ def test_radii_on_the_grid(engine: str, norm: Norm, closes: bool, tmp_path: Path
     assert found == []
 
 
+def colours(seed: int, folder: Path) -> Question:
+    """Three pixels of three channels, few levels: how many pixels must change?"""
+    rng = np.random.default_rng(seed)
+    shape = ((3, 1, 3), (1, 3, 3), (3, 3, 1))[int(rng.integers(0, 3))]
+    width = int(rng.integers(2, 7))
+    weights = [rng.normal(size=(width, 9)), rng.normal(size=(3, width))]
+    biases = [rng.normal(size=width) - weights[0].sum(axis=1) / 2, 2.0 * rng.normal(size=3)]
+    graph = affine_chain(
+        [w.astype(np.float32).astype(np.float64) for w in weights],
+        [b.astype(np.float32).astype(np.float64) for b in biases],
+    )
+    model = load(to_onnx(graph, folder / f"colours{seed}.onnx", shape))
+    levels = rng.choice([1, 2], 9)
+    x = (rng.integers(0, levels + 1) / levels).astype(np.float32)
+    goals = goals_for(int(np.argmax(model.scores(x[None])[0])), 3, None, 0.0)
+    free = np.ones(9, dtype=np.bool_)
+    truth = nearest_on_grid(graph, x, free, levels, Norm.L0, goals, pixels_of(shape))
+    return Question(model, graph, x, free, levels, True, Norm.L0, None, 0.0, truth)
+
+
+@pytest.mark.parametrize("engine", ["auto", "subsets", "cpsat", "highs"])
+def test_fewest_colour_pixels(engine: str, tmp_path: Path) -> None:
+    found, seen = [], set()
+    for seed in range(max(4, EXAMPLES // 8)):
+        asked = colours(seed, tmp_path)
+        seen.add(asked.truth.won)
+        if text := wrong(asked, asked.ask(engine), engine != "highs"):
+            found.append((seed, text))
+    assert found == []
+    assert len(seen) > 1
+
+
 def fewest(graph: Graph, region: Region, goals: tuple[Goal, ...]) -> float:
     """The least number of inputs that must move, off the grid: every set of them, by brute force over all phases."""
     size = graph.input_size
@@ -167,11 +214,12 @@ def test_fewest_inputs_off_the_grid(tmp_path: Path) -> None:
         center = x.astype(np.float64)
         region = Region(center, np.zeros(x.size), np.ones(x.size))
         truth = fewest(graph, region, goals_for(predicted, graph.classes, None, 0.0))
-        result = ask(model, x, None, Options(norm=Norm.L0, time_limit=60.0))
-        if result.lower > truth or result.upper < truth:
-            found.append((seed, truth, result.lower, result.upper))
-        if result.verdict is not Verdict.EXACT and result.lower != truth:
-            found.append((seed, truth, result.lower, result.upper))
+        for engine in ("auto", "subsets", "highs"):
+            result = ask(model, x, None, Options(norm=Norm.L0, engine=engine, time_limit=60.0))
+            if result.lower > truth or result.upper < truth:
+                found.append((seed, engine, truth, result.lower, result.upper))
+            if result.verdict is not Verdict.EXACT and result.lower != truth:
+                found.append((seed, engine, truth, result.lower, result.upper))
     assert found == []
 
 
@@ -194,11 +242,32 @@ def test_a_bound_rounded_up_twice_is_caught(tmp_path: Path, monkeypatch: pytest.
     assert caught("search", Norm.L1, tmp_path, 100, 40)
 
 
+def test_a_whole_step_too_much_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = StepBounds.priced
+
+    def greedy(self: StepBounds, nodes: Ranged, a: Tensor, value: Tensor) -> Priced:
+        return genuine(self, nodes, a, value + 0.2 * value.abs())
+
+    monkeypatch.setattr(StepBounds, "priced", greedy)
+    assert caught("steps", Norm.L2, tmp_path, 100, 60)
+
+
+def test_one_pixel_too_few_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = most_of
+
+    def greedy(gain: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        total, last = genuine(gain, count)
+        return 0.5 * total, 0.5 * last
+
+    # Without an attack: a level that was proven wrongly would else never be asked about.
+    monkeypatch.setattr(_Question, "_attack", lambda self, goals, *more: goals)
+    monkeypatch.setattr(bounds.subsets, "most_of", greedy)
+    assert caught("subsets", Norm.L0, tmp_path, 100, 60)
+
+
 def test_steps_narrowed_too_far_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def greedy(
-        norm: Norm, n: int, down: IntArray, up: IntArray, drift: FloatArray, measure: int, a: FloatArray, k: float
-    ) -> Domains:
-        return narrowed(norm, n, down, up, drift, measure, a, 1.5 * k + 0.05)
+    def greedy(steps: Steps, a: FloatArray, k: float) -> Domains:
+        return narrowed(steps, a, 1.5 * k + 0.05)
 
     monkeypatch.setattr(verifier.engines.narrowing, "narrowed", greedy)
     assert caught("cpsat", Norm.L2, tmp_path, 170, 12)

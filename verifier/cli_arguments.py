@@ -151,9 +151,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
     add_box(question)
     question.add_argument(
-        "--grid", type=int, metavar="N",
-        help="inputs are integers/N: 255 for 8-bit images; the answer is then exact with no tolerance",
+        "--grid", type=_grid, metavar="N",
+        help="inputs are integers/N: 255 for 8-bit images; the answer is then exact with no tolerance. Or an .npy or "
+        ".npz with an N for each input",
     )  # fmt: skip
+    question.add_argument(
+        "--count", default="inputs", metavar="W", help="what l0 counts: inputs, or pixels whatever their channels do"
+    )
     question.add_argument(
         "--mask", type=Path, metavar="FILE", help=".npy, .npz or .png: which inputs (or pixels) may move"
     )
@@ -166,6 +170,14 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="one JSON object per sample and line, as each finishes; an existing file of the same run is resumed",
     )  # fmt: skip
     output.add_argument("--out", type=Path, metavar="DIR", help="save each adversary: arrays and a picture")
+
+
+def _grid(text: str) -> int | Path:
+    """A number of levels, or the file that holds one for each input."""
+    try:
+        return int(text)
+    except ValueError:
+        return Path(text)
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
@@ -189,11 +201,15 @@ def _add_effort(parser: argparse.ArgumentParser) -> None:
         help="a distance is exact once its two sides are this close (default: 1e-6)",
     )  # fmt: skip
     effort.add_argument(
-        "--engine", default="auto", metavar="E", help="auto, search, highs, cpsat, pyomo:NAME (default: auto)"
-    )
+        "--engine", default="auto", metavar="E",
+        help="auto, search, steps, subsets, highs, cpsat, pyomo:NAME (default: auto)",
+    )  # fmt: skip
     effort.add_argument("--device", default="auto", metavar="D", help="auto, cpu or cuda (default: auto)")
     effort.add_argument("--seed", type=int, default=0, metavar="N", help="of the attacks' random starts (default: 0)")
-    effort.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that work at once (default: 1)")
+    effort.add_argument(
+        "--jobs", type=int, default=1, metavar="N",
+        help="processes that work at once; cores left over go to CP-SAT (default: 1)",
+    )  # fmt: skip
     effort.add_argument(
         "--share", type=int, metavar="N",
         help="samples side by side in each process, one batch (default: 16 where nets are small or on a GPU)",

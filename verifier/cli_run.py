@@ -16,7 +16,7 @@ import numpy as np
 from encoders.errors import PlumblineError, SolverError, SoundnessError
 from verifier import __version__
 from verifier.cli_report import HEADER, Display, row, summary
-from verifier.data import Samples, check_box, digest, load_mask, load_samples, parse_samples
+from verifier.data import Samples, check_box, digest, load_grid, load_mask, load_samples, parse_samples
 from verifier.journal import Journal, Record, record_of
 from verifier.model import Model, load
 from verifier.pictures import save_adversary
@@ -29,6 +29,7 @@ ANSWERED, UNRESOLVED, BAD_INPUT = 0, 1, 2
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the question of every chosen sample; returns the exit status."""
+    grid = load_grid(arguments.grid) if isinstance(arguments.grid, Path) else arguments.grid
     options = Options(
         norm=arguments.norm,
         targets=arguments.target,
@@ -39,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
         engine=arguments.engine,
         device=arguments.device,
         seed=arguments.seed,
-        grid=arguments.grid,
+        grid=grid,
+        count=arguments.count,
     )
     radius = getattr(arguments, "radius", None)
     Job(options, radius)  # refuses a bad radius before anything is loaded
@@ -84,7 +86,8 @@ class Run:
             "engine": options.engine,
             "device": options.device,
             "seed": options.seed,
-            "grid": options.grid,
+            "grid": digest(options.grid) if isinstance(options.grid, np.ndarray) else options.grid,
+            "count": options.count,
         }
 
     def ask(self, indices: tuple[int, ...], jobs: int, share: int | None = None) -> int:
@@ -139,7 +142,7 @@ class Run:
         raise error or RuntimeError(f"sample {index} has neither a result nor an error")
 
     def save_alarm(self, index: int, error: SoundnessError) -> Path:
-        """Write alarm-INDEX.json (the question) and alarm-INDEX.npz (x, y and mask) beside the other outputs."""
+        """Write alarm-INDEX.json (the question) and alarm-INDEX.npz (x, y, mask, grid) beside the other outputs."""
         folder = self.out or (self.json.parent if self.json else Path())
         arrays: dict[str, Any] = {"x": self.samples.x[index : index + 1]}
         label = self.samples.label(index)
@@ -147,6 +150,8 @@ class Run:
             arrays["y"] = np.array([label])
         if self.job.mask is not None:
             arrays["mask"] = self.job.mask
+        if isinstance(self.job.options.grid, np.ndarray):
+            arrays["grid"] = self.job.options.grid
         np.savez_compressed(folder / f"alarm-{index}.npz", **arrays)
         told = {
             "error": str(error),

@@ -95,6 +95,16 @@ def load_mask(path: Path, input_shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return free
 
 
+def load_grid(path: Path) -> Array:
+    """How many levels per unit each input has: an .npy, or an .npz with one array or one called grid."""
+    if path.suffix.lower() not in (".npy", ".npz"):
+        raise DataError(f"{path}: a grid is a whole number (255 for 8-bit images), or an .npy or .npz file of them")
+    arrays = _read(path)
+    if "grid" not in arrays and len(arrays) != 1:
+        raise DataError(f"{path}: holds several arrays and none is called grid: {', '.join(sorted(arrays))}")
+    return arrays["grid"] if "grid" in arrays else next(iter(arrays.values()))
+
+
 def parse_samples(text: str | None, count: int) -> tuple[int, ...]:
     """Indices from `0:100`, `0:100:5` (every fifth), `3,8,11` or a mixture, in the order given; all for None."""
     if text is None:

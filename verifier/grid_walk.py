@@ -32,7 +32,8 @@ def nearer(grid: Grid, steps: IntArray, value: StepsValue, deadline: Deadline) -
 
 def _in_cube(grid: Grid, steps: IntArray, budget: int, value: StepsValue, deadline: Deadline) -> IntArray | None:
     """Every input may use the whole budget: the best moves are made together."""
-    low, high = np.maximum(grid.down, -budget), np.minimum(grid.up, budget)
+    most = budget // grid.stride
+    low, high = np.maximum(grid.down, -most), np.minimum(grid.up, most)
     here = np.clip(steps, low, high)
     best = float(value(here[None])[0])
     free = np.flatnonzero(high > low)
@@ -67,8 +68,7 @@ def _in_ball(grid: Grid, steps: IntArray, budget: int, value: StepsValue, deadli
     """Steps compete for the budget: the least useful are taken back, then exchanged for better ones."""
     here = steps.copy()
     while int(grid.measure(here)) > budget:
-        moved = np.flatnonzero(here)
-        near = _moved(here, moved, _back(grid, here, moved))
+        near = _removals(grid, here)
         here = near[int(np.argmin(value(near)))]
     best = float(value(here[None])[0])
     for _ in range(MOST_MOVES):
@@ -97,8 +97,7 @@ def _exchanges(grid: Grid, here: IntArray, value: StepsValue, budget: int) -> In
         usable = every[goal != here]
         on.append(_moved(here, usable, goal[usable]))
     additions = np.concatenate(on)
-    moved = np.flatnonzero(here)
-    removals = _moved(here, moved, _back(grid, here, moved))
+    removals = _removals(grid, here)
     if len(additions) > PAIRED:
         additions = additions[np.argsort(value(additions), kind="stable")]
     singles = additions[grid.measure(additions) <= budget][: 4 * PAIRED]
@@ -115,9 +114,14 @@ def _ends(grid: Grid, sign: int) -> IntArray:
     return grid.up if sign > 0 else grid.down
 
 
-def _back(grid: Grid, here: IntArray, moved: IntArray) -> IntArray:
-    """One step nearer to the sample; all the way where only the number of moved inputs counts."""
-    return here[moved] - np.sign(here[moved]) if grid.norm is not Norm.L0 else np.zeros(moved.size, dtype=np.int64)
+def _removals(grid: Grid, here: IntArray) -> IntArray:
+    """Points with one input a step nearer to the sample; where only inputs or pixels count, with one less of those."""
+    moved = np.flatnonzero(here)
+    if grid.norm is not Norm.L0:
+        return _moved(here, moved, here[moved] - np.sign(here[moved]))
+    if grid.pixels is None:
+        return _moved(here, moved, np.zeros(moved.size, dtype=np.int64))
+    return np.where(grid.pixels == np.unique(grid.pixels[moved])[:, None], 0, here)
 
 
 def _moved(here: IntArray, inputs: IntArray, to: IntArray) -> IntArray:

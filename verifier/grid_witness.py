@@ -67,7 +67,7 @@ class GridIncumbent(Incumbent):
         finite = np.isfinite(points).all(axis=1)
         points, names = points[finite], np.broadcast_to(by, len(points))[finite]
         grid = self.grid
-        moved = points * grid.n - grid.home
+        moved = points * grid.levels - grid.home
         away = np.sign(moved) * np.ceil(np.abs(moved) - 1e-3)
         most = np.sign(moved) * np.ceil(np.abs(moved) - 0.25)
         ways = np.concatenate([np.rint(moved), away, most])

@@ -89,6 +89,7 @@ class Problem:
     device: str = "cpu"
     grid: Grid | None = None
     quantised: QuantisedNet | None = None
+    workers: int = 1  # cores to use where a solver can use several; no answer depends on it
 
     @property
     def most(self) -> int:
@@ -136,7 +137,7 @@ class Incumbent:
         if not len(candidates):
             return False
         inputs = round_into_box(candidates, self.region)
-        distances = self.norm.length(inputs.astype(np.float64) - self.region.center)
+        distances = self.region.length(self.norm, inputs.astype(np.float64) - self.region.center)
         nearer = distances < self.upper
         if not nearer.any():
             return False

@@ -15,14 +15,15 @@ from bounds.attacks.portfolio import polished
 from bounds.network import lowered_for
 from encoders.errors import DataError, OptionError
 from encoders.graph import Relu
-from encoders.grid import Grid, check_levels
-from encoders.linear_maps import FloatArray
+from encoders.grid import Grid, checked_grid
+from encoders.linear_maps import FloatArray, IntArray
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.engines.attack_ask import AttackAsk
 from verifier.engines.pass_ask import PassAsk
 from verifier.engines.registry import check_engine_name, engine_for
 from verifier.engines.turns import Turns, alone
 from verifier.grid_witness import GridIncumbent
+from verifier.layout import levels_for, pixels_of
 from verifier.model import Model, load
 from verifier.problem import Clock, Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis, Result, Verdict
@@ -31,6 +32,7 @@ ATTACK_SHARE = 0.3  # of the time limit, at the most
 FEW_NEURONS = 600  # the search of a net as small finds a nearer adversary itself, sooner than more polishing would
 QUICK_POLISH = ((4, 3),)
 OFFERED = 32  # candidates that are replayed
+COUNTS = ("inputs", "pixels")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Options:
     engine: str = "auto"
     device: str = "auto"
     seed: int = 0
-    grid: int | None = None
+    grid: int | IntArray | None = None  # levels per unit: of all inputs, or of each
+    count: str = "inputs"  # what L0 counts
 
     def __post_init__(self) -> None:
         try:
@@ -66,8 +69,11 @@ class Options:
             raise OptionError(f"time limit {self.time_limit}: give a positive number of seconds")
         if not (np.isfinite(self.tolerance) and self.tolerance > 0):
             raise OptionError(f"tolerance {self.tolerance}: give a positive number")
-        if self.grid is not None:
-            check_levels(self.grid)
+        object.__setattr__(self, "grid", checked_grid(self.grid))
+        if self.count not in COUNTS:
+            raise OptionError(f"count {self.count!r}: choose from {', '.join(COUNTS)}")
+        if self.count != "inputs" and self.norm is not Norm.L0:
+            raise OptionError(f"count {self.count} is about how many differ: ask for it with norm l0")
         check_engine_name(self.engine)
         if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
             raise OptionError(f"device {self.device!r}: choose from auto, cpu, cuda")
@@ -113,10 +119,11 @@ def ask(
     index: int = 0,
     mask: ArrayLike | None = None,
     progress: Progress | None = None,
+    workers: int = 1,
 ) -> Result:
-    """One sample, one question: `distance` where `radius` is None, else `verify`."""
+    """One sample, one question: `distance` where `radius` is None, else `verify`. `workers` are cores it may use."""
     model = model if isinstance(model, Model) else load(model)
-    return alone(asked(model, x, radius, options, label, index, mask, progress, Clock()))
+    return alone(asked(model, x, radius, options, label, index, mask, progress, Clock(), workers))
 
 
 def asked(
@@ -129,6 +136,7 @@ def asked(
     mask: ArrayLike | None,
     progress: Progress | None,
     clock: Clock,
+    workers: int = 1,
 ) -> Turns[Result]:
     """The same in turns, for samples side by side (`verifier/sharing.py`)."""
     if radius is not None and not (np.isfinite(radius) and radius >= 0):
@@ -136,6 +144,11 @@ def asked(
     if model.quantised is not None and options.grid is None:
         raise OptionError(
             f"{model.path}: a quantised network is asked about on a grid: distance or verify with --grid N"
+        )
+    if model.quantised is not None and (options.count != "inputs" or not isinstance(options.grid, int | np.integer)):
+        raise OptionError(
+            f"{model.path}: a quantised network takes one N for all inputs, and L0 counts its inputs; "
+            "give --grid N and leave out --count"
         )
     region = region_for(model, x, mask, options)
     check_classes(model, label, options.targets)
@@ -145,9 +158,9 @@ def asked(
     predicted = int(np.argmax(scores))
     grid = None
     if options.grid is not None:
-        grid = Grid.of(region, options.norm, options.grid)
+        grid = Grid.of(region, options.norm, levels_for(model.input_shape, options.grid))
         region = replace(region, lower=grid.corner(grid.down), upper=grid.corner(grid.up))
-    question = _Question(model, region, radius, options, label, index, predicted, clock, grid)
+    question = _Question(model, region, radius, options, label, index, predicted, clock, grid, workers)
     if label is not None and label != predicted:
         return question.result(Verdict.MISCLASSIFIED, 0.0, 0.0)
     if options.targets is not None and predicted in options.targets:
@@ -178,7 +191,7 @@ def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Opti
         if outside.any():
             raise DataError("the sample lies outside the box; widen it with --box LO,HI")
         lower, upper = np.where(free, lower, center), np.where(free, upper, center)
-    return Region(center, lower, upper)
+    return Region(center, lower, upper, pixels_of(model.input_shape) if options.count == "pixels" else None)
 
 
 def check_classes(model: Model, label: int | None, targets: Sequence[int] | None) -> None:
@@ -205,6 +218,7 @@ class _Question:
     predicted: int
     clock: Clock
     grid: Grid | None = None
+    workers: int = 1
 
     def result(self, verdict: Verdict, lower: float, upper: float, **more: Any) -> Result:
         facts: dict[str, Any] = {"basis": Basis.RIGOROUS, "engine": self.options.engine, **more}
@@ -255,7 +269,7 @@ class _Question:
         engine = engine_for(options.engine)
         problem = Problem(
             self.model.guide, self.region, norm, goals, ceiling, self.radius, options.tolerance, deadline, device,
-            self.grid, self.model.quantised,
+            self.grid, self.model.quantised, self.workers,
         )  # fmt: skip
         if self.radius is not None and incumbent.upper <= self.radius:
             lower, basis, nodes, open_phases = 0.0, Basis.RIGOROUS, 0, 0

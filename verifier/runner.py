@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Job:
     radius: float | None = None
     mask: NDArray[np.bool_] | None = None
     beside: Beside | None = None
+    workers: int = 1  # cores for each sample, where a solver can use several
 
     def __post_init__(self) -> None:
         if self.radius is not None and not (np.isfinite(self.radius) and self.radius >= 0):
@@ -73,10 +74,12 @@ def outcomes(
     """Each sample's outcome as it finishes. Closing the iterator early stops whatever still runs.
 
     `jobs` processes with up to `share` samples side by side in each; by default as many as pay (`seats_for`).
+    Jobs that outnumber the samples are shared out among these.
     """
     check_jobs(jobs, share)
     seats = seats_for(model, job.options) if share is None else share
-    jobs = min(jobs, len(indices))
+    at_once = max(1, min(jobs, len(indices)))
+    job, jobs = replace(job, workers=jobs // at_once), at_once
     given = [Given(index, samples.x[index], samples.label(index)) for index in indices]
     if jobs > 1:
         yield from _parallel(model, job, given, jobs, seats, progress)
@@ -118,7 +121,16 @@ def _answered(
             progress(given.index, lower, upper)
 
         return lambda clock: asked(
-            model, given.x, job.radius, job.options, given.label, given.index, job.mask, running, clock
+            model,
+            given.x,
+            job.radius,
+            job.options,
+            given.label,
+            given.index,
+            job.mask,
+            running,
+            clock,
+            job.workers,
         )
 
     x = {given.index: given.x for given in samples}

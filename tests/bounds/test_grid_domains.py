@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 
 from bounds.grid_domains import narrowed
+from encoders.integer_net import Steps
 from encoders.question import Norm
 
 
-def measure(norm: Norm, t: np.ndarray) -> np.ndarray:
-    size = np.abs(t)
+def measure(steps: Steps, t: np.ndarray) -> np.ndarray:
+    size = np.abs(t) * steps.stride
+    names = np.arange(t.shape[1]) if steps.pixels is None else steps.pixels
+    moved = [np.any(size[:, names == name] > 0, axis=1) for name in np.unique(names)]
     return np.asarray({
         Norm.LINF: size.max(axis=1), Norm.L1: size.sum(axis=1),
-        Norm.L2: (size * size).sum(axis=1), Norm.L0: (size > 0).sum(axis=1),
-    }[norm])  # fmt: skip
+        Norm.L2: (size * size).sum(axis=1), Norm.L0: np.sum(moved, axis=0),
+    }[steps.norm])  # fmt: skip
 
 
 @pytest.mark.parametrize("norm", list(Norm))
@@ -29,10 +32,14 @@ def test_no_point_is_lost(norm: Norm) -> None:
         a = rng.normal(size=size) * rng.choice([0.0, 1.0, 1.0, 3.0], size=size)
         most, drift = int(rng.integers(0, 8)), float(rng.choice([0.0, 1e-2]))
         k = float(rng.uniform(0.0, 1.2) * (np.abs(a) * np.maximum(-down, up)).sum() / n)
-        left = narrowed(norm, n, down, up, np.full(size, drift), most, a, k)
+        stride = rng.integers(1, 4, size) if rng.random() < 0.5 else np.ones(size, dtype=np.int64)
+        pixels = rng.integers(0, 2, size) if rng.random() < 0.5 else None
+        k *= float(stride.mean())
+        steps = Steps(norm, n, stride, down, up, np.full(size, drift), most, pixels)
+        left = narrowed(steps, a, k)
         points = np.array(list(product(*[range(x, y + 1) for x, y in zip(down, up, strict=True)])))
-        points = points[measure(norm, points) <= most]
-        lowest = points @ a / n - np.abs(a).sum() * drift
+        points = points[measure(steps, points) <= most]
+        lowest = points @ (a * stride) / n - np.abs(a).sum() * drift
         hits = points[lowest + k <= 0]
         if not left.possible:
             empty += 1
@@ -51,9 +58,10 @@ def test_no_point_is_lost(norm: Norm) -> None:
 def test_a_function_that_overflowed_says_nothing(norm: Norm, broken: float) -> None:
     down, up = np.array([-2, -2]), np.array([2, 2])
     for a, k in ((np.array([broken, 1.0]), 1.0), (np.array([1.0, 1.0]), broken)):
+        steps = Steps(norm, 4, np.ones(2, dtype=np.int64), down, up, np.zeros(2), 2)
         with np.errstate(invalid="ignore"):
-            found = narrowed(norm, 4, down, up, np.zeros(2), 2, a, k)
+            found = narrowed(steps, a, k)
         assert found.possible
-        free = narrowed(norm, 4, down, up, np.zeros(2), 2, np.zeros(2), -1.0)
+        free = narrowed(steps, np.zeros(2), -1.0)
         assert (found.down <= free.down).all()
         assert (found.up >= free.up).all()

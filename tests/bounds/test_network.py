@@ -11,7 +11,6 @@ import torch
 from bounds.network import lowered_for, network_bounds
 from bounds.phases import PhaseBounds
 from bounds.reduced import reduce
-from encoders.errors import DataError
 from encoders.graph import Affine, Graph, Input, Relu, affine_chain
 from encoders.linear_maps import Convolution, Dense, Gather, Scale
 from encoders.question import CONVEX, Norm, Region, goals_for
@@ -128,6 +127,28 @@ def test_the_reduced_net_is_the_net() -> None:
     assert float(net.error.max()) < 1e-10
 
 
-def test_a_norm_without_a_ball_is_refused() -> None:
-    with pytest.raises(DataError, match="no ball"):
-        network_bounds(lowered_for(HAND), CORNER, Norm.L0, 1.0)
+def test_one_moved_input_by_hand() -> None:
+    """x1 + x2 - 1 passes 0 only where both move."""
+    one, two = (network_bounds(lowered_for(HAND), CORNER, Norm.L0, count) for count in (1.0, 2.0))
+    assert one.upper[2][0].tolist() == pytest.approx([1.0, 0.0], abs=1e-9)
+    assert one.lower[2][0].tolist() == pytest.approx([-1.0, -1.0])
+    assert two.upper[2][0].tolist() == pytest.approx([1.0, 1.0])
+
+
+@pytest.mark.parametrize("kind", ["dense", "residual", "convolution"])
+def test_nothing_leaves_the_bounds_of_few_moved_inputs(kind: str) -> None:
+    rng = np.random.default_rng(7)
+    graph = random_graph(rng, kind)
+    center = rng.uniform(0, 1, size=graph.input_size)
+    region = Region(center, np.zeros_like(center), np.ones_like(center))
+    for count in (1, 2):
+        bounds = network_bounds(lowered_for(graph), region, Norm.L0, count + 1e-9)
+        points = np.repeat(center[None], 300, axis=0)
+        for point in points:
+            moved = rng.permutation(center.size)[:count]
+            point[moved] = rng.integers(0, 2, count)
+        values = graph.trace(points)
+        for position in graph.relus:
+            h = values[graph.nodes[position].sources[0]]
+            assert (h >= bounds.lower[position].numpy()).all()
+            assert (h <= bounds.upper[position].numpy()).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.errors import DataError, OptionError
-from encoders.grid import Grid
-from encoders.question import Norm, Region
+from encoders.grid import Grid, checked_grid
+from encoders.question import Norm, Region, changed
 
 NORMS = list(Norm)
 
@@ -80,6 +81,50 @@ def test_the_box_cuts_levels_and_the_mask_keeps_inputs() -> None:
     assert (grid.home[0] + grid.down[0], grid.home[0] + grid.up[0]) == (3, 5)  # float32(0.6) > 0.6
     assert (grid.down[1], grid.up[1]) == (0, 0)
     assert grid.values(np.array([1, 0]))[1] == np.float32(0.123)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_measures_that_no_point_has_are_passed_over(norm: Norm) -> None:
+    """Steps of 1/4, 1/6 and 1/6: strides 3, 2, 2 in units of 1/12."""
+    region = Region(np.array([0.25, 0.5, 0.0]), np.zeros(3), np.ones(3))
+    grid = Grid.of(region, norm, np.array([4, 6, 6]))
+    assert grid.n == 12
+    assert grid.stride.tolist() == [3, 2, 2]
+    sides = [range(int(a), int(b) + 1) for a, b in zip(grid.down, grid.up, strict=True)]
+    steps = np.array(list(product(*sides)))
+    measures = sorted(set(grid.measure(steps).tolist()))
+    for measure in range(1, 40):
+        after = [m for m in measures if m >= measure]
+        assert not after or measure <= grid.taken(measure) <= after[0]
+        assert max(m for m in measures if m < measure) <= grid.taken_before(measure) < measure
+    if norm is Norm.LINF:
+        assert [grid.taken(m) for m in (1, 2, 3, 4, 5, 7)] == [2, 2, 3, 4, 6, 8]
+    for point in steps:
+        real = real_distance(norm, grid.values(point), region.center)
+        measure = int(grid.measure(point))
+        assert grid.reached(real) <= measure
+        assert real < grid.beyond(measure + 1)
+
+
+def test_pixels_are_counted_once() -> None:
+    pixels = np.array([0, 1, 0, 1, 2])
+    moved = np.array([[1, 0, 1, 0, 0], [1, 1, 0, 0, 1], [0, 0, 0, 0, 0]], dtype=np.bool_)
+    assert changed(moved, pixels).tolist() == [1, 3, 0]
+    region = Region(np.zeros(5), np.zeros(5), np.array([1.0, 1, 1, 0, 0]), pixels)
+    assert region.reach(Norm.L0) == 2
+    assert Grid.of(region, Norm.L0, 1).reach == 2
+
+
+def test_levels_that_never_meet_are_refused() -> None:
+    region = Region(np.zeros(3), np.zeros(3), np.array([1.0, 1.0, 0.0]))
+    with pytest.raises(OptionError, match="257, 1021 first meet in 262397"):
+        Grid.of(region, Norm.L1, np.array([257, 1021, 4]))
+    with pytest.raises(OptionError, match="input 1 may move and has no levels"):
+        Grid.of(region, Norm.L1, np.array([4, 0, 0]))
+    assert Grid.of(region, Norm.L1, np.array([4, 6, 0])).n == 12  # what may not move needs none
+    for bad in (np.array([1.5]), np.array([-1]), np.array([100_000]), np.array([])):
+        with pytest.raises(OptionError, match="whole numbers of levels"):
+            checked_grid(bad)
 
 
 def test_what_is_no_grid_is_refused() -> None:

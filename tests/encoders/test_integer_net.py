@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 
@@ -35,8 +36,10 @@ def random_net(rng: np.random.Generator, norm: Norm) -> tuple[OpenNet, Steps]:
     n = int(rng.choice([2, 3, 5]))
     down, up = -rng.integers(0, 3, inputs), rng.integers(0, 3, inputs)
     drift = rng.choice([0.0, 1e-3]) * np.ones(inputs)
-    steps = Steps(norm, n, down, up, drift, int(rng.integers(1, 5)))
-    values = [pre_activations(x, z, constant, np.array(t) / n)[:count] for t in every(steps)]
+    stride = rng.integers(1, 3, inputs) if rng.random() < 0.5 else np.ones(inputs, dtype=np.int64)
+    pixels = rng.integers(0, 2, inputs) if rng.random() < 0.5 else None
+    steps = Steps(norm, n, stride, down, up, drift, int(rng.integers(1, 5)), pixels)
+    values = [pre_activations(x, z, constant, np.array(t) * steps.size)[:count] for t in every(steps)]
     reach = np.abs(x[:count]) @ drift + (np.abs(z[:count]) @ (np.abs(x[:count]) @ drift) if count else 0.0)
     lower, upper = np.min(values, axis=0) - reach - 0.01, np.max(values, axis=0) + reach + 0.01
     phase = np.where(lower >= 0, 1, np.where(upper <= 0, -1, 0)).astype(np.int8)
@@ -45,14 +48,16 @@ def random_net(rng: np.random.Generator, norm: Norm) -> tuple[OpenNet, Steps]:
 
 def every(steps: Steps) -> list[tuple[int, ...]]:
     sides = [range(int(a), int(b) + 1) for a, b in zip(steps.down, steps.up, strict=True)]
-    return [t for t in product(*sides) if measure(steps.norm, t) <= steps.measure or steps.norm is Norm.LINF]
+    return [t for t in product(*sides) if measure(steps, t) <= steps.measure or steps.norm is Norm.LINF]
 
 
-def measure(norm: Norm, t: tuple[int, ...]) -> int:
-    size = [abs(v) for v in t]
+def measure(steps: Steps, t: tuple[int, ...]) -> int:
+    size = [abs(v) * int(s) for v, s in zip(t, steps.stride, strict=True)]
+    names = range(len(t)) if steps.pixels is None else steps.pixels.tolist()
+    moved = {name for name, v in zip(names, size, strict=True) if v > 0}
     return {
-        Norm.LINF: max(size), Norm.L1: sum(size), Norm.L2: sum(v * v for v in size), Norm.L0: sum(v > 0 for v in size),
-    }[norm]  # fmt: skip
+        Norm.LINF: max(size), Norm.L1: sum(size), Norm.L2: sum(v * v for v in size), Norm.L0: len(moved),
+    }[steps.norm]  # fmt: skip
 
 
 def pre_activations(x: np.ndarray, z: np.ndarray, constant: np.ndarray, d: np.ndarray) -> np.ndarray:
@@ -79,7 +84,7 @@ def test_no_true_adversary_is_lost(norm: Norm, big_m: bool) -> None:
             program = encode(net, steps, precision, big_m)
             for t in every(steps)[:40]:
                 for sign in (-1.0, 1.0):  # the inputs' drift at its worst, either way
-                    d = np.array(t) / steps.n + sign * steps.drift * (np.array(t) != 0)
+                    d = np.array(t) * steps.size + sign * steps.drift * (np.array(t) != 0)
                     if pre_activations(net.x, net.z, net.constant, d)[-1] <= 0:
                         seen += 1
                         assert program is not None
@@ -103,8 +108,8 @@ def test_a_fine_program_says_what_the_network_says() -> None:
     rng = np.random.default_rng(5)
     for _ in range(12):
         net, steps = random_net(rng, Norm.L1)
-        steps = Steps(steps.norm, steps.n, steps.down, steps.up, 0.0 * steps.drift, steps.measure)
-        goals = [pre_activations(net.x, net.z, net.constant, np.array(t) / steps.n)[-1] for t in every(steps)]
+        steps = replace(steps, drift=0.0 * steps.drift)
+        goals = [pre_activations(net.x, net.z, net.constant, np.array(t) * steps.size)[-1] for t in every(steps)]
         program = encode(net, steps, FINE)
         answer = Answer(Status.INFEASIBLE) if program is None else satisfy(program)
         if min(goals) < -1e-2:
@@ -124,7 +129,7 @@ def test_rows_that_could_overflow_are_refused() -> None:
         np.array([[2.0**200], [2.0**-200]]), np.array([[0.0], [2.0**200]]), np.zeros(2), np.zeros(2),
         np.array([-(2.0**200)]), np.array([2.0**200]), np.zeros(1, dtype=np.int8),
     )  # fmt: skip
-    steps = Steps(Norm.LINF, 255, np.array([-255]), np.array([255]), np.zeros(1), 255)
+    steps = Steps(Norm.LINF, 255, np.ones(1, dtype=np.int64), np.array([-255]), np.array([255]), np.zeros(1), 255)
     for precision in (COARSE, FINE):
         program = encode(huge, steps, precision)
         assert program is not None  # scaled until it fits
@@ -188,7 +193,7 @@ def test_every_column_follows_from_the_steps() -> None:
         x, z, np.array([-0.25, 0.5]), np.zeros(2), np.array([-0.25]), np.array([1.25]), np.zeros(1, dtype=np.int8)
     )
     for most in range(4):
-        steps = Steps(Norm.L1, 2, np.array([0]), np.array([3]), np.zeros(1), most)
+        steps = Steps(Norm.L1, 2, np.ones(1, dtype=np.int64), np.array([0]), np.array([3]), np.zeros(1), most)
         program = encode(net, steps, COARSE)
         wins = max(Fraction(most, 2) - Fraction(1, 4), Fraction(0)) >= Fraction(1, 2)
         assert program is not None

@@ -14,8 +14,9 @@ from encoders.errors import SolverError
 from encoders.question import Norm
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.highs import HighsEngine
-from verifier.engines.levels import Levels
+from verifier.engines.levels import Count, Levels
 from verifier.engines.search import Search, SearchOptions
+from verifier.engines.subsets import Subsets
 from verifier.engines.turns import Turns
 from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis
@@ -39,8 +40,8 @@ class AutoEngine(Engine):
             from verifier.engines.auto_grid import close_on_grid
 
             return (yield from close_on_grid(problem, incumbent, progress))
-        if problem.norm is Norm.L0:  # no bounds of our own measure it
-            return HighsEngine().close(problem, incumbent, progress)
+        if problem.norm is Norm.L0:
+            return _close_count(problem, incumbent, progress)
         search = Search(problem, incumbent, progress, SearchOptions())
         if problem.norm not in HighsEngine.capabilities.norms:
             return (yield from search.turns())
@@ -62,6 +63,30 @@ class AutoEngine(Engine):
                 turn *= 2.0
                 best = _better(best, (yield from search.turns(turn)))
         return best
+
+
+def _close_count(problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+    """The search over subsets, and HiGHS in turns while few phases are open or where the search has no more to say."""
+    levels = Count(problem, incumbent, progress)
+    subsets, turn = Subsets(levels), FIRST_TURN
+    while True:
+        subsets.run(turn)
+        turn *= 2.0
+        if levels.stopped:
+            return levels.proof()
+        if levels.open_phases > FEW_PHASES and not subsets.finished:
+            continue
+        left = problem.deadline.left if subsets.finished else min(turn, problem.deadline.left)
+        part = replace(problem, deadline=problem.deadline.within(left))
+        try:
+            proof = HighsEngine().close(part, incumbent, _above(levels.proven(levels.lower), progress))
+        except SolverError:
+            if subsets.finished:
+                return levels.proof()  # what is proven stands, whatever becomes of the solver
+            continue
+        levels.prove(int(min(proof.lower, levels.enough)), proof.basis)
+        if subsets.finished:
+            return levels.proof()
 
 
 def _closed(problem: Problem, incumbent: Incumbent, lower: float) -> bool:

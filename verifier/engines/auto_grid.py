@@ -1,36 +1,72 @@
-"""What `auto` means on a grid: the search proves levels, and CP-SAT decides those that no continuous proof can reach.
+"""What `auto` means on a grid: techniques in turns of growing length, until both sides of a question meet.
 
-The search ends where an adversary between two levels keeps any bound from passing it; on L∞ and L1 its bound rounded
-up most often meets a witness already. What is left are a few levels, each a decision on a small ball: CP-SAT's part.
+First the search over phases, asked for whole levels. It ends where an adversary between two levels keeps any bound on
+real distances from passing it; on L∞ and L1 its bound rounded up most often meets a witness already. What is left are
+the last levels: in L2 and L1 for the search over phases and steps, whose bounds are whole. In L0 the search over
+subsets stands for both. CP-SAT comes last, for what none of them closes in its first turn.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
 
 from encoders.errors import SolverError
 from encoders.question import Norm
 from verifier.engines.base import Proof
 from verifier.engines.cpsat import CpSatOptions, Decisions
 from verifier.engines.levels import Levels, LevelSearch
-from verifier.engines.search import SearchEngine
+from verifier.engines.steps import StepSearch
+from verifier.engines.subsets import Subsets
 from verifier.engines.turns import Turns
 from verifier.problem import Incumbent, Problem, Progress
+from verifier.results import Basis
 
-FIRST_TURN = 5.0  # seconds of each while neither is done; each turn is twice as long as the one before
+FIRST_TURN = 5.0  # seconds of each; each turn is twice as long as the one before
+
+
+class Technique(Protocol):
+    """What raises the levels of a question, and can be asked to go on."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has nothing left to say."""
+
+    def run(self, seconds: float) -> None:
+        """Go on for at most so long."""
+
+
+TECHNIQUES: dict[Norm, tuple[Callable[[Levels], Technique], ...]] = {
+    Norm.LINF: (LevelSearch,),
+    Norm.L1: (LevelSearch, StepSearch),
+    Norm.L2: (LevelSearch, StepSearch),
+    Norm.L0: (Subsets,),
+}
 
 
 def close_on_grid(problem: Problem, incumbent: Incumbent, progress: Progress) -> Turns[Proof]:
-    """Search and decisions in turns, until both sides meet or neither has anything left to say."""
+    """All techniques for the norm in turns, until both sides meet or none has anything left to say."""
     levels = Levels(problem, incumbent, progress)
-    search = None
-    if problem.norm in SearchEngine.capabilities.norms and problem.goals and problem.norm is not Norm.L0:
-        search = LevelSearch(levels)
-    decisions = Decisions(levels, CpSatOptions())
+    if not problem.goals:
+        levels.prove(problem.most + 1, Basis.RIGOROUS)
+    begun: dict[int, Technique] = {}
+    decisions: Decisions | None = None
     turn = FIRST_TURN
     while not levels.stopped:
-        searched = search is None or search.finished
-        if search is not None and not searched:
-            yield from search.turns(turn)
-            searched = search.finished
+        for place, begin in enumerate(TECHNIQUES[problem.norm]):
+            if levels.stopped:
+                break
+            if place not in begun:  # begun late, it starts from what is proven and found by then
+                begun[place] = begin(levels)
+            technique = begun[place]
+            if isinstance(technique, LevelSearch):
+                yield from technique.turns(turn)
+            elif not technique.finished:
+                technique.run(turn)
+        if levels.stopped:
+            break
+        searched = all(technique.finished for technique in begun.values())
+        decisions = decisions or Decisions(levels, CpSatOptions())
         try:
             decisions.run(turn)
         except SolverError:

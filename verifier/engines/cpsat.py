@@ -93,7 +93,7 @@ class Decisions:
             measure = levels.lower
             for goal, known in enumerate(self.proven):
                 if known <= measure and not self.stopped and self._decide(goal, measure):
-                    self.proven[goal] = measure + 1
+                    self.proven[goal] = self.grid.taken(measure + 1)
             least = min(self.proven)
             if least > measure:
                 levels.prove(min(least, levels.enough), self.basis)
@@ -142,7 +142,7 @@ class Decisions:
         for _ in range(self.options.near_misses):
             left = min(patience, self.until.left)
             limit = None if left == INFINITY else left
-            answer = satisfy(program, limit, parameters=dict(self.options.parameters))
+            answer = satisfy(program, limit, self.problem.workers, parameters=dict(self.options.parameters))
             if answer.status is Status.INFEASIBLE:
                 return Status.INFEASIBLE if sure else Status.UNKNOWN
             if answer.point is None:
@@ -150,7 +150,7 @@ class Decisions:
             chosen = answer.point[: program.inputs]
             found = np.zeros(len(self.grid.home), dtype=np.int64)
             found[narrow.inputs] = chosen
-            if self.levels.incumbent.offer_steps(found, "cpsat"):
+            if self.levels.witness.offer_steps(found, "cpsat"):
                 self.levels.tell()
                 return Status.OPTIMAL
             sure = sure and self._denies(found, goal)

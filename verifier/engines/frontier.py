@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,14 +14,18 @@ INFINITY = float("inf")
 STORED = {"slope": torch.float32, "multiplier": torch.float32}  # guidance only: any values are valid
 
 
-class Frontier:
+N = TypeVar("N", bound=Nodes)
+
+
+class Frontier(Generic[N]):
     """Nodes with their proven distance bound and the neuron to split next. Free places carry the bound inf."""
 
-    def __init__(self, like: Nodes, capacity: int = 1024) -> None:
+    def __init__(self, like: N, capacity: int = 1024) -> None:
         self.bound = torch.full((capacity,), INFINITY, dtype=torch.float64)
         self.branch = torch.zeros(capacity, dtype=torch.int64)
         self.arrays: dict[str, Tensor] = {}
-        for field in fields(Nodes):
+        self.kind = type(like)
+        for field in fields(like):
             example = getattr(like, field.name)
             dtype = STORED.get(field.name, example.dtype)
             self.arrays[field.name] = torch.zeros((capacity, *example.shape[1:]), dtype=dtype)
@@ -41,7 +46,7 @@ class Frontier:
         """The least bound of an open node; inf when there is none."""
         return float(self.bound.min())
 
-    def push(self, nodes: Nodes, bound: Tensor, branch: Tensor) -> None:
+    def push(self, nodes: N, bound: Tensor, branch: Tensor) -> None:
         free = torch.nonzero(torch.isinf(self.bound)).flatten()
         while len(free) < len(nodes):
             self._grow()
@@ -52,13 +57,13 @@ class Frontier:
         for name, array in self.arrays.items():
             array[place] = getattr(nodes, name).to(array.dtype).cpu()
 
-    def pop_lowest(self, count: int) -> tuple[Nodes, Tensor, Tensor]:
+    def pop_lowest(self, count: int) -> tuple[N, Tensor, Tensor]:
         """Take out the `count` nodes with the least bounds: nodes, bounds, branches."""
         count = min(count, len(self))
         bound, place = torch.topk(self.bound, count, largest=False)
         return self._take(place), bound, self.branch[place]
 
-    def pop_highest(self, count: int) -> tuple[Nodes, Tensor, Tensor]:
+    def pop_highest(self, count: int) -> tuple[N, Tensor, Tensor]:
         """Take out the `count` nodes with the greatest bounds, which have the least below them."""
         count = min(count, len(self))
         height = torch.where(torch.isinf(self.bound), -INFINITY, self.bound)
@@ -74,16 +79,16 @@ class Frontier:
         self.bound[closed] = INFINITY
         return least
 
-    def pop_all(self) -> tuple[Nodes, Tensor, Tensor]:
+    def pop_all(self) -> tuple[N, Tensor, Tensor]:
         return self.pop_lowest(len(self))
 
-    def _take(self, place: Tensor) -> Nodes:
+    def _take(self, place: Tensor) -> N:
         values = {}
         for name, array in self.arrays.items():
             value = array[place].to(self.device)
             values[name] = value.to(self.compute) if value.is_floating_point() else value
         self.bound[place] = INFINITY
-        return Nodes(**values)
+        return self.kind(**values)
 
     def _grow(self) -> None:
         size = len(self.bound)

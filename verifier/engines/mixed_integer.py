@@ -101,11 +101,12 @@ class Run:
 
     @property
     def enough(self) -> float:
-        """No goal needs a lower bound above this; on a grid, half a step below the least level of no interest."""
+        """No goal needs a lower bound above this; on a grid, half a unit above the last level of interest."""
         grid = self.problem.grid
         if grid is not None and isinstance(self.incumbent, GridIncumbent):
             measure = min(self.problem.most + 1, self.incumbent.measure)
-            return (measure - 0.5) * (1.0 if grid.norm is Norm.L0 else 1.0 / grid.n)
+            before = grid.taken_before(measure) if measure > 0 else -1
+            return (before + 0.5) * (1.0 if grid.norm is Norm.L0 else 1.0 / grid.n)
         return min(self.problem.ceiling, self.incumbent.upper - 0.5 * self.problem.tolerance)
 
     @property
@@ -130,8 +131,7 @@ class Run:
 
     def ask(self, goal: int, seconds: float) -> None:
         """Solve one goal's program, and keep what it proves and finds."""
-        nearer = min(self.problem.ceiling, self.incumbent.upper) < SHRINK * self.stage.radius
-        if nearer and self.problem.norm is not Norm.L0:
+        if min(self.problem.ceiling, self.incumbent.upper) < SHRINK * self.stage.radius:
             self.stage = self.new_stage()
             if not self.is_open(goal):
                 return
@@ -204,14 +204,14 @@ class Run:
         most = min(problem.ceiling, self.incumbent.upper)
         radius = min(_widened(most), problem.region.reach(problem.norm))
         lowered = lowered_for(problem.graph, problem.device)
-        if problem.norm is Norm.L0:  # any input may go anywhere: bounds on the whole box, and none on the distance
-            reach = float(np.nextafter(problem.region.reach(Norm.LINF) * (1.0 + 1e-9), np.inf)) + 1e-12
-            neurons = network_bounds(lowered, problem.region, Norm.LINF, reach).neurons()
-            body = self.encoder.body(problem.region, problem.norm, self.strayed(neurons), radius, problem.grid)
-            return Stage(radius, body, neurons.open_phases)
-        bounds = network_bounds(lowered, problem.region, problem.norm, radius)
+        pixels = problem.region.pixels
+        # Bounds count inputs: as many as so few pixels have.
+        farthest = radius if pixels is None else radius * int(np.bincount(pixels).max())
+        bounds = network_bounds(lowered, problem.region, problem.norm, farthest)
         neurons = bounds.neurons()
         body = self.encoder.body(problem.region, problem.norm, self.strayed(neurons), radius, problem.grid)
+        if pixels is not None:
+            return Stage(radius, body, neurons.open_phases)
         function = goal_bounds(lowered, bounds, lowered.tensor(np.concatenate([g.rows for g in problem.goals])))
         value = function.value - function.slack + lowered.tensor(np.concatenate([g.offset for g in problem.goals]))
         ball = bounds.ball

@@ -71,7 +71,7 @@ class Narrowing:
             hull = (np.minimum(down, 0), np.maximum(up, 0))
             region = Region(self.center, grid.corner(hull[0]), grid.corner(hull[1]))
             norm, radius = grid.norm, grid.beyond(measure + 1)
-            if norm is Norm.L0:  # any input may go anywhere: a box, which is an L∞ ball
+            if norm is Norm.L0 and grid.pixels is not None:  # closed forms count inputs: a box, which is an L∞ ball
                 norm = Norm.LINF
                 radius = float(np.nextafter(region.reach(norm) * (1.0 + 1e-9), np.inf)) + 1e-12
             bounds = network_bounds(self.lowered, region, norm, radius)
@@ -86,21 +86,27 @@ class Narrowing:
             before = int((up - down)[moving].sum())
             down, up = down.copy(), up.copy()
             for one in passes:
-                part = narrowed(
-                    grid.norm, grid.n, hull[0][moving], hull[1][moving], grid.error[moving], measure,
-                    one.normal[0].cpu().numpy(), float(one.height[0]),
-                )  # fmt: skip
+                allowed = self._steps(moving, *hull, measure)
+                part = narrowed(allowed, one.normal[0].cpu().numpy(), float(one.height[0]))
                 down[moving], up[moving] = np.maximum(down[moving], part.down), np.minimum(up[moving], part.up)
                 if not part.possible or (down > up).any():
                     return None
             after = int((up - down)[moving].sum())
-            steps = Steps(grid.norm, grid.n, down[moving], up[moving], grid.error[moving], measure)
+            steps = self._steps(moving, down, up, measure)
             open_phases = int((nodes.phase == 0).sum())
             branch = self._branch(phases.net, nodes, passes[-1]) if open_phases else None
             left = Narrow(_open_net(phases.net, nodes), steps, moving, branch, open_phases)
             if after > self.options.shrinks * before:
                 break
         return left
+
+    def _steps(self, moving: IntArray, down: IntArray, up: IntArray, measure: int) -> Steps:
+        """What the inputs `moving` may do within down and up."""
+        grid = self.grid
+        pixels = None if grid.pixels is None else grid.pixels[moving]
+        return Steps(
+            grid.norm, grid.n, grid.stride[moving], down[moving], up[moving], grid.error[moving], measure, pixels
+        )
 
     def _ascended(self, phases: PhaseBounds, nodes: Nodes, radius: float) -> tuple[Nodes | None, list[Pass]]:
         """Slopes and caps in turns; None for the node where that proves the ball empty. First and last pass."""

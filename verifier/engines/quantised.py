@@ -58,7 +58,7 @@ class QuantisedGoals:
         """Replay a point; one of an exact program that is no adversary refutes the program."""
         found = np.zeros(len(self.levels.grid.home), dtype=np.int64)
         found[written.inputs] = steps
-        incumbent = self.levels.incumbent
+        incumbent = self.levels.witness
         nearer = int(self.levels.grid.measure(found)) < incumbent.measure
         if not incumbent.offer_steps(found, self.solver):
             if certain and nearer:

@@ -21,7 +21,21 @@ def _cpsat() -> Engine:
     return CpSatEngine()
 
 
-ENGINES: dict[str, Callable[[], Engine]] = {"search": SearchEngine, "highs": _highs, "cpsat": _cpsat}
+def _steps() -> Engine:
+    from verifier.engines.steps import StepEngine
+
+    return StepEngine()
+
+
+def _subsets() -> Engine:
+    from verifier.engines.subsets import SubsetEngine
+
+    return SubsetEngine()
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {
+    "search": SearchEngine, "steps": _steps, "subsets": _subsets, "highs": _highs, "cpsat": _cpsat,
+}  # fmt: skip
 PYOMO_PREFIX = "pyomo:"
 
 

@@ -92,7 +92,7 @@ class Search:
         self.root_open = 0
         self.proven = 0.0
         self.patient_until = Deadline(None)
-        self.frontier: Frontier | None = None
+        self.frontier: Frontier[Nodes] | None = None
         self.finished = False  # every node is closed: whatever gap is left lies between float32 and real scores
         self.stage = self._first_stage()
         self.stride = INFINITY  # how far the next ball reaches beyond what is proven
@@ -191,7 +191,7 @@ class Search:
             self.stride *= 2.0
         self.stage = min(reach, self.proven + self.stride, INFINITY if retreat else self.stage * STAGE_GROWTH)
 
-    def _may_retreat(self, frontier: Frontier) -> bool:
+    def _may_retreat(self, frontier: Frontier[Nodes]) -> bool:
         """Whether a smaller ball could help: not for `verify`, which asks about this one, nor near the end."""
         wide = len(frontier) >= self.batch // 2
         return wide and self.problem.falsify_at is None and self.horizon - self.proven > LEAST_STAGE * self.horizon
@@ -205,7 +205,7 @@ class Search:
             return self.problem.ceiling
         return self.problem.ceiling * FIRST_STAGE
 
-    def _open_stage(self) -> Turns[Frontier]:
+    def _open_stage(self) -> Turns[Frontier[Nodes]]:
         self.floor = INFINITY
         self._build()
         self.root_open = max(self.root_open, self.net.open_phases)
@@ -214,7 +214,7 @@ class Search:
         self._settle(frontier, roots, seen, torch.zeros_like(seen.distance))
         return frontier
 
-    def _close_stage(self, frontier: Frontier) -> Turns[Frontier]:
+    def _close_stage(self, frontier: Frontier[Nodes]) -> Turns[Frontier[Nodes]]:
         started, upper = self.visited, self.incumbent.upper
         while len(frontier) and not self.stopped:
             self._report(frontier)
@@ -230,7 +230,7 @@ class Search:
         self._report(frontier)
         return frontier
 
-    def _report(self, frontier: Frontier) -> None:
+    def _report(self, frontier: Frontier[Nodes]) -> None:
         """The proven lower bound: least over open nodes, closed nodes, and the ball that was searched."""
         lower = min(frontier.lowest, self.floor, self.horizon)
         self.proven = max(self.proven, lower)
@@ -242,7 +242,7 @@ class Search:
         self.net: Reduced = reduce(self.lowered, self.bounds, self.problem.goals)
         self.phases = PhaseBounds(self.net)
 
-    def _rebuilt(self, frontier: Frontier) -> Frontier:
+    def _rebuilt(self, frontier: Frontier[Nodes]) -> Frontier[Nodes]:
         """Everything tightened to the smaller ball, with the open nodes carried over."""
         old = self.net
         nodes, bound, _ = frontier.pop_all()
@@ -254,7 +254,7 @@ class Search:
             self._settle(fresh, part, seen, bound[chosen])
         return fresh
 
-    def _expand(self, frontier: Frontier) -> Turns[None]:
+    def _expand(self, frontier: Frontier[Nodes]) -> Turns[None]:
         if frontier.bytes < self.options.memory:
             nodes, bound, branch = frontier.pop_lowest(max(1, self.batch // 2))
         else:
@@ -275,7 +275,7 @@ class Search:
     def _ask(self, nodes: Nodes, steps: int) -> NodeAsk:
         return NodeAsk(self.phases, nodes, steps, self.target, self.options.effort)
 
-    def _settle(self, frontier: Frontier, nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
+    def _settle(self, frontier: Frontier[Nodes], nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
         """Offer candidates, close what is proven, solve what is fully fixed, keep the rest."""
         self.visited += len(nodes)
         bound = torch.fmax(seen.distance, inherited)  # a bound that is NaN proves no more than its parent's
