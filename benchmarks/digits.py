@@ -1,6 +1,7 @@
 """Exact distances of digits images, engine beside engine, and beside the naive textbook program; one thread.
 
 python -m benchmarks.digits --net digits-64-32-32-10 --samples 0:200 --engines auto,highs --textbook 0:2
+python -m benchmarks.digits --engines auto,auto:16        the second with 16 images side by side in a batch
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from benchmarks.omlt_peer import omlt_distance
 from benchmarks.textbook import textbook_distance
 from encoders.question import Norm
 from trainers.datasets import digits
+from trainers.datasets.base import Dataset
+from verifier.engines.turns import Turns
 from verifier.model import Model, load
-from verifier.query import Options, distance, region_for
+from verifier.problem import Clock
+from verifier.query import Options, asked, region_for
 from verifier.results import Result, Verdict
+from verifier.sharing import Table
 
 
 def main() -> None:
@@ -25,7 +30,7 @@ def main() -> None:
     parser.add_argument("--net", default="digits-64-32-32-10", help="a net of trainers/nets")
     parser.add_argument("--norm", default="linf,l1")
     parser.add_argument("--samples", type=span, default=range(200), help="of the test split, like 0:200")
-    parser.add_argument("--engines", default="auto,highs")
+    parser.add_argument("--engines", default="auto,highs", help="names; `auto:N` for N images side by side")
     parser.add_argument("--time-limit", type=float, default=60.0, help="seconds per image and engine")
     parser.add_argument("--textbook", type=span, default=range(0), help="images for the textbook program")
     parser.add_argument("--textbook-limit", type=float, default=60.0, help="seconds per target of the textbook")
@@ -45,16 +50,22 @@ def engines(model: Model, norm: Norm, options: argparse.Namespace) -> dict[int, 
     data = digits()
     names = options.engines.split(",")
     results: dict[str, dict[int, Result]] = {name: {} for name in names}
-    for index in options.samples:
-        for name in names:
-            result = distance(
-                model, data.x[index], norm=norm, label=int(data.y[index]), engine=name, time_limit=options.time_limit
-            )
-            if result.verdict is not Verdict.MISCLASSIFIED:
-                results[name][index] = result
+    walls: dict[str, float] = dict.fromkeys(names, 0.0)
+    for batch in batches(options.samples, names):
+        for name in names:  # in turns, so that what else the machine does falls on all alike
+            engine, _, share = name.partition(":")
+            asked = Options(norm=norm, engine=engine, time_limit=options.time_limit)
+            questions = ((k, lambda clock, k=k, asked=asked: question(model, data, k, asked, clock)) for k in batch)
+            started = time.monotonic()
+            for index, ended in Table(int(share or 1)).outcomes(questions):
+                if isinstance(ended, Exception):
+                    raise ended
+                if ended.verdict is not Verdict.MISCLASSIFIED:
+                    results[name][index] = ended
+            walls[name] += time.monotonic() - started
     first = results[names[0]]
     print(f"\n{options.net}, {norm}: {len(first)} correctly classified of {len(options.samples)} images\n")
-    print(header(["engine", "median s", "90 % s", "worst s", "exact", "rigorous", "largest difference"]))
+    print(header(["engine", "median s", "90 % s", "worst s", "all, s", "exact", "rigorous", "largest difference"]))
     for name in names:
         seconds = np.array([r.seconds for r in results[name].values()])
         exact = [k for k, r in results[name].items() if r.verdict is Verdict.EXACT]
@@ -64,13 +75,25 @@ def engines(model: Model, norm: Norm, options: argparse.Namespace) -> dict[int, 
         print(
             row(
                 [name, float(np.median(seconds)), float(np.quantile(seconds, 0.9)), float(seconds.max()),
-                 f"{len(exact)}/{len(seconds)}", rigorous, float(max(differences, default=0.0))]
+                 walls[name], f"{len(exact)}/{len(seconds)}", rigorous, float(max(differences, default=0.0))]
             )
         )  # fmt: skip
     if len(names) > 1:
         ratios = [results[names[0]][k].seconds / results[names[1]][k].seconds for k in first]
         print(f"\n{names[0]} / {names[1]}, image by image: median {np.median(ratios):.3g}, worst {max(ratios):.3g}")
     return first
+
+
+def batches(samples: range, names: list[str]) -> list[range]:
+    """One image after the other; four times as many as stand side by side, where some do."""
+    share = max(int(name.partition(":")[2] or 1) for name in names)
+    size = 1 if share == 1 else 4 * share
+    return [samples[first : first + size] for first in range(0, len(samples), size)]
+
+
+def question(model: Model, data: Dataset, index: int, options: Options, clock: Clock) -> Turns[Result]:
+    """One image's question."""
+    return asked(model, data.x[index], None, options, int(data.y[index]), index, None, None, clock)
 
 
 def peer(model: Model, norm: Norm, ours: dict[int, Result], samples: range, limit: float, name: str) -> None:

@@ -14,7 +14,7 @@ from encoders.question import Norm
 from trainers.config import read_study
 from trainers.datasets import Place
 from verifier.compare.data import TestData
-from verifier.compare.findings import NAMES, findings
+from verifier.compare.findings import findings
 from verifier.compare.measure import Measured
 from verifier.compare.options import CompareOptions, Subject, check_subjects, subjects_of_files, subjects_of_study
 from verifier.compare.report import write
@@ -23,6 +23,7 @@ from verifier.compare.tables import header, row
 from verifier.compare.workers import measure
 from verifier.data import parse_samples
 from verifier.model import load
+from verifier.wording import NAMES
 
 ANSWERED, UNRESOLVED = 0, 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -80,6 +81,9 @@ class Result:
         return None if self.adversary is None else self.adversary.found_by
 
 
+ORDER_TOLERANCE = 1e-7  # relative: attacks are measured in float64, lower bounds are rounded down
+
+
 def check_sandwich(lower: float, upper: float, norm: Norm) -> None:
     """Raise unless lower ≤ upper: a replayed adversary nearer than the proven bound refutes the proof.
 
@@ -91,3 +95,19 @@ def check_sandwich(lower: float, upper: float, norm: Norm) -> None:
         raise SoundnessError(
             f"soundness alarm: proven lower {lower!r} above a replayed adversary at {upper!r} ({norm})"
         )
+
+
+def check_order(result: Result, bounds: Mapping[str, float], attacks: Mapping[str, float]) -> None:
+    """Each lower bound ≤ the replayed adversary, and what is proven ≤ each attack, by name; or the alarm."""
+    for name, distance in bounds.items():
+        if np.isnan(distance) or distance > result.upper * (1.0 + ORDER_TOLERANCE) + 1e-12:
+            raise SoundnessError(
+                f"soundness alarm: sample {result.index}: the lower bound {name} gives {distance!r}, "
+                f"above the adversary at {result.upper!r}"
+            )
+    for name, distance in attacks.items():
+        if np.isnan(distance) or distance < result.lower * (1.0 - ORDER_TOLERANCE) - 1e-12:
+            raise SoundnessError(
+                f"soundness alarm: sample {result.index}: the attack {name} has an adversary at {distance!r}, "
+                f"below the proven {result.lower!r}"
+            )

@@ -98,7 +98,7 @@ def seats_for(model: Model, options: Options) -> int:
     """How many samples one process works on at a time: several where one alone leaves the time to overhead."""
     if options.engine not in ("auto", "search"):
         return 1
-    small = sum(node.size for node in model.graph.nodes if isinstance(node, Relu)) <= FEW_NEURONS
+    small = sum(node.size for node in model.guide.nodes if isinstance(node, Relu)) <= FEW_NEURONS
     return SEATS if small or pick_device(options.device) != "cpu" else 1
 
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from encoders.question import Norm
-from verifier.compare.findings import NAMES, Findings
+from verifier.compare.findings import Findings
 from verifier.compare.nearest import Scale
 from verifier.compare.statistics import Group, curve, mean_distance, radii_for
 from verifier.plots import Frame, Line, Point, Series, colour, histogram, line_chart, scatter
+from verifier.wording import NAMES
 
 PLAIN = "#777777"
 SOLID = 12  # lines; those after them are dashed

@@ -13,9 +13,9 @@ from verifier.compare.attacked import ATTACK_NAMES
 from verifier.compare.options import CompareOptions
 from verifier.compare.paired import Comparison, paired_tests
 from verifier.compare.statistics import Crossing, Group, crossings, curve, radii_for
+from verifier.wording import NAMES
 
 PACKAGES = ("torch", "highspy", "onnxruntime", "numpy")
-NAMES = {Norm.LINF: "L∞", Norm.L1: "L1", Norm.L2: "L2"}
 
 
 @dataclass(frozen=True, eq=False)

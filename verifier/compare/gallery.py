@@ -13,13 +13,13 @@ from torch.nn import functional
 from bounds.network import lowered_for
 from encoders.question import Norm
 from trainers.adversarial import ascend
-from verifier.compare.findings import NAMES
 from verifier.compare.measure import Measured
 from verifier.compare.nearest import Scale
 from verifier.data import Samples
 from verifier.model import Model, load
 from verifier.page import Page, picture, signed_picture
 from verifier.plots import Frame, Line, colour, line_chart
+from verifier.wording import NAMES
 
 LARGE_STEPS = 40
 PATH = np.linspace(0.0, 2.0, 9)  # 0 is the image, 1 its exact adversary

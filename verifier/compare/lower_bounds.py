@@ -1,19 +1,25 @@
 """The cross-Lipschitz lower bound of one sample, as compare shows it beside the exact distance.
 
-A value above the exact distance raises the alarm in verifier/compare/measure.py.
+A value above the exact distance raises the alarm (`verifier.results.check_order`).
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from bounds.lower import LowerBoundProblem
 from bounds.lower.cross_lipschitz import LocalCrossLipschitz
 from bounds.network import lowered_for
-from encoders.question import Norm, Region
+from encoders.question import Region
 from verifier.model import Model
+from verifier.results import ORDER_TOLERANCE, Result
 
 
-def cross_lipschitz_lower(model: Model, region: Region, norm: Norm, predicted: int, radius: float) -> float:
-    """A proven lower bound on the distance: the local cross-Lipschitz one, over all targets, at most `radius`."""
-    reach = min(radius, region.reach(norm))
-    problem = LowerBoundProblem(lowered_for(model.graph), (region,), (predicted,), norm, (reach,))
-    return float(LocalCrossLipschitz().run(problem).nearest[0])
+def cross_lipschitz_lower(model: Model, region: Region, result: Result) -> float:
+    """A proven lower bound on the distance: the local cross-Lipschitz one, over all targets."""
+    reach = min(result.upper, region.reach(result.norm))
+    problem = LowerBoundProblem(lowered_for(model.graph), (region,), (result.predicted,), result.norm, (reach,))
+    known = np.full((1, model.classes), np.inf)
+    if result.adversary is not None:
+        known[0, result.adversary.label] = result.upper * (1.0 + ORDER_TOLERANCE)
+    return float(LocalCrossLipschitz().run(problem, known).nearest[0])

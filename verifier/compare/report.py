@@ -10,13 +10,14 @@ import numpy as np
 
 from encoders.question import Norm
 from verifier.compare import figures, gallery
-from verifier.compare.findings import NAMES, Findings, against_baseline, crossing_lines, notes, ranking
+from verifier.compare.findings import Findings, against_baseline, crossing_lines, notes, ranking
 from verifier.compare.measure import Measured
 from verifier.compare.nearest import Scale, Transfer, scale, transfer
 from verifier.compare.statistics import Group
-from verifier.compare.tables import as_csv, as_json, header, markdown, number, row
+from verifier.compare.tables import as_csv, as_json, header, markdown, row
 from verifier.data import Samples
 from verifier.page import Page
+from verifier.wording import NAMES, number
 
 STRETCHES = (1.0, 2.0)
 

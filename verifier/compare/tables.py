@@ -13,9 +13,10 @@ import numpy as np
 
 from encoders.question import Norm
 from verifier import __version__
-from verifier.compare.findings import NAMES, Findings, against_baseline, crossing_lines, notes, ranking_lines
+from verifier.compare.findings import Findings, against_baseline, crossing_lines, notes, ranking_lines
 from verifier.compare.options import CompareOptions
 from verifier.compare.statistics import Group, mean_distance, median_distance
+from verifier.wording import NAMES, bracket, number, share
 
 
 def header(options: CompareOptions, norm: Norm) -> list[str]:
@@ -47,20 +48,6 @@ def row(group: Group, options: CompareOptions) -> list[str]:
         str(sum(int(one.open.sum()) for one in group.members)),
         f"{np.mean([one.seconds.mean() for one in group.members]):.2f}",
     ]
-
-
-def number(value: float) -> str:
-    return f"{value:.4g}" if math.isfinite(value) else "∞"
-
-
-def bracket(lower: float, upper: float) -> str:
-    """Both sides where they differ visibly."""
-    low, high = number(lower), number(upper)
-    return low if low == high or upper - lower <= 1e-5 * max(1.0, abs(upper)) else f"{low} to {high}"
-
-
-def share(lower: float, upper: float) -> str:
-    return f"{lower:.1%}" if lower == upper else f"{lower:.1%} to {upper:.1%}"
 
 
 def markdown(found: Findings) -> str:

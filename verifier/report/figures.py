@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from verifier.compare.findings import NAMES
 from verifier.plots import Frame, Line, Point, Series, colour, histogram, line_chart, scatter
 from verifier.report.collected import Collected, Kind, Technique, tightness, within
+from verifier.wording import NAMES
 
 EXACT = "#111111"
 

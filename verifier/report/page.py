@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from verifier.compare.findings import NAMES
-from verifier.compare.tables import bracket, number
 from verifier.data import Samples
 from verifier.model import Model
 from verifier.page import Page, picture, signed_picture
@@ -16,6 +14,7 @@ from verifier.report.collected import Collected, Kind, Technique, tightness, wit
 from verifier.report.figures import charts
 from verifier.report.options import RADII, ReportOptions
 from verifier.report.sandwich import adversary_of
+from verifier.wording import NAMES, bracket, number
 
 HOW_TO_READ = (
     "An adversary of an input is another input that the network puts into a different class. Its distance is how far "

@@ -10,7 +10,7 @@ from scipy.stats import wilcoxon
 
 from encoders.errors import SoundnessError
 from encoders.question import Norm
-from verifier.compare.measure import Measured, check_order
+from verifier.compare.measure import Measured
 from verifier.compare.options import Subject
 from verifier.compare.paired import holm, paired_tests
 from verifier.compare.statistics import (
@@ -23,7 +23,7 @@ from verifier.compare.statistics import (
     median_distance,
     radii_for,
 )
-from verifier.results import Basis, Result, Verdict
+from verifier.results import Basis, Result, Verdict, check_order
 
 INFINITE = float("inf")
 
@@ -172,9 +172,9 @@ def result(lower: float, upper: float) -> Result:
 
 
 def test_an_attack_below_what_is_proven_is_an_alarm_and_so_is_a_lower_bound_above_an_adversary() -> None:
-    check_order(result(0.1, 0.1), 0.1, 0.1)
-    check_order(result(0.1, 0.2), INFINITE, None)
+    check_order(result(0.1, 0.1), {"b": 0.1}, {"a": 0.1})
+    check_order(result(0.1, 0.2), {}, {"a": INFINITE})
     with pytest.raises(SoundnessError, match="below the proven"):
-        check_order(result(0.1, 0.2), 0.099, None)
+        check_order(result(0.1, 0.2), {}, {"a": 0.099})
     with pytest.raises(SoundnessError, match="above the adversary"):
-        check_order(result(0.1, 0.2), 0.2, 0.201)
+        check_order(result(0.1, 0.2), {"b": 0.201}, {"a": 0.2})
