@@ -57,7 +57,7 @@ def engines(model: Model, norm: Norm, options: argparse.Namespace) -> dict[int, 
             asked = Options(norm=norm, engine=engine, time_limit=options.time_limit)
             questions = ((k, lambda clock, k=k, asked=asked: question(model, data, k, asked, clock)) for k in batch)
             started = time.monotonic()
-            for index, ended in Table(int(share or 1)).outcomes(questions):
+            for index, ended in Table[Result](int(share or 1)).outcomes(questions):
                 if isinstance(ended, Exception):
                     raise ended
                 if ended.verdict is not Verdict.MISCLASSIFIED:

@@ -90,6 +90,7 @@ class Problem:
     grid: Grid | None = None
     quantised: QuantisedNet | None = None
     workers: int = 1  # cores to use where a solver can use several; no answer depends on it
+    share: int = 1  # questions that this process's memory is for; nor on this
 
     @property
     def most(self) -> int:

@@ -137,8 +137,9 @@ def asked(
     progress: Progress | None,
     clock: Clock,
     workers: int = 1,
+    share: int = 1,
 ) -> Turns[Result]:
-    """The same in turns, for samples side by side (`verifier/sharing.py`)."""
+    """The same in turns, for `share` samples side by side (`verifier/sharing.py`)."""
     if radius is not None and not (np.isfinite(radius) and radius >= 0):
         raise OptionError(f"radius {radius}: give a finite number, zero or more")
     if model.quantised is not None and options.grid is None:
@@ -160,7 +161,7 @@ def asked(
     if options.grid is not None:
         grid = Grid.of(region, options.norm, levels_for(model.input_shape, options.grid))
         region = replace(region, lower=grid.corner(grid.down), upper=grid.corner(grid.up))
-    question = _Question(model, region, radius, options, label, index, predicted, clock, grid, workers)
+    question = _Question(model, region, radius, options, label, index, predicted, clock, grid, workers, share)
     if label is not None and label != predicted:
         return question.result(Verdict.MISCLASSIFIED, 0.0, 0.0)
     if options.targets is not None and predicted in options.targets:
@@ -219,6 +220,7 @@ class _Question:
     clock: Clock
     grid: Grid | None = None
     workers: int = 1
+    share: int = 1
 
     def result(self, verdict: Verdict, lower: float, upper: float, **more: Any) -> Result:
         facts: dict[str, Any] = {"basis": Basis.RIGOROUS, "engine": self.options.engine, **more}
@@ -269,7 +271,7 @@ class _Question:
         engine = engine_for(options.engine)
         problem = Problem(
             self.model.guide, self.region, norm, goals, ceiling, self.radius, options.tolerance, deadline, device,
-            self.grid, self.model.quantised, self.workers,
+            self.grid, self.model.quantised, self.workers, self.share,
         )  # fmt: skip
         if self.radius is not None and incumbent.upper <= self.radius:
             lower, basis, nodes, open_phases = 0.0, Basis.RIGOROUS, 0, 0

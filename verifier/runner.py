@@ -22,15 +22,17 @@ from numpy.typing import NDArray
 from encoders.errors import ModelError, OptionError, SolverError
 from encoders.graph import Relu
 from verifier.data import Samples
+from verifier.engines.turns import Turns
 from verifier.model import Model, load
+from verifier.problem import Clock
 from verifier.query import FEW_NEURONS, Options, asked, pick_device
 from verifier.results import Result
 from verifier.sharing import Question, Table
 
 SampleProgress = Callable[[int, float, float], None]
 """Called with (index, running proven lower, running replayed upper)."""
-Beside = Callable[[Model, "Job", NDArray[np.float32], Result], dict[str, Any]]
-"""What else is measured of a sample, once its result is there and where it was computed; must pickle."""
+Beside = Callable[[Model, "Job", NDArray[np.float32], Result], Turns[dict[str, Any]]]
+"""What else is measured of a sample, in turns, once its result is there and where it was computed; must pickle."""
 PROGRESS_INTERVAL = 0.1  # seconds between two messages of one worker
 POLL_INTERVAL = 0.2  # seconds between two looks at the workers' messages
 SEATS = 16  # samples side by side in one process, where that pays
@@ -116,32 +118,20 @@ def _answered(
 ) -> Generator[Outcome, None, None]:
     """The outcomes of samples that share this process."""
 
-    def question(given: Given) -> Question:
+    def question(given: Given) -> Question[Outcome]:
         def running(lower: float, upper: float) -> None:
             progress(given.index, lower, upper)
 
-        return lambda clock: asked(
-            model,
-            given.x,
-            job.radius,
-            job.options,
-            given.label,
-            given.index,
-            job.mask,
-            running,
-            clock,
-            job.workers,
-        )
+        def turns(clock: Clock) -> Turns[Outcome]:
+            about = (given.x, job.radius, job.options, given.label, given.index, job.mask)
+            result = yield from asked(model, *about, running, clock, job.workers, min(seats, len(samples)))
+            beside = None if job.beside is None else (yield from job.beside(model, job, given.x, result))
+            return Outcome(given.index, result, beside=beside)
 
-    x = {given.index: given.x for given in samples}
-    for index, ended in Table(seats).outcomes((given.index, question(given)) for given in samples):
-        if isinstance(ended, Exception):
-            yield Outcome(index, error=ended)
-            continue
-        try:
-            yield Outcome(index, ended, beside=job.beside and job.beside(model, job, x[index], ended))
-        except Exception as error:  # this sample's outcome too
-            yield Outcome(index, error=error)
+        return turns
+
+    for index, ended in Table[Outcome](seats).outcomes((given.index, question(given)) for given in samples):
+        yield Outcome(index, error=ended) if isinstance(ended, Exception) else ended
 
 
 def _parallel(

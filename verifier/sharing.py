@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from verifier.engines.turns import Ask, Batches, Turns, hand_back
 from verifier.problem import Clock
-from verifier.results import Result
 
-Question = Callable[[Clock], Turns[Result]]
-"""One sample's question, to be asked on a clock of its own."""
+T = TypeVar("T")
+Question = Callable[[Clock], Turns[T]]
+"""What is asked of one sample, on a clock of its own."""
 
 
 @dataclass(eq=False)
-class _Seat:
+class _Seat(Generic[T]):
     """One question in progress: what it asks for, or how it ended."""
 
     index: int
-    question: Question
+    question: Question[T]
     clock: Clock = field(default_factory=Clock)
-    turns: Turns[Result] | None = None
+    turns: Turns[T] | None = None
     ask: Ask[Any] | None = None
-    ended: Result | Exception | None = None
+    ended: T | Exception | None = None
 
     def go_on(self, answer: Any = None, seconds: float = 0.0) -> None:
         """Up to the next ask; the first time, from the beginning."""
@@ -47,19 +47,19 @@ class _Seat:
 
 
 @dataclass(eq=False)
-class Table:
+class Table(Generic[T]):
     """Up to `seats` questions at a time; a seat that falls free is taken by the next."""
 
     seats: int
     batches: Batches = field(default_factory=Batches)
 
-    def outcomes(self, questions: Iterable[tuple[int, Question]]) -> Iterator[tuple[int, Result | Exception]]:
+    def outcomes(self, questions: Iterable[tuple[int, Question[T]]]) -> Iterator[tuple[int, T | Exception]]:
         """Each sample's result, or the error that kept it from having one, as it ends.
 
         The seconds of a result are its own and its part of the batches that it shared.
         """
         waiting = iter(questions)
-        live: list[_Seat] = []
+        live: list[_Seat[T]] = []
         while True:
             for seat in self._seated(waiting, len(live)):
                 if seat.ended is not None:
@@ -75,7 +75,7 @@ class Table:
                     yield seat.index, seat.ended
             live = [seat for seat in live if seat.ended is None]
 
-    def _seated(self, waiting: Iterator[tuple[int, Question]], taken: int) -> Iterator[_Seat]:
+    def _seated(self, waiting: Iterator[tuple[int, Question[T]]], taken: int) -> Iterator[_Seat[T]]:
         """Questions begun one by one while seats are free; one that ends at once leaves its seat to the next."""
         while taken < self.seats:
             found = next(waiting, None)

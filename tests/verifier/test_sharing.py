@@ -31,13 +31,13 @@ def model() -> Model:
     return load(NET)
 
 
-def question(model: Model, index: int, options: Options, radius: float | None = None) -> Question:
+def question(model: Model, index: int, options: Options, radius: float | None = None) -> Question[Result]:
     x = digits("test").x[index]
     return lambda clock: asked(model, x, radius, options, None, index, None, None, clock)
 
 
 def shared(model: Model, options: Options, seats: int, radius: float | None = None) -> dict[int, Result]:
-    found = dict(Table(seats).outcomes((i, question(model, i, options, radius)) for i in SAMPLES))
+    found = dict(Table[Result](seats).outcomes((i, question(model, i, options, radius)) for i in SAMPLES))
     assert sorted(found) == list(SAMPLES)
     for ended in found.values():
         assert isinstance(ended, Result), ended
@@ -87,7 +87,7 @@ def test_errors_are_the_outcome_of_their_sample(model: Model) -> None:
         raise SolverError("on the way")
 
     honest = question(model, 2, Options())
-    found = dict(Table(3).outcomes(iter([(0, failing), (1, later), (2, honest)])))
+    found = dict(Table[Result](3).outcomes(iter([(0, failing), (1, later), (2, honest)])))
     assert isinstance(found[0], SolverError)
     assert isinstance(found[1], SolverError)
     assert isinstance(found[2], Result)
@@ -119,7 +119,7 @@ def test_a_bound_made_too_high_in_a_batch_is_an_alarm(model: Model, monkeypatch:
         return nodes, seen
 
     monkeypatch.setattr("verifier.engines.turns.bounded", confused)
-    found = dict(Table(8).outcomes((i, question(model, i, Options())) for i in SAMPLES))
+    found = dict(Table[Result](8).outcomes((i, question(model, i, Options())) for i in SAMPLES))
     wrong = [e for e in found.values() if isinstance(e, Exception)]
     lowers = [np.inf if isinstance(e, Exception) else e.lower for e in found.values()]
     exact = [ask(model, digits("test").x[i], None, Options()).upper for i in SAMPLES]

@@ -255,7 +255,7 @@ class Search:
         return fresh
 
     def _expand(self, frontier: Frontier[Nodes]) -> Turns[None]:
-        if frontier.bytes < self.options.memory:
+        if frontier.bytes < self.options.memory // self.problem.share:
             nodes, bound, branch = frontier.pop_lowest(max(1, self.batch // 2))
         else:
             nodes, bound, branch = frontier.pop_highest(DEEP_BATCH)

@@ -96,7 +96,7 @@ class StepSearch:
         """Search for at most so many seconds; what it proves and finds is the levels'."""
         until = Deadline.after(None if seconds == INFINITY else seconds)
         while not (self.finished or until.passed):
-            full = self.frontier.bytes > self.options.memory
+            full = self.frontier.bytes > self.options.memory // self.levels.problem.share
             taken, known, _ = (self.frontier.pop_highest if full else self.frontier.pop_lowest)(self.options.batch)
             self.levels.nodes += len(taken)
             self._push(*self._processed(taken, known.to(self.net.x.device)))

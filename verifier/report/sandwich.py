@@ -17,14 +17,16 @@ from numpy.typing import NDArray
 
 from bounds.attacks import AttackOptions
 from bounds.estimates import sampled_distance
-from bounds.lower import LOWER_BOUNDS, LowerBoundProblem
+from bounds.lower import LOWER_BOUNDS
 from bounds.network import lowered_for
 from encoders.linear_maps import FloatArray
 from encoders.question import Region, goals_for
 from verifier.adversaries.techniques import Attacking
+from verifier.engines.turns import Turns
 from verifier.journal import Record
 from verifier.model import Model
 from verifier.query import pick_device, region_for
+from verifier.report.asks import AttacksAsk, BoundAsk
 from verifier.report.options import ReportOptions, default_bounds
 from verifier.results import ORDER_TOLERANCE, Result, Verdict, check_order
 from verifier.runner import Job
@@ -38,15 +40,15 @@ class Brackets:
 
     options: ReportOptions
 
-    def __call__(self, model: Model, job: Job, x: NDArray[np.float32], result: Result) -> Record:
+    def __call__(self, model: Model, job: Job, x: NDArray[np.float32], result: Result) -> Turns[Record]:
         told: Record = {"bounds": {}, "attacks": {}, "estimates": {}, "adversary": None}
         if result.adversary is not None:
             told["adversary"] = base64.b64encode(result.adversary.input.astype("<f4").tobytes()).decode()
         if result.verdict is Verdict.MISCLASSIFIED:
             return told
         region = region_for(model, x, job.mask, job.options)
-        told["attacks"] = self._attacks(model, job, x)
-        told["bounds"] = self._bounds(model, job, region, result)
+        told["attacks"] = yield from self._attacks(model, job, x)
+        told["bounds"] = yield from self._bounds(model, job, region, result)
         told["estimates"] = self._estimates(model, job, region, result)
         bounds, attacks = (
             {name: float(one["distance"]) for name, one in told[kind].items()} for kind in ("bounds", "attacks")
@@ -63,28 +65,26 @@ class Brackets:
         found = sampled_distance(lowered, region, result.norm, goals, radius, job.options.seed)
         return {SAMPLED: {"distance": found, "seconds": round(time.monotonic() - started, 6)}}
 
-    def _bounds(self, model: Model, job: Job, region: Region, result: Result) -> Record:
+    def _bounds(self, model: Model, job: Job, region: Region, result: Result) -> Turns[Record]:
         lowered = lowered_for(model.graph, pick_device(job.options.device))
         radius = min(result.upper, region.reach(result.norm))
-        known = np.full((1, model.classes), np.inf)
+        known = np.full(model.classes, np.inf)
         if result.adversary is not None:
-            known[0, result.adversary.label] = result.upper * (1.0 + ORDER_TOLERANCE)  # a float32 input, replayed
+            known[result.adversary.label] = result.upper * (1.0 + ORDER_TOLERANCE)  # a float32 input, replayed
         found: Record = {}
         for name in self.options.bounds or default_bounds():
             technique = LOWER_BOUNDS[name]()
             if result.norm not in technique.norms or technique.unsupported(model.graph) is not None:
                 continue
-            problem = LowerBoundProblem(
-                lowered, (region,), (result.predicted,), result.norm, (radius,), self.options.effort
-            )
-            bounds = technique.run(problem, known)
-            found[name] = {"distance": _strict(bounds.nearest[0]), "seconds": round(bounds.seconds, 6)}
+            ask = BoundAsk(name, lowered, region, result.predicted, result.norm, radius, self.options.effort, known)
+            bound, seconds = yield from ask.answer()
+            found[name] = {"distance": _strict(bound), "seconds": round(seconds, 6)}
         return found
 
-    def _attacks(self, model: Model, job: Job, x: NDArray[np.float32]) -> Record:
+    def _attacks(self, model: Model, job: Job, x: NDArray[np.float32]) -> Turns[Record]:
         names = self.options.attacks_for(job.options.norm)
-        effort = AttackOptions(seed=job.options.seed)
-        attacked = Attacking(model, job.options, names, effort).sample(x, mask=job.mask)
+        attacking = Attacking(model, job.options, names, AttackOptions(seed=job.options.seed))
+        attacked = yield from AttacksAsk(attacking, x, job.mask).answer()
         return {
             one.attack: {"distance": _strict(one.distance), "seconds": round(one.seconds, 6)} for one in attacked.found
         }

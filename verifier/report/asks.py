@@ -1,0 +1,89 @@
+"""What a report asks for of each sample, to be answered with other samples in one batch: a lower bound, attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bounds.lower import LOWER_BOUNDS, LowerBoundOptions, LowerBoundProblem
+from bounds.lower.base import samples_together
+from bounds.lowered import Lowered
+from encoders.linear_maps import FloatArray
+from encoders.question import Norm, Region
+from verifier.adversaries.techniques import Attacked, Attacking, Sample
+from verifier.engines.turns import Ask, Kept
+
+Timed = tuple[float, float]
+"""A bound, and the sample's part of the seconds that it took."""
+
+
+@dataclass(frozen=True, eq=False)
+class BoundAsk(Ask[Timed]):
+    """One lower bound of one sample; `known` [classes] are distances of adversaries to hold it against."""
+
+    technique: str
+    lowered: Lowered
+    region: Region
+    predicted: int
+    norm: Norm
+    radius: float
+    effort: LowerBoundOptions
+    known: FloatArray
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        return self.technique, id(self.lowered), self.norm, self.effort
+
+    @property
+    def size(self) -> int:
+        return 1
+
+    @property
+    def most(self) -> int:
+        return samples_together(self.lowered)
+
+    def alone(self) -> Timed:
+        return self.together([self], Kept())[0]
+
+    def together(self, asks: Sequence[Ask[Timed]], kept: Kept) -> list[Timed]:
+        del kept
+        own = [ask for ask in asks if isinstance(ask, BoundAsk)]
+        regions, predicted, radii = (
+            tuple(getattr(ask, name) for ask in own) for name in ("region", "predicted", "radius")
+        )
+        problem = LowerBoundProblem(self.lowered, regions, predicted, self.norm, radii, self.effort)
+        found = LOWER_BOUNDS[self.technique]().run(problem, np.array([ask.known for ask in own]))
+        return [(float(bound), found.seconds / len(own)) for bound in found.nearest]
+
+
+@dataclass(frozen=True, eq=False)
+class AttacksAsk(Ask[Attacked]):
+    """All attacks on one sample."""
+
+    attacking: Attacking
+    x: NDArray[np.float32]
+    mask: NDArray[np.bool_] | None
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        attacking = self.attacking
+        return id(attacking.model), attacking.options.norm, attacking.attacks, attacking.effort, id(self.mask)
+
+    @property
+    def size(self) -> int:
+        return 1
+
+    @property
+    def most(self) -> int:
+        return self.attacking.fitting
+
+    def alone(self) -> Attacked:
+        return self.attacking.sample(self.x, mask=self.mask)
+
+    def together(self, asks: Sequence[Ask[Attacked]], kept: Kept) -> list[Attacked]:
+        del kept
+        samples = [Sample(ask.x) for ask in asks if isinstance(ask, AttacksAsk)]
+        return self.attacking.together(samples, self.mask)
