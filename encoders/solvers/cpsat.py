@@ -9,11 +9,9 @@ from encoders.errors import SolverError
 from encoders.integer_program import IntegerProgram
 from encoders.solvers.base import Status
 from encoders.solvers.cpsat_worker import Answer, Request
-from encoders.solvers.process import Worker
+from encoders.solvers.process import Worker, running
 
 GRACE = 2.0  # seconds past its limit before a run of CP-SAT is ended from outside
-
-_running: list[Worker] = []
 
 
 def satisfy(
@@ -50,8 +48,4 @@ def satisfy(
 
 
 def _worker() -> Worker:
-    """The one process, started anew only after it had to be ended."""
-    _running[:] = [worker for worker in _running if worker.alive]
-    if not _running:
-        _running.append(Worker("encoders.solvers.cpsat_worker", "CP-SAT", "ortools"))
-    return _running[0]
+    return running("encoders.solvers.cpsat_worker", "CP-SAT", "ortools")

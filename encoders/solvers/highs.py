@@ -22,7 +22,7 @@ from encoders.linear_maps import FloatArray
 from encoders.program import Program
 from encoders.solvers.base import BOUND_SLACK, Solution, Solver, SolverCapabilities, SolverOptions, Status, Watch
 from encoders.solvers.highs_worker import Report, Request
-from encoders.solvers.process import Worker
+from encoders.solvers.process import Worker, running
 
 # Attacks find better points than these heuristics do, sooner; what is left of the time belongs to the bound.
 PROOF_OPTIONS: Mapping[str, object] = {
@@ -78,7 +78,7 @@ WRITINGS = (
 
 
 class HighsSolver(Solver):
-    """HiGHS. One process serves all programs of this object, and is started anew only after it had to be ended."""
+    """HiGHS, in a process of its own that serves all programs."""
 
     name = "highs"
     capabilities = SolverCapabilities(integers=True, interruptible=True, bounds_on_stop=True)
@@ -86,7 +86,6 @@ class HighsSolver(Solver):
     def __init__(self, overrides: Mapping[str, object] | None = None, writings: tuple[Writing, ...] = WRITINGS) -> None:
         self._overrides = dict(overrides or {})
         self._writings = writings
-        self._worker: Worker | None = None
 
     def _solve(self, program: Program, options: SolverOptions, watch: Watch | None) -> Solution:
         end = time.monotonic() + (np.inf if options.time_limit is None else options.time_limit)
@@ -130,10 +129,9 @@ class HighsSolver(Solver):
         }
         if np.isfinite(limit):
             native["time_limit"] = limit
-        if self._worker is None or not self._worker.alive:
-            self._worker = Worker("encoders.solvers.highs_worker", "HiGHS", "highspy")
+        worker = running("encoders.solvers.highs_worker", "HiGHS", "highspy")
         request = writing.request(program.below(cutoff), {**native, **self._overrides})
-        solution = self._follow(self._worker, request, program, limit, relay)
+        solution = self._follow(worker, request, program, limit, relay)
         point = self._better(program, known, solution.point)
         return Solution(solution.status, min(solution.lower, cutoff), point, nodes=solution.nodes)
 

@@ -56,6 +56,18 @@ class Worker:
         self._end()
 
 
+_running: dict[str, Worker] = {}
+
+
+def running(module: str, name: str, library: str) -> Worker:
+    """This process's one worker of a module, started anew only after it had to be ended: starting takes a third of a
+    second, longer than many programs. Whoever talks to it does so to the end before anyone else does."""
+    worker = _running.get(module)
+    if worker is None or not worker.alive:
+        worker = _running[module] = Worker(module, name, library)
+    return worker
+
+
 def _end(process: subprocess.Popen[bytes], connection: Connection) -> None:
     process.kill()
     process.wait()
