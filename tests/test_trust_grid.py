@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from tests.brute_force import brute_force_distance
 from tests.brute_force_grid import Nearest, nearest_on_grid
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
+from verifier.engines.turns import Turns
 from verifier.layout import pixels_of
 from verifier.model import Model, load
 from verifier.query import Options, _Question, ask
@@ -260,7 +262,11 @@ def test_one_pixel_too_few_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return 0.5 * total, 0.5 * last
 
     # Without an attack: a level that was proven wrongly would else never be asked about.
-    monkeypatch.setattr(_Question, "_attack", lambda self, goals, *more: goals)
+    def unattacked(self: _Question, goals: Any, *more: Any) -> Turns[Any]:
+        yield from ()
+        return goals
+
+    monkeypatch.setattr(_Question, "_attack", unattacked)
     monkeypatch.setattr(bounds.subsets, "most_of", greedy)
     assert caught("subsets", Norm.L0, tmp_path, 100, 60)
 

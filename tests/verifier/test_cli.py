@@ -158,7 +158,8 @@ def test_an_alarm_stops_the_run_and_saves_what_repeats_it(
     monkeypatch.setattr(runner, "asked", alarmed)
     journal, mask = tmp_path / "results.jsonl", tmp_path / "mask.npy"
     np.save(mask, np.arange(64) < 32)
-    assert main([*TINY_RADIUS, "--samples", "0:3", "--json", str(journal), "--mask", str(mask)]) == 3
+    one_by_one = ["--samples", "0:3", "--share", "1"]
+    assert main([*TINY_RADIUS, *one_by_one, "--json", str(journal), "--mask", str(mask)]) == 3
     error = capsys.readouterr().err
     assert "SOUNDNESS ALARM: sample 1: proven 0.2 above 0.1" in error
     assert str(tmp_path / "alarm-1.json") in error

@@ -35,7 +35,8 @@ def test_one_object_per_line_with_every_promised_key(tmp_path: Path) -> None:
     assert first.pop("run") == {**RUN, "box": [0.0, 1.0]}
     assert first == {
         "index": 4, "label": 3, "predicted": 3, "norm": "linf", "radius": None, "verdict": "exact",
-        "lower": 0.25, "upper": 0.25, "target": None, "seconds": 1.5, "engine": "search", "basis": "rigorous",
+        "lower": 0.25, "upper": 0.25, "target": None, "found_by": None, "seconds": 1.5, "engine": "search",
+        "basis": "rigorous",
         "nodes": 0, "open_phases": 0,
     }  # fmt: skip
 

@@ -120,7 +120,7 @@ def test_batches_back_off_where_the_device_runs_out_of_memory(monkeypatch: pytes
     # Without the cap these nets need trees wide enough to be refused.
     options = SearchOptions(effort=Effort(rounds=0, fine_steps=0), steps=0, shallow_steps=0, root_steps=0)
     expected = [answer(seed, Norm.LINF, options) for seed in SEEDS]
-    monkeypatch.setattr("verifier.engines.turns.bounded", small)
+    monkeypatch.setattr("verifier.engines.node_ask.bounded", small)
     found = [answer(seed, Norm.LINF, options) for seed in SEEDS]
     assert refused
     for one, other in zip(found, expected, strict=True):
@@ -132,7 +132,7 @@ def test_memory_that_never_suffices_is_an_error(monkeypatch: pytest.MonkeyPatch)
         raise torch.OutOfMemoryError("none left")
 
     problem, incumbent, _ = random_problem(np.random.default_rng(701), Norm.LINF)
-    monkeypatch.setattr("verifier.engines.turns.bounded", never)
+    monkeypatch.setattr("verifier.engines.node_ask.bounded", never)
     with pytest.raises(torch.OutOfMemoryError):
         Search(problem, incumbent, lambda lower, upper: None, SearchOptions()).run()
 
@@ -161,7 +161,7 @@ def test_a_bound_that_is_not_a_number_closes_nothing(monkeypatch: pytest.MonkeyP
         distance[::2] = torch.nan
         return part, replace(seen, distance=distance)
 
-    monkeypatch.setattr("verifier.engines.turns.bounded", broken)
+    monkeypatch.setattr("verifier.engines.node_ask.bounded", broken)
     for seed in SEEDS:
         problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
         exact, _ = brute_force_distance(problem.graph, problem.region, problem.norm, problem.goals)

@@ -104,7 +104,7 @@ def test_a_batch_too_large_for_the_device_is_halved(model: Model, monkeypatch: p
         return bounded(engine, nodes, *others)
 
     expected = shared(model, Options(), 1)
-    monkeypatch.setattr("verifier.engines.turns.bounded", small)
+    monkeypatch.setattr("verifier.engines.node_ask.bounded", small)
     found = shared(model, Options(), 8)
     assert max(refused) == 8
     for index in SAMPLES:
@@ -118,7 +118,7 @@ def test_a_bound_made_too_high_in_a_batch_is_an_alarm(model: Model, monkeypatch:
             object.__setattr__(seen, "distance", seen.distance.roll(9) * 2.0)
         return nodes, seen
 
-    monkeypatch.setattr("verifier.engines.turns.bounded", confused)
+    monkeypatch.setattr("verifier.engines.node_ask.bounded", confused)
     found = dict(Table[Result](8).outcomes((i, question(model, i, Options())) for i in SAMPLES))
     wrong = [e for e in found.values() if isinstance(e, Exception)]
     lowers = [np.inf if isinstance(e, Exception) else e.lower for e in found.values()]
