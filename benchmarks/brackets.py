@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--balls", type=int, default=LowerBoundOptions().balls)
     parser.add_argument("--steps", type=int, default=LowerBoundOptions().steps)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--unpolished", action="store_true", help="reference: the portfolio without its programs")
     options = parser.parse_args()
     single_threaded()
     print(conditions(), f"; device {pick_device(options.device)}")
@@ -47,6 +48,7 @@ def main() -> None:
     norm, device = Norm(options.norm), pick_device(options.device)
     lowered = lowered_for(model.graph, device)
     regions, predicted, reference = [], [], []
+    effort = AttackOptions(polish=()) if options.unpolished else AttackOptions()
     started = time.monotonic()
     for index in options.samples:
         sample = x[index].reshape(-1)
@@ -61,7 +63,7 @@ def main() -> None:
             nearest = result.upper
         else:
             goals = goals_for(found, model.classes, None, 0.0)
-            candidates = attack(lowered, region, norm, goals, region.reach(norm), AttackOptions())
+            candidates = attack(lowered, region, norm, goals, region.reach(norm), effort)
             nearest = float(candidates.distances[0]) if len(candidates.distances) else region.reach(norm)
         regions.append(region)
         predicted.append(found)
@@ -70,8 +72,8 @@ def main() -> None:
     print(f"\n{options.net}, {norm}: {len(regions)} correctly classified images; reference: {what}, "
           f"{(time.monotonic() - started) / max(1, len(regions)):.3g} s an image\n")  # fmt: skip
     print(header(["bound", "s an image", "images a second", "median of bound / reference", "10 %", "90 %"]))
-    effort = LowerBoundOptions(options.balls, options.steps)
-    problem = LowerBoundProblem(lowered, tuple(regions), tuple(predicted), norm, tuple(reference), effort)
+    hard = LowerBoundOptions(options.balls, options.steps)
+    problem = LowerBoundProblem(lowered, tuple(regions), tuple(predicted), norm, tuple(reference), hard)
     for name in options.bounds.split(","):
         technique = LOWER_BOUNDS[name]()
         reason = technique.unsupported(model.graph)
