@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     ]  # fmt: skip
     check_jobs(arguments.jobs, arguments.share)
     model = load(arguments.model)
+    if model.quantised is not None:
+        raise OptionError(f"{model.path}: the report knows no quantised network; ask distance or verify with --grid N")
     samples = load_samples(arguments.data, model.input_shape, model.classes)
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, arguments.box)

@@ -143,6 +143,16 @@ def test_a_bound_that_overstates_itself_stops_the_report(
     assert "crown claims" in capsys.readouterr().err
 
 
+def test_a_quantised_net_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = Path(__file__).parents[3] / "trainers" / "nets" / "digits-int8.onnx"
+    arguments = ["report", str(net), "--data", "digits", "--samples", "0"]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert "ask distance or verify" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_bad_options_are_named(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert report(files, "--bounds", "magic") == 2
     assert "bound 'magic': choose from" in capsys.readouterr().err
