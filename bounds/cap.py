@@ -53,6 +53,7 @@ def on_the_cap(engine: PhaseBounds, nodes: N, seen: Pass, radius: float | Tensor
         for i, j in _chunks(node, neuron + layer.start, at_once):
             for sign, bounds in ((1.0, lower), (-1.0, upper)):
                 found = cap.lowest(_Pairs(sign, i, j, layer.start), lower, upper)
+                found = torch.where(found.isnan(), -torch.inf, found)  # an overflow says nothing
                 bounds[i, j] = sign * torch.maximum(sign * bounds[i, j], found)
         fixed = torch.where(lower[:, layer] >= 0, 1, torch.where(upper[:, layer] <= 0, -1, 0)).to(phase.dtype)
         phase[:, layer] = torch.where(phase[:, layer] != 0, phase[:, layer], fixed)

@@ -251,7 +251,7 @@ class Lowered:
     def terms(self) -> int:
         """The most products that a sum over all inputs and all neurons can have, and a few more."""
         neurons = sum(node.size for node in self.graph.nodes if isinstance(node, Relu))
-        return neurons + self.graph.input_size + 64
+        return neurons + self.graph.input_size + self.graph.classes + 64
 
     def zeros(self, *shape: int) -> Tensor:
         return torch.zeros(*shape, dtype=self.dtype, device=self.device)

@@ -46,7 +46,10 @@ class Ball:
         center = [region.center for region in regions]
         inside = ([pair[side] for pair in clipped] for side in (0, 1))
         parts = [lowered.tensor(np.array(part)) for part in (center, *inside, below, above)]
-        return cls(parts[0], parts[1], parts[2], parts[3], parts[4], lowered.tensor(radii).clamp_max(1e30), norm)
+        # An infinite radius meets zeros below; what lies beyond the box's farthest point is no more of it.
+        reach = (parts[3] + parts[4]).sum(-1) * (1.0 + 1e-9) + 1e-300
+        radius = lowered.tensor(radii) if norm is Norm.L0 else torch.minimum(lowered.tensor(radii), reach)
+        return cls(parts[0], parts[1], parts[2], parts[3], parts[4], radius, norm)
 
     def lowest(self, function: LinearFunction, group: Grouping | None = None) -> Tensor:
         """Proven lower bound of each linear function on its sample's ball; without `group` there is one sample."""
@@ -144,6 +147,10 @@ def bounds_together(
             if known is not None:
                 least, most = torch.maximum(least, known.lower[position]), torch.minimum(most, known.upper[position])
             tighten = crown and source != 0 and (norm is not Norm.LINF or position != lowered.graph.relus[0])
+            # An overflow says nothing; a comparison would take it for a phase that is known.
+            least, most = (
+                torch.where(side.isnan(), none, side) for side, none in ((least, -torch.inf), (most, torch.inf))
+            )
             opened = _open_layer(lowered, source, least, most, result, tighten)
             if (least > most).any():
                 raise SoundnessError(

@@ -93,6 +93,7 @@ class StepBounds(PhaseBounds):
     def narrowed(self, nodes: Ranged, a: Tensor, value: Tensor, most: float) -> Ranged:
         """The nodes with the steps alone that adversaries of a measure of at most `most` can take."""
         priced = self.priced(nodes, a, value)
+        said = torch.isfinite(a).all(-1) & torch.isfinite(value)  # an overflow rules nothing out
         room = (most - priced.measure).clamp_min(0.0).unsqueeze(-1) + priced.least
         room = room + 1e-9 * (1.0 + most + priced.least.abs() + priced.pull.abs())
         worth = self.worth
@@ -106,7 +107,9 @@ class StepBounds(PhaseBounds):
             low, high = middle - reach, middle + reach
         safe = 1e-9 * (1.0 + low.abs().clamp_max(1e15) + high.abs().clamp_max(1e15))
         low, high = (low - safe).ceil().nan_to_num(nan=-torch.inf), (high + safe).floor().nan_to_num(nan=torch.inf)
-        return replace(nodes, low=torch.maximum(nodes.low, low), high=torch.minimum(nodes.high, high))
+        low, high = torch.maximum(nodes.low, low), torch.minimum(nodes.high, high)
+        told = said.unsqueeze(-1)
+        return replace(nodes, low=torch.where(told, low, nodes.low), high=torch.where(told, high, nodes.high))
 
     def _cost(self, steps: Tensor) -> Tensor:
         return self.worth * (steps.abs() if self.norm is Norm.L1 else steps * steps)

@@ -120,6 +120,7 @@ class Grid:
         up = np.where(free, np.maximum(high - home, 0), 0).astype(np.int64)
         farthest = np.maximum(np.abs(home + down), np.abs(home + up))
         most = farthest / number
+        _check_reach(norm, np.maximum(up, -down), common // number)
         exact = (number & (number - 1) == 0) & (farthest < 2.0**24)
         spread = np.abs(center - home / number) + np.where(exact, 0.0, HALF_ULP * most + 2.0**-140)
         error = np.where(free, spread * (1.0 + 1e-9) + np.where(exact, 0.0, 2.0**-50 * most), 0.0)
@@ -251,3 +252,13 @@ def _counts(stride: int, power: int) -> Sequence[int]:
 
 def _rounded(values: FloatArray) -> FloatArray:
     return np.asarray(values, dtype=np.float32).astype(np.float64)
+
+
+def _check_reach(norm: Norm, steps: IntArray, stride: IntArray) -> None:
+    """Measures are kept in 64 bits, and as float64 numbers that tell them apart."""
+    units = [int(t) * int(s) for t, s in zip(steps.tolist(), stride.tolist(), strict=True)]
+    reach = sum(u * u for u in units) if norm is Norm.L2 else sum(units)
+    if reach >= 2**53:
+        raise OptionError(
+            f"grid: its farthest point is {reach} units away in {norm}, past 2^53; give fewer levels or a smaller box"
+        )

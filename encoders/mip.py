@@ -93,7 +93,9 @@ class Encoder:
             raise DataError(f"the sample has {region.center.size} entries, the network reads {self.graph.input_size}")
         for position in self.graph.relus:
             _check_bounds(self.graph, position, bounds)
-        return Body(self, region, norm, bounds, min(radius, region.reach(norm or Norm.LINF)), grid)
+        # On a grid distances count whole steps: the farthest level may be a hair beyond the farthest float32 number.
+        reach = region.reach(norm or Norm.LINF) if grid is None else grid.length(grid.reach) + grid.drift
+        return Body(self, region, norm, bounds, min(radius, reach), grid)
 
 
 class Body:
@@ -155,7 +157,8 @@ class Body:
         above, below, whole, stride = above / unit, below / unit, grid is not None, np.ones(region.center.size)
         if grid is not None:
             unit, stride = 1.0 / grid.n, grid.stride.astype(np.float64)
-            steps = np.inf if norm is Norm.L0 else np.floor((radius * grid.n + 1e-6) / stride)
+            radius += 0.5 * unit  # whatever was lost on the way here, no whole unit of the radius may be
+            steps = np.inf if norm is Norm.L0 else np.floor(radius * grid.n / stride)
             above, below = np.minimum(grid.up, steps), np.minimum(-grid.down, steps)
         self._unit, most = unit, radius / unit
         worth = unit * stride  # of one step of each input

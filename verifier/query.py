@@ -33,6 +33,7 @@ FEW_NEURONS = 600  # the search of a net as small finds a nearer adversary itsel
 QUICK_POLISH = ((4, 3),)
 OFFERED = 32  # candidates that are replayed
 COUNTS = ("inputs", "pixels")
+FARTHEST = 1e30  # inputs are float32; sums of squares of larger ones leave even float64's range in large nets
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Options:
         low, high = self.box
         if not (np.isfinite(low) and np.isfinite(high) and low <= high):
             raise OptionError(f"box {low},{high}: give two finite numbers, the lower one first")
+        if max(abs(low), abs(high)) > FARTHEST:
+            raise OptionError(f"box {low},{high}: give numbers of at most {FARTHEST:g} in size")
         if self.time_limit is not None and not (self.time_limit > 0 and np.isfinite(self.time_limit)):
             raise OptionError(f"time limit {self.time_limit}: give a positive number of seconds")
         if not (np.isfinite(self.tolerance) and self.tolerance > 0):

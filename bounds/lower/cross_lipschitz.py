@@ -58,12 +58,12 @@ def operator_norm(matrix: sparse.csr_array, norm: Norm) -> float:
         return rows * INFLATION
     if norm is Norm.L1:
         return columns * INFLATION
-    best = float(np.sqrt(rows * columns))
+    best = float(np.sqrt(rows) * np.sqrt(columns))
     if min(matrix.shape) <= LARGEST_GRAM:
         dense = matrix if matrix.shape[1] <= matrix.shape[0] else matrix.T
         gram = (dense.T @ dense).toarray()
         whole = float(np.linalg.norm(gram))  # ‖M‖₂⁸ ≤ ‖(MᵀM)⁴‖_F; rounding in the powers is far below 1e-9 of whole⁴
-        if 0.0 < whole < 1e60:
+        if 1e-200 < whole < 1e60:
             unit = gram / whole
             fourth = float(np.linalg.norm(np.linalg.matrix_power(unit, 4))) + 1e-9
             best = min(best, float(np.sqrt(whole * fourth**0.25)))

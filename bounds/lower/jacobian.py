@@ -15,6 +15,7 @@ from bounds.reduced import Reduced
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm
 
+LOST = 1e-150  # more than an entry can be whose square is too small for a float64
 ROUNDING = 1e-11  # relative to the sum of magnitudes: far more than a product of these lengths can lose
 
 
@@ -85,18 +86,26 @@ def by_pairs(net: Reduced, found: Jacobian) -> FloatArray:
 
 def longest_sum(vectors: FloatArray, low: FloatArray, high: FloatArray) -> float:
     """An upper bound of ‖Σ_a v_a · vector_a‖₂ over low ≤ v ≤ high, pair by pair."""
-    gram = vectors @ vectors.T
-    # v_a v_b over a box is greatest and least at corners; on the diagonal v_a² is never negative.
-    corners = [np.outer(a, b) for a in (low, high) for b in (low, high)]
-    most, least = np.maximum.reduce(corners), np.minimum.reduce(corners)
-    widest = np.maximum(np.abs(low), np.abs(high)) * np.linalg.norm(vectors, axis=1)
-    square = float(np.where(gram > 0, gram * most, gram * least).sum())
-    square += ROUNDING * float(widest.sum()) ** 2
-    return float(np.sqrt(max(0.0, square))) if np.isfinite(square) else float("inf")
+    # Vectors of any length at first: squares of the largest overflow, and of the smallest vanish.
+    unit = np.abs(vectors).max(axis=1, initial=0.0)
+    unit = np.where((unit > 0) & np.isfinite(unit), unit, 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        vectors, low, high = vectors / unit[:, None], low * unit, high * unit
+        gram = vectors @ vectors.T
+        # v_a v_b over a box is greatest and least at corners; on the diagonal v_a² is never negative.
+        corners = [np.outer(a, b) for a in (low, high) for b in (low, high)]
+        most, least = np.maximum.reduce(corners), np.minimum.reduce(corners)
+        size = np.maximum(np.abs(low), np.abs(high))
+        widest = (size * np.linalg.norm(vectors, axis=1)).sum()
+        square = np.where(gram > 0, gram * most, gram * least).sum() + ROUNDING * widest * widest
+        lost = LOST * (1.0 + size).sum() * vectors.shape[1]
+    return float(np.sqrt(max(0.0, square)) + lost) if np.isfinite(square) else float("inf")
 
 
 def dual_length(rows: FloatArray, norm: Norm) -> FloatArray:
     """Norm dual to `norm` of each row of magnitudes."""
     if norm is Norm.LINF:
         return np.asarray(rows.sum(axis=1))
-    return np.asarray(rows.max(axis=1, initial=0.0) if norm is Norm.L1 else np.sqrt((rows * rows).sum(axis=1)))
+    if norm is Norm.L1:
+        return np.asarray(rows.max(axis=1, initial=0.0))
+    return np.asarray(np.sqrt((rows * rows).sum(axis=1)) + LOST * np.sqrt(rows.shape[1]))

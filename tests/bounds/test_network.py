@@ -152,3 +152,14 @@ def test_nothing_leaves_the_bounds_of_few_moved_inputs(kind: str) -> None:
             h = values[graph.nodes[position].sources[0]]
             assert (h >= bounds.lower[position].numpy()).all()
             assert (h <= bounds.upper[position].numpy()).all()
+
+
+@pytest.mark.parametrize("norm", [Norm.L1, Norm.L2])
+@pytest.mark.parametrize("radius", [1e31, np.inf])
+def test_no_ball_is_cut_however_large(norm: Norm, radius: float) -> None:
+    # h = 1e-30·x - 5 reaches 5 at x = 1e31.
+    graph = affine_chain([np.array([[1e-30]]), np.array([[0.0], [1.0]])], [np.array([-5.0]), np.array([1.0, 0.0])])
+    region = Region(np.zeros(1), np.array([-1e31]), np.array([1e31]))
+    bounds = network_bounds(lowered_for(graph), region, norm, radius)
+    assert float(bounds.upper[2][0, 0]) >= 5.0
+    assert float(bounds.lower[2][0, 0]) <= -15.0

@@ -141,3 +141,30 @@ def test_command_line_and_resume(swap: Model, tmp_path: Path, capsys: pytest.Cap
     assert all(line["lower"] == line["upper"] and line["run"]["grid"] == 4 for line in lines)
     assert main([*command, "--grid", "8"]) == 2
     assert "grid was 4, now 8" in capsys.readouterr().err
+
+
+# x0 ─► h = 255·x0 - 254.5, less what x1 is away from 40/255: only x0 = 1 and x1 = 40/255 together win, 254 and 88 steps
+# from the sample (1/255, 128/255); 1 - float32(1/255) is a hair less than 254/255.
+@pytest.mark.parametrize("engine", ["highs", "cpsat", "auto"])
+@pytest.mark.parametrize(("norm", "steps"), [("linf", 254), ("l1", 254 + 88)])
+def test_the_farthest_level_is_not_lost(norm: str, steps: int, engine: str, tmp_path: Path) -> None:
+    graph = affine_chain(
+        [np.array([[255.0, 0.0], [0.0, 255.0], [0.0, -255.0]]), np.array([[1.0, -10.0, -10.0]]),
+         np.array([[0.0], [1.0]])],
+        [np.array([-254.5, -40.0, 40.0]), np.array([-0.25]), np.array([0.1, 0.0])],
+    )  # fmt: skip
+    model = load(to_onnx(graph, tmp_path / "corner.onnx"))
+    x = np.array([1 / 255, 128 / 255], dtype=np.float32)
+    found = distance(model, x, norm=norm, engine=engine, grid=255, time_limit=30.0)
+    assert found.lower <= steps / 255 <= found.upper
+    for radius in (1.0, 2.0):
+        asked = verify(model, x, radius, norm=norm, engine=engine, grid=255, time_limit=30.0)
+        assert asked.verdict is not Verdict.CERTIFIED or radius < steps / 255
+
+
+def test_measures_that_64_bits_do_not_hold_are_refused(tmp_path: Path) -> None:
+    graph = affine_chain([np.ones((2, 8)), np.eye(2)], [np.zeros(2), np.array([1.0, 0.0])])
+    model = load(to_onnx(graph, tmp_path / "wide.onnx"))
+    levels = np.array([3, 5, 7, 11, 13, 1, 1, 1])
+    with pytest.raises(OptionError, match=r"past 2\^53"):
+        distance(model, np.zeros(8, dtype=np.float32), norm="l2", grid=levels, box=(-80000.0, 80000.0))

@@ -135,3 +135,16 @@ def test_the_running_bracket_is_true(swap: Model) -> None:
     assert seen
     assert all(lower <= 0.25 <= upper for lower, upper in seen)
     assert result.verdict is Verdict.EXACT
+
+
+@pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
+def test_nothing_is_certified_by_numbers_too_large(norm: str, tmp_path: Path) -> None:
+    # h = 1e-28·x - 5, y0 = 1, y1 = h⁺: from 0 the tie lies at 6e28, and a net of such scales overflows in squares.
+    graph = affine_chain([np.array([[1e-28]]), np.array([[0.0], [1.0]])], [np.array([-5.0]), np.array([1.0, 0.0])])
+    path = to_onnx(graph, tmp_path / "tiny.onnx")
+    sample = np.zeros(1, dtype=np.float32)
+    found = verify(path, sample, 9e28, norm=norm, box=(-1e30, 1e30), time_limit=10.0)
+    assert found.verdict is not Verdict.CERTIFIED
+    assert verify(path, sample, 5e28, norm=norm, box=(-1e30, 1e30), time_limit=10.0).verdict is not Verdict.FALSIFIED
+    with pytest.raises(OptionError, match="at most 1e"):
+        verify(path, sample, 1.0, norm=norm, box=(-1e31, 1e31))

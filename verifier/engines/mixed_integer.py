@@ -202,7 +202,11 @@ class Run:
         """Bounds, program and a first lower bound of each goal, on the ball that still matters."""
         problem = self.problem
         most = min(problem.ceiling, self.incumbent.upper)
-        radius = min(_widened(most), problem.region.reach(problem.norm))
+        reach, drift = problem.region.reach(problem.norm), 0.0
+        if problem.grid is not None:  # points lie up to the drift farther than their whole steps say
+            drift = problem.grid.drift
+            reach = max(reach, problem.grid.length(problem.grid.reach)) + drift
+        radius = min(_widened(most) + 2.0 * drift, reach)
         lowered = lowered_for(problem.graph, problem.device)
         pixels = problem.region.pixels
         # Bounds count inputs: as many as so few pixels have.
@@ -219,7 +223,7 @@ class Run:
         ends = np.cumsum([0, *(len(g.offset) for g in problem.goals)])
         # A goal needs all its rows, so its best row counts. Beyond the ball nothing is claimed: it caps the bound.
         best = np.array([rows[a:b].max(initial=0.0) for a, b in pairwise(ends)])
-        whole = radius >= problem.region.reach(problem.norm)
+        whole = radius >= reach
         self.lowers = np.maximum(self.lowers, best if whole else np.minimum(best, radius))
         return Stage(radius, body, neurons.open_phases)
 

@@ -15,6 +15,8 @@ from typing import Any, Generic, TypeVar, cast
 
 import torch
 
+from encoders.errors import SoundnessError
+
 A = TypeVar("A")
 T = TypeVar("T")
 Turns = Generator["Ask[Any]", Any, T]
@@ -135,8 +137,11 @@ class Batches:
             torch.cuda.empty_cache()
             half = len(asks) // 2
             return [*self._together(asks[:half]), *self._together(asks[half:])]
-        except Exception:  # one question's trouble: by itself it is seen whose
-            return _each(asks)
+        except Exception as error:  # one question's trouble: by itself it is seen whose
+            found = _each(asks)
+            if isinstance(error, SoundnessError) and not any(isinstance(one, SoundnessError) for one in found):
+                raise  # an alarm of the batch alone is a fault of sharing: nothing of it is to be trusted
+            return found
 
 
 def _chunks(asks: Sequence[Ask[Any]]) -> list[list[int]]:

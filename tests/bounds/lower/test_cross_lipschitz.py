@@ -11,7 +11,7 @@ import pytest
 
 from bounds.lower import LowerBoundOptions, LowerBoundProblem
 from bounds.lower.base import Sample
-from bounds.lower.cross_lipschitz import LocalCrossLipschitz, quotient, reduced_on
+from bounds.lower.cross_lipschitz import GlobalCrossLipschitz, LocalCrossLipschitz, quotient, reduced_on
 from bounds.lower.exact_cross_lipschitz import ExactCrossLipschitz, exact_slope
 from bounds.lower.jacobian import by_pairs, jacobian, longest_sum, steepest
 from bounds.lower.smooth import SmoothNet, smooth_cross_lipschitz, steepest_smooth
@@ -142,3 +142,13 @@ def test_a_slope_that_overflowed_proves_nothing() -> None:
     )
     with np.errstate(all="ignore"):
         assert longest_sum(np.array([[1e200, 0.0], [-1e200, 0.0]]), np.ones(2), np.ones(2)) == np.inf
+
+
+@pytest.mark.parametrize(("inner", "outer"), [(1e-170, 1e150), (1e150, 1e-170)])
+def test_squares_that_vanish_are_no_zero_slope(inner: float, outer: float) -> None:
+    # y0 - y1 = 1e-21 - 1e-20·x⁺: the tie lies at 0.1.
+    graph = affine_chain([np.array([[inner]]), np.array([[-outer], [0.0]])], [np.zeros(1), np.array([1e-21, 0.0])])
+    region = Region(np.zeros(1), -np.ones(1), np.ones(1))
+    problem = LowerBoundProblem(lowered_for(graph), (region,), (0,), Norm.L2, (1.0,))
+    for technique in (GlobalCrossLipschitz(), LocalCrossLipschitz()):
+        assert technique.run(problem).distances[0, 1] <= 0.1
