@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import torch
 
 from bounds.ascent import bounded
 from bounds.phases import Nodes, Pass, PhaseBounds
-from encoders.errors import SolverError
+from encoders.errors import SolverError, SoundnessError
 from encoders.question import CONVEX, Norm
 from trainers.datasets import digits
-from verifier.engines.turns import Turns
+from verifier.engines.turns import Ask, Kept, Turns
 from verifier.model import Model, load
 from verifier.problem import Clock
 from verifier.query import Options, ask, asked
@@ -124,3 +125,24 @@ def test_a_bound_made_too_high_in_a_batch_is_an_alarm(model: Model, monkeypatch:
     lowers = [np.inf if isinstance(e, Exception) else e.lower for e in found.values()]
     exact = [ask(model, digits("test").x[i], None, Options()).upper for i in SAMPLES]
     assert wrong or any(low > true + 1e-5 for low, true in zip(lowers, exact, strict=True))
+
+
+class Doubtful(Ask[int]):
+    """Two of these raise an alarm together, and neither does alone."""
+
+    kind, size, most = (), 1, 8
+
+    def alone(self) -> int:
+        return 1
+
+    def together(self, asks: Sequence[Ask[int]], kept: Kept) -> list[int]:
+        raise SoundnessError("only together")
+
+
+def test_an_alarm_that_only_a_batch_raises_is_not_lost() -> None:
+    def asking(clock: Clock) -> Turns[int]:
+        return (yield from Doubtful().answer())
+
+    assert dict(Table[int](1).outcomes([(0, asking), (1, asking)])) == {0: 1, 1: 1}
+    with pytest.raises(SoundnessError, match="only together"):
+        dict(Table[int](2).outcomes([(0, asking), (1, asking)]))
