@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import weakref
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -56,15 +57,23 @@ class Worker:
         self._end()
 
 
-_running: dict[str, Worker] = {}
+class _Running(threading.local):
+    """The workers of one thread: two that share a line would read each other's answers."""
+
+    def __init__(self) -> None:
+        self.workers: dict[tuple[int, str], Worker] = {}
+
+
+_running = _Running()
 
 
 def running(module: str, name: str, library: str) -> Worker:
-    """This process's one worker of a module, started anew only after it had to be ended: starting takes a third of a
+    """This thread's one worker of a module, started anew only after it had to be ended: starting takes a third of a
     second, longer than many programs. Whoever talks to it does so to the end before anyone else does."""
-    worker = _running.get(module)
+    key = os.getpid(), module  # a forked child must not talk on its parent's line
+    worker = _running.workers.get(key)
     if worker is None or not worker.alive:
-        worker = _running[module] = Worker(module, name, library)
+        worker = _running.workers[key] = Worker(module, name, library)
     return worker
 
 

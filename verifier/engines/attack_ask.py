@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from bounds.attacks import AttackProblem, Candidates
 from bounds.attacks.batch import fitting
 from bounds.attacks.portfolio import walked
-from verifier.engines.turns import Ask, Kept
+from verifier.engines.turns import Ask, Kept, SampleAsk
 
 
 @dataclass(frozen=True, eq=False)
-class AttackAsk(Ask[Candidates]):
+class AttackAsk(SampleAsk[Candidates]):
     """The walks of the portfolio; its linear programs are each sample's own affair (`portfolio.polished`)."""
 
     problem: AttackProblem
@@ -22,15 +22,8 @@ class AttackAsk(Ask[Candidates]):
         return self.problem.kind
 
     @property
-    def size(self) -> int:
-        return 1
-
-    @property
     def most(self) -> int:
         return fitting(self.problem.lowered, len(self.problem.goals), self.problem.options)
-
-    def alone(self) -> Candidates:
-        return walked([self.problem])[0]
 
     def together(self, asks: Sequence[Ask[Candidates]], kept: Kept) -> list[Candidates]:
         del kept

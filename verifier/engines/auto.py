@@ -56,9 +56,8 @@ class AutoEngine(Engine):
                 part = replace(problem, deadline=problem.deadline.within(turn))
                 best = _better(best, HighsEngine().close(part, incumbent, _above(best.lower, progress)))
             except SolverError:
-                return _better(
-                    best, (yield from search.turns())
-                )  # what is proven stands, whatever becomes of the solver
+                # What is proven stands, whatever becomes of the solver.
+                return _better(best, (yield from search.turns()))
             if not _closed(problem, incumbent, best.lower):
                 turn *= 2.0
                 best = _better(best, (yield from search.turns(turn)))

@@ -9,11 +9,11 @@ from bounds.lower.base import samples_together
 from bounds.lowered import Lowered
 from bounds.phases import nearest_together
 from encoders.question import Goal, Norm, Region
-from verifier.engines.turns import Ask, Kept
+from verifier.engines.turns import Ask, Kept, SampleAsk
 
 
 @dataclass(frozen=True, eq=False)
-class PassAsk(Ask[float]):
+class PassAsk(SampleAsk[float]):
     """How far the nearest adversary of any goal must be, as one pass proves it; at most `radius`."""
 
     lowered: Lowered
@@ -27,15 +27,8 @@ class PassAsk(Ask[float]):
         return id(self.lowered), self.norm
 
     @property
-    def size(self) -> int:
-        return 1
-
-    @property
     def most(self) -> int:
         return samples_together(self.lowered)
-
-    def alone(self) -> float:
-        return self.together([self], Kept())[0]
 
     def together(self, asks: Sequence[Ask[float]], kept: Kept) -> list[float]:
         del kept

@@ -81,7 +81,8 @@ def _decide(goals: QuantisedGoals, goal: int, measure: int, patience: float, opt
     if written is None:
         return Status.INFEASIBLE
     left = min(patience, goals.levels.problem.deadline.left)
-    answer = satisfy(written.program, left, parameters=dict(options.parameters))
+    workers = goals.levels.problem.workers
+    answer = satisfy(written.program, left, workers, parameters=dict(options.parameters))
     if answer.point is not None:
         goals.keep(written, answer.point[: len(written.inputs)], certain=True)
         return Status.OPTIMAL

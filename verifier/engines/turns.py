@@ -59,6 +59,17 @@ class Ask(ABC, Generic[A]):
         return cast(A, (yield self))
 
 
+class SampleAsk(Ask[A]):
+    """One sample's part of a batch of samples; alone it is a batch of one."""
+
+    @property
+    def size(self) -> int:
+        return 1
+
+    def alone(self) -> A:
+        return self.together([self], Kept())[0]
+
+
 class Kept:
     """What batches were built from last, for as long as the same is asked for again."""
 

@@ -14,14 +14,14 @@ from bounds.lowered import Lowered
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm, Region
 from verifier.adversaries.techniques import Attacked, Attacking, Sample
-from verifier.engines.turns import Ask, Kept
+from verifier.engines.turns import Ask, Kept, SampleAsk
 
 Timed = tuple[float, float]
 """A bound, and the sample's part of the seconds that it took."""
 
 
 @dataclass(frozen=True, eq=False)
-class BoundAsk(Ask[Timed]):
+class BoundAsk(SampleAsk[Timed]):
     """One lower bound of one sample; `known` [classes] are distances of adversaries to hold it against."""
 
     technique: str
@@ -38,15 +38,8 @@ class BoundAsk(Ask[Timed]):
         return self.technique, id(self.lowered), self.norm, self.effort
 
     @property
-    def size(self) -> int:
-        return 1
-
-    @property
     def most(self) -> int:
         return samples_together(self.lowered)
-
-    def alone(self) -> Timed:
-        return self.together([self], Kept())[0]
 
     def together(self, asks: Sequence[Ask[Timed]], kept: Kept) -> list[Timed]:
         del kept
@@ -60,7 +53,7 @@ class BoundAsk(Ask[Timed]):
 
 
 @dataclass(frozen=True, eq=False)
-class AttacksAsk(Ask[Attacked]):
+class AttacksAsk(SampleAsk[Attacked]):
     """All attacks on one sample."""
 
     attacking: Attacking
@@ -73,15 +66,8 @@ class AttacksAsk(Ask[Attacked]):
         return id(attacking.model), attacking.options.norm, attacking.attacks, attacking.effort, id(self.mask)
 
     @property
-    def size(self) -> int:
-        return 1
-
-    @property
     def most(self) -> int:
         return self.attacking.fitting
-
-    def alone(self) -> Attacked:
-        return self.attacking.sample(self.x, mask=self.mask)
 
     def together(self, asks: Sequence[Ask[Attacked]], kept: Kept) -> list[Attacked]:
         del kept
