@@ -16,6 +16,9 @@ STORED = {"slope": torch.float32, "multiplier": torch.float32}  # guidance only:
 
 N = TypeVar("N", bound=Nodes)
 
+Taken = tuple[N, Tensor, Tensor]
+"""Nodes with their bounds and the neurons to split at."""
+
 
 class Frontier(Generic[N]):
     """Nodes with their proven distance bound and the neuron to split next. Free places carry the bound inf."""
@@ -46,6 +49,11 @@ class Frontier(Generic[N]):
         """The least bound of an open node; inf when there is none."""
         return float(self.bound.min())
 
+    @property
+    def goal_of_lowest(self) -> int:
+        """Which goal the node with the least bound belongs to."""
+        return int(self.arrays["goal"][self.bound.argmin()])
+
     def push(self, nodes: N, bound: Tensor, branch: Tensor) -> None:
         free = torch.nonzero(torch.isinf(self.bound)).flatten()
         while len(free) < len(nodes):
@@ -57,13 +65,13 @@ class Frontier(Generic[N]):
         for name, array in self.arrays.items():
             array[place] = getattr(nodes, name).to(array.dtype).cpu()
 
-    def pop_lowest(self, count: int) -> tuple[N, Tensor, Tensor]:
+    def pop_lowest(self, count: int) -> Taken[N]:
         """Take out the `count` nodes with the least bounds: nodes, bounds, branches."""
         count = min(count, len(self))
         bound, place = torch.topk(self.bound, count, largest=False)
         return self._take(place), bound, self.branch[place]
 
-    def pop_highest(self, count: int) -> tuple[N, Tensor, Tensor]:
+    def pop_highest(self, count: int) -> Taken[N]:
         """Take out the `count` nodes with the greatest bounds, which have the least below them."""
         count = min(count, len(self))
         height = torch.where(torch.isinf(self.bound), -INFINITY, self.bound)
@@ -79,7 +87,7 @@ class Frontier(Generic[N]):
         self.bound[closed] = INFINITY
         return least
 
-    def pop_all(self) -> tuple[N, Tensor, Tensor]:
+    def pop_all(self) -> Taken[N]:
         return self.pop_lowest(len(self))
 
     def _take(self, place: Tensor) -> N:

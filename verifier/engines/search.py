@@ -9,36 +9,32 @@ Everything that a verdict rests on is float64 with its rounding accounted for: t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bounds.ascent import Effort, ascended
-from bounds.attacks.region_descent import polish
 from bounds.carrying import carry_over
 from bounds.lowered import Lowered
 from bounds.network import NetworkBounds, lowered_for, network_bounds
 from bounds.phases import Nodes, Pass, PhaseBounds, nearest_possible
 from bounds.reduced import Reduced, reduce
 from encoders.graph import Relu
-from encoders.linear_maps import FloatArray
-from encoders.question import Goal, Norm
+from encoders.question import Norm
 from verifier.engines.base import Capabilities, Engine, Proof
-from verifier.engines.frontier import Frontier
+from verifier.engines.frontier import Frontier, Taken
 from verifier.engines.leaf import Leaf
 from verifier.engines.node_ask import NodeAsk
 from verifier.engines.turns import Turns, alone
+from verifier.engines.witnesses import SEARCH, Witnesses, WitnessOptions
 from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis
 
-SEARCH = "search"
 INFINITY = float("inf")
-PUSHES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0)  # of the difference between float32 and real scores
 FIRST_STAGE, STAGE_GROWTH = 1.0 / 128.0, 1.6
 RETREAT = 0.5  # of the gap
-LEAST_STAGE = 1e-5  # relative
+LEAST_STAGE = 1e-3  # relative
 LARGE_NET, MANY_PHASES = 1000, 500  # neurons, and open phases at the first ball, from which on it looks ahead
 LOOKS = 5  # balls
 DEEP_BATCH = 16  # nodes at a time while memory is short: each has at most its depth in open siblings below it
@@ -54,11 +50,12 @@ class SearchOptions:
     steps: int = 4
     shallow_steps: int = 2  # the same where all open neurons lie in one layer: slopes gain little there
     effort: Effort = field(default_factory=Effort)
+    witnesses: WitnessOptions = field(default_factory=WitnessOptions)
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
-    polish_pieces: int = 6  # linear regions walked through from each adversary so found
-    polish_seconds: float = 0.5
     patience: int = 150  # nodes without a nearer adversary before a smaller ball is tried
-    candidates: int = 16  # corner points replayed per batch
+    plunge_after: int = 500  # nodes
+    plunge_width: int = 8
+    plunge_share: float = 0.1  # of the nodes, below those that were plunged from
     area_weight: float = 0.2  # of the relaxation's area in the branching score, against its cost at the corner
 
 
@@ -87,6 +84,7 @@ class Search:
     def __init__(self, problem: Problem, incumbent: Incumbent, progress: Progress, options: SearchOptions) -> None:
         self.problem, self.incumbent, self.progress, self.options = problem, incumbent, progress, options
         self.lowered: Lowered = lowered_for(problem.graph, problem.device)
+        self.witnesses = Witnesses(problem, incumbent, self.lowered, options.witnesses)
         self.floor = INFINITY  # the least bound among nodes that were closed
         self.visited = 0
         self.root_open = 0
@@ -97,6 +95,7 @@ class Search:
         self.stage = self._first_stage()
         self.stride = INFINITY  # how far the next ball reaches beyond what is proven
         self.patience = float(self.options.patience)
+        self.next_plunge = self.options.plunge_after
         self.batch = self.options.batch  # halved whenever the device has not enough memory
 
     @property
@@ -158,6 +157,7 @@ class Search:
         neurons = sum(node.size for node in problem.graph.nodes if isinstance(node, Relu))
         if neurons < LARGE_NET or problem.falsify_at is not None:
             return
+        self.witnesses.scout(None)
         reach = min(self.incumbent.enough, problem.ceiling)
         low, high, ball = 0.0, reach, reach
         for _ in range(LOOKS):
@@ -222,11 +222,15 @@ class Search:
                 started, upper = self.visited, self.incumbent.upper
             if self.visited - started > self.patience and self._may_retreat(frontier):
                 break
+            if self.witnesses.scouting:
+                self.witnesses.scout(self.problem.goals[frontier.goal_of_lowest])
             if self.horizon < self.built * self.options.rebuild_below:
                 self.frontier = frontier = self._rebuilt(frontier)
             self.floor = min(self.floor, frontier.drop_above(self.target))
-            if len(frontier):
-                yield from self._expand(frontier)
+            if len(frontier) and self.visited >= self.next_plunge:
+                yield from self._plunge(frontier)
+            elif len(frontier):
+                yield from self._expand(self._pop(frontier), frontier)
         self._report(frontier)
         return frontier
 
@@ -254,11 +258,31 @@ class Search:
             self._settle(fresh, part, seen, bound[chosen])
         return fresh
 
-    def _expand(self, frontier: Frontier[Nodes]) -> Turns[None]:
+    def _pop(self, frontier: Frontier[Nodes]) -> Taken[Nodes]:
+        """The nodes to split next: what is least proven, or what has least below it where memory is short."""
         if frontier.bytes < self.options.memory // self.problem.share:
-            nodes, bound, branch = frontier.pop_lowest(max(1, self.batch // 2))
-        else:
-            nodes, bound, branch = frontier.pop_highest(DEEP_BATCH)
+            return frontier.pop_lowest(max(1, self.batch // 2))
+        return frontier.pop_highest(DEEP_BATCH)
+
+    def _plunge(self, frontier: Frontier[Nodes]) -> Turns[None]:
+        """From the lowest nodes straight down, the most promising children first, until none is left.
+
+        Best first, a tree that is wide near the optimum is nowhere deep; but relaxations show where adversaries are
+        once few phases are left open.
+        """
+        started = self.visited
+        ahead = Frontier(self.phases.roots(), 64)
+        ahead.push(*frontier.pop_lowest(self.options.plunge_width))
+        while len(ahead) and not self.stopped:
+            taken = ahead.pop_lowest(self.options.plunge_width)
+            frontier.push(*ahead.pop_all())
+            yield from self._expand(taken, ahead)
+        frontier.push(*ahead.pop_all())
+        self.next_plunge = self.visited + int((self.visited - started) / self.options.plunge_share)
+
+    def _expand(self, taken: Taken[Nodes], into: Frontier[Nodes]) -> Turns[None]:
+        """Split these nodes; what is left open of them goes `into` a frontier."""
+        nodes, bound, branch = taken
         device = nodes.goal.device
         try:
             children, seen = yield from self._ask(nodes.split(branch.to(device)), self.steps).answer()
@@ -266,11 +290,11 @@ class Search:
             if self.batch < 2:
                 raise
             self.batch //= 2
-            frontier.push(nodes, bound, branch)
+            into.push(nodes, bound, branch)
             torch.cuda.empty_cache()
             return
-        self._settle(frontier, children, seen, bound.to(device).repeat(2))
-        self._dive(children, seen)
+        self._settle(into, children, seen, bound.to(device).repeat(2))
+        self.witnesses.dive(self.phases, children, seen, self.target, self.horizon)
 
     def _ask(self, nodes: Nodes, steps: int) -> NodeAsk:
         return NodeAsk(self.phases, nodes, steps, self.target, self.options.effort)
@@ -279,7 +303,7 @@ class Search:
         """Offer candidates, close what is proven, solve what is fully fixed, keep the rest."""
         self.visited += len(nodes)
         bound = torch.fmax(seen.distance, inherited)  # a bound that is NaN proves no more than its parent's
-        self._offer(seen, bound)
+        self.witnesses.corners(self.phases, seen, bound)
         closed = bound >= self.target
         if bool(closed.any()):
             self.floor = min(self.floor, float(bound[closed].min()))
@@ -300,21 +324,6 @@ class Search:
         area = behind.abs() * offset
         score = torch.where(nodes.phase == 0, cost + self.options.area_weight * area, -1.0)
         return score.argmax(-1)
-
-    def _offer(self, seen: Pass, bound: Tensor) -> None:
-        """Replay the corners of the most promising nodes."""
-        count = min(self.options.candidates, len(bound))
-        chosen = torch.topk(bound, count, largest=False).indices
-        corners = seen.shift[chosen]
-        region = self.problem.region
-        points = torch.as_tensor(region.center, device=corners.device).repeat(count, 1)
-        points[:, self.net.moving] += corners
-        scores = self.lowered.forward(points).cpu().numpy()
-        good = np.zeros(count, dtype=bool)
-        for goal in self.problem.goals:
-            good |= ((scores @ goal.rows.T + goal.offset) <= 0).all(axis=1)
-        if good.any():
-            self.incumbent.offer(points[torch.as_tensor(good)].cpu().numpy(), SEARCH)
 
     def _leaves(self, nodes: Nodes, inherited: Tensor) -> None:
         """Fully fixed nodes: more ascent, all at once, and a linear program each for what is still not closed."""
@@ -339,64 +348,5 @@ class Search:
         bound = max(inherited, leaf.proven(answer))
         shift = leaf.shift(answer)
         if shift is not None and bound < self.target:
-            self._push_over(leaf, shift)
+            self.witnesses.push_over(leaf, shift, self.horizon)
         self.floor = min(self.floor, bound)
-
-    def _dive(self, nodes: Nodes, seen: Pass) -> None:
-        """From two open nodes, the most promising and the most decided, straight to adversaries: the phases that a node
-        leaves open are taken as they are where its bound is attained, and that linear region is solved. It proves
-        nothing; it may lower `upper`, and what it finds is polished in the regions around."""
-        live = torch.nonzero(seen.distance < self.target).flatten()
-        if not len(live):
-            return
-        undecided = (nodes.phase[live] == 0).sum(-1)
-        chosen = torch.unique(torch.stack([live[seen.distance[live].argmin()], live[undecided.argmin()]]))
-        nodes, seen = nodes.take(chosen), seen.take(chosen)
-        points = self.lowered.tensor(np.concatenate([self._points(shift) for shift in seen.shift.cpu().numpy()]))
-        real = self.lowered.preactivations(points)
-        there = torch.cat([real[i][:, entries] for i, entries in self.net.neurons], dim=-1) > 0
-        phase = torch.where(nodes.phase == 0, (2 * there.to(nodes.phase.dtype) - 1), nodes.phase)
-        upper = self.incumbent.upper
-        for k in range(len(nodes)):
-            at = torch.tensor([k], device=phase.device)
-            leaf = Leaf(self.phases, replace(nodes.take(at), phase=phase[at]))
-            shift = leaf.shift(leaf.solve(self.horizon, 0.0, self.problem.deadline.left))
-            if shift is not None:
-                self._push_over(leaf, shift)
-        if self.incumbent.upper < upper:
-            self._polish()
-
-    def _polish(self) -> None:
-        """Walk from the new incumbent through the linear regions around it."""
-        best = self.incumbent.best
-        goals = [goal for goal in self.problem.goals if best is not None and goal_holds(goal, best.scores)]
-        if best is None or not goals:
-            return
-        region, norm = self.problem.region, self.problem.norm
-        limit = min(self.options.polish_seconds, self.problem.deadline.left)
-        start = best.input.astype(np.float64)
-        point = polish(self.lowered, region, norm, goals[0], start, self.options.polish_pieces, limit)
-        self.incumbent.offer_near(point, SEARCH)
-
-    def _push_over(self, leaf: Leaf, shift: FloatArray) -> None:
-        """Make a strict adversary of a boundary point: ask the program for a little more than a tie."""
-        points = self._points(shift)
-        replayed = self.incumbent.replay(points.astype(np.float32))
-        noise = float(np.abs(replayed - self.incumbent.real(points)).max())
-        for push in PUSHES:
-            if self.incumbent.offer(self._points(shift), SEARCH):
-                return
-            moved = leaf.shift(leaf.solve(self.horizon, push * noise, self.problem.deadline.left))
-            if moved is not None:
-                shift = moved
-        self.incumbent.offer(self._points(shift), SEARCH)
-
-    def _points(self, shift: FloatArray) -> FloatArray:
-        points = self.problem.region.center.copy()
-        points[self.net.moving.cpu().numpy()] += shift
-        return np.clip(points, self.problem.region.lower, self.problem.region.upper)[None]
-
-
-def goal_holds(goal: Goal, scores: FloatArray) -> bool:
-    """Whether these scores are an adversary of the goal."""
-    return bool(((goal.rows @ scores + goal.offset) <= 0).all())
