@@ -41,6 +41,7 @@ def bounded(
         empty = (part.lower > part.upper).any(-1)
         better = replace(better, distance=torch.where(empty, goal[live], better.distance))
         better = replace(better, distance=torch.maximum(better.distance, seen.distance[live]))
+        better = better.after(seen.take(live))
         nodes, seen = nodes.put(live, part), seen.put(live, better)
         gained = gap - (goal[live] - better.distance)
         live = live[(better.distance < goal[live]) & (gained > effort.worth * gap)]
@@ -57,5 +58,6 @@ def ascended(
     for rate in FINE_RATES:
         if not len(part):
             break
-        part, better = engine.optimise(part, effort.fine_steps, target, rate)
+        part, finer = engine.optimise(part, effort.fine_steps, target, rate)
+        better = finer.after(better)
     return nodes.put(chosen, part), seen.put(chosen, better)

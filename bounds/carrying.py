@@ -51,6 +51,8 @@ def parted(engine: PhaseBounds, nodes: Nodes, seen: Pass, counts: Sequence[int])
             shift=view.shift[:, :size],
             normal=view.normal[:, :size],
             preactivation=view.preactivation[:, place],
+            mean_before=view.mean_before[:, place],
+            mean_behind=view.mean_behind[:, place],
             behind=view.behind[:, place],
             before=view.before[:, place],
         )

@@ -90,6 +90,8 @@ class Pass:
     distance: Tensor  # [N] proven lower bound on the distance of any adversary in the node
     shift: Tensor  # [N, n] where the bound is attained: x - center
     preactivation: Tensor  # [N, P] of the relaxed net at that point
+    mean_before: Tensor  # [N, P] pre-activations, averaged over the ascent: nearly those of the relaxation's optimum
+    mean_behind: Tensor  # [N, P] the relaxed ReLUs' values, averaged likewise
     behind: Tensor  # [N, P] the coefficient behind each ReLU
     before: Tensor  # [N, P] and before it
     goal_values: Tensor  # [N, J]
@@ -99,6 +101,12 @@ class Pass:
 
     def take(self, index: Tensor) -> Pass:
         return _take(self, index)
+
+    def after(self, earlier: Pass) -> Pass:
+        """With the means of what was seen earlier taken in."""
+        before = (self.mean_before + earlier.mean_before) / 2
+        behind = (self.mean_behind + earlier.mean_behind) / 2
+        return replace(self, mean_before=before, mean_behind=behind)
 
     def put(self, index: Tensor, values: Pass) -> Pass:
         """The batch with the passes at `index` replaced."""
@@ -175,7 +183,10 @@ class PhaseBounds:
         if self.width > 1:
             shown = x @ shift.unsqueeze(-1) + z @ relu.unsqueeze(-1)
             goal_values = shown.squeeze(-1) + constant
-        return Pass(distance, shift, preactivation, below.behind, below.before, goal_values, below.input, bound, rate)
+        return Pass(
+            distance, shift, preactivation, preactivation, relu, below.behind, below.before, goal_values, below.input,
+            bound, rate,
+        )  # fmt: skip
 
     def nearest(self, nodes: Nodes, a: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The distance bound that functions a·d + value [N] give their nodes, where it is attained, and its rate."""
@@ -242,6 +253,7 @@ class PhaseBounds:
         unit = self.stack.goal_z[current.goal].abs().amax((-1, -2))
         unit = unit.clamp_min(1e-12).unsqueeze(-1)
         logits = current.row_weight.clamp_min(1e-9).log()
+        mean_before, mean_behind = seen.mean_before.clone(), seen.mean_behind.clone()
         for step in range(1, steps + 1):
             if not len(live):
                 break
@@ -271,6 +283,8 @@ class PhaseBounds:
                 row_weight=weight,
             )
             seen = self.evaluate(current, upper_lines)
+            mean_before.lerp_(seen.mean_before, 1.0 / (step + 1))
+            mean_behind.lerp_(seen.mean_behind, 1.0 / (step + 1))
             better = seen.distance > best.distance[live]
             chosen = live[better]
             best_nodes = _put(best_nodes, chosen, current.take(better))
@@ -283,7 +297,11 @@ class PhaseBounds:
                 moments = [m[going] for m in moments]
                 weight_moments = [m[going] for m in weight_moments]
                 unit, logits = unit[going], logits[going]
+                mean_before, mean_behind = mean_before[going], mean_behind[going]
         handed_on = torch.where(best_nodes.phase == 0, best.behind.clamp_min(0.0), best_nodes.multiplier)
+        if len(live):  # nodes that reached `enough` are done with
+            means = (mean_before, mean_behind)
+            best = best.put(live, replace(best.take(live), mean_before=means[0], mean_behind=means[1]))
         return replace(best_nodes, multiplier=handed_on), best
 
 

@@ -56,7 +56,7 @@ class SearchOptions:
     plunge_after: int = 500  # nodes
     plunge_width: int = 8
     plunge_share: float = 0.1  # of the nodes, below those that were plunged from
-    area_weight: float = 0.2  # of the relaxation's area in the branching score, against its cost at the corner
+    shallow_area: float = 0.2  # of the relaxation's area in the branching score, where all lie in one layer
 
 
 class SearchEngine(Engine):
@@ -316,13 +316,11 @@ class Search:
 
     def _branch(self, nodes: Nodes, seen: Pass, rest: Tensor) -> Tensor:
         """The open neuron whose relaxation costs the most at the point where the bound is attained."""
-        behind, h = seen.behind[rest], seen.preactivation[rest]
-        chord, offset = nodes.lines
-        above = (chord * h + offset - h.clamp_min(0.0)).clamp_min(0.0)
-        below = (h.clamp_min(0.0) - nodes.slope * h).clamp_min(0.0)
-        cost = torch.where(behind < 0, -behind * above, behind * below)
-        area = behind.abs() * offset
-        score = torch.where(nodes.phase == 0, cost + self.options.area_weight * area, -1.0)
+        behind = seen.behind[rest]
+        cost = behind.abs() * (seen.mean_behind[rest] - seen.mean_before[rest].clamp_min(0.0)).abs()
+        if len(self.net.layers) <= 1:
+            cost = cost + self.options.shallow_area * behind.abs() * nodes.lines[1]
+        score = torch.where(nodes.phase == 0, cost, -1.0)
         return score.argmax(-1)
 
     def _leaves(self, nodes: Nodes, inherited: Tensor) -> None:
