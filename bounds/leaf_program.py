@@ -106,30 +106,33 @@ def _nearest_euclidean(
 
 
 def lowest_in_piece(
-    signs: FloatArray,
-    sign_least: FloatArray,
+    rows: FloatArray,
+    least: FloatArray,
     goals: FloatArray,
     goal_values: FloatArray,
     below: FloatArray,
     above: FloatArray,
     radius: float,
     time_limit: float | None,
+    extra: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray, FloatArray] | None:
-    """min over the L∞ ball ∩ box of the largest goals · d + goal_values, subject to signs · d ≥ sign_least.
+    """min over the L∞ ball ∩ box of the largest goals · d + goal_values, subject to rows · d ≥ least.
 
-    Returns d, the multipliers of the signs and the weights of the goals; None where HiGHS has no optimum. With the
-    ball as column bounds it has a row per sign and goal and no more: far smaller than the nearest point's program.
+    Returns d and the further variables, the multipliers of the rows and the weights of the goals; None where HiGHS has
+    no optimum. With the ball as column bounds it has no more rows than these: far smaller than the nearest point's
+    program. `extra` are upper sides of further variables in [0, extra], whose columns follow those of d.
     """
-    size = len(below)
-    scale = np.abs(signs).max(axis=1, initial=0.0)
+    extra = np.zeros(0) if extra is None else extra
+    size = len(below) + len(extra)
+    scale = np.abs(rows).max(axis=1, initial=0.0)
     scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
     unit = max(float(np.abs(goals).max(initial=0.0)), 1e-300)
     matrix = sparse.csr_array(
-        np.block([[signs / scale[:, None], np.zeros((len(signs), 1))], [-goals / unit, np.ones((len(goals), 1))]])
+        np.block([[rows / scale[:, None], np.zeros((len(rows), 1))], [-goals / unit, np.ones((len(goals), 1))]])
     )
-    row_lower = np.concatenate([sign_least / scale, goal_values / unit])
-    column_lower = np.append(-np.minimum(below, radius), -np.inf)
-    column_upper = np.append(np.minimum(above, radius), np.inf)
+    row_lower = np.concatenate([least / scale, goal_values / unit])
+    column_lower = np.concatenate([-np.minimum(below, radius), np.zeros(len(extra)), [-np.inf]])
+    column_upper = np.concatenate([np.minimum(above, radius), extra, [np.inf]])
     costs = np.append(np.zeros(size), 1.0)
     row_upper = np.full(len(row_lower), np.inf)
     try:
@@ -139,7 +142,7 @@ def lowest_in_piece(
     if answer.status is not Status.OPTIMAL or answer.point is None or answer.row_duals is None:
         return None
     duals = np.maximum(answer.row_duals, 0.0)
-    return answer.point[:size], duals[: len(signs)] * unit / scale, duals[len(signs) :]
+    return answer.point[:size], duals[: len(rows)] * unit / scale, duals[len(rows) :]
 
 
 def _unscaled(weights: FloatArray | None, scale: FloatArray) -> FloatArray | None:

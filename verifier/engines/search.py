@@ -18,13 +18,13 @@ from bounds.ascent import Effort, ascended
 from bounds.carrying import carry_over
 from bounds.lowered import Lowered
 from bounds.network import NetworkBounds, lowered_for, network_bounds
+from bounds.node_program import NodeProgram
 from bounds.phases import Nodes, Pass, PhaseBounds, nearest_possible
 from bounds.reduced import Reduced, reduce
 from encoders.graph import Relu
 from encoders.question import Norm
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.frontier import Frontier, Taken
-from verifier.engines.leaf import Leaf
 from verifier.engines.node_ask import NodeAsk
 from verifier.engines.turns import Turns, alone
 from verifier.engines.witnesses import SEARCH, Witnesses, WitnessOptions
@@ -37,6 +37,9 @@ RETREAT = 0.5  # of the gap
 LEAST_STAGE = 1e-3  # relative
 LARGE_NET, MANY_PHASES = 1000, 500  # neurons, and open phases at the first ball, from which on it looks ahead
 LOOKS = 5  # balls
+PROGRAM_SECONDS = 1.0  # for one node
+PROGRAMS_AT_ONCE = 32
+CLOSING_RATE = 0.1
 DEEP_BATCH = 16  # nodes at a time while memory is short: each has at most its depth in open siblings below it
 
 
@@ -56,6 +59,8 @@ class SearchOptions:
     plunge_after: int = 500  # nodes
     plunge_width: int = 8
     plunge_share: float = 0.1  # of the nodes, below those that were plunged from
+    program_share: float = 0.1  # of the time, for linear programs while they close few nodes
+    program_worth: float = 0.3  # from this share of closed nodes on, all have theirs
     shallow_area: float = 0.2  # of the relaxation's area in the branching score, where all lie in one layer
 
 
@@ -95,6 +100,8 @@ class Search:
         self.stage = self._first_stage()
         self.stride = INFINITY  # how far the next ball reaches beyond what is proven
         self.patience = float(self.options.patience)
+        self.started = problem.deadline.clock.now()
+        self.program_seconds, self.closing = 0.0, 0.0  # the share of programs that close their node, of late
         self.next_plunge = self.options.plunge_after
         self.batch = self.options.batch  # halved whenever the device has not enough memory
 
@@ -230,7 +237,7 @@ class Search:
             if len(frontier) and self.visited >= self.next_plunge:
                 yield from self._plunge(frontier)
             elif len(frontier):
-                yield from self._expand(self._pop(frontier), frontier)
+                yield from self._expand(self._programmed(self._pop(frontier)), frontier)
         self._report(frontier)
         return frontier
 
@@ -261,8 +268,41 @@ class Search:
     def _pop(self, frontier: Frontier[Nodes]) -> Taken[Nodes]:
         """The nodes to split next: what is least proven, or what has least below it where memory is short."""
         if frontier.bytes < self.options.memory // self.problem.share:
-            return frontier.pop_lowest(max(1, self.batch // 2))
+            count = self.batch // 2 if self.closing < self.options.program_worth else PROGRAMS_AT_ONCE
+            return frontier.pop_lowest(max(1, count))
         return frontier.pop_highest(DEEP_BATCH)
+
+    def _programmed(self, taken: Taken[Nodes]) -> Taken[Nodes]:
+        """The nodes raised by their linear programs, for as long as that closes many; what it closes is left out.
+
+        A few steps of an ascent are cheaper, but get stuck where a node needs large multipliers, as near the end of a
+        hard tree: there a program closes what would else become a tree of its own. A few are tried all the time.
+        """
+        nodes, bound, branch = taken
+        clock = self.problem.deadline.clock
+        kept = torch.ones(len(nodes), dtype=torch.bool)
+        for k in range(len(nodes) if self.problem.norm is not Norm.L2 else 0):
+            allowed = self.options.program_share * (clock.now() - self.started)
+            if self.stopped or (self.closing < self.options.program_worth and self.program_seconds > allowed):
+                break
+            began = clock.now()
+            place = torch.tensor([k])
+            program = NodeProgram(self.phases, nodes.take(place.to(nodes.goal.device)))
+            found = program.raised(self.target, min(PROGRAM_SECONDS, self.problem.deadline.left))
+            if found.distance > float(bound[k]):
+                bound[k] = found.distance
+                nodes = nodes.put(place.to(nodes.goal.device), found.node)
+            if found.cost is not None and found.cost.any():
+                branch[k] = int(found.cost.argmax())
+            if found.shift is not None:
+                self.witnesses.see(self.phases, self.lowered.tensor(found.shift)[None])
+            kept[k] = bool(bound[k] < self.target)
+            self.closing += CLOSING_RATE * (float(not kept[k]) - self.closing)
+            self.program_seconds += clock.now() - began
+        if not kept.all():
+            self.floor = min(self.floor, float(bound[~kept].min()))
+        left = torch.nonzero(kept).flatten()
+        return nodes.take(left.to(nodes.goal.device)), bound[left], branch[left]
 
     def _plunge(self, frontier: Frontier[Nodes]) -> Turns[None]:
         """From the lowest nodes straight down, the most promising children first, until none is left.
@@ -283,6 +323,8 @@ class Search:
     def _expand(self, taken: Taken[Nodes], into: Frontier[Nodes]) -> Turns[None]:
         """Split these nodes; what is left open of them goes `into` a frontier."""
         nodes, bound, branch = taken
+        if not len(nodes):
+            return
         device = nodes.goal.device
         try:
             children, seen = yield from self._ask(nodes.split(branch.to(device)), self.steps).answer()
@@ -336,14 +378,14 @@ class Search:
                 self.floor = min(self.floor, float(bound[position]))
 
     def _leaf(self, node: Nodes, inherited: float) -> None:
-        leaf = Leaf(self.phases, node)
+        leaf = NodeProgram(self.phases, node)
         if self.problem.norm is Norm.LINF:
-            bound, _ = leaf.closing(self.target, self.problem.deadline.left)
-            if bound >= self.target:
+            closing = leaf.closing(self.target, self.problem.deadline.left)
+            if closing is not None and closing.distance >= self.target:
                 self.floor = min(self.floor, self.target)
                 return
         answer = leaf.solve(self.horizon, 0.0, self.problem.deadline.left)
-        bound = max(inherited, leaf.proven(answer))
+        bound = max(inherited, leaf.proven(answer).distance)
         shift = leaf.shift(answer)
         if shift is not None and bound < self.target:
             self.witnesses.push_over(leaf, shift, self.horizon)

@@ -17,10 +17,10 @@ from bounds.attacks.apgd import ApgdDlr
 from bounds.attacks.base import AttackOptions, AttackProblem
 from bounds.attacks.region_descent import polish
 from bounds.lowered import Lowered
+from bounds.node_program import NodeProgram
 from bounds.phases import Nodes, Pass, PhaseBounds
 from encoders.linear_maps import FloatArray
 from encoders.question import Goal
-from verifier.engines.leaf import Leaf
 from verifier.problem import Incumbent, Problem
 
 SEARCH = "search"
@@ -52,12 +52,14 @@ class Witnesses:
     def corners(self, phases: PhaseBounds, seen: Pass, bound: Tensor) -> None:
         """Replay the points where the bounds of the most promising nodes are attained."""
         count = min(self.options.candidates, len(bound))
-        chosen = torch.topk(bound, count, largest=False).indices
-        shift = seen.shift[chosen]
-        points = torch.as_tensor(self.problem.region.center, device=shift.device).repeat(count, 1)
+        self.see(phases, seen.shift[torch.topk(bound, count, largest=False).indices])
+
+    def see(self, phases: PhaseBounds, shift: Tensor) -> None:
+        """Replay the points at these shifts of the reduced net's inputs, if the net in float64 says that they win."""
+        points = torch.as_tensor(self.problem.region.center, device=shift.device).repeat(len(shift), 1)
         points[:, phases.net.moving] += shift
         scores = self.lowered.forward(points).cpu().numpy()
-        good = np.zeros(count, dtype=bool)
+        good = np.zeros(len(shift), dtype=bool)
         for goal in self.problem.goals:
             good |= goal_holds(goal, scores)
         if good.any():
@@ -80,14 +82,14 @@ class Witnesses:
         upper = self.incumbent.upper
         for k in range(len(nodes)):
             at = torch.tensor([k], device=phase.device)
-            leaf = Leaf(phases, replace(nodes.take(at), phase=phase[at]))
+            leaf = NodeProgram(phases, replace(nodes.take(at), phase=phase[at]))
             shift = leaf.shift(leaf.solve(reach, 0.0, self.problem.deadline.left))
             if shift is not None:
                 self.push_over(leaf, shift, reach)
         if self.incumbent.upper < upper:
             self._polish_best()
 
-    def push_over(self, leaf: Leaf, shift: FloatArray, reach: float) -> None:
+    def push_over(self, leaf: NodeProgram, shift: FloatArray, reach: float) -> None:
         """Make a strict adversary of a boundary point: ask the program for a little more than a tie."""
         points = self._points(leaf.engine, shift)
         replayed = self.incumbent.replay(points.astype(np.float32))
