@@ -34,7 +34,7 @@ from verifier.results import Basis
 INFINITY = float("inf")
 FIRST_STAGE, STAGE_GROWTH = 1.0 / 128.0, 1.6
 RETREAT = 0.5  # of the gap
-LEAST_STAGE = 1e-3  # relative
+LEAST_STAGE = 1e-5  # relative
 LARGE_NET, MANY_PHASES = 1000, 500  # neurons, and open phases at the first ball, from which on it looks ahead
 LOOKS = 5  # balls
 PROGRAM_SECONDS = 1.0  # for one node
@@ -56,9 +56,6 @@ class SearchOptions:
     witnesses: WitnessOptions = field(default_factory=WitnessOptions)
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
     patience: int = 150  # nodes without a nearer adversary before a smaller ball is tried
-    plunge_after: int = 500  # nodes
-    plunge_width: int = 8
-    plunge_share: float = 0.1  # of the nodes, below those that were plunged from
     program_share: float = 0.1  # of the time, for linear programs while they close few nodes
     program_worth: float = 0.3  # from this share of closed nodes on, all have theirs
     shallow_area: float = 0.2  # of the relaxation's area in the branching score, where all lie in one layer
@@ -102,7 +99,6 @@ class Search:
         self.patience = float(self.options.patience)
         self.started = problem.deadline.clock.now()
         self.program_seconds, self.closing = 0.0, 0.0  # the share of programs that close their node, of late
-        self.next_plunge = self.options.plunge_after
         self.batch = self.options.batch  # halved whenever the device has not enough memory
 
     @property
@@ -234,10 +230,8 @@ class Search:
             if self.horizon < self.built * self.options.rebuild_below:
                 self.frontier = frontier = self._rebuilt(frontier)
             self.floor = min(self.floor, frontier.drop_above(self.target))
-            if len(frontier) and self.visited >= self.next_plunge:
-                yield from self._plunge(frontier)
-            elif len(frontier):
-                yield from self._expand(self._programmed(self._pop(frontier)), frontier)
+            if len(frontier):
+                yield from self._expand(frontier)
         self._report(frontier)
         return frontier
 
@@ -304,25 +298,8 @@ class Search:
         left = torch.nonzero(kept).flatten()
         return nodes.take(left.to(nodes.goal.device)), bound[left], branch[left]
 
-    def _plunge(self, frontier: Frontier[Nodes]) -> Turns[None]:
-        """From the lowest nodes straight down, the most promising children first, until none is left.
-
-        Best first, a tree that is wide near the optimum is nowhere deep; but relaxations show where adversaries are
-        once few phases are left open.
-        """
-        started = self.visited
-        ahead = Frontier(self.phases.roots(), 64)
-        ahead.push(*frontier.pop_lowest(self.options.plunge_width))
-        while len(ahead) and not self.stopped:
-            taken = ahead.pop_lowest(self.options.plunge_width)
-            frontier.push(*ahead.pop_all())
-            yield from self._expand(taken, ahead)
-        frontier.push(*ahead.pop_all())
-        self.next_plunge = self.visited + int((self.visited - started) / self.options.plunge_share)
-
-    def _expand(self, taken: Taken[Nodes], into: Frontier[Nodes]) -> Turns[None]:
-        """Split these nodes; what is left open of them goes `into` a frontier."""
-        nodes, bound, branch = taken
+    def _expand(self, frontier: Frontier[Nodes]) -> Turns[None]:
+        nodes, bound, branch = self._programmed(self._pop(frontier))
         if not len(nodes):
             return
         device = nodes.goal.device
@@ -332,10 +309,10 @@ class Search:
             if self.batch < 2:
                 raise
             self.batch //= 2
-            into.push(nodes, bound, branch)
+            frontier.push(nodes, bound, branch)
             torch.cuda.empty_cache()
             return
-        self._settle(into, children, seen, bound.to(device).repeat(2))
+        self._settle(frontier, children, seen, bound.to(device).repeat(2))
         self.witnesses.dive(self.phases, children, seen, self.target, self.horizon)
 
     def _ask(self, nodes: Nodes, steps: int) -> NodeAsk:
