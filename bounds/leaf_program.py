@@ -115,12 +115,12 @@ def lowest_in_piece(
     radius: float,
     time_limit: float | None,
     extra: FloatArray | None = None,
-) -> tuple[FloatArray, FloatArray, FloatArray] | None:
+) -> LinearAnswer:
     """min over the L∞ ball ∩ box of the largest goals · d + goal_values, subject to rows · d ≥ least.
 
-    Returns d and the further variables, the multipliers of the rows and the weights of the goals; None where HiGHS has
-    no optimum. With the ball as column bounds it has no more rows than these: far smaller than the nearest point's
-    program. `extra` are upper sides of further variables in [0, extra], whose columns follow those of d.
+    The point is d and the further variables; duals and ray are those of the rows, then the weights of the goals. With
+    the ball as column bounds it has no more rows than these: far smaller than the nearest point's program. `extra` are
+    upper sides of further variables in [0, extra], whose columns follow those of d.
     """
     extra = np.zeros(0) if extra is None else extra
     size = len(below) + len(extra)
@@ -138,11 +138,10 @@ def lowest_in_piece(
     try:
         answer = solve_linear(costs, matrix, row_lower, row_upper, column_lower, column_upper, time_limit=time_limit)
     except SolverError:
-        return None
-    if answer.status is not Status.OPTIMAL or answer.point is None or answer.row_duals is None:
-        return None
-    duals = np.maximum(answer.row_duals, 0.0)
-    return answer.point[:size], duals[: len(rows)] * unit / scale, duals[len(rows) :]
+        return LinearAnswer(Status.FAILED)  # a program beyond HiGHS's range: nothing is proven
+    point = None if answer.point is None else answer.point[:size]
+    duals, ray = (_unscaled(weights, scale / unit) for weights in (answer.row_duals, answer.ray))
+    return replace(answer, point=point, row_duals=duals, ray=ray)
 
 
 def _unscaled(weights: FloatArray | None, scale: FloatArray) -> FloatArray | None:

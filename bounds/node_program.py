@@ -22,6 +22,7 @@ from encoders.question import Norm
 from encoders.solvers.base import Status
 from encoders.solvers.linear import LinearAnswer
 
+LEAST_SHARE = 1e-9  # of the goal among the multipliers, below which it plays no part
 FARKAS_SCALES = (1.0, 1e2, 1e4, 1e6)
 
 
@@ -81,27 +82,18 @@ class NodeProgram:
         return nearest_in_piece(rows, least, self.below, self.above, norm, radius, time_limit, extra=self.most)[0]
 
     def raised(self, radius: float, time_limit: float | None) -> Proven:
-        """What the program proves of the node, as far as it matters whether an adversary within `radius` is in it."""
-        if self.engine.net.norm is Norm.LINF:
-            found = self.closing(radius, time_limit)
-            return found or Proven(self.node, self.engine.evaluate(self.node))
-        return self.proven(self.solve(radius, 0.0, time_limit))
+        """What the program proves of the node, as far as it matters whether an adversary within `radius` is in it.
 
-    def closing(self, radius: float, time_limit: float | None) -> Proven | None:
-        """What the lowest goal in the node's part of the L∞ ball proves; None without an optimum.
-
-        Enough to close a node that holds no adversary within `radius`; the point may be one otherwise, if not the
-        nearest. A far smaller program than the nearest point's.
+        In L∞ by the lowest goal in the node's part of the ball, a far smaller program than the nearest point's: its
+        point may be an adversary, if not the nearest.
         """
-        found = lowest_in_piece(
+        if self.engine.net.norm is not Norm.LINF:
+            return self.proven(self.solve(radius, 0.0, time_limit))
+        answer = lowest_in_piece(
             self.rows, self.least, self.goal_rows, self.goal_values, self.below, self.above, radius, time_limit,
             self.most,
         )  # fmt: skip
-        if found is None:
-            return None
-        point, multipliers, share = found
-        node, seen = self._with(multipliers, share / max(float(share.sum()), 1e-300))
-        return Proven(node, seen, point[: len(self.below)], self._cost(point, seen))
+        return self.proven(answer)
 
     def shift(self, answer: LinearAnswer) -> FloatArray | None:
         """d of the program's point."""
@@ -120,14 +112,13 @@ class NodeProgram:
             return best
         weights = np.maximum(weights[: len(self.least) + len(self.goal)], 0.0)
         rest, goals = weights[: len(self.least)], weights[len(self.least) :]
-        tries = []
-        if goals.sum() > 0:
-            tries.append((rest / goals.sum(), goals / goals.sum()))
-        # Where the rest alone proves it (no point, or none so near, whatever the goal says), the goal's weight is 0;
-        # a pass gives it the weight 1, so the rest is scaled up until it no longer matters.
-        even = np.full(len(goals), 1.0 / len(goals))
-        largest = max(float(rest.max(initial=0.0)), 1e-300)
-        tries += [(rest / largest * scale, even) for scale in FARKAS_SCALES]
+        largest, total = max(float(rest.max(initial=0.0)), 1e-300), float(goals.sum())
+        if total > LEAST_SHARE * largest:
+            tries = [(rest / total, goals / total)]
+        else:
+            # The rest alone proves it (no point, or none so near, whatever the goal says). A pass gives the goal the
+            # weight 1, so the rest is scaled up until that no longer matters.
+            tries = [(rest / largest * scale, np.full(len(goals), 1.0 / len(goals))) for scale in FARKAS_SCALES]
         for multipliers, share in tries:
             node, seen = self._with(multipliers, share)
             if float(seen.distance[0]) > best.distance:

@@ -356,11 +356,10 @@ class Search:
 
     def _leaf(self, node: Nodes, inherited: float) -> None:
         leaf = NodeProgram(self.phases, node)
-        if self.problem.norm is Norm.LINF:
-            closing = leaf.closing(self.target, self.problem.deadline.left)
-            if closing is not None and closing.distance >= self.target:
-                self.floor = min(self.floor, self.target)
-                return
+        quick = self.problem.norm is Norm.LINF
+        if quick and leaf.raised(self.target, self.problem.deadline.left).distance >= self.target:
+            self.floor = min(self.floor, self.target)
+            return
         answer = leaf.solve(self.horizon, 0.0, self.problem.deadline.left)
         bound = max(inherited, leaf.proven(answer).distance)
         shift = leaf.shift(answer)
