@@ -63,7 +63,8 @@ class NodeProgram:
         goal = torch.unique(engine.rows[int(node.goal[0])])
         sign = phase[self.fixed].to(rows.dtype)
         chord, offset = (line[0, self.open] for line in node.lines)
-        relu = torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)[column[self.open]]
+        relu = rows.new_zeros(len(self.open), rows.shape[1])
+        relu[torch.arange(len(self.open), device=rows.device), column[self.open]] = 1.0
         h, h_value = rows[self.open], values[self.open]
         # Rows ≥ least, the goal last: signs of what is fixed, the two sides of what is open.
         self.rows = _array(torch.cat([sign[:, None] * rows[self.fixed], relu - h, chord[:, None] * h - relu]))
@@ -73,6 +74,12 @@ class NodeProgram:
         self.before, self.before_value = _array(h), _array(h_value)
         self.below, self.above = _array(net.below), _array(net.above)
         self.most = _array(node.upper[0, self.open].clamp_min(0.0))
+
+    @staticmethod
+    def entries(engine: PhaseBounds, node: Nodes) -> int:
+        """How large the program would be: rows times columns."""
+        count = int((node.phase == 0).sum())
+        return (engine.net.open_phases + count) * (engine.net.x.shape[1] + count)
 
     def solve(self, radius: float, push: float, time_limit: float | None) -> LinearAnswer:
         """The nearest point within the radius, its goal beyond a tie by `push`; the goal's rows come last."""

@@ -19,6 +19,7 @@ import bounds.network
 import bounds.phases
 import verifier.engines.search
 from bounds.ascent import Effort
+from bounds.node_program import NodeProgram, Proven
 from bounds.phases import Nodes, Pass, PhaseBounds
 from encoders.errors import SoundnessError
 from encoders.graph import Affine, Graph, Input, Node, Relu, affine_chain
@@ -184,7 +185,19 @@ def test_a_dropped_child_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(search, "_settle", forgetful)
     # Without the cap, so that nets as small as these need a tree at all.
-    assert caught(seeds=range(200), options=SearchOptions(effort=Effort(rounds=0)))
+    assert caught(seeds=range(200), options=SearchOptions(effort=Effort(rounds=0), program_share=0.0))
+
+
+def test_a_program_that_overstates_itself_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = NodeProgram.raised
+
+    def inflated(self: NodeProgram, radius: float, time_limit: float | None) -> Proven:
+        found = genuine(self, radius, time_limit)
+        return replace(found, seen=replace(found.seen, distance=1.05 * found.seen.distance))
+
+    monkeypatch.setattr(NodeProgram, "raised", inflated)
+    options = SearchOptions(effort=Effort(rounds=0), steps=0, shallow_steps=0, root_steps=0, program_worth=0.0)
+    assert caught(seeds=range(200), options=options)
 
 
 def test_a_cap_that_is_too_small_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def random_node(kind: str, norm: Norm, seed: int) -> tuple[PhaseBounds, Nodes, n
     inside = wins & (h * phase >= 0).all(axis=1)
     nodes = engine.roots().take(torch.tensor([0]))
     nodes = nodes.fixed(torch.as_tensor(phase, dtype=nodes.phase.dtype)[None])
-    return engine, nodes, inside, norm.length(points - center)
+    return engine, nodes, np.asarray(inside), norm.length(points - center)
 
 
 @pytest.mark.parametrize("norm", PROGRAMS)

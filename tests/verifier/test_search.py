@@ -16,6 +16,7 @@ from tests.brute_force import brute_force_distance
 from tests.test_trust import TOLERANCE, random_problem
 from verifier.engines.frontier import Frontier
 from verifier.engines.search import Search, SearchOptions
+from verifier.engines.witnesses import WitnessOptions
 from verifier.problem import Deadline
 
 SEEDS = range(700, 712)
@@ -31,7 +32,7 @@ def nodes(count: int) -> Nodes:
 def test_lowest_and_highest_come_out() -> None:
     frontier = Frontier(nodes(1), capacity=2)
     frontier.push(nodes(5), torch.tensor([3.0, 1.0, 4.0, 2.0, 5.0]), torch.arange(5))
-    assert (len(frontier), frontier.lowest) == (5, 1.0)
+    assert (len(frontier), frontier.lowest, frontier.goal_of_lowest) == (5, 1.0, 1)
     each = frontier.bytes // 5
     low, bound, branch = frontier.pop_lowest(2)
     assert (bound.tolist(), branch.tolist(), low.goal.tolist()) == ([1.0, 2.0], [1, 3], [1, 3])
@@ -61,9 +62,20 @@ def answer(seed: int, norm: Norm, options: SearchOptions, turns: float | None = 
         SearchOptions(batch=2),
         SearchOptions(batch=1024, patience=1),
         SearchOptions(memory=0),
+        SearchOptions(program_share=0.0),
+        SearchOptions(program_worth=0.0, effort=Effort(rounds=0), steps=0),  # every node has its program
+        SearchOptions(witnesses=WitnessOptions(scout_after=0.0, scout_share=1.0)),
         SearchOptions(effort=Effort(rounds=0), steps=1, shallow_steps=1),
     ],
-    ids=["small batches", "large batches, no patience", "no memory", "no cap"],
+    ids=[
+        "small batches",
+        "large batches, no patience",
+        "no memory",
+        "no cap",
+        "no programs",
+        "a program for every node",
+        "attacks from the start",
+    ],
 )
 def test_the_answer_does_not_depend_on_how_it_is_found(options: SearchOptions) -> None:
     for seed in SEEDS:
@@ -117,8 +129,9 @@ def test_batches_back_off_where_the_device_runs_out_of_memory(monkeypatch: pytes
             raise torch.OutOfMemoryError("none left")
         return bounded(engine, part, *others)
 
-    # Without the cap these nets need trees wide enough to be refused.
-    options = SearchOptions(effort=Effort(rounds=0, fine_steps=0), steps=0, shallow_steps=0, root_steps=0)
+    # Without the cap and programs these nets need trees wide enough to be refused.
+    effort = Effort(rounds=0, fine_steps=0)
+    options = SearchOptions(effort=effort, steps=0, shallow_steps=0, root_steps=0, program_share=0.0)
     expected = [answer(seed, Norm.LINF, options) for seed in SEEDS]
     monkeypatch.setattr("verifier.engines.node_ask.bounded", small)
     found = [answer(seed, Norm.LINF, options) for seed in SEEDS]

@@ -37,9 +37,9 @@ RETREAT = 0.5  # of the gap
 LEAST_STAGE = 1e-5  # relative
 LARGE_NET, MANY_PHASES = 1000, 500  # neurons, and open phases at the first ball, from which on it looks ahead
 LOOKS = 5  # balls
-PROGRAM_SECONDS = 1.0  # for one node
+PROGRAM_SECONDS, PROGRAM_ENTRIES = 1.0, 2_000_000  # for one node, at most
 PROGRAMS_AT_ONCE = 32
-CLOSING_RATE = 0.1
+GAIN_RATE = 0.1
 DEEP_BATCH = 16  # nodes at a time while memory is short: each has at most its depth in open siblings below it
 
 
@@ -56,8 +56,8 @@ class SearchOptions:
     witnesses: WitnessOptions = field(default_factory=WitnessOptions)
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
     patience: int = 150  # nodes without a nearer adversary before a smaller ball is tried
-    program_share: float = 0.1  # of the time, for linear programs while they close few nodes
-    program_worth: float = 0.3  # from this share of closed nodes on, all have theirs
+    program_share: float = 0.1  # of the time, for linear programs while they gain little
+    program_worth: float = 0.15  # of the gap: where programs close that much of it, every node has its own
     shallow_area: float = 0.2  # of the relaxation's area in the branching score, where all lie in one layer
 
 
@@ -98,7 +98,7 @@ class Search:
         self.stride = INFINITY  # how far the next ball reaches beyond what is proven
         self.patience = float(self.options.patience)
         self.started = problem.deadline.clock.now()
-        self.program_seconds, self.closing = 0.0, 0.0  # the share of programs that close their node, of late
+        self.program_seconds, self.program_gain = 0.0, 0.0  # the part of the gap that programs closed, of late
         self.batch = self.options.batch  # halved whenever the device has not enough memory
 
     @property
@@ -262,28 +262,32 @@ class Search:
     def _pop(self, frontier: Frontier[Nodes]) -> Taken[Nodes]:
         """The nodes to split next: what is least proven, or what has least below it where memory is short."""
         if frontier.bytes < self.options.memory // self.problem.share:
-            count = self.batch // 2 if self.closing < self.options.program_worth else PROGRAMS_AT_ONCE
+            count = self.batch // 2 if self.program_gain < self.options.program_worth else PROGRAMS_AT_ONCE
             return frontier.pop_lowest(max(1, count))
         return frontier.pop_highest(DEEP_BATCH)
 
     def _programmed(self, taken: Taken[Nodes]) -> Taken[Nodes]:
-        """The nodes raised by their linear programs, for as long as that closes many; what it closes is left out.
+        """The nodes raised by their linear programs, for as long as that gains much; what is closed is left out.
 
         A few steps of an ascent are cheaper, but get stuck where a node needs large multipliers, as near the end of a
-        hard tree: there a program closes what would else become a tree of its own. A few are tried all the time.
+        hard tree: there a program closes what would else become a tree of its own, and says best where to split. A few
+        are tried all the time.
         """
         nodes, bound, branch = taken
         clock = self.problem.deadline.clock
         kept = torch.ones(len(nodes), dtype=torch.bool)
         for k in range(len(nodes) if self.problem.norm is not Norm.L2 else 0):
             allowed = self.options.program_share * (clock.now() - self.started)
-            if self.stopped or (self.closing < self.options.program_worth and self.program_seconds > allowed):
+            if self.stopped or (self.program_gain < self.options.program_worth and self.program_seconds >= allowed):
                 break
-            began = clock.now()
-            place = torch.tensor([k])
-            program = NodeProgram(self.phases, nodes.take(place.to(nodes.goal.device)))
+            began, place = clock.now(), torch.tensor([k])
+            node = nodes.take(place.to(nodes.goal.device))
+            if NodeProgram.entries(self.phases, node) > PROGRAM_ENTRIES:
+                continue
+            program = NodeProgram(self.phases, node)
             found = program.raised(self.target, min(PROGRAM_SECONDS, self.problem.deadline.left))
-            if found.distance > float(bound[k]):
+            gap, gained = self.target - float(bound[k]), found.distance - float(bound[k])
+            if gained > 0.0:
                 bound[k] = found.distance
                 nodes = nodes.put(place.to(nodes.goal.device), found.node)
             if found.cost is not None and found.cost.any():
@@ -291,7 +295,7 @@ class Search:
             if found.shift is not None:
                 self.witnesses.see(self.phases, self.lowered.tensor(found.shift)[None])
             kept[k] = bool(bound[k] < self.target)
-            self.closing += CLOSING_RATE * (float(not kept[k]) - self.closing)
+            self.program_gain += GAIN_RATE * (min(1.0, max(0.0, gained / max(gap, 1e-300))) - self.program_gain)
             self.program_seconds += clock.now() - began
         if not kept.all():
             self.floor = min(self.floor, float(bound[~kept].min()))
@@ -334,7 +338,11 @@ class Search:
             frontier.push(nodes.take(rest), bound[rest], self._branch(nodes.take(rest), seen, rest))
 
     def _branch(self, nodes: Nodes, seen: Pass, rest: Tensor) -> Tensor:
-        """The open neuron whose relaxation costs the most at the point where the bound is attained."""
+        """The open neuron whose relaxation costs the most at the mean of the points that the ascent passed.
+
+        One such point is a corner of the ball, where most neurons are wherever the corner takes them; the mean comes
+        near the optimum of the relaxation itself, and what costs there is what a split removes.
+        """
         behind = seen.behind[rest]
         cost = behind.abs() * (seen.mean_behind[rest] - seen.mean_before[rest].clamp_min(0.0)).abs()
         if len(self.net.layers) <= 1:
