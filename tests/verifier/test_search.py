@@ -11,13 +11,14 @@ import torch
 
 from bounds.ascent import Effort, bounded
 from bounds.phases import Nodes, Pass, PhaseBounds
+from encoders.linear_maps import FloatArray
 from encoders.question import CONVEX, Norm
 from tests.brute_force import brute_force_distance
 from tests.test_trust import TOLERANCE, random_problem
 from verifier.engines.frontier import Frontier
 from verifier.engines.search import Search, SearchOptions
 from verifier.engines.witnesses import WitnessOptions
-from verifier.problem import Deadline
+from verifier.problem import By, Deadline, Incumbent
 
 SEEDS = range(700, 712)
 
@@ -181,3 +182,35 @@ def test_a_bound_that_is_not_a_number_closes_nothing(monkeypatch: pytest.MonkeyP
         proof = Search(problem, incumbent, lambda lower, upper: None, SearchOptions()).run()
         assert proof.lower <= exact + 2e-8 or np.isinf(exact)
         assert not np.isnan(proof.lower)
+
+
+class Stuck(Incumbent):
+    """Accepts one adversary and no other: attacks that find nothing nearer."""
+
+    def offer(self, candidates: FloatArray, by: By) -> bool:
+        return self.best is None and super().offer(candidates, by)
+
+
+@pytest.mark.parametrize("norm", CONVEX)
+@pytest.mark.parametrize("programs", [0.0, 0.15])
+def test_with_a_wide_tolerance_the_lower_side_is_still_true(norm: Norm, programs: float) -> None:
+    # Between the target and the adversary known nothing is searched, so nothing may be claimed there either.
+    tolerance, tested = 0.2, 0
+    for seed in range(40000, 40180):
+        rng = np.random.default_rng(seed)
+        problem, incumbent, _ = random_problem(rng, norm)
+        expected, _ = brute_force_distance(problem.graph, problem.region, norm, problem.goals)
+        points = rng.uniform(problem.region.lower, problem.region.upper, size=(4000, problem.region.center.size))
+        away = norm.length(points - problem.region.center) - expected
+        near = np.flatnonzero(incumbent.wins(incumbent.real(points)) & (away > 1e-3) & (away < 0.45 * tolerance))
+        if not 0.02 < expected < np.inf or not near.size:
+            continue
+        stuck = Stuck(incumbent.region, norm, incumbent.replay, incumbent.real, incumbent.wins)
+        if not stuck.offer(points[near[np.abs(away[near] - 0.2 * tolerance).argmin()]], "a test"):
+            continue
+        tested += 1
+        options = SearchOptions(root_steps=1, steps=2, program_worth=programs)
+        wide = replace(problem, tolerance=tolerance)
+        proof = Search(wide, stuck, lambda lower, upper: None, options).run()
+        assert proof.lower <= expected + 2e-8
+    assert tested > 5

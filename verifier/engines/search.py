@@ -229,7 +229,7 @@ class Search:
                 self.witnesses.scout(self.problem.goals[frontier.goal_of_lowest])
             if self.horizon < self.built * self.options.rebuild_below:
                 self.frontier = frontier = self._rebuilt(frontier)
-            self.floor = min(self.floor, frontier.drop_above(self.target))
+            self._closed(frontier.drop_above(self.target))
             if len(frontier):
                 yield from self._expand(frontier)
         self._report(frontier)
@@ -240,6 +240,11 @@ class Search:
         lower = min(frontier.lowest, self.floor, self.horizon)
         self.proven = max(self.proven, lower)
         self.progress(self.proven, self.incumbent.upper)
+
+    def _closed(self, bound: float) -> None:
+        """A node is closed that was bounded so high. Its neuron bounds and phases hold for adversaries within the
+        target only (`bounds/cap.py`), and so does whatever follows from them."""
+        self.floor = min(self.floor, bound, self.target)
 
     def _build(self, known: NetworkBounds | None = None) -> None:
         self.built = self.horizon
@@ -298,25 +303,27 @@ class Search:
             self.program_gain += GAIN_RATE * (min(1.0, max(0.0, gained / max(gap, 1e-300))) - self.program_gain)
             self.program_seconds += clock.now() - began
         if not kept.all():
-            self.floor = min(self.floor, float(bound[~kept].min()))
+            self._closed(float(bound[~kept].min()))
         left = torch.nonzero(kept).flatten()
         return nodes.take(left.to(nodes.goal.device)), bound[left], branch[left]
 
     def _expand(self, frontier: Frontier[Nodes]) -> Turns[None]:
-        nodes, bound, branch = self._programmed(self._pop(frontier))
-        if not len(nodes):
-            return
-        device = nodes.goal.device
+        taken = self._pop(frontier)
         try:
-            children, seen = yield from self._ask(nodes.split(branch.to(device)), self.steps).answer()
+            taken = self._programmed(taken)
+            nodes, bound, branch = taken
+            if not len(nodes):
+                return
+            split = nodes.split(branch.to(nodes.goal.device))
+            children, seen = yield from self._ask(split, self.steps).answer()
         except torch.OutOfMemoryError:
             if self.batch < 2:
                 raise
             self.batch //= 2
-            frontier.push(nodes, bound, branch)
+            frontier.push(*taken)
             torch.cuda.empty_cache()
             return
-        self._settle(frontier, children, seen, bound.to(device).repeat(2))
+        self._settle(frontier, children, seen, bound.to(nodes.goal.device).repeat(2))
         self.witnesses.dive(self.phases, children, seen, self.target, self.horizon)
 
     def _ask(self, nodes: Nodes, steps: int) -> NodeAsk:
@@ -329,7 +336,7 @@ class Search:
         self.witnesses.corners(self.phases, seen, bound)
         closed = bound >= self.target
         if bool(closed.any()):
-            self.floor = min(self.floor, float(bound[closed].min()))
+            self._closed(float(bound[closed].min()))
         fixed = ~closed & (nodes.phase != 0).all(-1)
         if bool(fixed.any()):
             self._leaves(nodes.take(fixed.nonzero().flatten()), bound[fixed])
@@ -360,17 +367,17 @@ class Search:
             if bound[position] < self.target:
                 self._leaf(nodes.take(position[None]), float(bound[position]))
             else:
-                self.floor = min(self.floor, float(bound[position]))
+                self._closed(float(bound[position]))
 
     def _leaf(self, node: Nodes, inherited: float) -> None:
         leaf = NodeProgram(self.phases, node)
         quick = self.problem.norm is Norm.LINF
         if quick and leaf.raised(self.target, self.problem.deadline.left).distance >= self.target:
-            self.floor = min(self.floor, self.target)
+            self._closed(self.target)
             return
         answer = leaf.solve(self.horizon, 0.0, self.problem.deadline.left)
         bound = max(inherited, leaf.proven(answer).distance)
         shift = leaf.shift(answer)
         if shift is not None and bound < self.target:
             self.witnesses.push_over(leaf, shift, self.horizon)
-        self.floor = min(self.floor, bound)
+        self._closed(bound)
