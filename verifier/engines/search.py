@@ -229,22 +229,22 @@ class Search:
                 self.witnesses.scout(self.problem.goals[frontier.goal_of_lowest])
             if self.horizon < self.built * self.options.rebuild_below:
                 self.frontier = frontier = self._rebuilt(frontier)
-            self._closed(frontier.drop_above(self.target))
+            self.floor = min(self.floor, frontier.drop_above(self.target))
             if len(frontier):
                 yield from self._expand(frontier)
         self._report(frontier)
         return frontier
 
     def _report(self, frontier: Frontier[Nodes]) -> None:
-        """The proven lower bound: least over open nodes, closed nodes, and the ball that was searched."""
-        lower = min(frontier.lowest, self.floor, self.horizon)
+        """The proven lower bound: least over open nodes, closed nodes, and the target.
+
+        Neuron bounds, and phases that follow from them, hold for adversaries within the target only (`bounds/cap.py`):
+        whatever a node's bound or program says, and wherever a node was dropped, beyond it nothing is claimed. It only
+        shrinks while a tree is searched, so what was said of a node earlier covers it.
+        """
+        lower = min(frontier.lowest, self.floor, self.target)
         self.proven = max(self.proven, lower)
         self.progress(self.proven, self.incumbent.upper)
-
-    def _closed(self, bound: float) -> None:
-        """A node is closed that was bounded so high. Its neuron bounds and phases hold for adversaries within the
-        target only (`bounds/cap.py`), and so does whatever follows from them."""
-        self.floor = min(self.floor, bound, self.target)
 
     def _build(self, known: NetworkBounds | None = None) -> None:
         self.built = self.horizon
@@ -303,7 +303,7 @@ class Search:
             self.program_gain += GAIN_RATE * (min(1.0, max(0.0, gained / max(gap, 1e-300))) - self.program_gain)
             self.program_seconds += clock.now() - began
         if not kept.all():
-            self._closed(float(bound[~kept].min()))
+            self.floor = min(self.floor, float(bound[~kept].min()))
         left = torch.nonzero(kept).flatten()
         return nodes.take(left.to(nodes.goal.device)), bound[left], branch[left]
 
@@ -336,7 +336,7 @@ class Search:
         self.witnesses.corners(self.phases, seen, bound)
         closed = bound >= self.target
         if bool(closed.any()):
-            self._closed(float(bound[closed].min()))
+            self.floor = min(self.floor, float(bound[closed].min()))
         fixed = ~closed & (nodes.phase != 0).all(-1)
         if bool(fixed.any()):
             self._leaves(nodes.take(fixed.nonzero().flatten()), bound[fixed])
@@ -367,17 +367,17 @@ class Search:
             if bound[position] < self.target:
                 self._leaf(nodes.take(position[None]), float(bound[position]))
             else:
-                self._closed(float(bound[position]))
+                self.floor = min(self.floor, float(bound[position]))
 
     def _leaf(self, node: Nodes, inherited: float) -> None:
         leaf = NodeProgram(self.phases, node)
         quick = self.problem.norm is Norm.LINF
         if quick and leaf.raised(self.target, self.problem.deadline.left).distance >= self.target:
-            self._closed(self.target)
+            self.floor = min(self.floor, self.target)
             return
         answer = leaf.solve(self.horizon, 0.0, self.problem.deadline.left)
         bound = max(inherited, leaf.proven(answer).distance)
         shift = leaf.shift(answer)
         if shift is not None and bound < self.target:
             self.witnesses.push_over(leaf, shift, self.horizon)
-        self._closed(bound)
+        self.floor = min(self.floor, bound)
