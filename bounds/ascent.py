@@ -8,9 +8,14 @@ import torch
 from torch import Tensor
 
 from bounds.cap import on_the_cap
-from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.envelope import Envelope
+from bounds.lowered import UNIT_ROUNDOFF
+from bounds.phases import Climb, Nodes, Pass, PhaseBounds, handing_on
+from encoders.question import Norm
 
 FINE_RATES = (0.05, 0.015, 0.005)
+LARGEST = 1e300
+INHERITED = 4.0  # how many passes a mean counts for that a node has from the one it was split from
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,8 @@ class Effort:
     worth: float = 0.1  # part of the gap that a round must have closed for another one
     nearly: float = 0.002  # a node whose gap is this part of the target gets a longer ascent
     fine_steps: int = 50  # at each of FINE_RATES
+    tangents: int = 8  # steps of a round with tangents
+    tangent_rate: float = 0.3
 
 
 def bounded(
@@ -32,22 +39,122 @@ def bounded(
     goal = engine.enough(nodes, target)
     nodes, seen = engine.optimise(nodes, steps, target, effort.rate)
     live = torch.nonzero(seen.distance < goal).flatten()
+    envelope = _envelope(engine, target) if len(live) else None
     for turn in range(effort.rounds):
         if not len(live) or not engine.stack.open_phases:
             break
         gap = goal[live] - seen.distance[live]
-        part = on_the_cap(engine, nodes.take(live), seen.take(live), target)
-        part, better = engine.optimise(part, steps, target, effort.rate * effort.calmer ** (turn + 1))
+        part, better = nodes.take(live), seen.take(live)
+        calm = effort.calmer ** (turn + 1)
+        if envelope is not None:
+            part, better = enveloped(
+                engine, envelope, part, better, effort.tangents, target, effort.tangent_rate * calm
+            )
+        part = on_the_cap(engine, part, better, target)
         empty = (part.lower > part.upper).any(-1)
+        if envelope is None:
+            part, again = engine.optimise(part, steps, target, effort.rate * calm)
+            better = again.after(better)
         better = replace(better, distance=torch.where(empty, goal[live], better.distance))
         better = replace(better, distance=torch.maximum(better.distance, seen.distance[live]))
-        better = better.after(seen.take(live))
         nodes, seen = nodes.put(live, part), seen.put(live, better)
         gained = gap - (goal[live] - better.distance)
         live = live[(better.distance < goal[live]) & (gained > effort.worth * gap)]
-    near = (seen.distance < goal) & (seen.distance > goal * (1.0 - effort.nearly))
-    nodes, seen = ascended(engine, nodes, seen, torch.nonzero(near).flatten(), target, effort)
+    if envelope is None:
+        near = (seen.distance < goal) & (seen.distance > goal * (1.0 - effort.nearly))
+        nodes, seen = ascended(engine, nodes, seen, torch.nonzero(near).flatten(), target, effort)
     return nodes, replace(seen, distance=torch.minimum(seen.distance, goal))
+
+
+def _envelope(engine: PhaseBounds, target: float | Tensor) -> Envelope | None:
+    """In L∞, where ball ∩ box is a box and its corners make a difference."""
+    stack = engine.stack
+    if stack.norm is not Norm.LINF or not stack.open_phases:
+        return None
+    radius = torch.as_tensor(target, dtype=stack.x.dtype, device=stack.x.device)
+    return Envelope.of(stack, radius.expand(stack.count))
+
+
+def enveloped(
+    engine: PhaseBounds,
+    envelope: Envelope,
+    nodes: Nodes,
+    seen: Pass,
+    steps: int,
+    target: float | Tensor,
+    rate: float,
+) -> tuple[Nodes, Pass]:
+    """Ascend with tangents for upper lines, drawn where the bounds were attained on average.
+
+    A bound is attained in a corner, where every tangent is sharp; near the optimum of the relaxation, inputs stand
+    between their ends, and the mean of the corners comes there. What each pass proves is averaged likewise: no single
+    choice of lines is the best, but a mean of valid functions is valid. Where a pass alone says more than the mean, the
+    mean begins anew.
+    """
+    goal = engine.enough(nodes, target)
+    known = nodes.height > -torch.inf
+    inherited = _through(engine, nodes, seen, nodes.normal, nodes.height)
+    best = _where(known & (inherited.distance >= seen.distance), inherited, seen)
+    nodes = replace(nodes, point=torch.where(known.unsqueeze(-1), nodes.point, best.shift))
+    live = torch.nonzero(best.distance < goal).flatten()
+    if not len(live):
+        return nodes, best
+    wanted = ((nodes.phase == 0) & (seen.behind < 0)).any(0)
+    envelope = envelope.on(torch.nonzero(wanted).flatten())
+    current, last, mean = nodes.take(live), seen.take(live), best.take(live)
+    lines, goal, age = current.lines, goal[live], INHERITED * known[live].to(goal.dtype)
+    climb = Climb.start(engine, current)
+    travel = torch.maximum(envelope.down, envelope.up)[engine.stack.member[current.goal]]
+    for step in range(1, steps + 1):
+        share = 2.0 / (age + step + 2.0)
+        current = replace(current, point=torch.lerp(current.point, mean.shift, share.unsqueeze(-1)))
+        touching = engine.touching(current, envelope, last.behind, lines)
+        current = climb.step(current, last, goal, rate * (1.0 - 0.6 * step / steps))
+        last = engine.evaluate(current, lines, touching)
+        mean = _averaged(engine, current, mean, last, share, travel)
+        better = mean.distance > best.distance[live]
+        kept = replace(
+            _where(better, mean, best.take(live)),
+            preactivation=last.preactivation, behind=last.behind, before=last.before, mean_before=touching.preactivation,
+            mean_behind=touching.relu, goal_values=last.goal_values,
+        )  # fmt: skip
+        best, nodes = best.put(live, kept), nodes.put(live, current)
+        going = kept.distance < goal
+        if not bool(going.all()):
+            live, current, last, mean = live[going], current.take(going), last.take(going), mean.take(going)
+            lines, goal, age = (lines[0][going], lines[1][going]), goal[going], age[going]
+            climb, travel = climb.take(going), travel[going]
+            if not len(live):
+                break
+    nodes = replace(nodes, normal=best.normal, height=best.height)
+    return handing_on(nodes, best), best
+
+
+def _averaged(engine: PhaseBounds, nodes: Nodes, mean: Pass, last: Pass, share: Tensor, travel: Tensor) -> Pass:
+    """The mean with the last pass taken in by `share` [N], rounding included; the last alone where that says more."""
+    between = last.normal - mean.normal
+    normal = mean.normal + share.unsqueeze(-1) * between
+    # Where the two nearly cancel, rounding is not small beside what is left.
+    lost = (between.abs() * travel).sum(-1) + mean.height.abs() + last.height.abs()
+    height = mean.height + share * (last.height - mean.height) - 8.0 * UNIT_ROUNDOFF * lost
+    found = _through(engine, nodes, last, normal, height)
+    sound = torch.isfinite(height) & torch.isfinite(normal).all(-1)
+    return _where(sound & (found.distance >= last.distance), found, last)
+
+
+def _through(engine: PhaseBounds, nodes: Nodes, like: Pass, normal: Tensor, height: Tensor) -> Pass:
+    """The pass as if it had ended in normal · d + height."""
+    distance, shift, rate = engine.nearest(nodes, normal, height.clamp_min(-LARGEST))
+    return replace(like, normal=normal, height=height, distance=distance, shift=shift, rate=rate)
+
+
+def _where(chosen: Tensor, one: Pass, other: Pass) -> Pass:
+    """`other` with the function of `one`, and what follows from it, where `chosen`."""
+    found = {}
+    for name in ("normal", "height", "distance", "shift", "rate"):
+        value, was = getattr(one, name), getattr(other, name)
+        found[name] = torch.where(chosen if was.dim() == 1 else chosen.unsqueeze(-1), value, was)
+    return replace(other, **found)
 
 
 def ascended(

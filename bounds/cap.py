@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bounds.backward import chords
 from bounds.grouping import Grouping
 from bounds.halfspace import lowest_point, lowest_value
 from bounds.lowered import UNIT_ROUNDOFF, gamma
+from bounds.neuron_rows import Pairs, relaxed_rows
 from bounds.phases import N, Nodes, Pass, PhaseBounds
 from bounds.stack import Stack
 from encoders.question import Norm
@@ -52,7 +52,7 @@ def on_the_cap(engine: PhaseBounds, nodes: N, seen: Pass, radius: float | Tensor
         node, neuron = torch.nonzero(chosen, as_tuple=True)
         for i, j in _chunks(node, neuron + layer.start, at_once):
             for sign, bounds in ((1.0, lower), (-1.0, upper)):
-                found = cap.lowest(_Pairs(sign, i, j, layer.start), lower, upper)
+                found = cap.lowest(Pairs(sign, i, j, layer.start), lower, upper)
                 found = torch.where(found.isnan(), -torch.inf, found)  # an overflow says nothing
                 bounds[i, j] = sign * torch.maximum(sign * bounds[i, j], found)
         fixed = torch.where(lower[:, layer] >= 0, 1, torch.where(upper[:, layer] <= 0, -1, 0)).to(phase.dtype)
@@ -81,47 +81,6 @@ def _chunks(node: Tensor, neuron: Tensor, at_once: int) -> Iterator[tuple[Tensor
         yield from zip(torch.split(node, at_once), torch.split(neuron, at_once), strict=True)
 
 
-@dataclass(frozen=True, eq=False)
-class _Pairs:
-    """sign · h of M pairs (node, neuron) of one layer, whose first open neuron is `start`."""
-
-    sign: float
-    node: Tensor
-    neuron: Tensor
-    start: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """M functions input·d + value of pairs (node, neuron), each below its neuron but for `slack`."""
-
-    input: Tensor
-    value: Tensor
-    slack: Tensor
-
-
-def _relaxed_rows(stack: Stack, member: Tensor, pairs: _Pairs, lower: Tensor, upper: Tensor) -> _Rows:
-    """The pairs, relaxed over the open neurons of earlier layers as they are bounded in their nodes."""
-    sign, node, neuron, start = pairs.sign, pairs.node, pairs.neuron, pairs.start
-    of = member[node]
-    x, value, slack = sign * stack.x[of, neuron], sign * stack.constant[of, neuron], stack.error[of, neuron]
-    if not start:
-        return _Rows(x, value, slack)
-    group = Grouping(stack.count, of)
-    chord, offset, least = chords(lower[node, :start], upper[node, :start])
-    behind = sign * stack.z[of, neuron, :start]
-    before = torch.zeros_like(behind)
-    for layer in reversed([part for part in stack.layers if part.start < start]):
-        a = behind[:, layer]
-        before[:, layer] = a.clamp_min(0.0) * least[:, layer] + a.clamp_max(0.0) * chord[:, layer]
-        if layer.start:
-            behind[:, : layer.start] += group.times(before[:, layer], stack.z[:, layer, : layer.start])
-    value = value + group.dot(before, stack.constant[:, :start]) + (behind.clamp_max(0.0) * offset).sum(-1)
-    slack = slack + group.dot(before.abs(), stack.error[:, :start])
-    slack = slack + group.dot(behind.abs(), stack.relu_error[:, :start])
-    return _Rows(x + group.times(before, stack.x[:, :start]), value, slack * (1.0 + 1e-6))
-
-
 class _AnyCap:
     """The cap in any norm, by the closed forms of `bounds.halfspace`."""
 
@@ -132,11 +91,11 @@ class _AnyCap:
             self.travel = torch.minimum(self.travel, radius.unsqueeze(-1))
         self.reach = Grouping(stack.count, member).dot(seen.normal.abs(), self.travel) + seen.height.abs()
 
-    def lowest(self, pairs: _Pairs, lower: Tensor, upper: Tensor) -> Tensor:
+    def lowest(self, pairs: Pairs, lower: Tensor, upper: Tensor) -> Tensor:
         """A proven lower bound of each pair on the cap of its node."""
         stack, node = self.stack, pairs.node
         group = Grouping(stack.count, self.member[node])
-        rows = _relaxed_rows(stack, self.member, pairs, lower, upper)
+        rows = relaxed_rows(stack, self.member, pairs, lower, upper)
         normal, height, ball = self.seen.normal[node], self.seen.height[node], self.radius[self.member[node]]
         x, a, k = rows.input.float(), normal.float(), height.float()
         rooms = group.of(stack.below), group.of(stack.above)
@@ -191,7 +150,7 @@ class _CubeCap:
         )
         self.first = _CubeRows(scaled, scaled.float(), 1.0, value, size)
 
-    def rows(self, pairs: _Pairs, lower: Tensor, upper: Tensor) -> _CubeRows:
+    def rows(self, pairs: Pairs, lower: Tensor, upper: Tensor) -> _CubeRows:
         """The pairs as functions over the cube."""
         of = self.member[pairs.node]
         if not pairs.start:
@@ -200,14 +159,14 @@ class _CubeCap:
             value = sign * (first.value[of, neuron] + constant) - error
             size = first.size[of, neuron] + constant.abs() + error
             return _CubeRows(first.x[of, neuron], first.single[of, neuron], sign, value, size)
-        rows = _relaxed_rows(self.stack, self.member, pairs, lower, upper)
+        rows = relaxed_rows(self.stack, self.member, pairs, lower, upper)
         group = Grouping(self.stack.count, of)
         x = rows.input * group.of(self.half)
         value = rows.value + group.dot(rows.input, self.center) - rows.slack
         size = rows.value.abs() + rows.slack + group.dot(rows.input.abs(), self.whole)
         return _CubeRows(x, x.float(), 1.0, value, size)
 
-    def lowest(self, pairs: _Pairs, lower: Tensor, upper: Tensor) -> Tensor:
+    def lowest(self, pairs: Pairs, lower: Tensor, upper: Tensor) -> Tensor:
         """A proven lower bound of each pair on the cap of its node; -inf where the cap brings nothing."""
         rows, node = self.rows(pairs, lower, upper), pairs.node
         x, single, sign = rows.x, rows.single, rows.sign

@@ -14,6 +14,7 @@ from bounds.reduced import Reduced
 from bounds.stack import Stack
 
 PER_NEURON = ("phase", "slope", "multiplier", "lower", "upper")
+PER_INPUT = ("point", "normal")
 
 
 def gathered(stack: Stack, parts: Sequence[Nodes]) -> Nodes:
@@ -31,6 +32,10 @@ def _at_home(stack: Stack, k: int, nodes: Nodes) -> Nodes:
         value = getattr(nodes, name)
         wide[name] = value.new_zeros(count, stack.open_phases).index_copy(1, place, value)
     wide["phase"] -= stack.padding[k].to(nodes.phase.dtype)
+    for name in PER_INPUT:
+        value = getattr(nodes, name)
+        missing = stack.x.shape[2] - value.shape[1] if value.shape[1] else 0
+        wide[name] = torch.nn.functional.pad(value, (0, missing))
     return replace(nodes, goal=nodes.goal + stack.goals[k].start, **wide)
 
 
@@ -45,6 +50,7 @@ def parted(engine: PhaseBounds, nodes: Nodes, seen: Pass, counts: Sequence[int])
         part, view = nodes.take(rows), seen.take(rows)
         place, size = stack.columns[k], net.x.shape[1]
         narrow = {name: getattr(part, name)[:, place] for name in PER_NEURON}
+        narrow |= {name: getattr(part, name)[:, :size] for name in PER_INPUT}
         part = replace(part, goal=part.goal - stack.goals[k].start, **narrow)
         view = replace(
             view,
@@ -61,8 +67,8 @@ def parted(engine: PhaseBounds, nodes: Nodes, seen: Pass, counts: Sequence[int])
     return found
 
 
-def carry_over(old: Reduced, bounds: NetworkBounds, nodes: Nodes, bound: Tensor) -> tuple[Nodes, Tensor]:
-    """Nodes of the old reduced net in the order of a new one, made from `bounds` that are nowhere looser.
+def carry_over(old: Reduced, new: Reduced, bounds: NetworkBounds, nodes: Nodes, bound: Tensor) -> tuple[Nodes, Tensor]:
+    """Nodes of the old reduced net in the order of the new one, made from `bounds` that are nowhere looser.
 
     A neuron that the smaller ball made stable drops out, and so does a node that had fixed it the other way: what is
     left of that node, h = 0, belongs to its sibling too.
@@ -73,6 +79,10 @@ def carry_over(old: Reduced, bounds: NetworkBounds, nodes: Nodes, bound: Tensor)
     stable = torch.where(still_open, 0, torch.where(low >= 0, 1, -1)).to(nodes.phase.dtype)
     kept = torch.nonzero(~(nodes.phase * stable < 0).any(-1)).flatten()
     place = torch.nonzero(still_open).flatten()
+    point, normal, height = nodes.point, nodes.normal, nodes.height
+    if point.shape[1] and not torch.equal(old.moving, new.moving):  # other inputs: what was known is not written anew
+        point = normal = point.new_zeros(len(nodes), len(new.moving))
+        height = torch.full_like(height, -torch.inf)
     carried = Nodes(
         nodes.phase[:, place],
         nodes.slope[:, place],
@@ -81,5 +91,8 @@ def carry_over(old: Reduced, bounds: NetworkBounds, nodes: Nodes, bound: Tensor)
         torch.minimum(nodes.upper, high)[:, place],
         nodes.goal,
         nodes.row_weight,
+        point,
+        normal,
+        height,
     )
     return carried.take(kept), bound[kept.to(bound.device)]

@@ -43,16 +43,17 @@ class Grouping:
         wide[self.place] = rows
         return wide.view(self.count, most, *rows.shape[1:])
 
+    def each(self, wide: Tensor) -> Tensor:
+        """[S, most, ...] as [M, ...]: what `spread` did, undone."""
+        return wide[0] if self.alone else wide.flatten(0, 1)[self.place]
+
     def of(self, values: Tensor) -> Tensor:
         """[S, ...] as [M, ...]; of one sample it is left to broadcast."""
         return values if self.alone else values[self.member]
 
     def times(self, a: Tensor, matrix: Tensor) -> Tensor:
         """[M, K] · [S, K, L], each row by its sample's matrix."""
-        if self.alone:
-            return a @ matrix[0]
-        found = self.spread(a) @ matrix
-        return found.flatten(0, 1)[self.place]
+        return a @ matrix[0] if self.alone else self.each(self.spread(a) @ matrix)
 
     def dot(self, a: Tensor, vector: Tensor) -> Tensor:
         """[M, K] · [S, K], a number for each row."""

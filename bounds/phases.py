@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bounds.backward import chords
+from bounds.envelope import Envelope, Tangents
 from bounds.grouping import Grouping
 from bounds.halfspace import nearest_in_halfspace
 from bounds.lowered import UNIT_ROUNDOFF, Lowered
@@ -37,6 +38,9 @@ class Nodes:
 
     `lower` and `upper` bound each neuron wherever the node's adversaries of interest can be; phases agree with them.
     An open neuron has no multiplier yet: its place holds the coefficient behind it, to be shared out when it is fixed.
+    `normal` [N, n] and `height` [N]: one function φ = normal · d + height that is at most 0 at every adversary of the
+    node, known from the node that it was split from; -inf where none is. `point` [N, n]: where its tangents were drawn.
+    Both are kept in L∞ only, and have no columns elsewhere.
     """
 
     phase: Tensor
@@ -46,6 +50,9 @@ class Nodes:
     upper: Tensor
     goal: Tensor
     row_weight: Tensor
+    point: Tensor
+    normal: Tensor
+    height: Tensor
 
     def take(self, index: Tensor) -> Self:
         return _take(self, index)
@@ -124,6 +131,17 @@ class Lines:
 
 
 @dataclass(frozen=True, eq=False)
+class Touching:
+    """Tangents in place of upper lines, for the neurons where they are lower."""
+
+    envelope: Envelope
+    tangents: Tangents
+    lower: Tensor  # [N, P] bool
+    preactivation: Tensor  # [N, P] of the relaxed net at the point
+    relu: Tensor  # [N, P] and its ReLUs' values there
+
+
+@dataclass(frozen=True, eq=False)
 class Relaxed:
     """value + input · d, off by at most `slack`, below the rows it was made from; what lies behind and before ReLUs."""
 
@@ -158,10 +176,14 @@ class PhaseBounds:
         weight = zero.new_full((len(lower), self.width), 1.0 / self.width)
         phase = -stack.padding[stack.member].to(torch.int8)
         goals = torch.arange(len(lower), device=zero.device)
-        return Nodes(phase, least, zero, lower, upper, goals, weight)
+        nowhere = zero.new_zeros(len(lower), stack.x.shape[2] if stack.norm is Norm.LINF else 0)
+        nothing = zero.new_full((len(lower),), -torch.inf)
+        return Nodes(phase, least, zero, lower, upper, goals, weight, nowhere, nowhere, nothing)
 
-    def evaluate(self, nodes: Nodes, upper_lines: tuple[Tensor, Tensor] | None = None) -> Pass:
-        """One backward and one forward pass. Costs about 2·N·P·(n + P) multiplications."""
+    def evaluate(
+        self, nodes: Nodes, upper_lines: tuple[Tensor, Tensor] | None = None, touching: Touching | None = None
+    ) -> Pass:
+        """One backward and one forward pass. Costs about 2·N·P·(n + P) multiplications, and what tangents cost."""
         stack, group = self.stack, self.stack.grouped(nodes.goal)
         x, z = stack.goal_x[nodes.goal], stack.goal_z[nodes.goal]
         constant, error = stack.goal_constant[nodes.goal], stack.goal_error[nodes.goal]
@@ -175,7 +197,7 @@ class PhaseBounds:
         chord, offset = nodes.lines if upper_lines is None else upper_lines
         slope = torch.where(nodes.phase == 0, nodes.slope, chord)
         lines = Lines(slope, chord, offset, nodes.phase.to(value.dtype) * nodes.multiplier)
-        below = self.relaxed(group, weighted_x, weighted_z, value, slack, lines)
+        below = self.relaxed(group, weighted_x, weighted_z, value, slack, lines, touching)
         bound = below.value - below.slack
         distance, shift, rate = self.nearest(nodes, below.input, bound)
         preactivation, relu = self.forward(group, shift, below.behind, lines)
@@ -193,24 +215,43 @@ class PhaseBounds:
         stack, group = self.stack, self.stack.grouped(nodes.goal)
         return nearest_in_halfspace(a, value, group.of(stack.below), group.of(stack.above), stack.norm)
 
-    def relaxed(self, group: Grouping, x: Tensor, z: Tensor, value: Tensor, slack: Tensor, lines: Lines) -> Relaxed:
+    def relaxed(
+        self,
+        group: Grouping,
+        x: Tensor,
+        z: Tensor,
+        value: Tensor,
+        slack: Tensor,
+        lines: Lines,
+        touching: Touching | None = None,
+    ) -> Relaxed:
         """A linear function of the input below the rows x·d + z·relu(h) + value [N], off by `slack`, on the region."""
         stack = self.stack
         behind = z.clone()
-        before = torch.zeros_like(behind)
+        before, touched = torch.zeros_like(behind), torch.zeros_like(behind)
         for layer in reversed(stack.layers):
             a = behind[:, layer]
+            above = a.clamp_max(0.0)
+            if touching is not None:
+                touched[:, layer] = torch.where(touching.lower[:, layer], above, 0.0)
+                above = above - touched[:, layer]
             before[:, layer] = (
                 a.clamp_min(0.0) * lines.slope[:, layer]
-                + a.clamp_max(0.0) * lines.chord[:, layer]
+                + above * lines.chord[:, layer]
                 - lines.signed_multiplier[:, layer]
             )
             if layer.start:
                 behind[:, : layer.start] += group.times(before[:, layer], stack.z[:, layer, : layer.start])
-        value = value + group.dot(before, stack.constant) + (behind.clamp_max(0.0) * lines.offset).sum(-1)
+        above = behind.clamp_max(0.0) - touched
+        value = value + group.dot(before, stack.constant) + (above * lines.offset).sum(-1)
         weight = behind.abs() + lines.signed_multiplier.abs()
         slack = (slack + group.dot(before.abs(), stack.error) + group.dot(weight, stack.relu_error)) * (1.0 + 1e-6)
-        return Relaxed(x + group.times(before, stack.x), value, slack, behind, before)
+        x = x + group.times(before, stack.x)
+        if touching is not None:
+            weight = touched[:, touching.envelope.neurons]
+            normal, height, error = touching.envelope.lines(group, touching.tangents, weight)
+            x, value, slack = x + normal, value + height, (slack + error) * (1.0 + 1e-6)
+        return Relaxed(x, value, slack, behind, before)
 
     def forward(self, group: Grouping, shift: Tensor, behind: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
         """Pre-activations and ReLU values [N, P] of the relaxed net at `shift`: what the ascent is guided by."""
@@ -228,6 +269,26 @@ class PhaseBounds:
             upper_line = lines.chord[:, layer] * h + lines.offset[:, layer]
             z[:, layer] = torch.where(behind[:, layer] > 0, lines.slope[:, layer] * h, upper_line)
         return preactivation, z
+
+    def touching(self, nodes: Nodes, envelope: Envelope, behind: Tensor, lines: tuple[Tensor, Tensor]) -> Touching:
+        """Tangents at the nodes' points where they are lower than `lines`, the relaxed net as it is there."""
+        stack, group, (chord, offset) = self.stack, self.stack.grouped(nodes.goal), lines
+        tangents = envelope.at(group, nodes.point)
+        value = torch.full_like(chord, torch.inf).index_copy(1, envelope.neurons, tangents.value)
+        preactivation = group.times(nodes.point, stack.x.transpose(1, 2)) + group.of(stack.constant)
+        relu = torch.zeros_like(preactivation)
+        lower, is_open = torch.zeros_like(nodes.phase, dtype=torch.bool), nodes.phase == 0
+        for layer in stack.layers:
+            if layer.start:
+                inner = stack.z[:, layer, : layer.start].transpose(1, 2)
+                preactivation[:, layer] += group.times(relu[:, : layer.start], inner)
+            h, tangent = preactivation[:, layer], value[:, layer]
+            above = chord[:, layer] * h + offset[:, layer]
+            lower[:, layer] = is_open[:, layer] & (tangent < above)
+            above = torch.where(lower[:, layer], tangent, above)
+            below = torch.where(is_open[:, layer], h.clamp_min(0.0), above)
+            relu[:, layer] = torch.where(behind[:, layer] > 0, below, above)
+        return Touching(envelope, tangents, lower, preactivation, relu)
 
     def enough(self, nodes: Nodes, of_net: float | Tensor) -> Tensor:
         """One number, or one for each net [S], as one for each node."""
@@ -248,40 +309,12 @@ class PhaseBounds:
         enough = enough[live]
         current, seen = nodes.take(live), _take(best, live)
         upper_lines = current.lines
-        moments = [torch.zeros_like(t) for t in (current.slope, current.slope, current.slope, current.slope)]
-        weight_moments = [torch.zeros_like(current.row_weight) for _ in range(2)]
-        unit = self.stack.goal_z[current.goal].abs().amax((-1, -2))
-        unit = unit.clamp_min(1e-12).unsqueeze(-1)
-        logits = current.row_weight.clamp_min(1e-9).log()
+        climb = Climb.start(self, current)
         mean_before, mean_behind = seen.mean_before.clone(), seen.mean_behind.clone()
         for step in range(1, steps + 1):
             if not len(live):
                 break
-            pace = rate * (1.0 - 0.6 * step / steps)
-            h, behind = seen.preactivation, seen.behind
-            is_open = current.phase == 0
-            slope_gradient = behind.clamp_min(0.0) * h * is_open / unit
-            multiplier_gradient = -current.phase.to(h.dtype) * h
-            slope = current.slope + pace * adam(slope_gradient, moments[0], moments[1], step)
-            ascent = adam(multiplier_gradient, moments[2], moments[3], step)
-            multiplier = (current.multiplier + 0.5 * pace * unit * ascent) * ~is_open
-            weight = current.row_weight
-            if self.width > 1:
-                tilt = weight * (seen.goal_values - (weight * seen.goal_values).sum(-1, keepdim=True))
-                logits = logits + 3.0 * pace * adam(tilt, weight_moments[0], weight_moments[1], step)
-                weight = logits.softmax(-1)
-            slope_step = slope.clamp(0.0, 1.0) - current.slope
-            multiplier_step = multiplier.clamp_min(0.0) - current.multiplier
-            # The distance is concave here: more than the linear model promises it cannot gain, and no more is wanted.
-            promised = behind.clamp_min(0.0) * h * is_open * slope_step + multiplier_gradient * multiplier_step
-            promised = (seen.rate * promised.sum(-1)).clamp_min(1e-30)
-            share = ((TRUST * (enough - seen.distance)) / promised).clamp_max(1.0).unsqueeze(-1)
-            current = replace(
-                current,
-                slope=current.slope + share * slope_step,
-                multiplier=current.multiplier + share * multiplier_step,
-                row_weight=weight,
-            )
+            current = climb.step(current, seen, enough, rate * (1.0 - 0.6 * step / steps))
             seen = self.evaluate(current, upper_lines)
             mean_before.lerp_(seen.mean_before, 1.0 / (step + 1))
             mean_behind.lerp_(seen.mean_behind, 1.0 / (step + 1))
@@ -292,17 +325,68 @@ class PhaseBounds:
             going = best.distance[live] < enough
             if not bool(going.all()):
                 live, current, seen = live[going], current.take(going), _take(seen, going)
-                enough = enough[going]
+                enough, climb = enough[going], climb.take(going)
                 upper_lines = (upper_lines[0][going], upper_lines[1][going])
-                moments = [m[going] for m in moments]
-                weight_moments = [m[going] for m in weight_moments]
-                unit, logits = unit[going], logits[going]
                 mean_before, mean_behind = mean_before[going], mean_behind[going]
-        handed_on = torch.where(best_nodes.phase == 0, best.behind.clamp_min(0.0), best_nodes.multiplier)
         if len(live):  # nodes that reached `enough` are done with
             means = (mean_before, mean_behind)
             best = best.put(live, replace(best.take(live), mean_before=means[0], mean_behind=means[1]))
-        return replace(best_nodes, multiplier=handed_on), best
+        return handing_on(best_nodes, best), best
+
+
+def handing_on(nodes: N, seen: Pass) -> N:
+    """The nodes with the coefficient behind each open neuron where its multiplier will be."""
+    handed_on = torch.where(nodes.phase == 0, seen.behind.clamp_min(0.0), nodes.multiplier)
+    return replace(nodes, multiplier=handed_on)
+
+
+@dataclass(eq=False)
+class Climb:
+    """Adam on the slopes, multipliers and row weights of a batch of nodes."""
+
+    unit: Tensor  # [N, 1] the size of the goal's coefficients
+    logits: Tensor  # [N, J]
+    moments: list[Tensor]  # mean and square for slopes, multipliers and weights
+    taken: int = 0
+
+    @classmethod
+    def start(cls, engine: PhaseBounds, nodes: Nodes) -> Climb:
+        """At the nodes as they are."""
+        unit = engine.stack.goal_z[nodes.goal].abs().amax((-1, -2)).clamp_min(1e-12).unsqueeze(-1)
+        like = [nodes.slope] * 4 + [nodes.row_weight] * 2
+        return cls(unit, nodes.row_weight.clamp_min(1e-9).log(), [torch.zeros_like(each) for each in like])
+
+    def take(self, index: Tensor) -> Climb:
+        return Climb(self.unit[index], self.logits[index], [m[index] for m in self.moments], self.taken)
+
+    def step(self, current: N, seen: Pass, enough: Tensor, pace: float) -> N:
+        """One step from `current`, which was `seen`, as long as reaching `enough` [N] takes."""
+        self.taken += 1
+        moments = self.moments
+        h, behind = seen.preactivation, seen.behind
+        is_open = current.phase == 0
+        slope_gradient = behind.clamp_min(0.0) * h * is_open / self.unit
+        multiplier_gradient = -current.phase.to(h.dtype) * h
+        slope = current.slope + pace * adam(slope_gradient, moments[0], moments[1], self.taken)
+        ascent = adam(multiplier_gradient, moments[2], moments[3], self.taken)
+        multiplier = (current.multiplier + 0.5 * pace * self.unit * ascent) * ~is_open
+        weight = current.row_weight
+        if weight.shape[1] > 1:
+            tilt = weight * (seen.goal_values - (weight * seen.goal_values).sum(-1, keepdim=True))
+            self.logits = self.logits + 3.0 * pace * adam(tilt, moments[4], moments[5], self.taken)
+            weight = self.logits.softmax(-1)
+        slope_step = slope.clamp(0.0, 1.0) - current.slope
+        multiplier_step = multiplier.clamp_min(0.0) - current.multiplier
+        # The distance is concave here: more than the linear model promises it cannot gain, and no more is wanted.
+        promised = behind.clamp_min(0.0) * h * is_open * slope_step + multiplier_gradient * multiplier_step
+        promised = (seen.rate * promised.sum(-1)).clamp_min(1e-30)
+        share = ((TRUST * (enough - seen.distance)) / promised).clamp_max(1.0).unsqueeze(-1)
+        return replace(
+            current,
+            slope=current.slope + share * slope_step,
+            multiplier=current.multiplier + share * multiplier_step,
+            row_weight=weight,
+        )
 
 
 def nearest_possible(

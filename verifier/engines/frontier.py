@@ -11,7 +11,11 @@ from torch import Tensor
 from bounds.phases import Nodes
 
 INFINITY = float("inf")
-STORED = {"slope": torch.float32, "multiplier": torch.float32}  # guidance only: any values are valid
+STORED = {
+    "slope": torch.float32,
+    "multiplier": torch.float32,
+    "point": torch.float32,
+}  # guidance only: any values are valid
 
 
 N = TypeVar("N", bound=Nodes)

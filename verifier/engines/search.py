@@ -34,6 +34,7 @@ from verifier.results import Basis
 INFINITY = float("inf")
 FIRST_STAGE, STAGE_GROWTH = 1.0 / 128.0, 1.6
 RETREAT = 0.5  # of the gap
+FINE = 0.125
 LEAST_STAGE = 1e-5  # relative
 LARGE_NET, MANY_PHASES = 1000, 500  # neurons, and open phases at the first ball, from which on it looks ahead
 LOOKS = 5  # balls
@@ -55,10 +56,9 @@ class SearchOptions:
     effort: Effort = field(default_factory=Effort)
     witnesses: WitnessOptions = field(default_factory=WitnessOptions)
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
-    patience: int = 150  # nodes without a nearer adversary before a smaller ball is tried
+    patience: int = 50  # nodes without a nearer adversary before a smaller ball is tried
     program_share: float = 0.1  # of the time, for linear programs while they gain little
     program_worth: float = 0.15  # of the gap: where programs close that much of it, every node has its own
-    shallow_area: float = 0.2  # of the relaxation's area in the branching score, where all lie in one layer
 
 
 class SearchEngine(Engine):
@@ -95,7 +95,7 @@ class Search:
         self.frontier: Frontier[Nodes] | None = None
         self.finished = False  # every node is closed: whatever gap is left lies between float32 and real scores
         self.stage = self._first_stage()
-        self.stride = INFINITY  # how far the next ball reaches beyond what is proven
+        self.failed = INFINITY  # the least ball whose tree grew too large for the patience there was
         self.patience = float(self.options.patience)
         self.started = problem.deadline.clock.now()
         self.program_seconds, self.program_gain = 0.0, 0.0  # the part of the gap that programs closed, of late
@@ -188,15 +188,19 @@ class Search:
         """
         reach = min(self.incumbent.enough, self.problem.ceiling)
         if retreat:
-            self.stride = RETREAT * (min(self.stage, reach) - self.proven)
-            self.patience *= 1.5
-        elif self.stride < INFINITY:
-            self.stride *= 2.0
-        self.stage = min(reach, self.proven + self.stride, INFINITY if retreat else self.stage * STAGE_GROWTH)
+            self.failed = min(self.stage, reach)
+        elif self.failed < reach and self.failed - self.proven <= FINE * (reach - self.proven):
+            self.patience *= 2.0
+            self.stage, self.failed = self.failed, INFINITY
+            return
+        if self.failed < reach or retreat:
+            self.stage = self.proven + RETREAT * (self.failed - self.proven)
+        else:
+            self.stage = min(reach, self.stage * STAGE_GROWTH)
 
     def _may_retreat(self, frontier: Frontier[Nodes]) -> bool:
         """Whether a smaller ball could help: not for `verify`, which asks about this one, nor near the end."""
-        wide = len(frontier) >= self.batch // 2
+        wide = len(frontier) >= self.patience // 2
         return wide and self.problem.falsify_at is None and self.horizon - self.proven > LEAST_STAGE * self.horizon
 
     def _first_stage(self) -> float:
@@ -257,7 +261,7 @@ class Search:
         old = self.net
         nodes, bound, _ = frontier.pop_all()
         self._build(self.bounds)
-        nodes, bound = carry_over(old, self.bounds, nodes, bound)
+        nodes, bound = carry_over(old, self.net, self.bounds, nodes, bound)
         fresh = Frontier(self.phases.roots(), max(1024, 2 * len(nodes)))
         for chosen in torch.split(torch.arange(len(nodes)), self.batch):
             part, seen = self.phases.optimise(nodes.take(chosen), 0, self.target, self.options.effort.rate)
@@ -352,10 +356,7 @@ class Search:
         """
         behind = seen.behind[rest]
         cost = behind.abs() * (seen.mean_behind[rest] - seen.mean_before[rest].clamp_min(0.0)).abs()
-        if len(self.net.layers) <= 1:
-            cost = cost + self.options.shallow_area * behind.abs() * nodes.lines[1]
-        score = torch.where(nodes.phase == 0, cost, -1.0)
-        return score.argmax(-1)
+        return torch.where(nodes.phase == 0, cost, -1.0).argmax(-1)
 
     def _leaves(self, nodes: Nodes, inherited: Tensor) -> None:
         """Fully fixed nodes: more ascent, all at once, and a linear program each for what is still not closed."""
