@@ -112,12 +112,8 @@ def enveloped(
         current = climb.step(current, last, goal, rate * (1.0 - 0.6 * step / steps))
         last = engine.evaluate(current, lines, touching)
         mean = _averaged(engine, current, mean, last, share, travel)
-        better = mean.distance > best.distance[live]
-        kept = replace(
-            _where(better, mean, best.take(live)),
-            preactivation=last.preactivation, behind=last.behind, before=last.before, mean_before=touching.preactivation,
-            mean_behind=touching.relu, goal_values=last.goal_values,
-        )  # fmt: skip
+        now, before = replace(mean, mean_before=touching.preactivation, mean_behind=touching.relu), best.take(live)
+        kept = _where(now.distance > before.distance, now, before, of=now)
         best, nodes = best.put(live, kept), nodes.put(live, current)
         going = kept.distance < goal
         if not bool(going.all()):
@@ -148,13 +144,13 @@ def _through(engine: PhaseBounds, nodes: Nodes, like: Pass, normal: Tensor, heig
     return replace(like, normal=normal, height=height, distance=distance, shift=shift, rate=rate)
 
 
-def _where(chosen: Tensor, one: Pass, other: Pass) -> Pass:
-    """`other` with the function of `one`, and what follows from it, where `chosen`."""
+def _where(chosen: Tensor, one: Pass, other: Pass, of: Pass | None = None) -> Pass:
+    """The function of `one`, and what follows from it, where `chosen`, and of `other` elsewhere; the rest is `of`."""
     found = {}
     for name in ("normal", "height", "distance", "shift", "rate"):
         value, was = getattr(one, name), getattr(other, name)
         found[name] = torch.where(chosen if was.dim() == 1 else chosen.unsqueeze(-1), value, was)
-    return replace(other, **found)
+    return replace(of or other, **found)
 
 
 def ascended(

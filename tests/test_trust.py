@@ -19,6 +19,7 @@ import bounds.network
 import bounds.phases
 import verifier.engines.search
 from bounds.ascent import Effort
+from bounds.envelope import Envelope
 from bounds.node_program import NodeProgram, Proven
 from bounds.phases import Nodes, Pass, PhaseBounds
 from encoders.errors import SoundnessError
@@ -207,6 +208,17 @@ def test_a_cap_that_is_too_small_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
         return genuine(engine, nodes, seen, 0.98 * radius)
 
     monkeypatch.setattr("bounds.ascent.on_the_cap", smaller)
+    assert caught(seeds=range(200))
+
+
+def test_tangents_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = Envelope.lines
+
+    def lower(self: Envelope, *arguments: object) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        normal, height, error = genuine(self, *arguments)  # type: ignore[arg-type]
+        return normal, 0.9 * height, error
+
+    monkeypatch.setattr(Envelope, "lines", lower)
     assert caught(seeds=range(200))
 
 
