@@ -1,6 +1,7 @@
-"""What parts of the search are worth: exact distances on WK17a with and without them, CPU seconds and nodes.
+"""What parts of the search are worth: questions about MNIST nets with and without them, CPU seconds and nodes.
 
-python -m benchmarks.search_options --samples 8,62,115,149,211,479 --variants default,no-programs,no-random-starts
+python -m benchmarks.search_options --samples 8,62,115,149,211,479 --variants default,no-tangents,no-programs
+python -m benchmarks.search_options --net rsl18a --samples 7,24 --radius 0.1 --variants default,no-tangents
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import time
 from functools import partial
 
 from benchmarks.common import conditions, header, mnist, row, shared_file, single_threaded
+from bounds.ascent import Effort
 from verifier.engines.registry import ENGINES
 from verifier.engines.search import SearchEngine, SearchOptions
 from verifier.engines.witnesses import WitnessOptions
 from verifier.model import load
-from verifier.query import distance
+from verifier.query import distance, verify
 from verifier.results import Verdict
 
 VARIANTS = {
     "default": SearchOptions(),
+    "no-tangents": SearchOptions(effort=Effort(tangents=0)),
     "no-programs": SearchOptions(program_share=0.0, program_worth=2.0),
     "programs-everywhere": SearchOptions(program_worth=0.0),
     "no-random-starts": SearchOptions(witnesses=WitnessOptions(scout_restarts=0)),
@@ -31,6 +34,7 @@ def main() -> None:
     parser.add_argument("--norm", default="linf")
     parser.add_argument("--samples", default="8,62,115,149,211,479")
     parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--radius", type=float, default=None, help="ask about this radius, not for the distance")
     parser.add_argument("--time-limit", type=float, default=60.0)
     options = parser.parse_args()
     single_threaded()
@@ -46,10 +50,14 @@ def main() -> None:
         for name in names:
             ENGINES[name] = partial(SearchEngine, VARIANTS[name])
             started = time.process_time()
-            result = distance(model, x[sample], norm=options.norm, engine=name, time_limit=options.time_limit)
+            asked = {"norm": options.norm, "engine": name, "time_limit": options.time_limit}
+            if options.radius is None:
+                result = distance(model, x[sample], **asked)
+            else:
+                result = verify(model, x[sample], options.radius, **asked)
             spent = time.process_time() - started
             totals[name] += spent
-            gap = "" if result.verdict is Verdict.EXACT else f" {result.lower:.6f} to {result.upper:.6f}"
+            gap = "" if result.verdict is not Verdict.UNRESOLVED else f" {result.lower:.6f} to {result.upper:.6f}"
             cells.append(f"{result.verdict}{gap}, {result.nodes}, {spent:.1f}")
         print(row([sample, *cells]), flush=True)
     print(row(["all", *(f"{totals[name]:.1f}" for name in names)]))

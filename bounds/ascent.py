@@ -28,7 +28,7 @@ class Effort:
     worth: float = 0.1  # part of the gap that a round must have closed for another one
     nearly: float = 0.002  # a node whose gap is this part of the target gets a longer ascent
     fine_steps: int = 50  # at each of FINE_RATES
-    tangents: int = 8  # steps of a round with tangents
+    tangents: int = 8  # steps of a round with tangents in L∞; 0 for chords only
     tangent_rate: float = 0.3
 
 
@@ -39,7 +39,7 @@ def bounded(
     goal = engine.enough(nodes, target)
     nodes, seen = engine.optimise(nodes, steps, target, effort.rate)
     live = torch.nonzero(seen.distance < goal).flatten()
-    envelope = _envelope(engine, target) if len(live) else None
+    envelope = _envelope(engine, target) if len(live) and effort.tangents else None
     for turn in range(effort.rounds):
         if not len(live) or not engine.stack.open_phases:
             break

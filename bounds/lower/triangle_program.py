@@ -1,4 +1,4 @@
-"""The triangle relaxation as a linear program, the best that one convex region per neuron can do.
+"""The triangle relaxation as a linear program, the best that a triangle over each neuron's range can do.
 
 The program is that of a node with nothing fixed (`bounds/node_program.py`): HiGHS solves it, nothing it says is
 believed, and the bound is the backward pass with the slopes that its multipliers give.
