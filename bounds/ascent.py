@@ -52,9 +52,8 @@ def bounded(
             )
         part = on_the_cap(engine, part, better, target)
         empty = (part.lower > part.upper).any(-1)
-        if envelope is None:
-            part, again = engine.optimise(part, steps, target, effort.rate * calm)
-            better = again.after(better)
+        part, again = engine.optimise(part, steps, target, effort.rate * calm)
+        better = again.after(better) if envelope is None else _higher(better, again)
         better = replace(better, distance=torch.where(empty, goal[live], better.distance))
         better = replace(better, distance=torch.maximum(better.distance, seen.distance[live]))
         nodes, seen = nodes.put(live, part), seen.put(live, better)
@@ -142,6 +141,12 @@ def _through(engine: PhaseBounds, nodes: Nodes, like: Pass, normal: Tensor, heig
     """The pass as if it had ended in normal · d + height."""
     distance, shift, rate = engine.nearest(nodes, normal, height.clamp_min(-LARGEST))
     return replace(like, normal=normal, height=height, distance=distance, shift=shift, rate=rate)
+
+
+def _higher(before: Pass, now: Pass) -> Pass:
+    """The pass now, with the function of the one before where that says more, and always with its means."""
+    of = replace(now, mean_before=before.mean_before, mean_behind=before.mean_behind)
+    return _where(before.distance > now.distance, before, now, of)
 
 
 def _where(chosen: Tensor, one: Pass, other: Pass, of: Pass | None = None) -> Pass:
