@@ -34,7 +34,7 @@ from verifier.results import Basis
 INFINITY = float("inf")
 FIRST_STAGE, STAGE_GROWTH = 1.0 / 128.0, 1.6
 RETREAT = 0.5  # of the gap
-FINE = 0.125
+FINE = 0.125  # of what lies between the proven and the nearest adversary: nearer to a ball that failed is no use
 LEAST_STAGE = 1e-5  # relative
 LARGE_NET, MANY_PHASES = 1000, 500  # neurons, and open phases at the first ball, from which on it looks ahead
 LOOKS = 5  # balls
@@ -184,7 +184,8 @@ class Search:
         """The ball after one that is closed, or before one whose tree grew too large.
 
         Bounds on a ball far larger than the distance say nothing, and cost a large tree; a ball little larger than
-        what is proven closes at once, until it holds the adversary, which is then found.
+        what is proven closes at once, until it holds the adversary, which is then found. So what lies between the
+        proven and a ball that failed is halved; where little is left, that ball is tried again with more patience.
         """
         reach = min(self.incumbent.enough, self.problem.ceiling)
         if retreat:
