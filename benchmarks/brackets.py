@@ -11,14 +11,12 @@ import time
 
 import numpy as np
 
-from benchmarks.common import REPOSITORY, conditions, header, mnist, row, shared_file, single_threaded, span
+from benchmarks.common import conditions, header, net_and_images, row, single_threaded, span
 from bounds.attacks.base import AttackOptions
 from bounds.attacks.portfolio import attack
 from bounds.lower import LOWER_BOUNDS, LowerBoundOptions, LowerBoundProblem
 from bounds.network import lowered_for
 from encoders.question import Norm, goals_for
-from trainers.datasets import digits
-from verifier.model import load
 from verifier.query import Options, distance, pick_device, region_for
 from verifier.results import Verdict
 
@@ -38,13 +36,8 @@ def main() -> None:
     options = parser.parse_args()
     single_threaded()
     print(conditions(), f"; device {pick_device(options.device)}")
-    own = REPOSITORY / "trainers" / "nets" / f"{options.net}.onnx"
-    if own.exists():
-        data = digits()
-        x, y, model = data.x, data.y, load(own)
-    else:
-        model = load(shared_file(f"{options.net}.onnx"))
-        x, y = mnist()
+    given = net_and_images(options.net)
+    model, x, y = given.model, given.x, given.y
     norm, device = Norm(options.norm), pick_device(options.device)
     lowered = lowered_for(model.graph, device)
     regions, predicted, reference = [], [], []
@@ -56,7 +49,7 @@ def main() -> None:
         if found != int(y[index]):
             continue
         region = region_for(model, sample, None, Options(norm=norm))
-        if own.exists():
+        if given.own:
             result = distance(model, sample, norm=norm)
             if result.verdict is not Verdict.EXACT:
                 continue
@@ -68,7 +61,7 @@ def main() -> None:
         regions.append(region)
         predicted.append(found)
         reference.append(nearest)
-    what = "exact distance" if own.exists() else "nearest adversary of the portfolio"
+    what = "exact distance" if given.own else "nearest adversary of the portfolio"
     print(f"\n{options.net}, {norm}: {len(regions)} correctly classified images; reference: {what}, "
           f"{(time.monotonic() - started) / max(1, len(regions)):.3g} s an image\n")  # fmt: skip
     print(header(["bound", "s an image", "images a second", "median of bound / reference", "10 %", "90 %"]))

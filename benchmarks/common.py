@@ -6,11 +6,15 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trainers.datasets import digits
+from verifier.model import Model, load
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
@@ -46,6 +50,25 @@ def mnist() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """MNIST's test images in [0, 1] and their labels."""
     data = np.load(shared_file("mnist_test.npz"))
     return data["x"].astype(np.float32) / np.float32(255), data["y"].astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class NetAndImages:
+    """A net with the images that it reads; `own` where the repository holds both."""
+
+    model: Model
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    own: bool
+
+
+def net_and_images(name: str) -> NetAndImages:
+    """A net of trainers/nets with scikit-learn's digits, or one of ../shared/data with MNIST's test images."""
+    path = REPOSITORY / "trainers" / "nets" / f"{name}.onnx"
+    if path.exists():
+        data = digits()
+        return NetAndImages(load(path), data.x, data.y, own=True)
+    return NetAndImages(load(shared_file(f"{name}.onnx")), *mnist(), own=False)
 
 
 def span(text: str) -> range:

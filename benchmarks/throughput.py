@@ -13,14 +13,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from benchmarks.common import REPOSITORY, conditions, header, mnist, row, shared_file, single_threaded
+from benchmarks.common import conditions, header, net_and_images, row, single_threaded
 from bounds.cap import on_the_cap
 from bounds.network import lowered_for, network_bounds
 from bounds.phases import PhaseBounds
 from bounds.reduced import reduce
 from encoders.question import Norm, goals_for
-from trainers.datasets import digits
-from verifier.model import load
 from verifier.query import Options, pick_device, region_for
 
 SECONDS = 2.0
@@ -36,10 +34,8 @@ def main() -> None:
     single_threaded()
     device = pick_device(options.device)
     print(conditions(), f"; device {device}")
-    path = REPOSITORY / "trainers" / "nets" / f"{options.net}.onnx"
-    own = path.exists()
-    model = load(path if own else shared_file(f"{options.net}.onnx"))
-    x = digits().x if own else mnist()[0]
+    found = net_and_images(options.net)
+    model, x = found.model, found.x
     region = region_for(model, x[options.sample].reshape(-1), None, Options())
     predicted = int(model.scores(region.center.astype(np.float32)[None]).argmax())
     lowered = lowered_for(model.graph, device)
