@@ -130,7 +130,7 @@ def _averaged(engine: PhaseBounds, nodes: Nodes, mean: Pass, last: Pass, share: 
     between = last.normal - mean.normal
     normal = mean.normal + share.unsqueeze(-1) * between
     # Where the two nearly cancel, rounding is not small beside what is left.
-    lost = (between.abs() * travel).sum(-1) + mean.height.abs() + last.height.abs()
+    lost = ((between.abs() + normal.abs()) * travel).sum(-1) + mean.height.abs() + last.height.abs()
     height = mean.height + share * (last.height - mean.height) - 8.0 * UNIT_ROUNDOFF * lost
     found = _through(engine, nodes, last, normal, height)
     sound = torch.isfinite(height) & torch.isfinite(normal).all(-1)

@@ -199,6 +199,7 @@ class PhaseBounds:
         lines = Lines(slope, chord, offset, nodes.phase.to(value.dtype) * nodes.multiplier)
         below = self.relaxed(group, weighted_x, weighted_z, value, slack, lines, touching)
         bound = below.value - below.slack
+        bound = torch.where(torch.isfinite(bound), bound, -torch.inf)  # an overflow says nothing
         distance, shift, rate = self.nearest(nodes, below.input, bound)
         preactivation, relu = self.forward(group, shift, below.behind, lines)
         goal_values = value[:, None]

@@ -192,6 +192,27 @@ class Stuck(Incumbent):
         return self.best is None and super().offer(candidates, by)
 
 
+class Deaf(Incumbent):
+    """Accepts no adversary at all: as where only real arithmetic has one, in a tie that float32 never meets."""
+
+    def offer(self, candidates: FloatArray, by: By) -> bool:
+        return False
+
+
+def test_no_ball_is_searched_twice_where_no_adversary_replays() -> None:
+    effort = Effort(rounds=0)  # weak bounds, so that trees grow and balls retreat
+    options = SearchOptions(
+        patience=1, batch=2, program_share=0.0, effort=effort, steps=0, shallow_steps=0, root_steps=0
+    )
+    for seed in (3, 6):
+        problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
+        exact, _ = brute_force_distance(problem.graph, problem.region, problem.norm, problem.goals)
+        deaf = Deaf(incumbent.region, Norm.LINF, incumbent.replay, incumbent.real, incumbent.wins)
+        search = Search(replace(problem, deadline=Deadline.after(30.0)), deaf, lambda *_: None, options)
+        assert search.run().lower <= exact * (1 + 1e-9)
+        assert search.finished
+
+
 @pytest.mark.parametrize("norm", CONVEX)
 @pytest.mark.parametrize("programs", [0.0, 0.15])
 def test_with_a_wide_tolerance_the_lower_side_is_still_true(norm: Norm, programs: float) -> None:

@@ -188,14 +188,17 @@ class Search:
         proven and a ball that failed is halved; where little is left, that ball is tried again with more patience.
         """
         reach = min(self.incumbent.enough, self.problem.ceiling)
+        # A closed ball is behind us even where less of it is proven: a leaf's adversary need not replay.
+        behind = self.proven if retreat else max(self.proven, self.stage)
         if retreat:
             self.failed = min(self.stage, reach)
-        elif self.failed < reach and self.failed - self.proven <= FINE * (reach - self.proven):
+            self.patience *= 1.2
+        elif self.failed < reach and self.failed - behind <= FINE * (reach - behind):
             self.patience *= 2.0
             self.stage, self.failed = self.failed, INFINITY
             return
         if self.failed < reach or retreat:
-            self.stage = self.proven + RETREAT * (self.failed - self.proven)
+            self.stage = behind + RETREAT * (self.failed - behind)
         else:
             self.stage = min(reach, self.stage * STAGE_GROWTH)
 
