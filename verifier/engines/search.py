@@ -40,6 +40,7 @@ LARGE_NET, MANY_PHASES = 1000, 500  # neurons, and open phases at the first ball
 LOOKS = 5  # balls
 PROGRAM_SECONDS, PROGRAM_ENTRIES = 1.0, 2_000_000  # for one node, at most
 PROGRAMS_AT_ONCE = 32
+BATCH_SECONDS = 2.0  # at most, or a time limit is overshot by as much
 GAIN_RATE = 0.1
 DEEP_BATCH = 16  # nodes at a time while memory is short: each has at most its depth in open siblings below it
 
@@ -99,6 +100,7 @@ class Search:
         self.patience = float(self.options.patience)
         self.started = problem.deadline.clock.now()
         self.program_seconds, self.program_gain = 0.0, 0.0  # the part of the gap that programs closed, of late
+        self.seconds_a_node = 0.0
         self.batch = self.options.batch  # halved whenever the device has not enough memory
 
     @property
@@ -276,7 +278,7 @@ class Search:
         """The nodes to split next: what is least proven, or what has least below it where memory is short."""
         if frontier.bytes < self.options.memory // self.problem.share:
             count = self.batch // 2 if self.program_gain < self.options.program_worth else PROGRAMS_AT_ONCE
-            return frontier.pop_lowest(max(1, count))
+            return frontier.pop_lowest(max(1, min(count, int(BATCH_SECONDS / max(self.seconds_a_node, 1e-9)))))
         return frontier.pop_highest(DEEP_BATCH)
 
     def _programmed(self, taken: Taken[Nodes]) -> Taken[Nodes]:
@@ -316,7 +318,8 @@ class Search:
         return nodes.take(left.to(nodes.goal.device)), bound[left], branch[left]
 
     def _expand(self, frontier: Frontier[Nodes]) -> Turns[None]:
-        taken = self._pop(frontier)
+        clock = self.problem.deadline.clock
+        taken, began = self._pop(frontier), clock.now()
         try:
             taken = self._programmed(taken)
             nodes, bound, branch = taken
@@ -324,6 +327,7 @@ class Search:
                 return
             split = nodes.split(branch.to(nodes.goal.device))
             children, seen = yield from self._ask(split, self.steps).answer()
+            self.seconds_a_node = (clock.now() - began) / len(nodes)
         except torch.OutOfMemoryError:
             if self.batch < 2:
                 raise
