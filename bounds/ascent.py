@@ -1,4 +1,4 @@
-"""A node's bound raised in turns: its slopes ascend, and neurons are bounded again on the cap that this leaves."""
+"""A node's bound raised in turns: slopes ascend, in L∞ with tangents too, and neurons are bounded again on the cap."""
 
 from __future__ import annotations
 
