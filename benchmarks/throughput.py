@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ def main() -> None:
         caps = batch * rate(lambda nodes=nodes, seen=seen: on_the_cap(engine, nodes, seen, options.radius), device)  # type: ignore[misc]
         print(row(["cap", batch, caps, "–", "–"]), flush=True)
         envelope = Envelope.of(engine.stack, seen.distance.new_tensor([options.radius]))
-        touch = lambda nodes=nodes, seen=seen, e=envelope: enveloped(engine, e, nodes, seen, 1, torch.inf, 0.1)  # noqa: E731
+        touch = partial(enveloped, engine, envelope, nodes, seen, 1, torch.inf, 0.1)
         print(row(["step with tangents", batch, batch * rate(touch, device), "–", "–"]), flush=True)
 
 

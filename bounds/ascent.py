@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from bounds.cap import on_the_cap
+from bounds.climb import Climb
 from bounds.envelope import Envelope
 from bounds.lowered import UNIT_ROUNDOFF
-from bounds.phases import Climb, Nodes, Pass, PhaseBounds, handing_on
+from bounds.nodes import Nodes, Pass, handing_on
+from bounds.phases import PhaseBounds
 from encoders.question import Norm
 
 FINE_RATES = (0.05, 0.015, 0.005)
@@ -102,7 +104,7 @@ def enveloped(
     envelope = envelope.on(torch.nonzero(wanted).flatten())
     current, last, mean = nodes.take(live), seen.take(live), best.take(live)
     lines, goal, age = current.lines, goal[live], INHERITED * known[live].to(goal.dtype)
-    climb = Climb.start(engine, current)
+    climb = Climb.start(engine.stack, current)
     travel = torch.maximum(envelope.down, envelope.up)[engine.stack.member[current.goal]]
     for step in range(1, steps + 1):
         share = 2.0 / (age + step + 2.0)

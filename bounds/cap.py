@@ -23,7 +23,8 @@ from bounds.grouping import Grouping
 from bounds.halfspace import lowest_point, lowest_value
 from bounds.lowered import UNIT_ROUNDOFF, gamma
 from bounds.neuron_rows import Pairs, relaxed_rows
-from bounds.phases import N, Nodes, Pass, PhaseBounds
+from bounds.nodes import N, Nodes, Pass
+from bounds.phases import PhaseBounds
 from bounds.stack import Stack
 from encoders.question import Norm
 

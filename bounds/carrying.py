@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from bounds.network import NetworkBounds
-from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.nodes import Nodes, Pass
+from bounds.phases import PhaseBounds
 from bounds.reduced import Reduced
 from bounds.stack import Stack
 

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from bounds.leaf_program import lowest_in_piece, nearest_in_piece
-from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.nodes import Nodes, Pass
+from bounds.phases import PhaseBounds
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm
 from encoders.solvers.base import Status

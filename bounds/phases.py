@@ -11,113 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from bounds.backward import chords
+from bounds.climb import Climb
 from bounds.envelope import Envelope, Tangents
 from bounds.grouping import Grouping
 from bounds.halfspace import nearest_in_halfspace
 from bounds.lowered import UNIT_ROUNDOFF, Lowered
 from bounds.network import bounds_together
+from bounds.nodes import N, Nodes, Pass, handing_on
 from bounds.reduced import Reduced
 from bounds.stack import Stack
 from encoders.question import Goal, Norm, Region
-
-TRUST = 1.0
-FIRST_MOMENT, SECOND_MOMENT = 0.8, 0.95
-T = TypeVar("T", bound="Nodes | Pass")
-N = TypeVar("N", bound="Nodes")
-
-
-@dataclass(frozen=True, eq=False)
-class Nodes:
-    """A batch of N nodes: phase +1 active, -1 inactive, 0 open; all [N, P] but goal [N] and row_weights [N, J].
-
-    `lower` and `upper` bound each neuron wherever the node's adversaries of interest can be; phases agree with them.
-    An open neuron has no multiplier yet: its place holds the coefficient behind it, to be shared out when it is fixed.
-    `normal` [N, n] and `height` [N]: one function φ = normal · d + height that is at most 0 at every adversary of the
-    node, known from the node that it was split from; -inf where none is. `point` [N, n]: where its tangents were drawn.
-    Both are kept in L∞ only, and have no columns elsewhere.
-    """
-
-    phase: Tensor
-    slope: Tensor
-    multiplier: Tensor
-    lower: Tensor
-    upper: Tensor
-    goal: Tensor
-    row_weight: Tensor
-    point: Tensor
-    normal: Tensor
-    height: Tensor
-
-    def take(self, index: Tensor) -> Self:
-        return _take(self, index)
-
-    def put(self, index: Tensor, nodes: Self) -> Self:
-        """The batch with the nodes at `index` replaced."""
-        return _put(self, index, nodes)
-
-    def split(self, neuron: Tensor) -> Self:
-        """The 2·N children: each node with its `neuron` [N] active, then each with it inactive."""
-        count = len(self)
-        order = torch.arange(count, device=self.goal.device)
-        children = self.take(order.repeat(2))
-        phase, lower, upper = children.phase.clone(), children.lower.clone(), children.upper.clone()
-        phase[order, neuron], phase[count + order, neuron] = 1, -1
-        lower[order, neuron] = lower[order, neuron].clamp_min(0.0)
-        upper[count + order, neuron] = upper[count + order, neuron].clamp_max(0.0)
-        return replace(children.fixed(phase), lower=lower, upper=upper)
-
-    def fixed(self, phase: Tensor) -> Self:
-        """The nodes with these phases. What a newly fixed neuron's lower line stood for becomes its multiplier, so
-        that the bound starts from where it was: a·h - a·(1 - α)·h where active, a·α·h where not."""
-        newly = (self.phase == 0) & (phase != 0)
-        share = torch.where(phase > 0, 1.0 - self.slope, self.slope)
-        return replace(self, phase=phase, multiplier=torch.where(newly, share * self.multiplier, self.multiplier))
-
-    @property
-    def lines(self) -> tuple[Tensor, Tensor]:
-        """Chord and offset of every neuron's upper line; of the one line there is where its phase is fixed."""
-        chord, offset, _ = chords(self.lower, self.upper)
-        is_open = self.phase == 0
-        return torch.where(is_open, chord, (self.phase > 0).to(chord.dtype)), torch.where(is_open, offset, 0.0)
-
-    def __len__(self) -> int:
-        return int(self.goal.numel())
-
-
-@dataclass(frozen=True, eq=False)
-class Pass:
-    """One evaluation of N nodes."""
-
-    distance: Tensor  # [N] proven lower bound on the distance of any adversary in the node
-    shift: Tensor  # [N, n] where the bound is attained: x - center
-    preactivation: Tensor  # [N, P] of the relaxed net at that point
-    mean_before: Tensor  # [N, P] pre-activations, averaged over the ascent: nearly those of the relaxation's optimum
-    mean_behind: Tensor  # [N, P] the relaxed ReLUs' values, averaged likewise
-    behind: Tensor  # [N, P] the coefficient behind each ReLU
-    before: Tensor  # [N, P] and before it
-    goal_values: Tensor  # [N, J]
-    normal: Tensor  # [N, n] φ = normal · d + height, at most 0 at every adversary of the node
-    height: Tensor  # [N]
-    rate: Tensor  # [N] how much the distance grows per unit of φ
-
-    def take(self, index: Tensor) -> Pass:
-        return _take(self, index)
-
-    def after(self, earlier: Pass) -> Pass:
-        """With the means of what was seen earlier taken in."""
-        before = (self.mean_before + earlier.mean_before) / 2
-        behind = (self.mean_behind + earlier.mean_behind) / 2
-        return replace(self, mean_before=before, mean_behind=behind)
-
-    def put(self, index: Tensor, values: Pass) -> Pass:
-        """The batch with the passes at `index` replaced."""
-        return _put(self, index, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,9 +216,9 @@ class PhaseBounds:
         if steps <= 0 or not len(live) or not self.stack.open_phases:
             return best_nodes, best
         enough = enough[live]
-        current, seen = nodes.take(live), _take(best, live)
+        current, seen = nodes.take(live), best.take(live)
         upper_lines = current.lines
-        climb = Climb.start(self, current)
+        climb = Climb.start(self.stack, current)
         mean_before, mean_behind = seen.mean_before.clone(), seen.mean_behind.clone()
         for step in range(1, steps + 1):
             if not len(live):
@@ -321,11 +229,11 @@ class PhaseBounds:
             mean_behind.lerp_(seen.mean_behind, 1.0 / (step + 1))
             better = seen.distance > best.distance[live]
             chosen = live[better]
-            best_nodes = _put(best_nodes, chosen, current.take(better))
-            best = _put(best, chosen, _take(seen, better))
+            best_nodes = best_nodes.put(chosen, current.take(better))
+            best = best.put(chosen, seen.take(better))
             going = best.distance[live] < enough
             if not bool(going.all()):
-                live, current, seen = live[going], current.take(going), _take(seen, going)
+                live, current, seen = live[going], current.take(going), seen.take(going)
                 enough, climb = enough[going], climb.take(going)
                 upper_lines = (upper_lines[0][going], upper_lines[1][going])
                 mean_before, mean_behind = mean_before[going], mean_behind[going]
@@ -333,61 +241,6 @@ class PhaseBounds:
             means = (mean_before, mean_behind)
             best = best.put(live, replace(best.take(live), mean_before=means[0], mean_behind=means[1]))
         return handing_on(best_nodes, best), best
-
-
-def handing_on(nodes: N, seen: Pass) -> N:
-    """The nodes with the coefficient behind each open neuron where its multiplier will be."""
-    handed_on = torch.where(nodes.phase == 0, seen.behind.clamp_min(0.0), nodes.multiplier)
-    return replace(nodes, multiplier=handed_on)
-
-
-@dataclass(eq=False)
-class Climb:
-    """Adam on the slopes, multipliers and row weights of a batch of nodes."""
-
-    unit: Tensor  # [N, 1] the size of the goal's coefficients
-    logits: Tensor  # [N, J]
-    moments: list[Tensor]  # mean and square for slopes, multipliers and weights
-    taken: int = 0
-
-    @classmethod
-    def start(cls, engine: PhaseBounds, nodes: Nodes) -> Climb:
-        """At the nodes as they are."""
-        unit = engine.stack.goal_z[nodes.goal].abs().amax((-1, -2)).clamp_min(1e-12).unsqueeze(-1)
-        like = [nodes.slope] * 4 + [nodes.row_weight] * 2
-        return cls(unit, nodes.row_weight.clamp_min(1e-9).log(), [torch.zeros_like(each) for each in like])
-
-    def take(self, index: Tensor) -> Climb:
-        return Climb(self.unit[index], self.logits[index], [m[index] for m in self.moments], self.taken)
-
-    def step(self, current: N, seen: Pass, enough: Tensor, pace: float) -> N:
-        """One step from `current`, which was `seen`, as long as reaching `enough` [N] takes."""
-        self.taken += 1
-        moments = self.moments
-        h, behind = seen.preactivation, seen.behind
-        is_open = current.phase == 0
-        slope_gradient = behind.clamp_min(0.0) * h * is_open / self.unit
-        multiplier_gradient = -current.phase.to(h.dtype) * h
-        slope = current.slope + pace * adam(slope_gradient, moments[0], moments[1], self.taken)
-        ascent = adam(multiplier_gradient, moments[2], moments[3], self.taken)
-        multiplier = (current.multiplier + 0.5 * pace * self.unit * ascent) * ~is_open
-        weight = current.row_weight
-        if weight.shape[1] > 1:
-            tilt = weight * (seen.goal_values - (weight * seen.goal_values).sum(-1, keepdim=True))
-            self.logits = self.logits + 3.0 * pace * adam(tilt, moments[4], moments[5], self.taken)
-            weight = self.logits.softmax(-1)
-        slope_step = slope.clamp(0.0, 1.0) - current.slope
-        multiplier_step = multiplier.clamp_min(0.0) - current.multiplier
-        # The distance is concave here: more than the linear model promises it cannot gain, and no more is wanted.
-        promised = behind.clamp_min(0.0) * h * is_open * slope_step + multiplier_gradient * multiplier_step
-        promised = (seen.rate * promised.sum(-1)).clamp_min(1e-30)
-        share = ((TRUST * (enough - seen.distance)) / promised).clamp_max(1.0).unsqueeze(-1)
-        return replace(
-            current,
-            slope=current.slope + share * slope_step,
-            multiplier=current.multiplier + share * multiplier_step,
-            row_weight=weight,
-        )
 
 
 def nearest_possible(
@@ -419,23 +272,3 @@ def nearest_together(
     for k, place in zip(asked, phases.stack.goals, strict=True):
         found[k] = min(radii[k], float(distances[place].min()))
     return found
-
-
-def adam(gradient: Tensor, mean: Tensor, square: Tensor, step: int) -> Tensor:
-    mean.mul_(FIRST_MOMENT).add_(gradient, alpha=1 - FIRST_MOMENT)
-    square.mul_(SECOND_MOMENT).addcmul_(gradient, gradient, value=1 - SECOND_MOMENT)
-    correction = (1 - SECOND_MOMENT**step) ** 0.5 / (1 - FIRST_MOMENT**step)
-    step_taken: Tensor = correction * mean / (square.sqrt() + 1e-30)
-    return step_taken
-
-
-def _take(record: T, index: Tensor) -> T:
-    return type(record)(**{name: value[index] for name, value in vars(record).items()})
-
-
-def _put(record: T, index: Tensor, values: T) -> T:
-    if not len(index):
-        return record
-    return type(record)(
-        **{name: value.index_copy(0, index, getattr(values, name)) for name, value in vars(record).items()}
-    )

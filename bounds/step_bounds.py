@@ -19,7 +19,8 @@ from torch import Tensor
 
 from bounds.cap import best_price
 from bounds.lowered import gamma
-from bounds.phases import Nodes, PhaseBounds
+from bounds.nodes import Nodes
+from bounds.phases import PhaseBounds
 from bounds.reduced import Reduced
 from encoders.question import Norm
 

@@ -19,9 +19,11 @@ import bounds.network
 import bounds.phases
 import verifier.engines.search
 from bounds.ascent import Effort
-from bounds.envelope import Envelope
+from bounds.envelope import Envelope, Tangents
+from bounds.grouping import Grouping
 from bounds.node_program import NodeProgram, Proven
-from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.nodes import Nodes, Pass
+from bounds.phases import PhaseBounds
 from encoders.errors import SoundnessError
 from encoders.graph import Affine, Graph, Input, Node, Relu, affine_chain
 from encoders.linear_maps import Convolution, Dense, FloatArray, Gather, Scale
@@ -214,8 +216,10 @@ def test_a_cap_that_is_too_small_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
 def test_tangents_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = Envelope.lines
 
-    def lower(self: Envelope, *arguments: object) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        normal, height, error = genuine(self, *arguments)  # type: ignore[arg-type]
+    def lower(
+        self: Envelope, group: Grouping, tangents: Tangents, weight: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        normal, height, error = genuine(self, group, tangents, weight)
         return normal, 0.9 * height, error
 
     monkeypatch.setattr(Envelope, "lines", lower)

@@ -16,7 +16,8 @@ from bounds.grouping import Grouping
 from bounds.halfspace import lowest_value
 from bounds.lower.base import LowerBound, Sample
 from bounds.network import bounds_together
-from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.nodes import Nodes, Pass
+from bounds.phases import PhaseBounds
 from bounds.stack import Stack
 from encoders.linear_maps import FloatArray
 
@@ -80,7 +81,7 @@ class AlphaCrown(LowerBound):
 
 
 class Cap(AlphaCrown):
-    """α-CROWN, then neurons bounded where an adversary can be at all (`bounds/cap.py`), in turns: the search's root."""
+    """α-CROWN, then neurons bounded where an adversary can be at all (`bounds/cap.py`), in turns."""
 
     name = "cap"
 

@@ -1,7 +1,7 @@
-"""Tangents of each ReLU's concave envelope over the ball, where α-CROWN has one chord: the strongest single relaxation.
+"""Tangents of each ReLU's concave envelope over the ball, where α-CROWN has one chord.
 
 An envelope knows the box of all inputs, a triangle only how far they push one neuron, so this can be far above the
-linear program over triangles. It is the root of the search in L∞ without the cap; see `bounds/envelope.py`.
+linear program over triangles. The search does the same at its nodes, with the cap; see `bounds/envelope.py`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from bounds.ascent import enveloped
 from bounds.envelope import BINS, Envelope
 from bounds.grouping import Grouping
 from bounds.network import lowered_for, network_bounds
-from bounds.phases import Nodes, PhaseBounds
+from bounds.nodes import Nodes
+from bounds.phases import PhaseBounds
 from bounds.reduced import reduce
 from bounds.stack import Stack
 from encoders.graph import Graph, affine_chain
@@ -96,14 +97,19 @@ def problem(kind: str, seed: int, radius: float) -> tuple[PhaseBounds, Graph, Re
     return PhaseBounds(reduce(lowered, network_bounds(lowered, region, Norm.LINF, radius), goals)), graph, region
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(6))
-def test_no_relu_is_above_its_line(kind: str, seed: int) -> None:
+def drawn(kind: str, seed: int) -> tuple[np.random.Generator, float, PhaseBounds, Graph, Region]:
+    """A problem on a ball of random size, on which something is open."""
     rng = np.random.default_rng(seed)
     radius = float(rng.choice([0.3, 0.7, 1.5]))
     engine, graph, region = problem(kind, seed, radius)
-    if not engine.net.open_phases:
-        pytest.skip("nothing is open on this ball")
+    assert engine.net.open_phases
+    return rng, radius, engine, graph, region
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(6))
+def test_no_relu_is_above_its_line(kind: str, seed: int) -> None:
+    rng, radius, engine, graph, region = drawn(kind, seed)
     points = points_in(region, Norm.LINF, radius * (1 - 1e-12), rng, 2000)
     shifts = torch.as_tensor(points - region.center)[:, engine.net.moving]
     relu = np.concatenate([graph.trace(points)[i][:, e.numpy()] for i, e in engine.net.neurons], axis=1)
@@ -132,11 +138,7 @@ def split_at_random(engine: PhaseBounds, rng: np.random.Generator) -> Nodes:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(8))
 def test_no_adversary_of_a_node_is_above_its_function(kind: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    radius = float(rng.choice([0.3, 0.7, 1.5]))
-    engine, graph, region = problem(kind, seed, radius)
-    if not engine.net.open_phases:
-        pytest.skip("nothing is open on this ball")
+    rng, radius, engine, graph, region = drawn(kind, seed)
     points = points_in(region, Norm.LINF, radius * (1 - 1e-12), rng, 4000)
     values = graph.trace(points)
     h = np.concatenate([values[graph.nodes[i].sources[0]][:, e.numpy()] for i, e in engine.net.neurons], axis=1)

@@ -13,7 +13,8 @@ import torch
 
 from bounds.network import lowered_for, network_bounds
 from bounds.node_program import NodeProgram
-from bounds.phases import Nodes, PhaseBounds
+from bounds.nodes import Nodes
+from bounds.phases import PhaseBounds
 from bounds.reduced import reduce
 from encoders.question import Norm, Region, goals_for
 from tests.bounds.test_cap import step

@@ -15,7 +15,8 @@ from bounds.ascent import Effort, bounded
 from bounds.cap import on_the_cap
 from bounds.carrying import gathered, parted
 from bounds.network import lowered_for, network_bounds
-from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.nodes import Nodes, Pass
+from bounds.phases import PhaseBounds
 from bounds.reduced import Reduced, reduce
 from bounds.stack import Stack
 from encoders.graph import Graph, affine_chain

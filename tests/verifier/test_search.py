@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from bounds.ascent import Effort, bounded
-from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.nodes import Nodes, Pass
+from bounds.phases import PhaseBounds
 from encoders.linear_maps import FloatArray
 from encoders.question import CONVEX, Norm
 from tests.brute_force import brute_force_distance

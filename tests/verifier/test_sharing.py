@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from bounds.ascent import bounded
-from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.nodes import Nodes, Pass
+from bounds.phases import PhaseBounds
 from encoders.errors import SolverError, SoundnessError
 from encoders.question import CONVEX, Norm
 from trainers.datasets import digits

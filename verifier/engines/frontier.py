@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from bounds.phases import Nodes
+from bounds.nodes import Nodes
 
 INFINITY = float("inf")
 STORED = {

@@ -17,7 +17,8 @@ from bounds.cap import on_the_cap
 from bounds.grid_domains import narrowed
 from bounds.lowered import Lowered
 from bounds.network import NetworkBounds, network_bounds
-from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.nodes import Nodes, Pass
+from bounds.phases import PhaseBounds
 from bounds.reduced import Reduced, reduce
 from encoders.grid import Grid
 from encoders.integer_net import OpenNet, Steps

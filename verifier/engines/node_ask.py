@@ -9,7 +9,8 @@ import torch
 
 from bounds.ascent import Effort, bounded
 from bounds.carrying import gathered, parted
-from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.nodes import Nodes, Pass
+from bounds.phases import PhaseBounds
 from verifier.engines.turns import Ask, Kept
 
 MOST_NODES = 1024  # in one batch, unless one ask alone has more

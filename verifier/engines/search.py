@@ -19,7 +19,8 @@ from bounds.carrying import carry_over
 from bounds.lowered import Lowered
 from bounds.network import NetworkBounds, lowered_for, network_bounds
 from bounds.node_program import NodeProgram
-from bounds.phases import Nodes, Pass, PhaseBounds, nearest_possible
+from bounds.nodes import Nodes, Pass
+from bounds.phases import PhaseBounds, nearest_possible
 from bounds.reduced import Reduced, reduce
 from encoders.graph import Relu
 from encoders.question import Norm
@@ -187,7 +188,8 @@ class Search:
 
         Bounds on a ball far larger than the distance say nothing, and cost a large tree; a ball little larger than
         what is proven closes at once, until it holds the adversary, which is then found. So what lies between the
-        proven and a ball that failed is halved; where little is left, that ball is tried again with more patience.
+        proven and a ball that failed is halved; where little is left, that ball is tried again with more patience. The
+        whole ball of the nearest adversary is no such limit: it is tried again as soon as a smaller one is closed.
         """
         reach = min(self.incumbent.enough, self.problem.ceiling)
         # A closed ball is behind us even where less of it is proven: a leaf's adversary need not replay.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bounds.cap import on_the_cap
 from bounds.network import lowered_for, network_bounds
-from bounds.phases import Pass
+from bounds.nodes import Pass
 from bounds.reduced import reduce
 from bounds.step_bounds import Ranged, StepBounds
 from bounds.subsets import Parts, SubsetBounds

@@ -18,7 +18,8 @@ from bounds.attacks.base import AttackOptions, AttackProblem
 from bounds.attacks.region_descent import polish
 from bounds.lowered import Lowered
 from bounds.node_program import NodeProgram
-from bounds.phases import Nodes, Pass, PhaseBounds
+from bounds.nodes import Nodes, Pass
+from bounds.phases import PhaseBounds
 from encoders.linear_maps import FloatArray
 from encoders.question import Goal
 from verifier.problem import Incumbent, Problem
