@@ -9,7 +9,7 @@ Everything that a verdict rests on is float64 with its rounding accounted for: t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -56,6 +56,8 @@ class SearchOptions:
     steps: int = 4
     shallow_steps: int = 2  # the same where all open neurons lie in one layer: slopes gain little there
     effort: Effort = field(default_factory=Effort)
+    few_leaves: int = 8  # at a time: their programs are cheaper than an ascent first
+    chords_first: int = 32  # nodes of a search before tangents are tried: what few nodes close has no need of them
     witnesses: WitnessOptions = field(default_factory=WitnessOptions)
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
     patience: int = 50  # nodes without a nearer adversary before a smaller ball is tried
@@ -341,7 +343,10 @@ class Search:
         self.witnesses.dive(self.phases, children, seen, self.target, self.horizon)
 
     def _ask(self, nodes: Nodes, steps: int) -> NodeAsk:
-        return NodeAsk(self.phases, nodes, steps, self.target, self.options.effort)
+        effort = self.options.effort
+        if self.visited < self.options.chords_first:
+            effort = replace(effort, tangents=0)
+        return NodeAsk(self.phases, nodes, steps, self.target, effort)
 
     def _settle(self, frontier: Frontier[Nodes], nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
         """Offer candidates, close what is proven, solve what is fully fixed, keep the rest."""
@@ -370,10 +375,12 @@ class Search:
 
     def _leaves(self, nodes: Nodes, inherited: Tensor) -> None:
         """Fully fixed nodes: more ascent, all at once, and a linear program each for what is still not closed."""
-        seen = self.phases.evaluate(nodes)
-        every = torch.arange(len(nodes), device=inherited.device)
-        nodes, seen = ascended(self.phases, nodes, seen, every, self.target, self.options.effort)
-        bound = torch.fmax(seen.distance, inherited)
+        bound = inherited
+        if len(nodes) > self.options.few_leaves:
+            seen = self.phases.evaluate(nodes)
+            every = torch.arange(len(nodes), device=inherited.device)
+            nodes, seen = ascended(self.phases, nodes, seen, every, self.target, self.options.effort)
+            bound = torch.fmax(seen.distance, inherited)
         for position in torch.argsort(bound):
             if bound[position] < self.target:
                 self._leaf(nodes.take(position[None]), float(bound[position]))
