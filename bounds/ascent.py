@@ -9,10 +9,12 @@ from torch import Tensor
 
 from bounds.cap import on_the_cap
 from bounds.climb import Climb
+from bounds.cube_envelope import CubeEnvelope
 from bounds.envelope import Envelope
 from bounds.lowered import UNIT_ROUNDOFF
 from bounds.nodes import Nodes, Pass, handing_on
 from bounds.phases import PhaseBounds
+from bounds.simplex_envelope import SimplexEnvelope
 from encoders.question import Norm
 
 FINE_RATES = (0.05, 0.015, 0.005)
@@ -41,7 +43,7 @@ def bounded(
     goal = engine.enough(nodes, target)
     nodes, seen = engine.optimise(nodes, steps, target, effort.rate)
     live = torch.nonzero(seen.distance < goal).flatten()
-    envelope = _envelope(engine, target) if len(live) and effort.tangents else None
+    envelope = envelope_of(engine, target) if len(live) and effort.tangents else None
     for turn in range(effort.rounds):
         if not len(live) or not engine.stack.open_phases:
             break
@@ -67,13 +69,15 @@ def bounded(
     return nodes, replace(seen, distance=torch.minimum(seen.distance, goal))
 
 
-def _envelope(engine: PhaseBounds, target: float | Tensor) -> Envelope | None:
-    """In L∞, where ball ∩ box is a box and its corners make a difference."""
+def envelope_of(engine: PhaseBounds, target: float | Tensor) -> Envelope | None:
+    """Where one is known for the ball and some neuron is open: on balls of `target`."""
     stack = engine.stack
-    if stack.norm is not Norm.LINF or not stack.open_phases:
+    if not stack.open_phases:
         return None
-    radius = torch.as_tensor(target, dtype=stack.x.dtype, device=stack.x.device)
-    return Envelope.of(stack, radius.expand(stack.count))
+    radius = torch.as_tensor(target, dtype=stack.x.dtype, device=stack.x.device).expand(stack.count)
+    if stack.norm is Norm.LINF:
+        return CubeEnvelope.of(stack, radius)
+    return SimplexEnvelope.of(stack, radius) if stack.one_sided else None
 
 
 def enveloped(

@@ -31,22 +31,38 @@ class Rows:
     slack: Tensor
 
 
-def rows_above(stack: Stack) -> tuple[Tensor, Tensor, Tensor]:
-    """A linear function of the input above every neuron of every net: [S, P, n], its value and its error [S, P]."""
+@dataclass(frozen=True, eq=False)
+class Above:
+    """A linear function of the input above the ReLU of every neuron: normal [S, P, n], value and error [S, P]."""
+
+    normal: Tensor
+    value: Tensor
+    error: Tensor
+
+    def on(self, chosen: Tensor) -> Above:
+        return Above(*(value[:, chosen] for value in vars(self).values()))
+
+
+def rows_above(stack: Stack, layer: slice, lines: Above | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """A linear function of the input above each neuron of a layer of every net: [S, R, n], its value and error [S, R].
+
+    With `lines`, which hold for the neurons of earlier layers, these take the place of chords.
+    """
     every = torch.arange(stack.count, device=stack.x.device)
-    x, value, slack = torch.empty_like(stack.x), torch.empty_like(stack.constant), torch.empty_like(stack.constant)
-    for layer in stack.layers:
-        neurons = torch.arange(layer.start, layer.stop, device=stack.x.device)
-        pairs = Pairs(-1.0, every.repeat_interleave(len(neurons)), neurons.repeat(stack.count), layer.start)
-        rows = relaxed_rows(stack, every, pairs, stack.lower, stack.upper)
-        shape = (stack.count, len(neurons))
-        x[:, layer], value[:, layer] = -rows.input.view(*shape, -1), -rows.value.view(shape)
-        slack[:, layer] = rows.slack.view(shape)
-    return x, value, slack
+    neurons = torch.arange(layer.start, layer.stop, device=stack.x.device)
+    pairs = Pairs(-1.0, every.repeat_interleave(len(neurons)), neurons.repeat(stack.count), layer.start)
+    rows = relaxed_rows(stack, every, pairs, stack.lower, stack.upper, lines)
+    shape = (stack.count, len(neurons))
+    return -rows.input.view(*shape, -1), -rows.value.view(shape), rows.slack.view(shape)
 
 
-def relaxed_rows(stack: Stack, member: Tensor, pairs: Pairs, lower: Tensor, upper: Tensor) -> Rows:
-    """The pairs, relaxed over the open neurons of earlier layers as they are bounded in their nodes."""
+def relaxed_rows(
+    stack: Stack, member: Tensor, pairs: Pairs, lower: Tensor, upper: Tensor, lines: Above | None = None
+) -> Rows:
+    """The pairs, relaxed over the open neurons of earlier layers as they are bounded in their nodes.
+
+    `lines` are upper lines of these neurons that may take the place of their chords.
+    """
     sign, node, neuron, start = pairs.sign, pairs.node, pairs.neuron, pairs.start
     of = member[node]
     x, value, slack = sign * stack.x[of, neuron], sign * stack.constant[of, neuron], stack.error[of, neuron]
@@ -55,13 +71,22 @@ def relaxed_rows(stack: Stack, member: Tensor, pairs: Pairs, lower: Tensor, uppe
     group = Grouping(stack.count, of)
     chord, offset, least = chords(lower[node, :start], upper[node, :start])
     behind = sign * stack.z[of, neuron, :start]
-    before = torch.zeros_like(behind)
+    before, touched = torch.zeros_like(behind), torch.zeros_like(behind)
     for layer in reversed([part for part in stack.layers if part.start < start]):
         a = behind[:, layer]
-        before[:, layer] = a.clamp_min(0.0) * least[:, layer] + a.clamp_max(0.0) * chord[:, layer]
+        above = a.clamp_max(0.0)
+        if lines is not None:
+            touched[:, layer], above = above, torch.zeros_like(above)
+        before[:, layer] = a.clamp_min(0.0) * least[:, layer] + above * chord[:, layer]
         if layer.start:
             behind[:, : layer.start] += group.times(before[:, layer], stack.z[:, layer, : layer.start])
-    value = value + group.dot(before, stack.constant[:, :start]) + (behind.clamp_max(0.0) * offset).sum(-1)
+    value = value + group.dot(before, stack.constant[:, :start])
+    value = value + ((behind.clamp_max(0.0) - touched) * offset).sum(-1)
     slack = slack + group.dot(before.abs(), stack.error[:, :start])
     slack = slack + group.dot(behind.abs(), stack.relu_error[:, :start])
-    return Rows(x + group.times(before, stack.x[:, :start]), value, slack * (1.0 + 1e-6))
+    x = x + group.times(before, stack.x[:, :start])
+    if lines is not None:
+        x = x + group.times(touched, lines.normal[:, :start])
+        value = value + group.dot(touched, lines.value[:, :start])
+        slack = slack + group.dot(touched.abs(), lines.error[:, :start])
+    return Rows(x, value, slack * (1.0 + 1e-6))

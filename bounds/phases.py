@@ -84,7 +84,7 @@ class PhaseBounds:
         weight = zero.new_full((len(lower), self.width), 1.0 / self.width)
         phase = -stack.padding[stack.member].to(torch.int8)
         goals = torch.arange(len(lower), device=zero.device)
-        nowhere = zero.new_zeros(len(lower), stack.x.shape[2] if stack.norm is Norm.LINF else 0)
+        nowhere = zero.new_zeros(len(lower), stack.x.shape[2] if stack.norm is Norm.LINF or stack.one_sided else 0)
         nothing = zero.new_full((len(lower),), -torch.inf)
         return Nodes(phase, least, zero, lower, upper, goals, weight, nowhere, nowhere, nothing)
 

@@ -33,6 +33,7 @@ class Reduced:
     norm: Norm
     center: Tensor  # [n]
     moving: Tensor  # their positions among all inputs: those that may move and matter
+    inputs: int  # of the net
     below: Tensor  # [n] room down to the box
     above: Tensor
     x: Tensor  # X [P + J, n]
@@ -44,6 +45,12 @@ class Reduced:
     layers: tuple[slice, ...]
     goal_rows: tuple[Tensor, ...]  # per goal: the positions of its rows
     neurons: tuple[tuple[int, Tensor], ...]  # per layer: ReLU node position and the open entries
+    sign: Tensor | None = None  # [n] which way each input moves, where inputs are one-sided (`bounds/one_sided.py`)
+
+    def moved(self, shift: Tensor) -> Tensor:
+        """Points [M, all inputs] of these shifts [M, n] from zero."""
+        points = shift.new_zeros(len(shift), self.inputs)
+        return points.index_add_(1, self.moving, shift if self.sign is None else shift * self.sign)
 
     @property
     def open_phases(self) -> int:
@@ -88,6 +95,7 @@ def reduce(lowered: Lowered, bounds: NetworkBounds, goals: tuple[Goal, ...]) -> 
         norm=ball.norm,
         center=ball.center[0, moving],
         moving=moving,
+        inputs=ball.center.shape[1],
         below=ball.below[0, moving],
         above=ball.above[0, moving],
         x=x[:, moving],

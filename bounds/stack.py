@@ -46,6 +46,7 @@ class Stack:
     goal_error: Tensor
     columns: tuple[Tensor, ...]  # per net: the places of its neurons
     goals: tuple[slice, ...]  # per net: its goals
+    one_sided: bool = False  # inputs that are never negative (`bounds/one_sided.py`)
 
     @classmethod
     def of(cls, nets: Sequence[Reduced]) -> Stack:
@@ -108,6 +109,7 @@ class Stack:
             goal_error=torch.cat([net.error[r] for _, (net, _, r) in each]),
             columns=tuple(columns),
             goals=slices_of([len(r) for r in rows]),
+            one_sided=first.sign is not None,
         )
 
     @property

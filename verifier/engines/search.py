@@ -20,6 +20,7 @@ from bounds.lowered import Lowered
 from bounds.network import NetworkBounds, lowered_for, network_bounds
 from bounds.node_program import NodeProgram
 from bounds.nodes import Nodes, Pass
+from bounds.one_sided import ONE_SIDED, one_sided
 from bounds.phases import PhaseBounds, nearest_possible
 from bounds.reduced import Reduced, reduce
 from encoders.graph import Relu
@@ -264,6 +265,8 @@ class Search:
         self.built = self.horizon
         self.bounds = network_bounds(self.lowered, self.problem.region, self.problem.norm, self.built, known=known)
         self.net: Reduced = reduce(self.lowered, self.bounds, self.problem.goals)
+        if self.problem.norm in ONE_SIDED:
+            self.net = one_sided(self.net)
         self.phases = PhaseBounds(self.net)
 
     def _rebuilt(self, frontier: Frontier[Nodes]) -> Frontier[Nodes]:

@@ -57,8 +57,7 @@ class Witnesses:
 
     def see(self, phases: PhaseBounds, shift: Tensor) -> None:
         """Replay the points at these shifts of the reduced net's inputs, if the net in float64 says that they win."""
-        points = torch.as_tensor(self.problem.region.center, device=shift.device).repeat(len(shift), 1)
-        points[:, phases.net.moving] += shift
+        points = torch.as_tensor(self.problem.region.center, device=shift.device) + phases.net.moved(shift)
         scores = self.lowered.forward(points).cpu().numpy()
         good = np.zeros(len(shift), dtype=bool)
         for goal in self.problem.goals:
@@ -155,9 +154,8 @@ class Witnesses:
         return [] if best is None else [goal for goal in self.problem.goals if bool(goal_holds(goal, best.scores))]
 
     def _points(self, phases: PhaseBounds, shift: FloatArray) -> FloatArray:
-        points = self.problem.region.center.copy()
-        points[phases.net.moving.cpu().numpy()] += shift
-        return np.clip(points, self.problem.region.lower, self.problem.region.upper)[None]
+        moved = phases.net.moved(self.lowered.tensor(shift)[None]).cpu().numpy()
+        return np.clip(self.problem.region.center + moved, self.problem.region.lower, self.problem.region.upper)
 
 
 def goal_holds(goal: Goal, scores: FloatArray) -> NDArray[np.bool_]:
