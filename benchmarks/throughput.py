@@ -17,7 +17,7 @@ import torch
 from benchmarks.common import conditions, header, net_and_images, row, single_threaded
 from bounds.ascent import enveloped
 from bounds.cap import on_the_cap
-from bounds.envelope import Envelope
+from bounds.cube_envelope import CubeEnvelope
 from bounds.network import lowered_for, network_bounds
 from bounds.phases import PhaseBounds
 from bounds.reduced import reduce
@@ -64,7 +64,7 @@ def main() -> None:
         seen = engine.evaluate(nodes)
         caps = batch * rate(lambda nodes=nodes, seen=seen: on_the_cap(engine, nodes, seen, options.radius), device)  # type: ignore[misc]
         print(row(["cap", batch, caps, "–", "–"]), flush=True)
-        envelope = Envelope.of(engine.stack, seen.distance.new_tensor([options.radius]))
+        envelope = CubeEnvelope.of(engine.stack, seen.distance.new_tensor([options.radius]))
         touch = partial(enveloped, engine, envelope, nodes, seen, 1, torch.inf, 0.1)
         print(row(["step with tangents", batch, batch * rate(touch, device), "–", "–"]), flush=True)
 

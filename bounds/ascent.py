@@ -54,7 +54,7 @@ def bounded(
             part, better = enveloped(
                 engine, envelope, part, better, effort.tangents, target, effort.tangent_rate * calm
             )
-        part = on_the_cap(engine, part, better, target)
+        part = on_the_cap(engine, part, better, target, None if envelope is None else envelope.everywhere)
         empty = (part.lower > part.upper).any(-1)
         part, again = engine.optimise(part, steps, target, effort.rate * calm)
         better = again.after(better) if envelope is None else _higher(better, again)

@@ -25,6 +25,7 @@ from bounds.lowered import UNIT_ROUNDOFF, gamma
 from bounds.neuron_rows import Pairs, relaxed_rows
 from bounds.nodes import N, Nodes, Pass
 from bounds.phases import PhaseBounds
+from bounds.simplex import Above
 from bounds.stack import Stack
 from encoders.question import Norm
 
@@ -34,16 +35,17 @@ ELEMENTS_AT_ONCE = {"cpu": 200_000, "cuda": 16_000_000}  # of [pairs, inputs]: a
 
 
 @torch.no_grad()
-def on_the_cap(engine: PhaseBounds, nodes: N, seen: Pass, radius: float | Tensor) -> N:
+def on_the_cap(engine: PhaseBounds, nodes: N, seen: Pass, radius: float | Tensor, lines: Above | None = None) -> N:
     """The nodes with the bounds that hold at their adversaries within `radius` (one, or one for each net), and the
     phases that those fix. `seen` holds each node's φ. Where lower and upper cross, the node holds no such adversary.
+    `lines` are upper lines that hold within `radius` too.
     """
     lower, upper, phase = nodes.lower.clone(), nodes.upper.clone(), nodes.phase.clone()
     stack = engine.stack
     radii = torch.as_tensor(radius, dtype=lower.dtype, device=lower.device).expand(stack.count)
     member = stack.member[nodes.goal]
     kind = _CubeCap if stack.norm is Norm.LINF else _AnyCap
-    cap: _CubeCap | _AnyCap = kind(stack, member, seen, radii)
+    cap: _CubeCap | _AnyCap = kind(stack, member, seen, radii, lines)
     at_once = max(1, ELEMENTS_AT_ONCE[lower.device.type] // stack.x.shape[2])
     single = len(stack.layers) == 1
     for layer in stack.layers:
@@ -85,8 +87,10 @@ def _chunks(node: Tensor, neuron: Tensor, at_once: int) -> Iterator[tuple[Tensor
 class _AnyCap:
     """The cap in any norm, by the closed forms of `bounds.halfspace`."""
 
-    def __init__(self, stack: Stack, member: Tensor, seen: Pass, radius: Tensor) -> None:
-        self.stack, self.member, self.seen, self.radius = stack, member, seen, radius
+    def __init__(
+        self, stack: Stack, member: Tensor, seen: Pass, radius: Tensor, lines: Above | None = None
+    ) -> None:
+        self.stack, self.member, self.seen, self.radius, self.upper_lines = stack, member, seen, radius, lines
         self.travel = torch.maximum(stack.below, stack.above)
         if stack.norm is not Norm.L0:
             self.travel = torch.minimum(self.travel, radius.unsqueeze(-1))
@@ -96,7 +100,7 @@ class _AnyCap:
         """A proven lower bound of each pair on the cap of its node."""
         stack, node = self.stack, pairs.node
         group = Grouping(stack.count, self.member[node])
-        rows = relaxed_rows(stack, self.member, pairs, lower, upper)
+        rows = relaxed_rows(stack, self.member, pairs, lower, upper, self.upper_lines)
         normal, height, ball = self.seen.normal[node], self.seen.height[node], self.radius[self.member[node]]
         x, a, k = rows.input.float(), normal.float(), height.float()
         rooms = group.of(stack.below), group.of(stack.above)
@@ -132,8 +136,10 @@ class _CubeCap:
     min of x·d + v + μ·(a·d + k)  =  v + x·center + μ·(k + a·center) - ‖half·x + μ·half·a‖₁.
     """
 
-    def __init__(self, stack: Stack, member: Tensor, seen: Pass, radius: Tensor) -> None:
-        self.stack, self.member = stack, member
+    def __init__(
+        self, stack: Stack, member: Tensor, seen: Pass, radius: Tensor, lines: Above | None = None
+    ) -> None:
+        self.stack, self.member, self.upper_lines = stack, member, lines
         down, up = (torch.minimum(room, radius.unsqueeze(-1)) for room in (stack.below, stack.above))
         self.center, self.half, self.whole = (up - down) / 2, (up + down) / 2, up + down
         group = Grouping(stack.count, member)
@@ -160,7 +166,7 @@ class _CubeCap:
             value = sign * (first.value[of, neuron] + constant) - error
             size = first.size[of, neuron] + constant.abs() + error
             return _CubeRows(first.x[of, neuron], first.single[of, neuron], sign, value, size)
-        rows = relaxed_rows(self.stack, self.member, pairs, lower, upper)
+        rows = relaxed_rows(self.stack, self.member, pairs, lower, upper, self.upper_lines)
         group = Grouping(self.stack.count, of)
         x = rows.input * group.of(self.half)
         value = rows.value + group.dot(rows.input, self.center) - rows.slack

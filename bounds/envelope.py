@@ -9,10 +9,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Self
 
-import torch
 from torch import Tensor
 
 from bounds.grouping import Grouping
+from bounds.simplex import Above
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +32,11 @@ class Envelope(ABC):
     neurons: Tensor  # [R]
     down: Tensor  # [S, n] how far inputs can go
     up: Tensor
+
+    @property
+    def everywhere(self) -> Above | None:
+        """A line for each neuron that does well everywhere, if there is one."""
+        return None
 
     @abstractmethod
     def on(self, chosen: Tensor) -> Self:

@@ -30,7 +30,7 @@ def nearest_in_piece(
     """min ‖d‖ subject to rows · d ≥ least and -below ≤ d ≤ above, within the ball: the answer, and d if there is one.
 
     The first duals of the answer are those of `rows`. `extra` are upper sides of further variables in [0, extra],
-    which cost nothing; their columns follow those of d in `rows` (L∞ and L1 only).
+    which cost nothing (L∞ and L1 only): their columns follow those of d in `rows`, and their values end the point.
     """
     if norm is Norm.L2:
         return _nearest_euclidean(rows, least, np.minimum(below, radius), np.minimum(above, radius))
@@ -50,10 +50,12 @@ def nearest_in_piece(
         column_upper = np.concatenate([high, [radius], extra])
     else:
         own, further = rows[:, :size], rows[:, size:]
-        matrix = sparse.csr_array(np.concatenate([own, -own, further], axis=1))
-        costs = np.concatenate([np.ones(2 * size), np.zeros(free)])
+        rises, falls = np.flatnonzero(high > 0), np.flatnonzero(low < 0)
+        matrix = sparse.csr_array(np.concatenate([own[:, rises], -own[:, falls], further], axis=1))
+        moves = len(rises) + len(falls)
+        costs = np.concatenate([np.ones(moves), np.zeros(free)])
         row_lower = least
-        column_lower, column_upper = np.zeros(2 * size + free), np.concatenate([high, -low, extra])
+        column_lower, column_upper = np.zeros(moves + free), np.concatenate([high[rises], -low[falls], extra])
     row_upper = np.full(len(row_lower), np.inf)
     try:
         answer = solve_linear(costs, matrix, row_lower, row_upper, column_lower, column_upper, time_limit=time_limit)
@@ -62,7 +64,12 @@ def nearest_in_piece(
     answer = replace(answer, row_duals=_unscaled(answer.row_duals, scale), ray=_unscaled(answer.ray, scale))
     if answer.point is None:
         return answer, None
-    return answer, answer.point[:size] if norm is Norm.LINF else answer.point[:size] - answer.point[size : 2 * size]
+    if norm is Norm.LINF:
+        return answer, answer.point[:size]
+    shift = np.zeros(size)
+    shift[rises] += answer.point[: len(rises)]
+    shift[falls] -= answer.point[len(rises) : moves]
+    return replace(answer, point=np.concatenate([shift, answer.point[moves:]])), shift
 
 
 def _with_longest(rows: FloatArray, size: int) -> sparse.csr_array:

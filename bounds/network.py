@@ -15,6 +15,7 @@ from bounds.grouping import Grouping
 from bounds.halfspace import lowest_value
 from bounds.lowered import Lowered
 from bounds.open_rows import OpenLayer, OpenLayers, Rows, merged, relaxed_below, row_error, rows_of
+from bounds.simplex import Above, above_relu
 from encoders.errors import SoundnessError
 from encoders.graph import Affine, Graph, Input
 from encoders.question import NeuronBounds, Norm, Region
@@ -52,11 +53,17 @@ class Ball:
         return cls(parts[0], parts[1], parts[2], parts[3], parts[4], radius, norm)
 
     def lowest(self, function: LinearFunction, group: Grouping | None = None) -> Tensor:
-        """Proven lower bound of each linear function on its sample's ball; without `group` there is one sample."""
+        """Proven lower bound of each linear function on its sample's ball; without `group` there is one sample.
+
+        A function of twice as many inputs is one of one-sided inputs.
+        """
         group = group or Grouping.one(function.value)
         value = function.value - function.slack
         radius = group.of(self.radius).expand(value.shape)
-        return lowest_value(function.input, value, group.of(self.below), group.of(self.above), self.norm, radius)
+        below, above = self.below, self.above
+        if function.input.shape[-1] == 2 * below.shape[-1]:
+            below, above = torch.zeros_like(torch.cat([below] * 2, dim=-1)), torch.cat([above, below], dim=-1)
+        return lowest_value(function.input, value, group.of(below), group.of(above), self.norm, radius)
 
     @property
     def travel(self) -> Tensor:
@@ -87,8 +94,9 @@ class NetworkBounds:
             count = int(layer.present[k].sum())
             if count:
                 kept = {i: z[only, :count, : opened[i].entries.shape[1]] for i, z in layer.z.items() if i in opened}
-                rest = {name: v[only, :count] for name, v in vars(layer).items() if name != "z"}
-                opened[position] = OpenLayer(z=kept, **rest)
+                rest = {name: v[only, :count] for name, v in vars(layer).items() if name not in ("z", "lines")}
+                lines = None if layer.lines is None else layer.lines.of(only, slice(count))
+                opened[position] = OpenLayer(z=kept, lines=lines, **rest)
         lower, upper = ({i: v[only] for i, v in side.items()} for side in (self.lower, self.upper))
         return NetworkBounds(ball, lower, upper, magnitudes, opened)
 
@@ -151,7 +159,8 @@ def bounds_together(
             least, most = (
                 torch.where(side.isnan(), none, side) for side, none in ((least, -torch.inf), (most, torch.inf))
             )
-            opened = _open_layer(lowered, source, least, most, result, tighten)
+            steep = tighten and norm is Norm.L1
+            opened = _open_layer(lowered, source, least, most, result, tighten, steep)
             if (least > most).any():
                 raise SoundnessError(
                     f"bounds of node {position} ({node.name}) cross: the ball is empty or the proof is"
@@ -183,10 +192,14 @@ def _interval(
 
 
 def _open_layer(
-    lowered: Lowered, source: int, least: Tensor, most: Tensor, known: NetworkBounds, tighten: bool
+    lowered: Lowered, source: int, least: Tensor, most: Tensor, known: NetworkBounds, tighten: bool, steep: bool
 ) -> OpenLayer | None:
-    """Rows of the neurons that are still open, after CROWN for both sides of each (in place) if `tighten`."""
+    """Rows of the neurons that are still open, after CROWN for both sides of each (in place) if `tighten`.
+
+    Where `steep`, once more with the envelopes of the neurons before them, and they have envelopes too.
+    """
     ball, opened = known.ball, known.opened
+    lines: list[Above] = []
     rows: list[Rows] = []
     entries: list[Tensor] = []
     errors: list[Tensor] = []
@@ -196,20 +209,27 @@ def _open_layer(
         part = rows_of(lowered, source, chosen, group, ball.center, known.magnitudes, opened, known.lower)
         error = row_error(part, opened, ball.travel, lowered.terms)
         if tighten:
-            below, above = (ball.lowest(relaxed_below(part, sign, opened, error), group) for sign in (1.0, -1.0))
-            least[sample, chosen] = torch.maximum(least[sample, chosen], below)
-            most[sample, chosen] = torch.minimum(most[sample, chosen], -above)
+            for bent in (False, True) if steep and opened else (False,):
+                below, above = (
+                    ball.lowest(relaxed_below(part, sign, opened, error, bent), group) for sign in (1.0, -1.0)
+                )
+                least[sample, chosen] = torch.maximum(least[sample, chosen], below)
+                most[sample, chosen] = torch.minimum(most[sample, chosen], -above)
         kept = (least[sample, chosen] < 0) & (most[sample, chosen] > 0)
         if bool(kept.any()):
             rows.append(part.take(kept))
             entries.append(chosen[kept])
             errors.append(error[kept])
+        if steep and bool(kept.any()):
+            under = relaxed_below(rows[-1], -1.0, opened, errors[-1], steep=True)
+            radius = rows[-1].group.of(ball.radius)
+            lines.append(above_relu(-under.input, -under.value, under.slack, radius, lowered.terms))
     if not rows:
         return None
     all_rows, all_entries = merged(rows), torch.cat(entries)
     sample = all_rows.group.member
     bounds = least[sample, all_entries], most[sample, all_entries]
-    return OpenLayer.of(all_rows, all_entries, *bounds, torch.cat(errors))
+    return OpenLayer.of(all_rows, all_entries, *bounds, torch.cat(errors), Above.joined(lines) if steep else None)
 
 
 def neuron_bounds(graph: Graph, region: Region, norm: Norm, radius: float, device: str = "cpu") -> NeuronBounds:

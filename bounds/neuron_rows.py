@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bounds.backward import chords
 from bounds.grouping import Grouping
+from bounds.simplex import Above
 from bounds.stack import Stack
 
 
@@ -29,18 +30,6 @@ class Rows:
     input: Tensor
     value: Tensor
     slack: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Above:
-    """A linear function of the input above the ReLU of every neuron: normal [S, P, n], value and error [S, P]."""
-
-    normal: Tensor
-    value: Tensor
-    error: Tensor
-
-    def on(self, chosen: Tensor) -> Above:
-        return Above(*(value[:, chosen] for value in vars(self).values()))
 
 
 def rows_above(stack: Stack, layer: slice, lines: Above | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,11 +61,13 @@ def relaxed_rows(
     chord, offset, least = chords(lower[node, :start], upper[node, :start])
     behind = sign * stack.z[of, neuron, :start]
     before, touched = torch.zeros_like(behind), torch.zeros_like(behind)
+    is_open = (lower[node, :start] < 0) & (upper[node, :start] > 0)  # a phase that is known is a better line
     for layer in reversed([part for part in stack.layers if part.start < start]):
         a = behind[:, layer]
         above = a.clamp_max(0.0)
         if lines is not None:
-            touched[:, layer], above = above, torch.zeros_like(above)
+            touched[:, layer] = torch.where(is_open[:, layer], above, 0.0)
+            above = above - touched[:, layer]
         before[:, layer] = a.clamp_min(0.0) * least[:, layer] + above * chord[:, layer]
         if layer.start:
             behind[:, : layer.start] += group.times(before[:, layer], stack.z[:, layer, : layer.start])

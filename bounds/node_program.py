@@ -107,10 +107,7 @@ class NodeProgram:
         """d of the program's point."""
         if answer.point is None:
             return None
-        size = len(self.below)
-        if self.engine.net.norm is not Norm.L1:
-            return answer.point[:size]
-        return answer.point[:size] - answer.point[size : 2 * size]
+        return answer.point[: len(self.below)]
 
     def proven(self, answer: LinearAnswer) -> Proven:
         """The best that the program's multipliers prove, recomputed soundly; the node as it was if that is better."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from bounds.backward import LinearFunction, Magnitudes, ReluRule, ReluStep, backward, chords
 from bounds.grouping import Grouping
 from bounds.lowered import Lowered, gamma
+from bounds.simplex import Above
 
 INFLATION = 1.0 + 1e-6  # pays for the rounding of the slack itself
 
@@ -62,9 +63,12 @@ class OpenLayer:
     error: Tensor  # how far a row can be off, its slack included
     lower: Tensor
     upper: Tensor
+    lines: Above | None = None  # in L1: upper lines over one-sided inputs
 
     @classmethod
-    def of(cls, rows: Rows, chosen: Tensor, lower: Tensor, upper: Tensor, error: Tensor) -> OpenLayer:
+    def of(
+        cls, rows: Rows, chosen: Tensor, lower: Tensor, upper: Tensor, error: Tensor, lines: Above | None = None
+    ) -> OpenLayer:
         """The rows of entries `chosen` [M], with their bounds."""
         spread = rows.group.spread
         return cls(
@@ -76,6 +80,7 @@ class OpenLayer:
             error=spread(error),
             lower=spread(lower),
             upper=spread(upper),
+            lines=None if lines is None else Above(*(spread(value) for value in vars(lines).values())),
         )
 
 
@@ -131,11 +136,15 @@ def row_error(rows: Rows, layers: OpenLayers, travel: Tensor, terms: int) -> Ten
     return (rows.slack + 4.0 * gamma(terms) * size) * INFLATION + 1e-300
 
 
-def relaxed_below(rows: Rows, sign: float, layers: OpenLayers, error: Tensor) -> LinearFunction:
-    """CROWN: a linear function of the input below sign · row on the region, for every row. A few small products."""
+def relaxed_below(rows: Rows, sign: float, layers: OpenLayers, error: Tensor, steep: bool = False) -> LinearFunction:
+    """CROWN: a linear function of the input below sign · row on the region, for every row. A few small products.
+
+    Where `steep`, the layers' own lines take the place of chords, and the function is one of the one-sided inputs.
+    """
     group = rows.group
     terms = open_count(layers) + rows.x.shape[1] + 64
     x, value, slack = sign * rows.x, sign * rows.value, error
+    bent = torch.zeros_like(x).repeat(1, 2) if steep else x[:, :0]
     behind = {i: sign * z for i, z in rows.z.items()}
     for position in sorted(layers, reverse=True):
         a = behind.pop(position, None)
@@ -143,11 +152,18 @@ def relaxed_below(rows: Rows, sign: float, layers: OpenLayers, error: Tensor) ->
             continue
         under = layers[position]
         chord, offset, least = chords(under.lower, under.upper)
-        before = a.clamp_min(0.0) * group.of(least) + a.clamp_max(0.0) * group.of(chord)
+        above = a.clamp_max(0.0)
+        if steep and under.lines is not None:
+            bent = bent + group.times(above, under.lines.normal)
+            value = value + group.dot(above, under.lines.value)
+            slack = slack + group.dot(above.abs(), under.lines.error)
+            above = torch.zeros_like(above)
+        before = a.clamp_min(0.0) * group.of(least) + above * group.of(chord)
         loss = 4.0 * gamma(terms) * (torch.maximum(under.lower.abs(), under.upper.abs()) + offset)
         slack = slack + group.dot(a.abs(), loss) + group.dot(before.abs(), under.error)
-        value = value + group.dot(before, under.value) + group.dot(a.clamp_max(0.0), offset)
+        value = value + group.dot(before, under.value) + group.dot(above, offset)
         x = x + group.times(before, under.x)
         for i, z in under.z.items():
             behind[i] = behind[i] + group.times(before, z) if i in behind else group.times(before, z)
-    return LinearFunction(x, value, slack * INFLATION)
+    whole = torch.cat([x, -x], dim=-1) + bent if steep else x
+    return LinearFunction(whole, value, slack * INFLATION)

@@ -19,7 +19,7 @@ import bounds.network
 import bounds.phases
 import verifier.engines.search
 from bounds.ascent import Effort
-from bounds.envelope import Envelope, Tangents
+from bounds.cube_envelope import CubeEnvelope, CubeTangents
 from bounds.grouping import Grouping
 from bounds.node_program import NodeProgram, Proven
 from bounds.nodes import Nodes, Pass
@@ -214,15 +214,15 @@ def test_a_cap_that_is_too_small_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_tangents_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = Envelope.lines
+    genuine = CubeEnvelope.lines
 
     def lower(
-        self: Envelope, group: Grouping, tangents: Tangents, weight: torch.Tensor
+        self: CubeEnvelope, group: Grouping, tangents: CubeTangents, weight: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         normal, height, error = genuine(self, group, tangents, weight)
         return normal, 0.9 * height, error
 
-    monkeypatch.setattr(Envelope, "lines", lower)
+    monkeypatch.setattr(CubeEnvelope, "lines", lower)
     assert caught(seeds=range(200))
 
 

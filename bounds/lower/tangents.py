@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bounds.ascent import enveloped
-from bounds.envelope import Envelope
+from bounds.cube_envelope import CubeEnvelope
 from bounds.lower.base import Sample
 from bounds.lower.relaxations import AlphaCrown, engine_on, per_sample
 from encoders.linear_maps import FloatArray
@@ -30,6 +30,6 @@ class Tangents(AlphaCrown):
         enough = engine.stack.upper.new_tensor(radii)
         nodes, seen = engine.optimise(engine.roots(), FIRST_STEPS, enough, RATE)
         if engine.stack.open_phases:
-            envelope = Envelope.of(engine.stack, enough)
+            envelope = CubeEnvelope.of(engine.stack, enough)
             _, seen = enveloped(engine, envelope, nodes, seen, samples[0].options.steps, enough, RATE)
         return per_sample(engine, seen.distance)

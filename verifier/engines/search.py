@@ -58,7 +58,7 @@ class SearchOptions:
     shallow_steps: int = 2  # the same where all open neurons lie in one layer: slopes gain little there
     effort: Effort = field(default_factory=Effort)
     few_leaves: int = 8  # at a time: their programs are cheaper than an ascent first
-    chords_first: int = 32  # nodes of a search before tangents are tried: what few nodes close has no need of them
+    chords_first: int = 32  # nodes before tangents are tried in L∞: what few nodes close has no need of them
     witnesses: WitnessOptions = field(default_factory=WitnessOptions)
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
     patience: int = 50  # nodes without a nearer adversary before a smaller ball is tried
@@ -347,7 +347,7 @@ class Search:
 
     def _ask(self, nodes: Nodes, steps: int) -> NodeAsk:
         effort = self.options.effort
-        if self.visited < self.options.chords_first:
+        if self.problem.norm is Norm.LINF and self.visited < self.options.chords_first:
             effort = replace(effort, tangents=0)
         return NodeAsk(self.phases, nodes, steps, self.target, effort)
 

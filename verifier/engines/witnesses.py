@@ -26,6 +26,7 @@ from verifier.problem import Incumbent, Problem
 
 SEARCH = "search"
 PUSHES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0)  # of the difference between float32 and real scores
+DEAR_DIVE = 0.05  # seconds: shorter ones may follow each other
 FAR = 1.4  # an adversary this much farther than the ceiling may still be walked into it
 
 
@@ -39,6 +40,7 @@ class WitnessOptions:
     scout_restarts: int = 8  # random starts of one fresh attack
     scout_share: float = 0.1  # of the time, for fresh attacks that find nothing nearer
     scout_after: float = 1.0  # seconds
+    dive_share: float = 0.2  # of the time, for dives once they find nothing nearer
 
 
 class Witnesses:
@@ -49,6 +51,7 @@ class Witnesses:
         self.clock = problem.deadline.clock
         self.next_scout = self.clock.now() + options.scout_after
         self.rounds = 0
+        self.next_dive = 0.0
 
     def corners(self, phases: PhaseBounds, seen: Pass, bound: Tensor) -> None:
         """Replay the points where the bounds of the most promising nodes are attained."""
@@ -70,7 +73,8 @@ class Witnesses:
         leaves open are taken as they are where its bound is attained, and that linear region is solved. What it finds
         within `reach` is polished in the regions around."""
         live = torch.nonzero(seen.distance < target).flatten()
-        if not len(live):
+        started = self.clock.now()
+        if not len(live) or started < self.next_dive:
             return
         undecided = (nodes.phase[live] == 0).sum(-1)
         chosen = torch.unique(torch.stack([live[seen.distance[live].argmin()], live[undecided.argmin()]]))
@@ -88,6 +92,9 @@ class Witnesses:
                 self.push_over(leaf, shift, reach)
         if self.incumbent.upper < upper:
             self._polish_best()
+        else:
+            spent = self.clock.now() - started
+            self.next_dive = self.clock.now() + (spent / self.options.dive_share if spent > DEAR_DIVE else 0.0)
 
     def push_over(self, leaf: NodeProgram, shift: FloatArray, reach: float) -> None:
         """Make a strict adversary of a boundary point: ask the program for a little more than a tie."""
@@ -154,8 +161,9 @@ class Witnesses:
         return [] if best is None else [goal for goal in self.problem.goals if bool(goal_holds(goal, best.scores))]
 
     def _points(self, phases: PhaseBounds, shift: FloatArray) -> FloatArray:
-        moved = phases.net.moved(self.lowered.tensor(shift)[None]).cpu().numpy()
-        return np.clip(self.problem.region.center + moved, self.problem.region.lower, self.problem.region.upper)
+        region = self.problem.region
+        moved: FloatArray = phases.net.moved(self.lowered.tensor(shift)[None]).cpu().numpy()
+        return np.clip(region.center + moved, region.lower, region.upper)
 
 
 def goal_holds(goal: Goal, scores: FloatArray) -> NDArray[np.bool_]:

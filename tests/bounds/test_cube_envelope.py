@@ -15,7 +15,7 @@ import torch
 from scipy.optimize import linprog
 
 from bounds.ascent import enveloped
-from bounds.envelope import BINS, Envelope
+from bounds.cube_envelope import BINS, CubeEnvelope
 from bounds.grouping import Grouping
 from bounds.network import lowered_for, network_bounds
 from bounds.nodes import Nodes
@@ -40,7 +40,7 @@ def one_neuron(weights: FloatArray, bias: float) -> PhaseBounds:
 def line_at(engine: PhaseBounds, point: FloatArray, radius: float = 1.0) -> tuple[FloatArray, float, float]:
     """Normal, value at zero and error of the one neuron's tangent at a point."""
     group, shift = Grouping.one(torch.zeros(1)), torch.as_tensor(point)[None]
-    envelope = Envelope.of(engine.stack, shift.new_tensor([radius]))
+    envelope = CubeEnvelope.of(engine.stack, shift.new_tensor([radius]))
     tangents = envelope.at(group, shift)
     normal, height, error = envelope.lines(group, tangents, shift.new_ones(1, 1))
     assert float(tangents.value[0, 0]) == pytest.approx(float((normal * shift).sum() + height))
@@ -113,7 +113,7 @@ def test_no_relu_is_above_its_line(kind: str, seed: int) -> None:
     points = points_in(region, Norm.LINF, radius * (1 - 1e-12), rng, 2000)
     shifts = torch.as_tensor(points - region.center)[:, engine.net.moving]
     relu = np.concatenate([graph.trace(points)[i][:, e.numpy()] for i, e in engine.net.neurons], axis=1)
-    envelope = Envelope.of(engine.stack, shifts.new_tensor([radius]))
+    envelope = CubeEnvelope.of(engine.stack, shifts.new_tensor([radius]))
     group = Grouping.one(shifts[:20])
     tangents = envelope.at(group, shifts[:20])
     for j in range(engine.net.open_phases):
@@ -144,7 +144,7 @@ def test_no_adversary_of_a_node_is_above_its_function(kind: str, seed: int) -> N
     h = np.concatenate([values[graph.nodes[i].sources[0]][:, e.numpy()] for i, e in engine.net.neurons], axis=1)
     shifts = (points - region.center)[:, engine.net.moving.numpy()]
     nodes = split_at_random(engine, rng)
-    envelope = Envelope.of(engine.stack, torch.tensor([radius], dtype=torch.float64))
+    envelope = CubeEnvelope.of(engine.stack, torch.tensor([radius], dtype=torch.float64))
     scores = values[-1]
     winner = int(graph.evaluate(region.center)[0].argmax())
     for _ in range(2):  # the second time from what the first has left in the nodes
@@ -172,14 +172,14 @@ def test_tangents_raise_a_bound() -> None:
     goals = goals_for(int(graph.evaluate(center)[0].argmax()), 2, None, 0.0)
     engine = PhaseBounds(reduce(lowered, network_bounds(lowered, region, Norm.LINF, 0.1), goals))
     nodes, chords = engine.optimise(engine.roots(), 100, 0.1, 0.1)
-    envelope = Envelope.of(engine.stack, torch.tensor([0.1], dtype=torch.float64))
+    envelope = CubeEnvelope.of(engine.stack, torch.tensor([0.1], dtype=torch.float64))
     _, tangents = enveloped(engine, envelope, nodes, chords, 10, 0.1, 0.3)
     assert float(tangents.distance[0]) > 1.1 * float(chords.distance[0])
 
 
 def test_a_child_starts_from_what_its_parent_has_proven() -> None:
     engine, _, _ = problem("dense", 3, 0.7)
-    envelope = Envelope.of(engine.stack, torch.tensor([0.7], dtype=torch.float64))
+    envelope = CubeEnvelope.of(engine.stack, torch.tensor([0.7], dtype=torch.float64))
     nodes, seen = enveloped(engine, envelope, engine.roots(), engine.evaluate(engine.roots()), 8, 0.7, 0.3)
     children = nodes.split(torch.zeros(len(nodes), dtype=torch.int64))
     poor = replace(engine.evaluate(children), distance=torch.zeros(len(children), dtype=torch.float64))
@@ -191,7 +191,7 @@ def test_side_by_side_is_as_alone() -> None:
     engines = [problem("dense", seed, radius)[0] for seed, radius in ((0, 0.7), (1, 0.3), (2, 0.5))]
     radii = torch.tensor([0.7, 0.3, 0.5], dtype=torch.float64)
     stack = Stack.of([engine.net for engine in engines])
-    together = Envelope.of(stack, radii)
+    together = CubeEnvelope.of(stack, radii)
     rng = np.random.default_rng(0)
     member = torch.tensor([2, 0, 1, 0])
     size, count = stack.x.shape[2], stack.open_phases
@@ -201,7 +201,7 @@ def test_side_by_side_is_as_alone() -> None:
     normal, height, _ = together.lines(group, together.at(group, point), weight)
     for row, k in enumerate(member.tolist()):
         own, width = stack.columns[k], engines[k].net.x.shape[1]
-        alone = Envelope.of(engines[k].stack, radii[k : k + 1])
+        alone = CubeEnvelope.of(engines[k].stack, radii[k : k + 1])
         one = Grouping.one(point[row : row + 1])
         tangents = alone.at(one, point[row : row + 1, :width])
         expected, value, _ = alone.lines(one, tangents, weight[row : row + 1, own])
