@@ -87,9 +87,7 @@ def _chunks(node: Tensor, neuron: Tensor, at_once: int) -> Iterator[tuple[Tensor
 class _AnyCap:
     """The cap in any norm, by the closed forms of `bounds.halfspace`."""
 
-    def __init__(
-        self, stack: Stack, member: Tensor, seen: Pass, radius: Tensor, lines: Above | None = None
-    ) -> None:
+    def __init__(self, stack: Stack, member: Tensor, seen: Pass, radius: Tensor, lines: Above | None = None) -> None:
         self.stack, self.member, self.seen, self.radius, self.upper_lines = stack, member, seen, radius, lines
         self.travel = torch.maximum(stack.below, stack.above)
         if stack.norm is not Norm.L0:
@@ -136,9 +134,7 @@ class _CubeCap:
     min of x·d + v + μ·(a·d + k)  =  v + x·center + μ·(k + a·center) - ‖half·x + μ·half·a‖₁.
     """
 
-    def __init__(
-        self, stack: Stack, member: Tensor, seen: Pass, radius: Tensor, lines: Above | None = None
-    ) -> None:
+    def __init__(self, stack: Stack, member: Tensor, seen: Pass, radius: Tensor, lines: Above | None = None) -> None:
         self.stack, self.member, self.upper_lines = stack, member, lines
         down, up = (torch.minimum(room, radius.unsqueeze(-1)) for room in (stack.below, stack.above))
         self.center, self.half, self.whole = (up - down) / 2, (up + down) / 2, up + down

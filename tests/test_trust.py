@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import bounds.cap
 import bounds.network
 import bounds.phases
+import bounds.simplex
 import verifier.engines.search
 from bounds.ascent import Effort
 from bounds.cube_envelope import CubeEnvelope, CubeTangents
@@ -24,6 +25,7 @@ from bounds.grouping import Grouping
 from bounds.node_program import NodeProgram, Proven
 from bounds.nodes import Nodes, Pass
 from bounds.phases import PhaseBounds
+from bounds.simplex import Above
 from encoders.errors import SoundnessError
 from encoders.graph import Affine, Graph, Input, Node, Relu, affine_chain
 from encoders.linear_maps import Convolution, Dense, FloatArray, Gather, Scale
@@ -116,6 +118,9 @@ def random_problem(rng: np.random.Generator, norm: Norm) -> tuple[Problem, Incum
     return problem, incumbent, predicted
 
 
+EAGER = SearchOptions(chords_first=0, few_leaves=0)
+
+
 def closed(engine: Engine, problem: Problem, incumbent: Incumbent) -> Proof:
     return engine.close(problem, incumbent, lambda lower, upper: None)
 
@@ -142,7 +147,9 @@ def disagreement(engine: Engine, seed: int, norm: Norm, strict: float) -> str | 
 def test_search_is_exact(norm: Norm, block: int) -> None:
     share = max(1, EXAMPLES // 4)
     strict = 1e-6 if norm is Norm.L2 else 2e-8  # the oracle's quadratic programs are solved less exactly
-    wrong = [disagreement(SearchEngine(), 1000 * block + k, norm, strict) for k in range(share)]
+    # Small nets are closed before they come to all that a search may try: every second one tries it at once.
+    engines = SearchEngine(), SearchEngine(EAGER)
+    wrong = [disagreement(engines[k % 2], 1000 * block + k, norm, strict) for k in range(share)]
     assert [w for w in wrong if w] == []
 
 
@@ -206,7 +213,7 @@ def test_a_program_that_overstates_itself_is_caught(monkeypatch: pytest.MonkeyPa
 def test_a_cap_that_is_too_small_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = bounds.cap.on_the_cap
 
-    def smaller(engine: PhaseBounds, nodes: Nodes, seen: Pass, radius: float) -> Nodes:
+    def smaller(engine: PhaseBounds, nodes: Nodes, seen: Pass, radius: float, lines: object) -> Nodes:
         return genuine(engine, nodes, seen, 0.98 * radius)
 
     monkeypatch.setattr("bounds.ascent.on_the_cap", smaller)
@@ -223,7 +230,29 @@ def test_tangents_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -
         return normal, 0.9 * height, error
 
     monkeypatch.setattr(CubeEnvelope, "lines", lower)
-    assert caught(seeds=range(200))
+    assert caught(seeds=range(200), options=EAGER)
+
+
+def test_envelopes_that_are_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = bounds.simplex.above_relu
+
+    def lower(*arguments: object) -> Above:
+        found = genuine(*arguments)  # type: ignore[arg-type]
+        return replace(found, normal=0.9 * found.normal)
+
+    monkeypatch.setattr("bounds.simplex_envelope.above_relu", lower)
+    assert caught(Norm.L1, seeds=range(200))
+
+
+def test_neuron_bounds_from_envelopes_that_are_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = bounds.simplex.above_relu
+
+    def lower(*arguments: object) -> Above:
+        found = genuine(*arguments)  # type: ignore[arg-type]
+        return replace(found, normal=0.5 * found.normal, value=0.5 * found.value)
+
+    monkeypatch.setattr("bounds.network.above_relu", lower)
+    assert caught(Norm.L1, seeds=range(400))
 
 
 def test_shrunken_neuron_bounds_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:

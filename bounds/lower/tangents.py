@@ -1,6 +1,6 @@
-"""Tangents of each ReLU's concave envelope over the ball, where α-CROWN has one chord.
+"""Each ReLU's concave envelope over the ball, where α-CROWN has one chord: its tangents in L∞, itself in L1.
 
-An envelope knows the box of all inputs, a triangle only how far they push one neuron, so this can be far above the
+An envelope knows the ball of all inputs, a triangle only how far they push one neuron, so this can be far above the
 linear program over triangles. The search does the same at its nodes, with the cap; see `bounds/envelope.py`.
 """
 
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bounds.ascent import enveloped
-from bounds.cube_envelope import CubeEnvelope
+from bounds.ascent import envelope_of, enveloped
 from bounds.lower.base import Sample
 from bounds.lower.relaxations import AlphaCrown, engine_on, per_sample
+from bounds.one_sided import ONE_SIDED, one_sided_stack
+from bounds.phases import PhaseBounds
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm
 
@@ -20,16 +21,18 @@ RATE = 0.15
 
 
 class Tangents(AlphaCrown):
-    """A few steps with chords, then `steps` with tangents."""
+    """A few steps with chords, then `steps` with envelopes."""
 
     name = "tangents"
-    norms = frozenset({Norm.LINF})
+    norms = frozenset({Norm.LINF, Norm.L1})
 
     def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
         engine = engine_on(samples, radii)
+        if samples[0].norm in ONE_SIDED:
+            engine = PhaseBounds(stack=one_sided_stack(engine.stack))
         enough = engine.stack.upper.new_tensor(radii)
         nodes, seen = engine.optimise(engine.roots(), FIRST_STEPS, enough, RATE)
-        if engine.stack.open_phases:
-            envelope = CubeEnvelope.of(engine.stack, enough)
+        envelope = envelope_of(engine, enough)
+        if envelope is not None:
             _, seen = enveloped(engine, envelope, nodes, seen, samples[0].options.steps, enough, RATE)
         return per_sample(engine, seen.distance)
