@@ -9,7 +9,6 @@ the point that attains the closed form, propagated forward through the relaxed n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,12 +19,11 @@ from bounds.climb import Climb
 from bounds.envelope import Envelope, Tangents
 from bounds.grouping import Grouping
 from bounds.halfspace import nearest_in_halfspace
-from bounds.lowered import UNIT_ROUNDOFF, Lowered
-from bounds.network import bounds_together
+from bounds.lowered import UNIT_ROUNDOFF
 from bounds.nodes import N, Nodes, Pass, handing_on
 from bounds.reduced import Reduced
 from bounds.stack import Stack
-from encoders.question import Goal, Norm, Region
+from encoders.question import Norm
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,34 +239,3 @@ class PhaseBounds:
             means = (mean_before, mean_behind)
             best = best.put(live, replace(best.take(live), mean_before=means[0], mean_behind=means[1]))
         return handing_on(best_nodes, best), best
-
-
-def nearest_possible(
-    lowered: Lowered, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float, steps: int = 0
-) -> float:
-    """A proven lower bound, at most `radius`, on the distance of the nearest adversary of any goal: no search."""
-    return nearest_together(lowered, (region,), norm, (goals,), (radius,), steps)[0]
-
-
-def nearest_together(
-    lowered: Lowered,
-    regions: Sequence[Region],
-    norm: Norm,
-    goals: Sequence[tuple[Goal, ...]],
-    radii: Sequence[float],
-    steps: int = 0,
-) -> list[float]:
-    """The same for several samples in one batch."""
-    asked = [k for k, each in enumerate(goals) if each]
-    found = list(radii)
-    if not asked:
-        return found
-    bounds = bounds_together(lowered, [regions[k] for k in asked], norm, [radii[k] for k in asked])
-    phases = PhaseBounds(stack=Stack.on(lowered, bounds, [goals[k] for k in asked]))
-    enough = lowered.tensor([radii[k] for k in asked])
-    _, seen = phases.optimise(phases.roots(), steps, enough, 0.3)
-    # Bounds that overflowed say nothing; min() would take a NaN for the radius.
-    distances = seen.distance.nan_to_num(nan=0.0, posinf=torch.inf)
-    for k, place in zip(asked, phases.stack.goals, strict=True):
-        found[k] = min(radii[k], float(distances[place].min()))
-    return found

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bounds.first_pass import nearest_together
 from bounds.lower.base import samples_together
 from bounds.lowered import Lowered
-from bounds.phases import nearest_together
 from encoders.question import Goal, Norm, Region
 from verifier.engines.turns import Ask, Kept, SampleAsk
 

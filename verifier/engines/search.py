@@ -16,12 +16,13 @@ from torch import Tensor
 
 from bounds.ascent import Effort, ascended
 from bounds.carrying import carry_over
+from bounds.first_pass import nearest_possible
 from bounds.lowered import Lowered
 from bounds.network import NetworkBounds, lowered_for, network_bounds
 from bounds.node_program import NodeProgram
 from bounds.nodes import Nodes, Pass
 from bounds.one_sided import ONE_SIDED, one_sided
-from bounds.phases import PhaseBounds, nearest_possible
+from bounds.phases import PhaseBounds
 from bounds.reduced import Reduced, reduce
 from encoders.graph import Relu
 from encoders.question import Norm
