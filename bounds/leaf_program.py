@@ -51,6 +51,8 @@ def nearest_in_piece(
     else:
         own, further = rows[:, :size], rows[:, size:]
         rises, falls = np.flatnonzero(high > 0), np.flatnonzero(low < 0)
+        if not len(rises) + len(falls):
+            rises = np.zeros(1, dtype=np.int64)  # nothing moves: a program without columns has no answer
         matrix = sparse.csr_array(np.concatenate([own[:, rises], -own[:, falls], further], axis=1))
         moves = len(rises) + len(falls)
         costs = np.concatenate([np.ones(moves), np.zeros(free)])

@@ -160,7 +160,8 @@ def bounds_together(
                 torch.where(side.isnan(), none, side) for side, none in ((least, -torch.inf), (most, torch.inf))
             )
             steep = tighten and norm is Norm.L1
-            opened = _open_layer(lowered, source, least, most, result, tighten, steep)
+            followed = steep and position != lowered.graph.relus[-1]
+            opened = _open_layer(lowered, source, least, most, result, tighten, steep, followed)
             if (least > most).any():
                 raise SoundnessError(
                     f"bounds of node {position} ({node.name}) cross: the ball is empty or the proof is"
@@ -192,11 +193,19 @@ def _interval(
 
 
 def _open_layer(
-    lowered: Lowered, source: int, least: Tensor, most: Tensor, known: NetworkBounds, tighten: bool, steep: bool
+    lowered: Lowered,
+    source: int,
+    least: Tensor,
+    most: Tensor,
+    known: NetworkBounds,
+    tighten: bool,
+    steep: bool,
+    followed: bool,
 ) -> OpenLayer | None:
     """Rows of the neurons that are still open, after CROWN for both sides of each (in place) if `tighten`.
 
-    Where `steep`, once more with the envelopes of the neurons before them, and they have envelopes too.
+    Where `steep`, once more with the envelopes of the neurons before them; where `followed` by layers that need them,
+    they have envelopes of their own.
     """
     ball, opened = known.ball, known.opened
     lines: list[Above] = []
@@ -220,7 +229,7 @@ def _open_layer(
             rows.append(part.take(kept))
             entries.append(chosen[kept])
             errors.append(error[kept])
-        if steep and bool(kept.any()):
+        if followed and bool(kept.any()):
             under = relaxed_below(rows[-1], -1.0, opened, errors[-1], steep=True)
             radius = rows[-1].group.of(ball.radius)
             lines.append(above_relu(-under.input, -under.value, under.slack, radius, lowered.terms))
@@ -229,7 +238,7 @@ def _open_layer(
     all_rows, all_entries = merged(rows), torch.cat(entries)
     sample = all_rows.group.member
     bounds = least[sample, all_entries], most[sample, all_entries]
-    return OpenLayer.of(all_rows, all_entries, *bounds, torch.cat(errors), Above.joined(lines) if steep else None)
+    return OpenLayer.of(all_rows, all_entries, *bounds, torch.cat(errors), Above.joined(lines) if followed else None)
 
 
 def neuron_bounds(graph: Graph, region: Region, norm: Norm, radius: float, device: str = "cpu") -> NeuronBounds:

@@ -21,6 +21,8 @@ from torch import Tensor
 
 from bounds.lowered import gamma
 
+LEAST_RADIUS = 1e-290  # below it quotients are worth nothing, and steeper lines do
+
 
 @dataclass(frozen=True, eq=False)
 class Above:
@@ -48,7 +50,8 @@ def above_relu(rows: Tensor, value: Tensor, slack: Tensor, radius: Tensor, terms
     reach = radius.unsqueeze(-1)
     least = value.clamp_min(0.0)
     corner = (value.unsqueeze(-1) + reach * rows).clamp_min(0.0)
-    normal = torch.where(reach > 0, (corner - least.unsqueeze(-1)) / reach.clamp_min(1e-300), 0.0)
+    slope = (corner - least.unsqueeze(-1)) / reach.clamp_min(LEAST_RADIUS)
+    normal = torch.where(reach > LEAST_RADIUS, slope, rows.clamp_min(0.0))
     # What rounding makes of the normal counts at most for the whole radius, as does what products make of it later.
     size = value.abs() + radius * rows.abs().amax(-1)
     return Above(normal, least, slack + 8.0 * gamma(terms + rows.shape[-1]) * size)

@@ -45,9 +45,10 @@ def test_one_neuron_by_hand() -> None:
     assert found.value.tolist() == [0.5]
 
 
-def test_a_ball_without_radius_has_flat_lines() -> None:
-    found = above_relu(tensor([3.0, -1.0]), tensor(2.0), tensor(0.0), tensor(0.0), 1)
-    assert found.normal.tolist() == [[0.0, 0.0]]
+@pytest.mark.parametrize("radius", [0.0, 1e-310])
+def test_a_ball_without_radius_has_the_steepest_lines(radius: float) -> None:
+    found = above_relu(tensor([3.0, -1.0]), tensor(2.0), tensor(0.0), tensor(radius), 1)
+    assert found.normal.tolist() == [[3.0, 0.0]]
     assert found.value.tolist() == [2.0]
 
 
