@@ -39,7 +39,7 @@ FIRST_STAGE, STAGE_GROWTH = 1.0 / 128.0, 1.6
 RETREAT = 0.5  # of the gap
 FINE = 0.125  # of what lies between the proven and the nearest adversary: nearer to a ball that failed is no use
 LEAST_STAGE = 1e-5  # relative
-LARGE_NET, MANY_PHASES = 1000, 500  # neurons, and open phases at the first ball, from which on it looks ahead
+LARGE_NET, MANY_PHASES = 1000, 500  # neurons from which on a net is large, and open phases from which on a ball is
 LOOKS = 5  # balls
 PROGRAM_SECONDS, PROGRAM_ENTRIES = 1.0, 2_000_000  # for one node, at most
 PROGRAMS_AT_ONCE = 32
@@ -59,7 +59,7 @@ class SearchOptions:
     shallow_steps: int = 2  # the same where all open neurons lie in one layer: slopes gain little there
     effort: Effort = field(default_factory=Effort)
     few_leaves: int = 8  # at a time: their programs are cheaper than an ascent first
-    chords_first: int = 32  # nodes before tangents are tried in L∞: what few nodes close has no need of them
+    chords_first: int = 32  # nodes before tangents are tried in L∞, but for large nets: few nodes have no need of them
     witnesses: WitnessOptions = field(default_factory=WitnessOptions)
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
     patience: int = 50  # nodes without a nearer adversary before a smaller ball is tried
@@ -93,6 +93,7 @@ class Search:
         self.problem, self.incumbent, self.progress, self.options = problem, incumbent, progress, options
         self.lowered: Lowered = lowered_for(problem.graph, problem.device)
         self.witnesses = Witnesses(problem, incumbent, self.lowered, options.witnesses)
+        self.large = sum(node.size for node in problem.graph.nodes if isinstance(node, Relu)) >= LARGE_NET
         self.floor = INFINITY  # the least bound among nodes that were closed
         self.visited = 0
         self.root_open = 0
@@ -164,8 +165,7 @@ class Search:
         nearest adversary are open, its first nodes alone would take the whole time.
         """
         problem = self.problem
-        neurons = sum(node.size for node in problem.graph.nodes if isinstance(node, Relu))
-        if neurons < LARGE_NET or problem.falsify_at is not None:
+        if not self.large or problem.falsify_at is not None:
             return
         self.witnesses.scout(None)
         reach = min(self.incumbent.enough, problem.ceiling)
@@ -348,7 +348,8 @@ class Search:
 
     def _ask(self, nodes: Nodes, steps: int) -> NodeAsk:
         effort = self.options.effort
-        if self.problem.norm is Norm.LINF and self.visited < self.options.chords_first:
+        early = self.visited < self.options.chords_first and not self.large
+        if early and self.problem.norm is Norm.LINF:
             effort = replace(effort, tangents=0)
         return NodeAsk(self.phases, nodes, steps, self.target, effort)
 
