@@ -26,6 +26,7 @@ from bounds.phases import PhaseBounds
 from bounds.reduced import Reduced, reduce
 from encoders.graph import Relu
 from encoders.question import Norm
+from verifier.engines.balls import Balls
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.frontier import Frontier, Taken
 from verifier.engines.node_ask import NodeAsk
@@ -35,9 +36,7 @@ from verifier.problem import Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis
 
 INFINITY = float("inf")
-FIRST_STAGE, STAGE_GROWTH = 1.0 / 128.0, 1.6
-RETREAT = 0.5  # of the gap
-FINE = 0.125  # of what lies between the proven and the nearest adversary: nearer to a ball that failed is no use
+FIRST_STAGE = 1.0 / 128.0
 LEAST_STAGE = 1e-5  # relative
 LARGE_NET, MANY_PHASES = 1000, 500  # neurons from which on a net is large, and open phases from which on a ball is
 LOOKS = 5  # balls
@@ -101,13 +100,21 @@ class Search:
         self.patient_until = Deadline(None)
         self.frontier: Frontier[Nodes] | None = None
         self.finished = False  # every node is closed: whatever gap is left lies between float32 and real scores
-        self.stage = self._first_stage()
-        self.failed = INFINITY  # the least ball whose tree grew too large for the patience there was
-        self.patience = float(self.options.patience)
+        self.balls = Balls(self._first_stage(), float(self.options.patience))
         self.started = problem.deadline.clock.now()
         self.program_seconds, self.program_gain = 0.0, 0.0  # the part of the gap that programs closed, of late
         self.seconds_a_node = 0.0
         self.batch = self.options.batch  # halved whenever the device has not enough memory
+
+    @property
+    def stage(self) -> float:
+        """The ball that is asked about."""
+        return self.balls.radius
+
+    @property
+    def reach(self) -> float:
+        """Nothing beyond is of interest, whatever the ball."""
+        return min(self.incumbent.enough, self.problem.ceiling)
 
     @property
     def horizon(self) -> float:
@@ -155,7 +162,7 @@ class Search:
             self.finished = whole and not len(frontier)
             if self.stopped or self.finished:
                 return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
-            self._next_stage(retreat=bool(len(frontier)))
+            (self.balls.after_failed if len(frontier) else self.balls.after_closed)(self.proven, self.reach)
             self.frontier = None
 
     def _look_ahead(self) -> None:
@@ -168,7 +175,7 @@ class Search:
         if not self.large or problem.falsify_at is not None:
             return
         self.witnesses.scout(None)
-        reach = min(self.incumbent.enough, problem.ceiling)
+        reach = self.reach
         low, high, ball = 0.0, reach, reach
         for _ in range(LOOKS):
             if self.stopped:
@@ -181,38 +188,15 @@ class Search:
                 return
             ball = 0.5 * (low + high)
         if self.stage <= self.proven:  # no adversary is known, and the small ball tried first is proven already
-            self.stage = min(problem.ceiling, STAGE_GROWTH * self.proven)
+            self.balls.start_beyond(self.proven, problem.ceiling)
             return
         bounds = network_bounds(self.lowered, problem.region, problem.norm, min(self.stage, reach))
         if bounds.neurons().open_phases > MANY_PHASES:
-            self._next_stage(retreat=True)
-
-    def _next_stage(self, retreat: bool) -> None:
-        """The ball after one that is closed, or before one whose tree grew too large.
-
-        Bounds on a ball far larger than the distance say nothing, and cost a large tree; a ball little larger than
-        what is proven closes at once, until it holds the adversary, which is then found. So what lies between the
-        proven and a ball that failed is halved; where little is left, that ball is tried again with more patience. The
-        whole ball of the nearest adversary is no such limit: it is tried again as soon as a smaller one is closed.
-        """
-        reach = min(self.incumbent.enough, self.problem.ceiling)
-        # A closed ball is behind us even where less of it is proven: a leaf's adversary need not replay.
-        behind = self.proven if retreat else max(self.proven, self.stage)
-        if retreat:
-            self.failed = min(self.stage, reach)
-            self.patience *= 1.2
-        elif self.failed < reach and self.failed - behind <= FINE * (reach - behind):
-            self.patience *= 2.0
-            self.stage, self.failed = self.failed, INFINITY
-            return
-        if self.failed < reach or retreat:
-            self.stage = behind + RETREAT * (self.failed - behind)
-        else:
-            self.stage = min(reach, self.stage * STAGE_GROWTH)
+            self.balls.after_failed(self.proven, reach)
 
     def _may_retreat(self, frontier: Frontier[Nodes]) -> bool:
         """Whether a smaller ball could help: not for `verify`, which asks about this one, nor near the end."""
-        wide = len(frontier) >= self.patience // 2
+        wide = len(frontier) >= self.balls.patience // 2
         return wide and self.problem.falsify_at is None and self.horizon - self.proven > LEAST_STAGE * self.horizon
 
     def _first_stage(self) -> float:
@@ -239,7 +223,7 @@ class Search:
             self._report(frontier)
             if self.incumbent.upper < upper:
                 started, upper = self.visited, self.incumbent.upper
-            if self.visited - started > self.patience and self._may_retreat(frontier):
+            if self.visited - started > self.balls.patience and self._may_retreat(frontier):
                 break
             if self.witnesses.scouting:
                 self.witnesses.scout(self.problem.goals[frontier.goal_of_lowest])

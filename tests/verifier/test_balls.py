@@ -1,0 +1,51 @@
+"""The balls of a search, by hand: an adversary at 1, something proven below."""
+
+from __future__ import annotations
+
+import pytest
+
+from verifier.engines.balls import Balls
+
+
+def test_balls_grow_until_the_adversary() -> None:
+    balls = Balls(0.5, 50.0)
+    balls.after_closed(0.5, 1.0)
+    assert balls.radius == pytest.approx(0.8)
+    balls.after_closed(0.8, 1.0)
+    assert balls.radius == 1.0
+
+
+def test_what_lies_before_a_ball_that_failed_is_halved_and_the_ball_tried_again() -> None:
+    balls = Balls(1.0, 50.0)
+    balls.after_failed(0.2, 1.0)  # the whole ball
+    assert balls.radius == pytest.approx(0.6)
+    balls.after_failed(0.2, 1.0)
+    assert (balls.radius, balls.failed, balls.patience) == pytest.approx((0.4, 0.6, 72.0))
+    balls.after_closed(0.4, 1.0)
+    assert balls.radius == pytest.approx(0.5)
+    balls.after_closed(0.5, 1.0)  # 0.1 is left of 0.5: more than an eighth
+    assert balls.radius == pytest.approx(0.55)
+    balls.after_closed(0.55, 1.0)  # 0.05 of 0.45: less
+    assert (balls.radius, balls.patience) == pytest.approx((0.6, 144.0))
+    assert balls.failed == float("inf")
+
+
+def test_the_whole_ball_is_tried_again_as_soon_as_a_smaller_one_is_closed() -> None:
+    balls = Balls(1.0, 50.0)
+    balls.after_failed(0.2, 1.0)
+    balls.after_closed(0.6, 1.0)
+    assert balls.radius == pytest.approx(0.96)
+
+
+def test_a_closed_ball_is_behind_even_where_less_is_proven() -> None:
+    balls = Balls(0.4, 50.0, failed=0.8)
+    balls.after_closed(0.1, 1.0)
+    assert balls.radius == pytest.approx(0.6)
+
+
+def test_a_small_first_ball_that_is_proven_already_is_passed() -> None:
+    balls = Balls(0.01, 50.0)
+    balls.start_beyond(0.5, 0.7)
+    assert balls.radius == pytest.approx(0.7)
+    balls.start_beyond(0.25, 0.7)
+    assert balls.radius == pytest.approx(0.4)
