@@ -1,4 +1,4 @@
-"""A node's bound raised in turns: slopes ascend, in L∞ with tangents too, and neurons are bounded again on the cap."""
+"""A node's bound raised in turns: slopes ascend, with envelopes too, and neurons are bounded again on the cap."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Effort:
     worth: float = 0.1  # part of the gap that a round must have closed for another one
     nearly: float = 0.002  # a node whose gap is this part of the target gets a longer ascent
     fine_steps: int = 50  # at each of FINE_RATES
-    tangents: int = 8  # steps of a round with tangents in L∞; 0 for chords only
+    tangents: int = 8  # steps of a round with envelopes, where there are any; 0 for chords only
     tangent_rate: float = 0.3
 
 

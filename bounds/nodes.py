@@ -22,7 +22,7 @@ class Nodes:
     An open neuron has no multiplier yet: its place holds the coefficient behind it, to be shared out when it is fixed.
     `normal` [N, n] and `height` [N]: one function φ = normal · d + height that is at most 0 at every adversary of the
     node, known from the node that it was split from; -inf where none is. `point` [N, n]: where its tangents were drawn.
-    Both are kept in L∞ only, and have no columns elsewhere.
+    Both are kept where there are envelopes (`bounds/envelope.py`), and have no columns elsewhere.
     """
 
     phase: Tensor

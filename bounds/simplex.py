@@ -7,8 +7,8 @@ p_i / r, and relu is convex. So for h ≤ A·p + k
 
 and no lower linear function lies above relu(A·p + k) on the simplex: at its corners the two are equal. A chord instead
 pays for the largest coefficient whichever way inputs move, and for that at the center, too. The box cuts corners off
-the simplex where inputs have less room than r, which this does not know, and the chord does: the lower of the two is
-taken.
+the simplex where inputs have less room than r, which this does not know, and the chord does: a node's pass takes the
+lower of the two at its point, neuron bounds on the ball the better of both, and bounds on the cap this one.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 import bounds.cap
 import bounds.network
 import bounds.phases
-import bounds.simplex
 import verifier.engines.search
 from bounds.ascent import Effort
 from bounds.cube_envelope import CubeEnvelope, CubeTangents
@@ -25,7 +25,7 @@ from bounds.grouping import Grouping
 from bounds.node_program import NodeProgram, Proven
 from bounds.nodes import Nodes, Pass
 from bounds.phases import PhaseBounds
-from bounds.simplex import Above
+from bounds.simplex import Above, above_relu
 from encoders.errors import SoundnessError
 from encoders.graph import Affine, Graph, Input, Node, Relu, affine_chain
 from encoders.linear_maps import Convolution, Dense, FloatArray, Gather, Scale
@@ -233,25 +233,15 @@ def test_tangents_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -
     assert caught(seeds=range(200), options=EAGER)
 
 
-def test_envelopes_that_are_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = bounds.simplex.above_relu
+@pytest.mark.parametrize(
+    ("place", "factor"), [("bounds.simplex_envelope.above_relu", 0.9), ("bounds.network.above_relu", 0.5)]
+)
+def test_envelopes_that_are_too_low_are_caught(monkeypatch: pytest.MonkeyPatch, place: str, factor: float) -> None:
+    def lower(*arguments: Any) -> Above:
+        found = above_relu(*arguments)
+        return replace(found, normal=factor * found.normal, value=factor * found.value)
 
-    def lower(*arguments: object) -> Above:
-        found = genuine(*arguments)  # type: ignore[arg-type]
-        return replace(found, normal=0.9 * found.normal)
-
-    monkeypatch.setattr("bounds.simplex_envelope.above_relu", lower)
-    assert caught(Norm.L1, seeds=range(200))
-
-
-def test_neuron_bounds_from_envelopes_that_are_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = bounds.simplex.above_relu
-
-    def lower(*arguments: object) -> Above:
-        found = genuine(*arguments)  # type: ignore[arg-type]
-        return replace(found, normal=0.5 * found.normal, value=0.5 * found.value)
-
-    monkeypatch.setattr("bounds.network.above_relu", lower)
+    monkeypatch.setattr(place, lower)
     assert caught(Norm.L1, seeds=range(400))
 
 
