@@ -12,13 +12,14 @@ from bounds.climb import Climb
 from bounds.cube_envelope import CubeEnvelope
 from bounds.envelope import Envelope
 from bounds.lowered import UNIT_ROUNDOFF
-from bounds.nodes import Nodes, Pass, handing_on
+from bounds.moments import with_moments
+from bounds.nodes import Nodes, Pass, either, handing_on
+from bounds.parabolas import Parabolas
 from bounds.phases import PhaseBounds
 from bounds.simplex_envelope import SimplexEnvelope
 from encoders.question import Norm
 
 FINE_RATES = (0.05, 0.015, 0.005)
-LARGEST = 1e300
 INHERITED = 4.0  # how many passes a mean counts for that a node has from the one it was split from
 
 
@@ -34,6 +35,7 @@ class Effort:
     fine_steps: int = 50  # at each of FINE_RATES
     tangents: int = 8  # steps of a round with envelopes, where there are any; 0 for chords only
     tangent_rate: float = 0.3
+    moments: int = 60  # steps of a round with moments, where one layer has all open neurons; 0 for none
 
 
 def bounded(
@@ -43,7 +45,8 @@ def bounded(
     goal = engine.enough(nodes, target)
     nodes, seen = engine.optimise(nodes, steps, target, effort.rate)
     live = torch.nonzero(seen.distance < goal).flatten()
-    envelope = envelope_of(engine, target) if len(live) and effort.tangents else None
+    parabolas = parabolas_of(engine, target) if len(live) and effort.moments else None
+    envelope = envelope_of(engine, target) if len(live) and effort.tangents and parabolas is None else None
     for turn in range(effort.rounds):
         if not len(live) or not engine.stack.open_phases:
             break
@@ -54,19 +57,30 @@ def bounded(
             part, better = enveloped(
                 engine, envelope, part, better, effort.tangents, target, effort.tangent_rate * calm
             )
+        if parabolas is not None:
+            part, better = with_moments(engine, parabolas, part, better, effort.moments, target)
         part = on_the_cap(engine, part, better, target, None if envelope is None else envelope.everywhere)
         empty = (part.lower > part.upper).any(-1)
         part, again = engine.optimise(part, steps, target, effort.rate * calm)
-        better = again.after(better) if envelope is None else _higher(better, again)
+        plain = envelope is None and parabolas is None
+        better = again.after(better) if plain else _higher(better, again)
         better = replace(better, distance=torch.where(empty, goal[live], better.distance))
         better = replace(better, distance=torch.maximum(better.distance, seen.distance[live]))
         nodes, seen = nodes.put(live, part), seen.put(live, better)
         gained = gap - (goal[live] - better.distance)
         live = live[(better.distance < goal[live]) & (gained > effort.worth * gap)]
-    if envelope is None:
+    if envelope is None and parabolas is None:
         near = (seen.distance < goal) & (seen.distance > goal * (1.0 - effort.nearly))
         nodes, seen = ascended(engine, nodes, seen, torch.nonzero(near).flatten(), target, effort)
     return nodes, replace(seen, distance=torch.minimum(seen.distance, goal))
+
+
+def parabolas_of(engine: PhaseBounds, target: float | Tensor) -> Parabolas | None:
+    """Where inputs can pay for curvature: in L∞, on balls of `target`; behind several layers tangents do more."""
+    stack = engine.stack
+    if stack.norm is not Norm.LINF or len(stack.layers) != 1 or not stack.open_phases:
+        return None
+    return Parabolas.of(stack, torch.as_tensor(target, dtype=stack.x.dtype, device=stack.x.device).expand(stack.count))
 
 
 def envelope_of(engine: PhaseBounds, target: float | Tensor) -> Envelope | None:
@@ -98,8 +112,8 @@ def enveloped(
     """
     goal = engine.enough(nodes, target)
     known = nodes.height > -torch.inf
-    inherited = _through(engine, nodes, seen, nodes.normal, nodes.height)
-    best = _where(known & (inherited.distance >= seen.distance), inherited, seen)
+    inherited = engine.through(nodes, seen, nodes.normal, nodes.height)
+    best = either(known & (inherited.distance >= seen.distance), inherited, seen)
     nodes = replace(nodes, point=torch.where(known.unsqueeze(-1), nodes.point, best.shift))
     live = torch.nonzero(best.distance < goal).flatten()
     if not len(live):
@@ -118,7 +132,7 @@ def enveloped(
         last = engine.evaluate(current, lines, touching)
         mean = _averaged(engine, current, mean, last, share, travel)
         now, before = replace(mean, mean_before=touching.preactivation, mean_behind=touching.relu), best.take(live)
-        kept = _where(now.distance > before.distance, now, before, of=now)
+        kept = either(now.distance > before.distance, now, before, of=now)
         best, nodes = best.put(live, kept), nodes.put(live, current)
         going = kept.distance < goal
         if not bool(going.all()):
@@ -138,30 +152,15 @@ def _averaged(engine: PhaseBounds, nodes: Nodes, mean: Pass, last: Pass, share: 
     # Where the two nearly cancel, rounding is not small beside what is left.
     lost = ((between.abs() + normal.abs()) * travel).sum(-1) + mean.height.abs() + last.height.abs()
     height = mean.height + share * (last.height - mean.height) - 8.0 * UNIT_ROUNDOFF * lost
-    found = _through(engine, nodes, last, normal, height)
+    found = engine.through(nodes, last, normal, height)
     sound = torch.isfinite(height) & torch.isfinite(normal).all(-1)
-    return _where(sound & (found.distance >= last.distance), found, last)
-
-
-def _through(engine: PhaseBounds, nodes: Nodes, like: Pass, normal: Tensor, height: Tensor) -> Pass:
-    """The pass as if it had ended in normal · d + height."""
-    distance, shift, rate = engine.nearest(nodes, normal, height.clamp_min(-LARGEST))
-    return replace(like, normal=normal, height=height, distance=distance, shift=shift, rate=rate)
+    return either(sound & (found.distance >= last.distance), found, last)
 
 
 def _higher(before: Pass, now: Pass) -> Pass:
     """The pass now, with the function of the one before where that says more, and always with its means."""
     of = replace(now, mean_before=before.mean_before, mean_behind=before.mean_behind)
-    return _where(before.distance > now.distance, before, now, of)
-
-
-def _where(chosen: Tensor, one: Pass, other: Pass, of: Pass | None = None) -> Pass:
-    """The function of `one`, and what follows from it, where `chosen`, and of `other` elsewhere; the rest is `of`."""
-    found = {}
-    for name in ("normal", "height", "distance", "shift", "rate"):
-        value, was = getattr(one, name), getattr(other, name)
-        found[name] = torch.where(chosen if was.dim() == 1 else chosen.unsqueeze(-1), value, was)
-    return replace(of or other, **found)
+    return either(before.distance > now.distance, before, now, of)
 
 
 def ascended(

@@ -26,10 +26,20 @@ class Tangents:
 
 
 @dataclass(frozen=True, eq=False)
-class Envelope(ABC):
-    """Lines of some neurons of a stack that hold on each net's ball in the box."""
+class UpperLines(ABC):
+    """Linear functions above weighted sums of some neurons of a stack, which hold on each net's ball in the box."""
 
     neurons: Tensor  # [R]
+
+    @abstractmethod
+    def lines(self, group: Grouping, tangents: Any, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Below Σ weight · relu, weights [N, R] ≤ 0: the input's normal [N, n], the value at zero, and its error."""
+
+
+@dataclass(frozen=True, eq=False)
+class Envelope(UpperLines):
+    """A line for each neuron."""
+
     down: Tensor  # [S, n] how far inputs can go
     up: Tensor
 
@@ -45,7 +55,3 @@ class Envelope(ABC):
     @abstractmethod
     def at(self, group: Grouping, point: Tensor) -> Tangents:
         """The least lines at points d [N, n]."""
-
-    @abstractmethod
-    def lines(self, group: Grouping, tangents: Any, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Σ weight · line [N, R] as a function of the input: its normal [N, n], its value at zero, and its error."""

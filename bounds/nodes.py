@@ -108,6 +108,15 @@ def handing_on(nodes: N, seen: Pass) -> N:
     return replace(nodes, multiplier=handed_on)
 
 
+def either(chosen: Tensor, one: Pass, other: Pass, of: Pass | None = None) -> Pass:
+    """The function of `one`, and what follows from it, where `chosen`, and of `other` elsewhere; the rest is `of`."""
+    found = {}
+    for name in ("normal", "height", "distance", "shift", "rate"):
+        value, was = getattr(one, name), getattr(other, name)
+        found[name] = torch.where(chosen if was.dim() == 1 else chosen.unsqueeze(-1), value, was)
+    return replace(of or other, **found)
+
+
 def _take(record: T, index: Tensor) -> T:
     return type(record)(**{name: value[index] for name, value in vars(record).items()})
 

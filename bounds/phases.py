@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bounds.backward import chords
 from bounds.climb import Climb
-from bounds.envelope import Envelope, Tangents
+from bounds.envelope import Envelope, Tangents, UpperLines
 from bounds.grouping import Grouping
 from bounds.halfspace import nearest_in_halfspace
 from bounds.lowered import UNIT_ROUNDOFF
@@ -24,6 +24,8 @@ from bounds.nodes import N, Nodes, Pass, handing_on
 from bounds.reduced import Reduced
 from bounds.stack import Stack
 from encoders.question import Norm
+
+LARGEST = 1e300
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class Lines:
 class Touching:
     """Tangents in place of upper lines, for the neurons where they are lower."""
 
-    envelope: Envelope
+    envelope: UpperLines
     tangents: Tangents
     lower: Tensor  # [N, P] bool
     preactivation: Tensor  # [N, P] of the relaxed net at the point
@@ -121,6 +123,11 @@ class PhaseBounds:
         """The distance bound that functions a·d + value [N] give their nodes, where it is attained, and its rate."""
         stack, group = self.stack, self.stack.grouped(nodes.goal)
         return nearest_in_halfspace(a, value, group.of(stack.below), group.of(stack.above), stack.norm)
+
+    def through(self, nodes: Nodes, like: Pass, normal: Tensor, height: Tensor) -> Pass:
+        """The pass as if it had ended in normal · d + height."""
+        distance, shift, rate = self.nearest(nodes, normal, height.clamp_min(-LARGEST))
+        return replace(like, normal=normal, height=height, distance=distance, shift=shift, rate=rate)
 
     def relaxed(
         self,

@@ -1,0 +1,249 @@
+"""A node's bound by moments: inputs as vectors, and a ReLU's square at least as certain as its mean.
+
+Think of the inputs as random within the box, knowing only means and covariances: E e_i² ≤ 1 for inputs scaled to
+[-1, 1], and for a neuron h = A·e + k, a number |h| with E|h| ≤ (E h²)^½. The least mean of the goal over all such
+moments is a semidefinite program [Raghunathan et al. 2018]; it is below the goal's least value, and far above what
+chords prove where many neurons are open, since it knows that the inputs cannot push all neurons at once.
+
+With every input a vector u_i of length ≤ 1 and an axis that means "one", moments are inner products, and the program is
+a descent over those vectors [Burer & Monteiro 2003]: a forward and a backward product a step. Nothing here is proven.
+What the descent ends in says where parabolas touch, what inputs pay, the lower lines' slopes and the multipliers of
+fixed phases; `bounds/parabolas.py` makes one rounding-sound linear function of them, valid whatever they are.
+Later layers keep the lines that they have: it is the first layer's neurons that moments know.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bounds.climb import adam
+from bounds.grouping import Grouping
+from bounds.nodes import Nodes, Pass, either, handing_on
+from bounds.parabolas import Parabolas, Touch
+from bounds.phases import PhaseBounds, Touching
+
+AXES = 12
+STEP, LAST_STEP = 0.3, 1e-3
+KEPT = 0.85  # of a step's direction, for the next
+TURNED = 0.15  # how far lower lines and shares follow what the last step saw
+TINY, LEAST = 1e-9, 1e-300
+NEAREST_STEPS = 16  # towards the least point of the function that the parabolas make
+VALUES_AT_ONCE = {"cpu": 2_000_000, "cuda": 400_000_000}  # of [inputs, nodes, axes]
+
+
+@dataclass(frozen=True, eq=False)
+class _Box:
+    """The first layer over inputs scaled to [-1, 1], in single precision."""
+
+    group: Grouping
+    middle: Tensor  # [S, n]
+    half: Tensor
+    rows: Tensor  # [S, R, n]
+    constant: Tensor  # [S, R, 1]
+
+    @classmethod
+    def of(cls, parabolas: Parabolas, group: Grouping) -> _Box:
+        middle, half = (parabolas.up - parabolas.down) / 2, (parabolas.up + parabolas.down) / 2
+        constant = parabolas.constant + (parabolas.rows @ middle.unsqueeze(-1)).squeeze(-1)
+        rows = parabolas.rows * half.unsqueeze(1)
+        return cls(group, middle, half, rows.float(), constant.float().unsqueeze(-1))
+
+    def spread(self, values: Tensor) -> Tensor:
+        """[N, X] as [S, X, M]: M nodes of each net at most."""
+        return self.group.spread(values.float()).transpose(1, 2)
+
+    def each(self, wide: Tensor) -> Tensor:
+        """The same undone, in double precision."""
+        return self.group.each(wide.transpose(1, 2)).double()
+
+    def up_to(self, vectors: Tensor) -> Tensor:
+        """Neurons [S, R, M, K] of inputs [S, n, M, K]."""
+        return (self.rows @ vectors.flatten(2)).unflatten(2, vectors.shape[2:])
+
+    def down_to(self, vectors: Tensor) -> Tensor:
+        """Their gradient: inputs of neurons."""
+        return (self.rows.transpose(1, 2) @ vectors.flatten(2)).unflatten(2, vectors.shape[2:])
+
+
+@dataclass(frozen=True, eq=False)
+class _Goal:
+    """What is to be least: all [S, R, M] but `input` [S, n, M]."""
+
+    input: Tensor  # coefficients of the inputs that no slope or multiplier below changes
+    plain: Tensor  # of neurons, likewise
+    convex: Tensor  # weights of open neurons with lower lines
+    concave: Tensor  # and of those with upper lines
+    sign: Tensor  # of fixed phases; 0 elsewhere
+    chord: Tensor
+    offset: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Where the descent ended, of N nodes, in double precision."""
+
+    middle: Tensor  # [N, n] means of the inputs
+    price: Tensor  # [N, n] of their squares
+    mean: Tensor  # [N, R] of the neurons
+    relaxed: Tensor  # [N, R] of their ReLUs
+    slope: Tensor
+    multiplier: Tensor
+    share: Tensor  # of parabolas, where chords are not lower
+    spread: Tensor  # root mean squares of neurons
+
+
+@torch.no_grad()
+def with_moments(
+    engine: PhaseBounds, parabolas: Parabolas, nodes: Nodes, seen: Pass, steps: int, target: float | Tensor
+) -> tuple[Nodes, Pass]:
+    """Raise bounds to `target` by the moments of the first layer; each node keeps the best function known of it."""
+    live = torch.nonzero(seen.distance < engine.enough(nodes, target)).flatten()
+    at_once = max(1, VALUES_AT_ONCE[live.device.type] // (engine.stack.x.shape[2] * AXES))
+    for chosen in torch.split(live, at_once):
+        before = seen.take(chosen)
+        part, found = _raised(engine, parabolas, nodes.take(chosen), steps)
+        best = either(found.distance >= before.distance, found, before, of=found)
+        nodes = nodes.put(chosen, replace(part, normal=best.normal, height=best.height))
+        seen = seen.put(chosen, best)
+    return nodes, seen
+
+
+def _raised(engine: PhaseBounds, parabolas: Parabolas, nodes: Nodes, steps: int) -> tuple[Nodes, Pass]:
+    group, first = engine.stack.grouped(nodes.goal), engine.stack.layers[0]
+    plain, is_open = engine.evaluate(nodes), nodes.phase[:, first] == 0
+    box = _Box.of(parabolas, group)
+    middle, half = group.of(box.middle), group.of(box.half)
+    known = (nodes.height > -torch.inf).unsqueeze(-1)
+    start = torch.where(known, (nodes.point - middle) / half.clamp_min(LEAST), -0.5 * plain.normal.sign())
+    goal = _goal(engine, parabolas, box, nodes, plain)
+    unit = engine.stack.goal_z[nodes.goal].abs().amax((-1, -2)).clamp_min(1e-12)
+    found = _descent(box, goal, start, nodes.slope[:, first], nodes.multiplier[:, first], unit, steps)
+    slope, multiplier = nodes.slope.clone(), nodes.multiplier.clone()
+    slope[:, first] = torch.where(is_open, found.slope, slope[:, first])
+    multiplier[:, first] = torch.where(is_open, multiplier[:, first], found.multiplier)
+    inherited = engine.through(nodes, plain, nodes.normal, nodes.height)
+    nodes = replace(nodes, slope=slope, multiplier=multiplier)
+    chord, offset = (line[:, first] for line in nodes.lines)
+    concave = torch.where(is_open, (-plain.behind[:, first]).clamp_min(0.0), 0.0) * (1.0 + 1e-12)
+    price = found.price / half.square().clamp_min(LEAST)
+    touch = Touch(found.relaxed, found.share, found.spread, chord, offset, price, middle, concave)
+    touch = parabolas.priced(group, touch)
+    least = _least(box, goal, found, touch.price * half.square())
+    touched = torch.zeros_like(nodes.phase, dtype=torch.bool)
+    touched[:, first] = is_open
+
+    def through(point: Tensor) -> Pass:
+        drawn = Touching(parabolas, touch.drawn_at(point), touched, plain.preactivation, plain.preactivation)
+        return engine.evaluate(nodes, None, drawn)
+
+    # On the way from the center to its least point the function falls to zero: drawn there, it says most of distances.
+    lowest = through(middle + half * least)
+    way = middle + half * least
+    across = through(way * _crossing(parabolas, group, touch, lowest, way).unsqueeze(-1))
+    best = either(across.distance >= lowest.distance, across, lowest)
+    best = either(inherited.distance > best.distance, inherited, best)
+    before, behind = plain.preactivation.clone(), plain.mean_behind.clone()
+    before[:, first], behind[:, first] = found.mean, found.relaxed
+    nodes = replace(nodes, point=middle + half * found.middle.clamp(-1.0, 1.0))
+    return handing_on(nodes, best), replace(best, mean_before=before, mean_behind=behind)
+
+
+def _goal(engine: PhaseBounds, parabolas: Parabolas, box: _Box, nodes: Nodes, plain: Pass) -> _Goal:
+    first = engine.stack.layers[0]
+    phase, behind, before = nodes.phase[:, first], plain.behind[:, first], plain.before[:, first]
+    chord, offset = (line[:, first] for line in nodes.lines)
+    is_open = phase == 0
+    own = (plain.normal - box.group.times(before, parabolas.rows)) * box.group.of(box.half)
+    parts = (
+        own,
+        torch.where(phase > 0, behind, 0.0),
+        torch.where(is_open, behind, 0.0).clamp_min(0.0),
+        torch.where(is_open, -behind, 0.0).clamp_min(0.0),
+        phase,
+        chord,
+        offset,
+    )
+    return _Goal(*(box.spread(part) for part in parts))
+
+
+def _descent(
+    box: _Box, goal: _Goal, start: Tensor, slope: Tensor, multiplier: Tensor, unit: Tensor, steps: int
+) -> _Found:
+    """Every step moves each input against its gradient, at a common pace; multipliers and lower lines follow."""
+    mean = box.spread(start.clamp(-0.95, 0.95))
+    axes = torch.randn(mean.shape[1], AXES - 1, generator=torch.Generator().manual_seed(0)).to(mean.device)
+    axes = axes / axes.norm(dim=-1, keepdim=True)
+    vectors = torch.cat([mean.unsqueeze(-1), (1.0 - mean * mean).sqrt().unsqueeze(-1) * axes[:, None]], dim=-1)
+    slope, multiplier, unit = box.spread(slope), box.spread(multiplier), box.spread(unit.unsqueeze(-1))
+    share, moments = torch.ones_like(slope), (torch.zeros_like(slope), torch.zeros_like(slope))
+    direction = torch.zeros_like(vectors)
+    for step in range(steps + 1):
+        neurons = box.up_to(vectors)
+        neurons[..., 0] += box.constant
+        mean = neurons[..., 0]
+        spread = neurons.norm(dim=-1).clamp_min(TINY)
+        certain, chord = 0.5 * (mean + spread), goal.chord * mean + goal.offset
+        follow = max(TURNED, 1.0 / (step + 2))
+        slope = slope.lerp((mean > 0).float(), follow)
+        share = share.lerp((certain <= chord).float(), follow)
+        # What neurons must not be, -sign · h ≤ 0, at a price.
+        pace = LAST_STEP + STEP * 0.5 * (1.0 + math.cos(math.pi * step / (steps + 1)))
+        rise = adam(-goal.sign * mean, *moments, step + 1)
+        multiplier = torch.where(goal.sign != 0, (multiplier + 0.25 * pace * unit * rise).clamp_min(0.0), multiplier)
+        gradient = box.down_to(_behind(goal, neurons, slope, multiplier, share, spread))
+        gradient[..., 0] += goal.input
+        size = gradient.norm(dim=-1, keepdim=True)
+        if step == steps:
+            break
+        direction.mul_(KEPT).addcdiv_(gradient, size.clamp_min(1e-30), value=1.0 - KEPT)
+        vectors = vectors - pace * direction
+        vectors = vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1.0)
+    relaxed = torch.where(goal.concave > 0, torch.minimum(certain, chord), mean.clamp_min(0.0))
+    price = 0.5 * size.squeeze(-1)
+    price = torch.maximum(price, 1e-6 * price.amax(1, keepdim=True)).clamp_min(1e-30)
+    found = (vectors[..., 0], price, mean, relaxed, slope, multiplier, share, spread)
+    return _Found(*(box.each(part) for part in found))
+
+
+def _behind(
+    goal: _Goal, neurons: Tensor, slope: Tensor, multiplier: Tensor, share: Tensor, spread: Tensor
+) -> Tensor:
+    """The gradient [S, R, M, K] of the goal's mean by the neurons' vectors."""
+    gradient = neurons * (-0.5 * goal.concave * share / spread).unsqueeze(-1)
+    upper = 0.5 * share + (1.0 - share) * goal.chord
+    fixed = torch.where(goal.sign != 0, goal.sign * multiplier, 0.0)
+    gradient[..., 0] += goal.plain + goal.convex * slope - goal.concave * upper - fixed
+    return gradient
+
+
+def _least(box: _Box, goal: _Goal, found: _Found, price: Tensor) -> Tensor:
+    """[N, n] nearly where the convex function that parabolas and prices make is least on the box."""
+    slope, multiplier, share, spread = map(box.spread, (found.slope, found.multiplier, found.share, found.spread))
+    price, point = box.spread(price), box.spread(found.middle.clamp(-1.0, 1.0))
+    follow, last, pace = point, point, 1.0
+    for _ in range(NEAREST_STEPS):
+        h = box.rows @ follow + box.constant
+        upper = share * 0.5 * (1.0 + h / spread) + (1.0 - share) * goal.chord
+        fixed = torch.where(goal.sign != 0, goal.sign * multiplier, 0.0)
+        before = goal.plain + goal.convex * slope - goal.concave * upper - fixed
+        gradient = goal.input + box.rows.transpose(1, 2) @ before + 2.0 * price * follow
+        point = (follow - gradient / (2.0 * price)).clamp(-1.0, 1.0)
+        further = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * pace * pace))
+        follow, last, pace = point + (pace - 1.0) / further * (point - last), point, further
+    return box.each(point).nan_to_num(0.0)
+
+
+def _crossing(parabolas: Parabolas, group: Grouping, touch: Touch, lowest: Pass, way: Tensor) -> Tensor:
+    """[N] the share of the way from the center to the least point at which the function is zero; 1 if it never is."""
+    curvature = touch.most * touch.share / (4.0 * touch.spread)
+    moved = group.times(way, parabolas.rows.transpose(1, 2))
+    bend = (touch.price * way.square()).sum(-1) - (curvature * moved.square()).sum(-1)
+    end, slope = lowest.height + (lowest.normal * way).sum(-1), (lowest.normal * way).sum(-1)
+    # end + slope · t + bend · t² = 0 for t in [-1, 0], t = 0 being the least point.
+    root = (slope.square() - 4.0 * bend.clamp_min(0.0) * end).clamp_min(0.0).sqrt()
+    back = 2.0 * end / (root - slope).clamp_min(LEAST)
+    return torch.where(end < 0, 1.0 + back, 1.0).nan_to_num(1.0).clamp(0.0, 1.0)

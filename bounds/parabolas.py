@@ -1,0 +1,157 @@
+"""Parabolas above ReLUs, and inputs that pay for their curvature: what a semidefinite relaxation proves, made a line.
+
+For any s > 0, relu(h) ≤ (h + s)² / 4s, which touches at h = -s and h = s. Alone it is no use, for a concave function of
+the inputs has its least value in some corner; but d lies in the box, (d + down)·(d - up) ≤ 0 input by input, and these
+may be added at any price p ≥ 0. With weights -q ≤ 0 on ReLUs of h = A·d + k, and D = q / 4s,
+
+    -Σ q·relu(h)  ≥  -Σ q·(h + s)² / 4s + Σ p·(d + down)·(d - up)  =  a linear function + (d - c)ᵀ S (d - c),
+
+where S = diag(p) - Aᵀ D A and c is any point: so where S has no negative eigenvalue, the linear function holds on the
+box. It knows how far *all* neurons can go at once; envelopes and chords know it of one. That S ⪰ 0 is what the
+semidefinite program of Raghunathan et al. (2018) demands; good s and p come from `bounds/moments.py`, and any are valid.
+
+S ⪰ 0 iff no eigenvalue of G = D^½ A diag(1/p) Aᵀ D^½ exceeds 1. Prices are scaled until a Cholesky factor L of c·I - G
+exists, and the factor is not believed: what L·Lᵀ misses, and all rounding, is added to c. Trusted are the rows, and
+that adversaries of interest lie in the box. Costs P²·n + P³ multiplications a node, P neurons with a weight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bounds.envelope import Tangents, UpperLines
+from bounds.grouping import Grouping
+from bounds.lowered import UNIT_ROUNDOFF, gamma
+from bounds.stack import Stack
+
+MARGINS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)  # above the greatest eigenvalue found, until there is a factor
+LANCZOS = 24  # steps
+CURVATURE = 1e-9  # relative, of prices: pays for points that are not quite where the parabolas are expanded
+LEAST = 1e-200
+ELEMENTS_AT_ONCE = {"cpu": 4_000_000, "cuda": 400_000_000}  # of [nodes, neurons, inputs]
+
+
+@dataclass(frozen=True, eq=False)
+class Touch(Tangents):
+    """What each of N nodes has above its R neurons: `share` of a parabola, and the rest of the chord."""
+
+    share: Tensor  # [N, R] in [0, 1]
+    spread: Tensor  # [N, R] where the parabola touches: at ± this
+    chord: Tensor  # [N, R]
+    offset: Tensor  # [N, R]
+    price: Tensor  # [N, n] of the inputs' curvature
+    point: Tensor  # [N, n] where the function is drawn
+    most: Tensor  # [N, R] the weights that the prices pay for
+
+    def drawn_at(self, point: Tensor) -> Touch:
+        return replace(self, point=point)
+
+
+@dataclass(frozen=True, eq=False)
+class Parabolas(UpperLines):
+    """Of the first layer's open neurons, on the part of each net's L∞ ball in the box."""
+
+    down: Tensor  # [S, n] how far inputs can go
+    up: Tensor
+    rows: Tensor  # [S, R, n]
+    constant: Tensor  # [S, R]
+    error: Tensor  # [S, R] of the rows
+    reach: Tensor  # [S, R] no row's value is larger, and no sum on the way to it
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, stack: Stack, radius: Tensor) -> Parabolas:
+        """On L∞ balls of `radius` [S]."""
+        first = stack.layers[0]
+        down, up = (torch.minimum(room, radius.unsqueeze(-1)) for room in (stack.below, stack.above))
+        rows, constant = stack.x[:, first], stack.constant[:, first]
+        reach = (rows.abs() @ torch.maximum(down, up).unsqueeze(-1)).squeeze(-1) + constant.abs()
+        neurons = torch.arange(first.start, first.stop, device=rows.device)
+        return cls(neurons, down, up, rows, constant, stack.error[:, first], reach)
+
+    @torch.no_grad()
+    def priced(self, group: Grouping, touch: Touch) -> Touch:
+        """With prices scaled until they pay for the weights `touch.most`; infinite where none were found."""
+        count, size = len(touch.most), self.rows.shape[2]
+        curvature = (touch.most * touch.share / (4.0 * touch.spread)).sqrt()
+        busy = curvature > 0
+        width = int(busy.sum(-1).max()) if count else 0
+        if not width:
+            return touch
+        room = group.of(self.down) + group.of(self.up) > 0
+        thin = torch.where(room, touch.price.rsqrt(), 0.0)
+        at_once = max(1, ELEMENTS_AT_ONCE[thin.device.type] // (width * size))
+        place = curvature.topk(width, dim=-1).indices
+        factors = []
+        for chosen in torch.split(torch.arange(count, device=thin.device), at_once):
+            of = group.member[chosen].unsqueeze(-1)
+            rows = self.rows[of, place[chosen]] * curvature[chosen].gather(1, place[chosen]).unsqueeze(-1)
+            factors.append(_greatest(rows.mul_(thin[chosen].unsqueeze(1))))
+        return replace(touch, price=touch.price * (torch.cat(factors) * (1.0 + CURVATURE)).unsqueeze(-1))
+
+    def lines(self, group: Grouping, tangents: Touch, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        share, spread, down, up = tangents.share, tangents.spread, group.of(self.down), group.of(self.up)
+        point = torch.minimum(torch.maximum(tangents.point, -down), up)
+        price = torch.where(down + up > 0, tangents.price, 0.0)
+        h = group.times(point, self.rows.transpose(1, 2)) + group.of(self.constant)
+        spread = torch.maximum(spread, h.abs())  # any is valid, and wider costs less curvature than was paid for
+        slope = share * (h + spread) / (2.0 * spread) + (1.0 - share) * tangents.chord
+        offset = share * (spread - h) * (spread + h) / (4.0 * spread) + (1.0 - share) * tangents.offset
+        before = weight * slope
+        normal = group.times(before, self.rows) + price * (2.0 * point + down - up)
+        paid = price * (point * point + down * up)
+        value = group.dot(before, self.constant) + (weight * offset).sum(-1) - paid.sum(-1)
+        size = group.dot(weight.abs(), self.reach) + (weight.abs() * (spread + tangents.offset.abs())).sum(-1)
+        size = size + 4.0 * (price * torch.maximum(down, up).square()).sum(-1)
+        terms = gamma(2 * sum(self.rows.shape[1:]))
+        # Where a parabola is expanded at h, and the row is off from that by no more than this:
+        astray = (weight.abs() / spread * (terms * group.of(self.reach)).square()).sum(-1) * (4.0 / CURVATURE)
+        error = group.dot(weight.abs(), self.error) * (1.0 + 1e-6) + 8.0 * terms * size + astray
+        paid_for = (weight.abs() <= tangents.most).all(-1) & torch.isfinite(price).all(-1)
+        return normal, value, torch.where(paid_for, error, torch.inf)
+
+
+def _greatest(rows: Tensor) -> Tensor:
+    """[N] a number that no eigenvalue of rows · rowsᵀ [N, R, n] exceeds; inf where none was found."""
+    gram = rows @ rows.transpose(1, 2)
+    trace = gram.diagonal(dim1=1, dim2=2).sum(-1)
+    near = _lanczos(gram)
+    found = torch.full_like(near, torch.inf)
+    identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+    for margin in MARGINS:
+        left = torch.nonzero(torch.isinf(found)).flatten()
+        if not len(left):
+            break
+        top = near[left] * (1.0 + margin)
+        gap = top[:, None, None] * identity - gram[left]
+        factor, info = torch.linalg.cholesky_ex(gap)
+        missed = (gap - factor @ factor.transpose(1, 2)).square().sum((1, 2)).sqrt()
+        own = factor.square().sum((1, 2)) + trace[left] + top
+        lost = missed * (1.0 + 1e-6) + 4.0 * gamma(sum(rows.shape[1:])) * own
+        total = (top + lost) * (1.0 + 8.0 * UNIT_ROUNDOFF)
+        found[left] = torch.where((info == 0) & torch.isfinite(total), total, torch.inf)
+    return found
+
+
+def _lanczos(gram: Tensor) -> Tensor:
+    """[N] nearly the greatest eigenvalue of symmetric matrices [N, R, R], from below."""
+    size = gram.shape[1]
+    vector = torch.linspace(1.0, 2.0, size, dtype=gram.dtype, device=gram.device).cos().expand(len(gram), size)
+    vector = vector / vector.norm(dim=-1, keepdim=True)
+    before, beta = torch.zeros_like(vector), gram.new_zeros(len(gram))
+    steps = min(LANCZOS, size)
+    band = gram.new_zeros(len(gram), steps, steps)
+    for step in range(steps):
+        after = (gram @ vector.unsqueeze(-1)).squeeze(-1) - beta.unsqueeze(-1) * before
+        alpha = (after * vector).sum(-1)
+        band[:, step, step] = alpha
+        after = after - alpha.unsqueeze(-1) * vector
+        beta = after.norm(dim=-1)
+        if step + 1 < steps:
+            band[:, step, step + 1] = band[:, step + 1, step] = beta
+        before, vector = vector, after / beta.unsqueeze(-1).clamp_min(LEAST)
+    band = torch.where(torch.isfinite(band).all((1, 2), keepdim=True), band, 0.0)
+    return torch.linalg.eigvalsh(band)[:, -1].clamp_min(LEAST)
