@@ -35,7 +35,7 @@ class Effort:
     fine_steps: int = 50  # at each of FINE_RATES
     tangents: int = 8  # steps of a round with envelopes, where there are any; 0 for chords only
     tangent_rate: float = 0.3
-    moments: int = 60  # steps of a round with moments, where one layer has all open neurons; 0 for none
+    moments: int = 16  # steps of a round with moments, where one layer has all open neurons; 0 for none
 
 
 def bounded(
@@ -52,7 +52,7 @@ def bounded(
             break
         gap = goal[live] - seen.distance[live]
         part, better = nodes.take(live), seen.take(live)
-        calm = effort.calmer ** (turn + 1)
+        calm, phases_before = effort.calmer ** (turn + 1), part.phase
         if envelope is not None:
             part, better = enveloped(
                 engine, envelope, part, better, effort.tangents, target, effort.tangent_rate * calm
@@ -68,7 +68,10 @@ def bounded(
         better = replace(better, distance=torch.maximum(better.distance, seen.distance[live]))
         nodes, seen = nodes.put(live, part), seen.put(live, better)
         gained = gap - (goal[live] - better.distance)
-        live = live[(better.distance < goal[live]) & (gained > effort.worth * gap)]
+        again_worth = gained > effort.worth * gap
+        if parabolas is not None:  # moments gain all that they can at once, but where the cap fixed phases
+            again_worth &= (part.phase != phases_before).any(-1)
+        live = live[(better.distance < goal[live]) & again_worth]
     if envelope is None and parabolas is None:
         near = (seen.distance < goal) & (seen.distance > goal * (1.0 - effort.nearly))
         nodes, seen = ascended(engine, nodes, seen, torch.nonzero(near).flatten(), target, effort)

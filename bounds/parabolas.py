@@ -8,7 +8,8 @@ may be added at any price p ≥ 0. With weights -q ≤ 0 on ReLUs of h = A·d + 
 
 where S = diag(p) - Aᵀ D A and c is any point: so where S has no negative eigenvalue, the linear function holds on the
 box. It knows how far *all* neurons can go at once; envelopes and chords know it of one. That S ⪰ 0 is what the
-semidefinite program of Raghunathan et al. (2018) demands; good s and p come from `bounds/moments.py`, and any are valid.
+semidefinite program of Raghunathan et al. (2018) demands; good s and p come from `bounds/moments.py`; any
+are valid.
 
 S ⪰ 0 iff no eigenvalue of G = D^½ A diag(1/p) Aᵀ D^½ exceeds 1. Prices are scaled until a Cholesky factor L of c·I - G
 exists, and the factor is not believed: what L·Lᵀ misses, and all rounding, is added to c. Trusted are the rows, and
@@ -45,6 +46,8 @@ class Touch(Tangents):
     price: Tensor  # [N, n] of the inputs' curvature
     point: Tensor  # [N, n] where the function is drawn
     most: Tensor  # [N, R] the weights that the prices pay for
+    down: Tensor  # [N, n] how far inputs can go: each node may have a ball of its own
+    up: Tensor
 
     def drawn_at(self, point: Tensor) -> Touch:
         return replace(self, point=point)
@@ -54,8 +57,8 @@ class Touch(Tangents):
 class Parabolas(UpperLines):
     """Of the first layer's open neurons, on the part of each net's L∞ ball in the box."""
 
-    down: Tensor  # [S, n] how far inputs can go
-    up: Tensor
+    below: Tensor  # [S, n] room down to the box
+    above: Tensor
     rows: Tensor  # [S, R, n]
     constant: Tensor  # [S, R]
     error: Tensor  # [S, R] of the rows
@@ -64,13 +67,18 @@ class Parabolas(UpperLines):
     @classmethod
     @torch.no_grad()
     def of(cls, stack: Stack, radius: Tensor) -> Parabolas:
-        """On L∞ balls of `radius` [S]."""
+        """On L∞ balls of at most `radius` [S]."""
         first = stack.layers[0]
-        down, up = (torch.minimum(room, radius.unsqueeze(-1)) for room in (stack.below, stack.above))
         rows, constant = stack.x[:, first], stack.constant[:, first]
-        reach = (rows.abs() @ torch.maximum(down, up).unsqueeze(-1)).squeeze(-1) + constant.abs()
+        far = torch.minimum(torch.maximum(stack.below, stack.above), radius.unsqueeze(-1))
+        reach = (rows.abs() @ far.unsqueeze(-1)).squeeze(-1) + constant.abs()
         neurons = torch.arange(first.start, first.stop, device=rows.device)
-        return cls(neurons, down, up, rows, constant, stack.error[:, first], reach)
+        return cls(neurons, stack.below, stack.above, rows, constant, stack.error[:, first], reach)
+
+    def room(self, group: Grouping, radius: Tensor) -> tuple[Tensor, Tensor]:
+        """How far down and up inputs can go [N, n] on balls of `radius` [N]."""
+        reach = radius.unsqueeze(-1)
+        return torch.minimum(group.of(self.below), reach), torch.minimum(group.of(self.above), reach)
 
     @torch.no_grad()
     def priced(self, group: Grouping, touch: Touch) -> Touch:
@@ -81,8 +89,7 @@ class Parabolas(UpperLines):
         width = int(busy.sum(-1).max()) if count else 0
         if not width:
             return touch
-        room = group.of(self.down) + group.of(self.up) > 0
-        thin = torch.where(room, touch.price.rsqrt(), 0.0)
+        thin = torch.where(touch.down + touch.up > 0, touch.price.rsqrt(), 0.0)
         at_once = max(1, ELEMENTS_AT_ONCE[thin.device.type] // (width * size))
         place = curvature.topk(width, dim=-1).indices
         factors = []
@@ -93,18 +100,19 @@ class Parabolas(UpperLines):
         return replace(touch, price=touch.price * (torch.cat(factors) * (1.0 + CURVATURE)).unsqueeze(-1))
 
     def lines(self, group: Grouping, tangents: Touch, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        share, spread, down, up = tangents.share, tangents.spread, group.of(self.down), group.of(self.up)
+        share, spread, down, up = tangents.share, tangents.spread, tangents.down, tangents.up
         point = torch.minimum(torch.maximum(tangents.point, -down), up)
         price = torch.where(down + up > 0, tangents.price, 0.0)
         h = group.times(point, self.rows.transpose(1, 2)) + group.of(self.constant)
-        spread = torch.maximum(spread, h.abs())  # any is valid, and wider costs less curvature than was paid for
         slope = share * (h + spread) / (2.0 * spread) + (1.0 - share) * tangents.chord
         offset = share * (spread - h) * (spread + h) / (4.0 * spread) + (1.0 - share) * tangents.offset
         before = weight * slope
         normal = group.times(before, self.rows) + price * (2.0 * point + down - up)
         paid = price * (point * point + down * up)
         value = group.dot(before, self.constant) + (weight * offset).sum(-1) - paid.sum(-1)
-        size = group.dot(weight.abs(), self.reach) + (weight.abs() * (spread + tangents.offset.abs())).sum(-1)
+        size = group.dot(weight.abs(), self.reach) + (
+            weight.abs() * (spread + h * h / spread + tangents.offset.abs())
+        ).sum(-1)
         size = size + 4.0 * (price * torch.maximum(down, up).square()).sum(-1)
         terms = gamma(2 * sum(self.rows.shape[1:]))
         # Where a parabola is expanded at h, and the row is off from that by no more than this:

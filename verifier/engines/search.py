@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from bounds.ascent import Effort, ascended
+from bounds.ascent import Effort, ascended, parabolas_of
 from bounds.carrying import carry_over
 from bounds.first_pass import nearest_possible
 from bounds.lowered import Lowered
@@ -196,6 +196,8 @@ class Search:
 
     def _may_retreat(self, frontier: Frontier[Nodes]) -> bool:
         """Whether a smaller ball could help: not for `verify`, which asks about this one, nor near the end."""
+        if parabolas_of(self.phases, self.target) is not None:
+            return False
         wide = len(frontier) >= self.balls.patience // 2
         return wide and self.problem.falsify_at is None and self.horizon - self.proven > LEAST_STAGE * self.horizon
 
