@@ -31,6 +31,7 @@ STEP, LAST_STEP = 2.0, 1e-3  # in units of a vector's length: long enough to tur
 KEPT = 0.3  # of a step's direction, for the next
 TURNED = 0.2  # how far lower lines and shares follow what the last step saw
 TINY, LEAST = 1e-9, 1e-300
+DRAWS = 16  # of random inputs, each inside the box and in its corners
 SMALLER_BALLS = 2  # at most, where the target is not reached
 NEARER, LEAST_SHARE = 1.05, 0.3  # of the way to where the bound should be zero, and of the radius
 FLAT = 1e-3  # of a neuron's reach: parabolas are no narrower
@@ -154,7 +155,8 @@ class _Raise:
         best = either(self.inherited.distance > ball.seen.distance, self.inherited, ball.seen)
         before, behind = plain.preactivation.clone(), plain.mean_behind.clone()
         before[:, first], behind[:, first] = ball.found.mean, ball.found.relaxed
-        best = replace(best, mean_before=before, mean_behind=behind)
+        shift = middle + half * self._likely(ball.found.vectors, middle, half)
+        best = replace(best, mean_before=before, mean_behind=behind, shift=shift)
         nodes = handing_on(replace(nodes, normal=best.normal, height=best.height), best)
         distance = best.distance.clone()
         live = every
@@ -167,6 +169,15 @@ class _Raise:
             proven = torch.minimum(ball.seen.distance, radius)
             distance[live] = torch.maximum(distance[live], proven)
         return nodes, replace(best, distance=distance)
+
+    def _likely(self, vectors: Tensor, middle: Tensor, half: Tensor) -> Tensor:
+        """[N, n] the likeliest adversary of each node among random inputs with these moments."""
+        axes = torch.randn(AXES, DRAWS, generator=torch.Generator().manual_seed(0)).to(vectors.device)
+        axes[0] = 1.0
+        drawn = (vectors @ axes).double().transpose(1, 2)  # [N, DRAWS, n]
+        drawn = torch.cat([drawn.clamp(-1.0, 1.0), drawn.sign()], dim=1)
+        values = self.engine.values(self.nodes, middle.unsqueeze(1) + half.unsqueeze(1) * drawn)
+        return drawn[torch.arange(len(drawn), device=drawn.device), values.argmin(-1)]
 
     def _on(self, chosen: Tensor, radius: Tensor, vectors: Tensor, steps: int) -> _Ball:
         """The nodes `chosen` on balls of `radius` [N]; what is found holds there only."""

@@ -184,6 +184,22 @@ class PhaseBounds:
             z[:, layer] = torch.where(behind[:, layer] > 0, lines.slope[:, layer] * h, upper_line)
         return preactivation, z
 
+    def values(self, nodes: Nodes, shifts: Tensor) -> Tensor:
+        """[N, D] what of each node's goal is most, at shifts [N, D, n]: negative at adversaries of the net as it is."""
+        stack = self.stack
+        goal = nodes.goal.repeat_interleave(shifts.shape[1])
+        group, shift = stack.grouped(goal), shifts.flatten(0, 1)
+        relu = group.times(shift, stack.x.transpose(1, 2)) + group.of(stack.constant)
+        for layer in stack.layers:
+            if layer.start:
+                inner = stack.z[:, layer, : layer.start].transpose(1, 2)
+                relu[:, layer] += group.times(relu[:, : layer.start], inner)
+            relu[:, layer] = relu[:, layer].clamp_min(0.0)
+        shape = shifts.shape[:2]
+        found = shifts @ stack.goal_x[nodes.goal].transpose(1, 2)
+        found = found + relu.view(*shape, -1) @ stack.goal_z[nodes.goal].transpose(1, 2)
+        return (found + stack.goal_constant[nodes.goal].unsqueeze(1)).amax(-1)
+
     def touching(self, nodes: Nodes, envelope: Envelope, behind: Tensor, lines: tuple[Tensor, Tensor]) -> Touching:
         """Tangents at the nodes' points where they are lower than `lines`, the relaxed net as it is there."""
         stack, group, (chord, offset) = self.stack, self.stack.grouped(nodes.goal), lines
