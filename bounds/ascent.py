@@ -12,7 +12,7 @@ from bounds.climb import Climb
 from bounds.cube_envelope import CubeEnvelope
 from bounds.envelope import Envelope
 from bounds.lowered import UNIT_ROUNDOFF
-from bounds.moments import with_moments
+from bounds.moment_bounds import with_moments
 from bounds.nodes import Nodes, Pass, either, handing_on
 from bounds.parabolas import Parabolas
 from bounds.phases import PhaseBounds

@@ -162,4 +162,5 @@ def _lanczos(gram: Tensor) -> Tensor:
             band[:, step, step + 1] = band[:, step + 1, step] = beta
         before, vector = vector, after / beta.unsqueeze(-1).clamp_min(LEAST)
     band = torch.where(torch.isfinite(band).all((1, 2), keepdim=True), band, 0.0)
-    return torch.linalg.eigvalsh(band)[:, -1].clamp_min(LEAST)
+    greatest: Tensor = torch.linalg.eigvalsh(band)[:, -1]
+    return greatest.clamp_min(LEAST)
