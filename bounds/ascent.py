@@ -35,7 +35,7 @@ class Effort:
     fine_steps: int = 50  # at each of FINE_RATES
     tangents: int = 8  # steps of a round with envelopes, where there are any; 0 for chords only
     tangent_rate: float = 0.3
-    moments: int = 16  # steps of a round with moments, where one layer has all open neurons; 0 for none
+    moments: int = 24  # steps of a round with moments, where one layer has all open neurons; 0 for none
 
 
 def bounded(
