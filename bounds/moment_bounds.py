@@ -34,7 +34,7 @@ def with_moments(
     goal = engine.enough(nodes, target)
     live = torch.nonzero(seen.distance < goal).flatten()
     at_once = max(1, VALUES_AT_ONCE[live.device.type] // (engine.stack.x.shape[2] * AXES))
-    for chosen in torch.split(live, at_once):
+    for chosen in torch.split(live, at_once) if len(live) else ():
         before = seen.take(chosen)
         part, found = _raised(engine, parabolas, nodes.take(chosen), goal[chosen], steps)
         best = either(found.distance >= before.distance, found, before, of=found)

@@ -73,11 +73,11 @@ class Box:
     def up_to(self, vectors: Tensor) -> Tensor:
         """Neurons [S, R, M, K] of inputs [S, n, M, K], but for their constants."""
         scaled = vectors * self.width.unsqueeze(-1)
-        return (self.layer.rows @ scaled.flatten(2)).view(*self.constant.shape, -1)
+        return (self.layer.rows @ scaled.flatten(2)).view(*self.constant.shape, vectors.shape[3])
 
     def down_to(self, vectors: Tensor) -> Tensor:
         """Their gradient: inputs of neurons."""
-        found = (self.layer.rows.transpose(1, 2) @ vectors.flatten(2)).view(*self.width.shape, -1)
+        found = (self.layer.rows.transpose(1, 2) @ vectors.flatten(2)).view(*self.width.shape, vectors.shape[3])
         return found.mul_(self.width.unsqueeze(-1))
 
 
