@@ -13,8 +13,8 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
-from torch.utils._mode_utils import no_dispatch
 from torch.overrides import TorchFunctionMode
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 OTHER = torch.device("cuda:0")
@@ -117,6 +117,8 @@ class _Functions(TorchFunctionMode):
             raise TypeError(f"can't convert {OTHER} device type tensor to numpy")
         if isinstance(first, OtherTensor) and func is Tensor.tolist:
             return first.held.tolist()
+        if isinstance(first, OtherTensor) and func is Tensor.new_tensor:
+            return first.held.new_tensor(*args[1:], **kwargs).to(INSIDE)
         if func is Tensor.to:
             return func(*(INSIDE if is_other(each) else each for each in args), **{
                 name: INSIDE if is_other(each) else each for name, each in kwargs.items()
