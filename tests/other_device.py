@@ -32,7 +32,7 @@ class OtherTensor(Tensor):
     @staticmethod
     def __new__(cls, held: Tensor) -> OtherTensor:
         strided = held.layout is torch.strided
-        made = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made = Tensor._make_wrapper_subclass(
             cls,
             held.shape,
             strides=held.stride() if strided else None,
@@ -51,14 +51,21 @@ class OtherTensor(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return run(func, args, kwargs or {})
 
 
 def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """One operator on what its tensors hold; the results are where CUDA would leave them."""
     given: list[Tensor] = []
-    inside = changed((args, kwargs), lambda tensor: given.append(tensor) or held(tensor))
+
+    def noted(tensor: Tensor) -> Tensor:
+        given.append(tensor)
+        return held(tensor)
+
+    inside = changed((args, kwargs), noted)
     there = any(isinstance(each, OtherTensor) for each in given)
     if there:
         check(func, args, given)
@@ -102,7 +109,7 @@ def check(func: Any, args: tuple[Any, ...], tensors: list[Tensor]) -> None:
         raise RuntimeError(f"{name}: expected all tensors to be on the same device, but some are on {OTHER}, some not")
 
 
-class _Operators(TorchDispatchMode):
+class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return run(func, args, kwargs or {})
 
@@ -120,9 +127,9 @@ class _Functions(TorchFunctionMode):
         if isinstance(first, OtherTensor) and func is Tensor.new_tensor:
             return first.held.new_tensor(*args[1:], **kwargs).to(INSIDE)
         if func is Tensor.to:
-            return func(*(INSIDE if is_other(each) else each for each in args), **{
-                name: INSIDE if is_other(each) else each for name, each in kwargs.items()
-            })  # fmt: skip
+            args = tuple(INSIDE if is_other(each) else each for each in args)
+            kwargs = {name: INSIDE if is_other(each) else each for name, each in kwargs.items()}
+            return func(*args, **kwargs)
         if is_other(kwargs.get("device")):
             del kwargs["device"]
             return func(*args, **kwargs).to(INSIDE)
@@ -137,5 +144,6 @@ def is_other(device: object) -> bool:
 @contextmanager
 def other_device() -> Iterator[str]:
     """There is another device while this lasts: its name."""
-    with patch("torch.cuda.is_available", return_value=True), _Operators(), _Functions():
+    operators: Any = _Operators  # torch gives its modes no types
+    with patch("torch.cuda.is_available", return_value=True), operators(), _Functions():
         yield OTHER.type

@@ -209,10 +209,11 @@ def test_samples_side_by_side(norm: Norm, radius: float | None, model: Model) ->
 
     def answered(device: str) -> list[Result | Exception]:
         options = Options(norm=norm, device=device)
-        questions: list[tuple[int, Question[Result]]] = [
-            (k, lambda clock, x=x: asked(model, x, radius, options, None, 0, None, None, clock))
-            for k, x in enumerate(samples)
-        ]
+
+        def question(x: Any) -> Question[Result]:
+            return lambda clock: asked(model, x, radius, options, None, 0, None, None, clock)
+
+        questions = ((k, question(x)) for k, x in enumerate(samples))
         return [found for _, found in sorted(Table[Result](2).outcomes(questions))]
 
     for expected, found in zip(*both(answered), strict=True):
