@@ -177,6 +177,12 @@ def test_a_search_that_looks_ahead(model: Model, monkeypatch: pytest.MonkeyPatch
     same_answers(model, CENTER, None)
 
 
+def test_a_net_with_one_hidden_layer(tmp_path: Path) -> None:
+    graph, center = random_chain(2, (12, 30, 3))
+    found = same_answers(load(to_onnx(graph, tmp_path / "net.onnx")), center, None, engine="search")
+    assert found.nodes > 0
+
+
 @pytest.mark.parametrize(("norm", "radius"), [("linf", 0.045), ("linf", 0.06), ("l1", 0.71), ("l2", 0.15), ("l2", 0.3)])
 def test_verify_on_a_digits_net(norm: str, radius: float) -> None:
     digit = load(NETS / "digits-64-32-32-10.onnx")
