@@ -137,8 +137,8 @@ def enveloped(
         now, before = replace(mean, mean_before=touching.preactivation, mean_behind=touching.relu), best.take(live)
         kept = either(now.distance > before.distance, now, before, of=now)
         best, nodes = best.put(live, kept), nodes.put(live, current)
-        going = kept.distance < goal
-        if not bool(going.all()):
+        going = torch.nonzero(kept.distance < goal).flatten()
+        if len(going) < len(live):
             live, current, last, mean = live[going], current.take(going), last.take(going), mean.take(going)
             lines, goal, age = (lines[0][going], lines[1][going]), goal[going], age[going]
             climb, travel = climb.take(going), travel[going]

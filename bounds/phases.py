@@ -248,12 +248,13 @@ class PhaseBounds:
             seen = self.evaluate(current, upper_lines)
             mean_before.lerp_(seen.mean_before, 1.0 / (step + 1))
             mean_behind.lerp_(seen.mean_behind, 1.0 / (step + 1))
-            better = seen.distance > best.distance[live]
+            # Positions: a mask would be counted anew for every field, and each count waits for the device.
+            better = torch.nonzero(seen.distance > best.distance[live]).flatten()
             chosen = live[better]
             best_nodes = best_nodes.put(chosen, current.take(better))
             best = best.put(chosen, seen.take(better))
-            going = best.distance[live] < enough
-            if not bool(going.all()):
+            going = torch.nonzero(best.distance[live] < enough).flatten()
+            if len(going) < len(live):
                 live, current, seen = live[going], current.take(going), seen.take(going)
                 enough, climb = enough[going], climb.take(going)
                 upper_lines = (upper_lines[0][going], upper_lines[1][going])

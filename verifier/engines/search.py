@@ -265,7 +265,7 @@ class Search:
         fresh = Frontier(self.phases.roots(), max(1024, 2 * len(nodes)))
         for chosen in torch.split(torch.arange(len(nodes)), self.batch):
             part, seen = self.phases.optimise(nodes.take(chosen), 0, self.target, self.options.effort.rate)
-            self._settle(fresh, part, seen, bound[chosen])
+            self._settle(fresh, part, seen, bound[chosen].to(seen.distance.device))
         return fresh
 
     def _pop(self, frontier: Frontier[Nodes]) -> Taken[Nodes]:
