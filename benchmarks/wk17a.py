@@ -24,6 +24,10 @@ from verifier.runner import Job, outcomes
 VERDICTS = {"certified": "robust", "falsified": "adversarial", "misclassified": "misclassified"}
 
 
+def silent(index: int, lower: float, upper: float) -> None:
+    """No progress is shown."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--net", default="wk17a", help="a net of ../shared/data that reads MNIST")
@@ -31,12 +35,14 @@ def main() -> None:
     parser.add_argument("--radius", type=float, default=0.1)
     parser.add_argument("--time-limit", type=float, default=120.0)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--share", type=int, default=1, help="samples side by side in each job")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--minima", action="store_true", help="exact distances of the images MIPVerify calls adversarial"
     )
     parser.add_argument("--exact", action="store_true", help="exact distances in [0, 1] of all samples")
     options = parser.parse_args()
-    print(conditions())
+    print(conditions(), f"; device {options.device}")
     oracle = {}
     if options.net == "wk17a":
         with shared_file("wk17a_mipverify_500.csv").open() as file:
@@ -47,7 +53,7 @@ def main() -> None:
     x, y = mnist()
     model = load(shared_file(f"{options.net}.onnx"))
     whole = options.minima or options.exact
-    job = Job(Options(time_limit=options.time_limit), None if whole else options.radius)
+    job = Job(Options(time_limit=options.time_limit, device=options.device), None if whole else options.radius)
     samples = Samples("mnist_test", x.reshape(len(x), -1), y)
     started = time.monotonic()
     counts: Counter[str] = Counter()
@@ -57,7 +63,7 @@ def main() -> None:
     else:
         print(header(["image", "verdict", "lower", "upper", "MIPVerify bound", "objective", "nodes", "seconds"]))
     seconds, gaps = [], []
-    for outcome in outcomes(model, job, samples, indices, options.jobs, lambda index, lower, upper: None):
+    for outcome in outcomes(model, job, samples, indices, options.jobs, silent, options.share):
         if outcome.result is None:
             raise outcome.error or RuntimeError("no result")
         result = outcome.result

@@ -35,7 +35,7 @@ class Effort:
     fine_steps: int = 50  # at each of FINE_RATES
     tangents: int = 8  # steps of a round with envelopes, where there are any; 0 for chords only
     tangent_rate: float = 0.3
-    moments: int = 24  # steps of a round with moments, where one layer has all open neurons; 0 for none
+    moments: int = 24  # steps of a descent, where one layer has all open neurons; 0 for no moments
 
 
 def bounded(
@@ -46,7 +46,7 @@ def bounded(
     nodes, seen = engine.optimise(nodes, steps, target, effort.rate)
     live = torch.nonzero(seen.distance < goal).flatten()
     parabolas = parabolas_of(engine, target) if len(live) and effort.moments else None
-    envelope = envelope_of(engine, target) if len(live) and effort.tangents and parabolas is None else None
+    envelope = envelope_of(engine, target) if len(live) and effort.tangents else None
     for turn in range(effort.rounds):
         if not len(live) or not engine.stack.open_phases:
             break

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from encoders.linear_maps import Convolution, Dense, Gather, LinearMap, Scale, S
 
 UNIT_ROUNDOFF = 2.0**-53
 LARGEST_TABLE = 4_000_000  # entries of a convolution written out as a sparse matrix
+# On a GPU, cuDNN may convolve by Fourier or Winograd transforms, whose rounding no count of terms bounds.
+ORDINARY_SUMS = partial(torch.backends.cudnn.flags, enabled=False)
 
 
 def gamma(terms: int) -> float:
@@ -183,9 +185,10 @@ class TorchConvolution(TorchMap):
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         top, left, bottom, right = self.map.padding
         image = functional.pad(x.reshape(-1, *self.map.image), (left, right, top, bottom))
-        out = functional.conv2d(
-            image, weight, stride=self.map.stride, dilation=self.map.dilation, groups=self.map.groups
-        )
+        with ORDINARY_SUMS():
+            out = functional.conv2d(
+                image, weight, stride=self.map.stride, dilation=self.map.dilation, groups=self.map.groups
+            )
         return out.flatten(1)
 
     def apply(self, x: Tensor) -> Tensor:
@@ -194,13 +197,14 @@ class TorchConvolution(TorchMap):
     def adjoint(self, y: Tensor) -> Tensor:
         top, left, bottom, right = self.map.padding
         _, height, width = self.map.image
-        full = functional.conv_transpose2d(
-            y.reshape(-1, *self.map.output_image),
-            self.weight,
-            stride=self.map.stride,
-            dilation=self.map.dilation,
-            groups=self.map.groups,
-        )
+        with ORDINARY_SUMS():
+            full = functional.conv_transpose2d(
+                y.reshape(-1, *self.map.output_image),
+                self.weight,
+                stride=self.map.stride,
+                dilation=self.map.dilation,
+                groups=self.map.groups,
+            )
         # Rows and columns that no kernel position reaches got no value: they are zero.
         missing_h = max(0, height + top + bottom - full.shape[2])
         missing_w = max(0, width + left + right - full.shape[3])

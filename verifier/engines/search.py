@@ -52,6 +52,7 @@ class SearchOptions:
     """What the search may be tuned by; none of it can change an answer, only the time it takes."""
 
     batch: int = 256
+    batch_on_device: int = 2048  # the same beside the CPU, where a batch costs little more than a node
     memory: int = 2 * 2**30  # bytes of open nodes; beyond it the search goes deep where least is left
     root_steps: int = 8
     steps: int = 4
@@ -104,7 +105,10 @@ class Search:
         self.started = problem.deadline.clock.now()
         self.program_seconds, self.program_gain = 0.0, 0.0  # the part of the gap that programs closed, of late
         self.seconds_a_node = 0.0
-        self.batch = self.options.batch  # halved whenever the device has not enough memory
+        beside = self.lowered.device.type != "cpu"
+        self.batch = (
+            options.batch_on_device if beside else options.batch
+        )  # halved whenever the device has not enough memory
 
     @property
     def stage(self) -> float:
