@@ -60,7 +60,7 @@ def _raised(engine: PhaseBounds, parabolas: Parabolas, nodes: Nodes, target: Ten
         best, mean_before=before, mean_behind=behind, shift=question.likeliest(ball, found),
         distance=_farther(question, answer, best.distance, nearer, target, steps),
     )  # fmt: skip
-    point = ball.box.middle + ball.box.half * found.middle.clamp(-1.0, 1.0)
+    point = ball.box.middle + ball.box.half * found.middle.nan_to_num().clamp(-1.0, 1.0)
     nodes = replace(answer.question.nodes, point=point, normal=best.normal, height=best.height)
     return handing_on(nodes, best), best
 
@@ -155,8 +155,9 @@ class _Question:
         unit = self.engine.stack.goal_z[nodes.goal].abs().amax((-1, -2)).clamp_min(1e-12)
         found = descent(ball.box, ball.goal, vectors, nodes.slope[:, first], nodes.multiplier[:, first], unit, steps)
         slope, multiplier, is_open = nodes.slope.clone(), nodes.multiplier.clone(), nodes.phase[:, first] == 0
-        slope[:, first] = torch.where(is_open, found.slope.double(), slope[:, first])
-        multiplier[:, first] = torch.where(is_open, multiplier[:, first], found.multiplier.double())
+        # Single precision may overflow; what is no number leaves things as they were.
+        slope[:, first] = _where_finite(is_open, found.slope.double().clamp(0.0, 1.0), slope[:, first])
+        multiplier[:, first] = _where_finite(~is_open, found.multiplier.double(), multiplier[:, first])
         chord, offset = (line[:, first] for line in nodes.lines)
         price = found.price / ball.box.half.square().clamp_min(LEAST)
         most = self.concave * (1.0 + 1e-12)
@@ -215,6 +216,10 @@ class _Answer:
         root = (slope.square() - 4.0 * bend.clamp_min(0.0) * end).clamp_min(0.0).sqrt()
         back = 2.0 * end / (root - slope).clamp_min(LEAST)
         return torch.where(end < 0, 1.0 + back, 1.0).nan_to_num(1.0).clamp(0.0, 1.0)
+
+
+def _where_finite(chosen: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    return torch.where(chosen & torch.isfinite(new), new, old)
 
 
 def _nearer(touch: Touch, lowest: Pass, least: Tensor, radius: Tensor) -> Tensor:

@@ -82,7 +82,12 @@ class Parabolas(UpperLines):
 
     @torch.no_grad()
     def priced(self, group: Grouping, touch: Touch) -> Touch:
-        """With prices scaled until they pay for the weights `touch.most`; infinite where none were found."""
+        """With prices scaled until they pay for the weights `touch.most`; infinite where none were found.
+
+        Whatever the descent left is made valid first: shares within [0, 1], and parabolas that open upward.
+        """
+        share, spread = touch.share.clamp(0.0, 1.0), touch.spread.clamp_min(LEAST)
+        touch = replace(touch, share=share, spread=spread, price=touch.price.clamp_min(0.0))
         count, size = len(touch.most), self.rows.shape[2]
         curvature = (touch.most * touch.share / (4.0 * touch.spread)).sqrt()
         busy = curvature > 0
@@ -118,7 +123,7 @@ class Parabolas(UpperLines):
         # Where a parabola is expanded at h, and the row is off from that by no more than this:
         astray = (weight.abs() / spread * (terms * group.of(self.reach)).square()).sum(-1) * (4.0 / CURVATURE)
         error = group.dot(weight.abs(), self.error) * (1.0 + 1e-6) + 8.0 * terms * size + astray
-        paid_for = (weight.abs() <= tangents.most).all(-1) & torch.isfinite(price).all(-1)
+        paid_for = ((weight <= 0) & (-weight <= tangents.most)).all(-1) & torch.isfinite(price).all(-1)
         return normal, value, torch.where(paid_for, error, torch.inf)
 
 

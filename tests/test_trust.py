@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import bounds.cap
 import bounds.network
+import bounds.parabolas
 import bounds.phases
 import verifier.engines.search
 from bounds.ascent import Effort
@@ -24,6 +25,7 @@ from bounds.cube_envelope import CubeEnvelope, CubeTangents
 from bounds.grouping import Grouping
 from bounds.node_program import NodeProgram, Proven
 from bounds.nodes import Nodes, Pass
+from bounds.parabolas import Parabolas, Touch
 from bounds.phases import PhaseBounds
 from bounds.simplex import Above, above_relu
 from encoders.errors import SoundnessError
@@ -231,6 +233,25 @@ def test_tangents_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(CubeEnvelope, "lines", lower)
     assert caught(seeds=range(200), options=EAGER)
+
+
+def test_parabolas_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = Parabolas.lines
+
+    def lower(
+        self: Parabolas, group: Grouping, tangents: Touch, weight: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        normal, height, error = genuine(self, group, tangents, weight)
+        return normal, 0.9 * height, error
+
+    monkeypatch.setattr(Parabolas, "lines", lower)
+    assert caught(seeds=range(200), options=EAGER)
+
+
+def test_inputs_that_pay_too_little_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = bounds.parabolas._greatest
+    monkeypatch.setattr("bounds.parabolas._greatest", lambda rows: 0.3 * genuine(rows))
+    assert caught(seeds=range(400), options=replace(EAGER, effort=Effort(tangents=0)))
 
 
 @pytest.mark.parametrize(
