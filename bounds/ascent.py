@@ -79,11 +79,17 @@ def bounded(
 
 
 def parabolas_of(engine: PhaseBounds, target: float | Tensor) -> Parabolas | None:
-    """Where inputs can pay for curvature: in L∞, on balls of `target`; behind several layers tangents do more."""
+    """Parabolas on balls of `target`, where one layer has all open neurons; behind several, tangents do more."""
+    return parabolas_on(engine, target) if len(engine.stack.layers) == 1 else None
+
+
+def parabolas_on(engine: PhaseBounds, target: float | Tensor) -> Parabolas | None:
+    """Of the first layer, where inputs can pay for their curvature: in L∞, on balls of `target`."""
     stack = engine.stack
-    if stack.norm is not Norm.LINF or len(stack.layers) != 1 or not stack.open_phases:
+    if stack.norm is not Norm.LINF or not stack.open_phases:
         return None
-    return Parabolas.of(stack, torch.as_tensor(target, dtype=stack.x.dtype, device=stack.x.device).expand(stack.count))
+    radius = torch.as_tensor(target, dtype=stack.x.dtype, device=stack.x.device).expand(stack.count)
+    return Parabolas.of(stack, radius)
 
 
 def envelope_of(engine: PhaseBounds, target: float | Tensor) -> Envelope | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from bounds.lower.base import LowerBound, LowerBoundOptions, LowerBoundProblem, LowerBounds
 from bounds.lower.cross_lipschitz import GlobalCrossLipschitz, LocalCrossLipschitz
 from bounds.lower.exact_cross_lipschitz import ExactCrossLipschitz
+from bounds.lower.moments import Moments
 from bounds.lower.relaxations import AlphaCrown, Cap, Crown, Interval
 from bounds.lower.tangents import Tangents
 from bounds.lower.triangle_program import TriangleProgram
@@ -20,6 +21,7 @@ TECHNIQUES: tuple[type[LowerBound], ...] = (
     AlphaCrown,
     TriangleProgram,
     Tangents,
+    Moments,
     Cap,
 )
 LOWER_BOUNDS: Mapping[str, type[LowerBound]] = {technique.name: technique for technique in TECHNIQUES}

@@ -1,0 +1,34 @@
+"""The semidefinite relaxation of the first layer, by moments: what all inputs together can do to all neurons.
+
+Tangents and triangles know of each neuron how far the inputs push it; moments know that they cannot push all at once
+[Raghunathan et al. 2018]. See `bounds/moment_bounds.py`; the search does the same at its nodes where one layer has all
+open neurons. Later layers keep the slopes of a few steps with chords.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bounds.ascent import parabolas_on
+from bounds.lower.base import Sample
+from bounds.lower.relaxations import AlphaCrown, engine_on, per_sample
+from bounds.lower.tangents import FIRST_STEPS, RATE
+from bounds.moment_bounds import with_moments
+from encoders.linear_maps import FloatArray
+from encoders.question import Norm
+
+
+class Moments(AlphaCrown):
+    """A few steps with chords, then a descent of `steps` steps."""
+
+    name = "moments"
+    norms = frozenset({Norm.LINF})
+
+    def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
+        engine = engine_on(samples, radii)
+        enough = engine.stack.upper.new_tensor(radii)
+        nodes, seen = engine.optimise(engine.roots(), FIRST_STEPS, enough, RATE)
+        parabolas = parabolas_on(engine, enough)
+        if parabolas is not None:
+            _, seen = with_moments(engine, parabolas, nodes, seen, samples[0].options.steps, enough)
+        return per_sample(engine, seen.distance)
