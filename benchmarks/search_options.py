@@ -2,6 +2,7 @@
 
 python -m benchmarks.search_options --samples 8,62,115,149,211,479 --variants default,no-tangents,no-programs
 python -m benchmarks.search_options --net rsl18a --samples 7,24 --radius 0.1 --variants default,no-tangents
+python -m benchmarks.search_options --net rsl18a --samples 1,4,8,18 --variants default,no-moments,no-tangents
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from verifier.results import Verdict
 VARIANTS = {
     "default": SearchOptions(),
     "no-tangents": SearchOptions(effort=Effort(tangents=0)),
+    "no-moments": SearchOptions(effort=Effort(moments=0)),
     "no-programs": SearchOptions(program_share=0.0, program_worth=2.0),
     "programs-everywhere": SearchOptions(program_worth=0.0),
     "no-random-starts": SearchOptions(witnesses=WitnessOptions(scout_restarts=0)),
