@@ -195,7 +195,8 @@ class Search:
             self.balls.start_beyond(self.proven, problem.ceiling)
             return
         bounds = network_bounds(self.lowered, problem.region, problem.norm, min(self.stage, reach))
-        if bounds.neurons().open_phases > MANY_PHASES:
+        by_moments = problem.norm is Norm.LINF and len(bounds.opened) == 1
+        if bounds.neurons().open_phases > MANY_PHASES and not by_moments:  # which see as far on a large ball
             self.balls.after_failed(self.proven, reach)
 
     def _may_retreat(self, frontier: Frontier[Nodes]) -> bool:
