@@ -37,7 +37,7 @@ def with_moments(
     for chosen in torch.split(live, at_once) if len(live) else ():
         before = seen.take(chosen)
         part, found = _raised(engine, parabolas, nodes.take(chosen), goal[chosen], steps)
-        best = either(found.distance >= before.distance, found, before, of=found)
+        best = either((found.distance >= before.distance) & torch.isfinite(found.height), found, before, of=found)
         best = replace(best, distance=torch.maximum(found.distance, before.distance), shift=found.shift)
         nodes, seen = nodes.put(chosen, part), seen.put(chosen, best)
     return nodes, seen
@@ -155,9 +155,10 @@ class _Question:
         unit = self.engine.stack.goal_z[nodes.goal].abs().amax((-1, -2)).clamp_min(1e-12)
         found = descent(ball.box, ball.goal, vectors, nodes.slope[:, first], nodes.multiplier[:, first], unit, steps)
         slope, multiplier, is_open = nodes.slope.clone(), nodes.multiplier.clone(), nodes.phase[:, first] == 0
-        # Single precision may overflow; what is no number leaves things as they were.
+        # Whatever the descent says is made valid here; what is no number, as where single precision overflows, leaves
+        # things as they were.
         slope[:, first] = _where_finite(is_open, found.slope.double().clamp(0.0, 1.0), slope[:, first])
-        multiplier[:, first] = _where_finite(~is_open, found.multiplier.double(), multiplier[:, first])
+        multiplier[:, first] = _where_finite(~is_open, found.multiplier.double().clamp_min(0.0), multiplier[:, first])
         chord, offset = (line[:, first] for line in nodes.lines)
         price = found.price / ball.box.half.square().clamp_min(LEAST)
         most = self.concave * (1.0 + 1e-12)

@@ -118,6 +118,7 @@ class Parabolas(UpperLines):
         size = group.dot(weight.abs(), self.reach) + (
             weight.abs() * (spread + h * h / spread + tangents.offset.abs())
         ).sum(-1)
+        size = size + (group.of(self.reach) * weight.abs() * h.abs() / spread).sum(-1)  # of slopes, over the whole ball
         size = size + 4.0 * (price * torch.maximum(down, up).square()).sum(-1)
         terms = gamma(2 * sum(self.rows.shape[1:]))
         # Where a parabola is expanded at h, and the row is off from that by no more than this:

@@ -9,6 +9,7 @@ d2 ─┴─► d1 - d2 ─► relu ─┴─► g = 3 - relu(d1 + d2) - relu(d1
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import torch
 from bounds.ascent import enveloped
 from bounds.cube_envelope import CubeEnvelope
 from bounds.moment_bounds import with_moments
+from bounds.moments import Found, descent
 from bounds.network import lowered_for, network_bounds
 from bounds.nodes import Nodes, Pass
 from bounds.parabolas import Parabolas
@@ -124,6 +126,34 @@ def test_side_by_side_is_as_alone() -> None:
         _, alone = raised(engine, engine.roots(), float(radii[k]))
         expected = float(alone.distance[0].clamp_max(radii[k]))
         assert float(seen.distance[k].clamp_max(radii[k])) == pytest.approx(expected, rel=0.02)
+
+
+WILD = (-1e30, -1.0, -0.4, -1e-30, 0.0, 1e-30, 0.5, 1.0, 1e30, float("inf"), -float("inf"), float("nan"))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_a_descent_says_no_bound_is_wrong(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(seed)
+
+    def wild(*arguments: Any) -> Found:
+        found = {}
+        for name, value in vars(descent(*arguments)).items():
+            other = torch.as_tensor(rng.choice(WILD, size=value.shape), dtype=value.dtype)
+            odd = torch.as_tensor(rng.random(value.shape) < rng.choice([0.0, 0.0, 0.0, 0.1, 0.7]))
+            found[name] = torch.where(odd, other, value * float(rng.choice([1.0, 1.0, 1.0, -1.0, 100.0])))
+        if seed % 2:
+            found["multiplier"] = torch.full_like(found["multiplier"], -float(rng.uniform()))
+        return Found(**found)
+
+    # Both neurons active, the goal is 1 - 2·d1 and its distance 1/2.
+    rows, last = np.array([[1.0, 1.0], [1.0, -1.0]]), np.array([[-1.0, -1.0], [0.0, 0.0]])
+    engine = on_ball(affine_chain([rows, last], [np.zeros(2), np.array([1.0, 0.0])]), np.zeros(2), 1.0, 10.0)
+    children = engine.roots().split(torch.tensor([0])).split(torch.tensor([1, 1]))
+    monkeypatch.setattr("bounds.moment_bounds.descent", wild)
+    for nodes in (engine.roots(), children.take(torch.tensor([0]))) * 5:
+        assert bool((nodes.phase >= 0).all())
+        _, seen = raised(engine, nodes, 1.0)
+        assert float(seen.distance[0]) <= 0.5
 
 
 def test_numbers_beyond_single_precision_prove_nothing_wrong() -> None:

@@ -195,13 +195,13 @@ class Search:
             self.balls.start_beyond(self.proven, problem.ceiling)
             return
         bounds = network_bounds(self.lowered, problem.region, problem.norm, min(self.stage, reach))
-        by_moments = problem.norm is Norm.LINF and len(bounds.opened) == 1
+        by_moments = self.options.effort.moments and problem.norm is Norm.LINF and len(bounds.opened) == 1
         if bounds.neurons().open_phases > MANY_PHASES and not by_moments:  # which see as far on a large ball
             self.balls.after_failed(self.proven, reach)
 
     def _may_retreat(self, frontier: Frontier[Nodes]) -> bool:
         """Whether a smaller ball could help: not for `verify`, which asks about this one, nor near the end."""
-        if parabolas_of(self.phases, self.target) is not None:
+        if self.options.effort.moments and parabolas_of(self.phases, self.target) is not None:
             return False
         wide = len(frontier) >= self.balls.patience // 2
         return wide and self.problem.falsify_at is None and self.horizon - self.proven > LEAST_STAGE * self.horizon
