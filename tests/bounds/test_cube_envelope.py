@@ -18,7 +18,7 @@ from bounds.ascent import enveloped
 from bounds.cube_envelope import BINS, CubeEnvelope
 from bounds.grouping import Grouping
 from bounds.network import lowered_for, network_bounds
-from bounds.nodes import Nodes
+from bounds.nodes import Nodes, Pass
 from bounds.phases import PhaseBounds
 from bounds.reduced import reduce
 from bounds.stack import Stack
@@ -135,32 +135,38 @@ def split_at_random(engine: PhaseBounds, rng: np.random.Generator) -> Nodes:
     return nodes
 
 
+def check_against(
+    points: FloatArray, engine: PhaseBounds, graph: Graph, region: Region, nodes: Nodes, seen: Pass
+) -> None:
+    """No adversary among the points is nearer than its node's bound, or above zero in what is known of it."""
+    values = graph.trace(points)
+    h = np.concatenate([values[graph.nodes[i].sources[0]][:, e.numpy()] for i, e in engine.net.neurons], axis=1)
+    shifts, scores = (points - region.center)[:, engine.net.moving.numpy()], values[-1]
+    winner = int(graph.evaluate(region.center)[0].argmax())
+    for k, goal in enumerate(goals_for(winner, 3, None, 0.0)):
+        wins = ((scores @ goal.rows.T + goal.offset) <= 0).all(axis=1)
+        for node in np.flatnonzero(nodes.goal.numpy() == k):
+            phase = nodes.phase[node].numpy()
+            inside = wins & ((phase * h >= 0) | (phase == 0)).all(axis=1)
+            if not inside.any():
+                continue
+            nearest = np.abs(points[inside] - region.center).max(axis=1).min()
+            assert float(seen.distance[node]) <= nearest
+            for of in (nodes, seen):
+                assert (shifts[inside] @ of.normal[node].numpy() + float(of.height[node]) <= 0.0).all()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(8))
 def test_no_adversary_of_a_node_is_above_its_function(kind: str, seed: int) -> None:
     rng, radius, engine, graph, region = drawn(kind, seed)
     points = points_in(region, Norm.LINF, radius * (1 - 1e-12), rng, 4000)
-    values = graph.trace(points)
-    h = np.concatenate([values[graph.nodes[i].sources[0]][:, e.numpy()] for i, e in engine.net.neurons], axis=1)
-    shifts = (points - region.center)[:, engine.net.moving.numpy()]
     nodes = split_at_random(engine, rng)
     envelope = CubeEnvelope.of(engine.stack, torch.tensor([radius], dtype=torch.float64))
-    scores = values[-1]
-    winner = int(graph.evaluate(region.center)[0].argmax())
     for _ in range(2):  # the second time from what the first has left in the nodes
         nodes, seen = engine.optimise(nodes, 1, radius, 0.3)
         nodes, seen = enveloped(engine, envelope, nodes, seen, 6, radius, 0.3)
-        for k, goal in enumerate(goals_for(winner, 3, None, 0.0)):
-            wins = ((scores @ goal.rows.T + goal.offset) <= 0).all(axis=1)
-            for node in np.flatnonzero(nodes.goal.numpy() == k):
-                phase = nodes.phase[node].numpy()
-                inside = wins & ((phase * h >= 0) | (phase == 0)).all(axis=1)
-                if not inside.any():
-                    continue
-                nearest = np.abs(points[inside] - region.center).max(axis=1).min()
-                assert float(seen.distance[node]) <= nearest
-                function = shifts[inside] @ seen.normal[node].numpy() + float(seen.height[node])
-                assert (function <= 0.0).all()
+        check_against(points, engine, graph, region, nodes, seen)
 
 
 def test_tangents_raise_a_bound() -> None:

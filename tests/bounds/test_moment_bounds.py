@@ -26,7 +26,7 @@ from bounds.phases import PhaseBounds
 from bounds.reduced import reduce
 from encoders.graph import Graph, affine_chain
 from encoders.question import Norm, Region, goals_for
-from tests.bounds.test_cube_envelope import KINDS, drawn, split_at_random
+from tests.bounds.test_cube_envelope import KINDS, check_against, drawn, split_at_random
 from tests.bounds.test_network import points_in
 
 STEPS = 24
@@ -66,24 +66,10 @@ def test_two_neurons_by_hand(radius: float) -> None:
 def test_no_adversary_of_a_node_is_nearer(kind: str, seed: int) -> None:
     rng, radius, engine, graph, region = drawn(kind, seed)
     points = points_in(region, Norm.LINF, radius * (1 - 1e-12), rng, 4000)
-    values = graph.trace(points)
-    h = np.concatenate([values[graph.nodes[i].sources[0]][:, e.numpy()] for i, e in engine.net.neurons], axis=1)
-    shifts = (points - region.center)[:, engine.net.moving.numpy()]
-    nodes, scores = split_at_random(engine, rng), values[-1]
-    winner = int(graph.evaluate(region.center)[0].argmax())
+    nodes = split_at_random(engine, rng)
     for steps in (3, STEPS):  # the second time from what the first has left in the nodes
         nodes, seen = raised(engine, nodes, radius, steps)
-        for k, goal in enumerate(goals_for(winner, 3, None, 0.0)):
-            wins = ((scores @ goal.rows.T + goal.offset) <= 0).all(axis=1)
-            for node in np.flatnonzero(nodes.goal.numpy() == k):
-                phase = nodes.phase[node].numpy()
-                inside = wins & ((phase * h >= 0) | (phase == 0)).all(axis=1)
-                if not inside.any():
-                    continue
-                nearest = np.abs(points[inside] - region.center).max(axis=1).min()
-                assert float(seen.distance[node]) <= nearest
-                function = shifts[inside] @ nodes.normal[node].numpy() + float(nodes.height[node])
-                assert (function <= 0.0).all()
+        check_against(points, engine, graph, region, nodes, seen)
 
 
 def wide_net() -> tuple[Graph, np.ndarray]:
