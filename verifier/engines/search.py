@@ -105,10 +105,8 @@ class Search:
         self.started = problem.deadline.clock.now()
         self.program_seconds, self.program_gain = 0.0, 0.0  # the part of the gap that programs closed, of late
         self.seconds_a_node = 0.0
-        beside = self.lowered.device.type != "cpu"
-        self.batch = (
-            options.batch_on_device if beside else options.batch
-        )  # halved whenever the device has not enough memory
+        on_cpu = self.lowered.device.type == "cpu"
+        self.batch = options.batch if on_cpu else options.batch_on_device  # halved whenever memory is short
 
     @property
     def stage(self) -> float:
