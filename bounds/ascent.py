@@ -16,10 +16,12 @@ from bounds.moment_bounds import with_moments
 from bounds.nodes import Nodes, Pass, either, handing_on
 from bounds.parabolas import Parabolas
 from bounds.phases import PhaseBounds
+from bounds.product_bounds import with_products
 from bounds.simplex_envelope import SimplexEnvelope
 from encoders.question import Norm
 
 FINE_RATES = (0.05, 0.015, 0.005)
+FEWEST, MOST = 200, 4000  # open neurons, and inputs with them, for products
 INHERITED = 4.0  # how many passes a mean counts for that a node has from the one it was split from
 
 
@@ -36,6 +38,7 @@ class Effort:
     tangents: int = 8  # steps of a round with envelopes, where there are any; 0 for chords only
     tangent_rate: float = 0.3
     moments: int = 24  # steps of a descent, where one layer has all open neurons; 0 for no moments
+    products: int = 60  # the same where several layers have many; 0 for no products
 
 
 def bounded(
@@ -47,6 +50,7 @@ def bounded(
     live = torch.nonzero(seen.distance < goal).flatten()
     parabolas = parabolas_of(engine, target) if len(live) and effort.moments else None
     envelope = envelope_of(engine, target) if len(live) and effort.tangents else None
+    products = bool(len(live)) and effort.products > 0 and products_apply(engine)
     for turn in range(effort.rounds):
         if not len(live) or not engine.stack.open_phases:
             break
@@ -59,20 +63,27 @@ def bounded(
             )
         if parabolas is not None:
             part, better = with_moments(engine, parabolas, part, better, effort.moments, target)
+        if products:
+            part, better = with_products(engine, part, better, effort.products, target)
+        behind = better.behind
         part = on_the_cap(engine, part, better, target, None if envelope is None else envelope.everywhere)
         empty = (part.lower > part.upper).any(-1)
         part, again = engine.optimise(part, steps, target, effort.rate * calm)
-        plain = envelope is None and parabolas is None
+        plain = envelope is None and parabolas is None and not products
         better = again.after(better) if plain else _higher(better, again)
+        if products:  # what the descent saw says best where to split
+            better = replace(better, behind=behind)
         better = replace(better, distance=torch.where(empty, goal[live], better.distance))
         better = replace(better, distance=torch.maximum(better.distance, seen.distance[live]))
         nodes, seen = nodes.put(live, part), seen.put(live, better)
         gained = gap - (goal[live] - better.distance)
         again_worth = gained > effort.worth * gap
+        if products:
+            break
         if parabolas is not None:  # moments gain all that they can at once, but where the cap fixed phases
             again_worth &= (part.phase != phases_before).any(-1)
         live = live[(better.distance < goal[live]) & again_worth]
-    if envelope is None and parabolas is None:
+    if envelope is None and parabolas is None and not products:
         near = (seen.distance < goal) & (seen.distance > goal * (1.0 - effort.nearly))
         nodes, seen = ascended(engine, nodes, seen, torch.nonzero(near).flatten(), target, effort)
     return nodes, replace(seen, distance=torch.minimum(seen.distance, goal))
@@ -81,6 +92,13 @@ def bounded(
 def parabolas_of(engine: PhaseBounds, target: float | Tensor) -> Parabolas | None:
     """Parabolas on balls of `target`, where one layer has all open neurons; behind several, tangents do more."""
     return parabolas_on(engine, target) if len(engine.stack.layers) == 1 else None
+
+
+def products_apply(engine: PhaseBounds) -> bool:
+    """Whether products are worth their price: in L∞, where several layers have open neurons and there are many."""
+    stack = engine.stack
+    size = stack.open_phases
+    return stack.norm is Norm.LINF and len(stack.layers) > 1 and size >= FEWEST and size + stack.x.shape[2] <= MOST
 
 
 def parabolas_on(engine: PhaseBounds, target: float | Tensor) -> Parabolas | None:

@@ -23,15 +23,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from bounds.definite import LEAST, about_greatest, no_eigenvalue_above
 from bounds.envelope import Tangents, UpperLines
 from bounds.grouping import Grouping
-from bounds.lowered import UNIT_ROUNDOFF, gamma
+from bounds.lowered import gamma
 from bounds.stack import Stack
 
-MARGINS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)  # above the greatest eigenvalue found, until there is a factor
-LANCZOS = 24  # steps
 CURVATURE = 1e-9  # relative, of prices: pays for points that are not quite where the parabolas are expanded
-LEAST = 1e-200
 ELEMENTS_AT_ONCE = {"cpu": 4_000_000, "cuda": 400_000_000}  # of [nodes, neurons, inputs]
 
 
@@ -132,41 +130,5 @@ def _greatest(rows: Tensor) -> Tensor:
     """[N] a number that no eigenvalue of rows · rowsᵀ [N, R, n] exceeds; inf where none was found."""
     gram = rows @ rows.transpose(1, 2)
     trace = gram.diagonal(dim1=1, dim2=2).sum(-1)
-    near = _lanczos(gram)
-    found = torch.full_like(near, torch.inf)
-    identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-    for margin in MARGINS:
-        left = torch.nonzero(torch.isinf(found)).flatten()
-        if not len(left):
-            break
-        top = near[left] * (1.0 + margin)
-        gap = top[:, None, None] * identity - gram[left]
-        factor, info = torch.linalg.cholesky_ex(gap)
-        missed = (gap - factor @ factor.transpose(1, 2)).square().sum((1, 2)).sqrt()
-        own = factor.square().sum((1, 2)) + trace[left] + top
-        lost = missed * (1.0 + 1e-6) + 4.0 * gamma(sum(rows.shape[1:])) * own
-        total = (top + lost) * (1.0 + 8.0 * UNIT_ROUNDOFF)
-        found[left] = torch.where((info == 0) & torch.isfinite(total), total, torch.inf)
-    return found
-
-
-def _lanczos(gram: Tensor) -> Tensor:
-    """[N] nearly the greatest eigenvalue of symmetric matrices [N, R, R], from below."""
-    size = gram.shape[1]
-    vector = torch.linspace(1.0, 2.0, size, dtype=gram.dtype, device=gram.device).cos().expand(len(gram), size)
-    vector = vector / vector.norm(dim=-1, keepdim=True)
-    before, beta = torch.zeros_like(vector), gram.new_zeros(len(gram))
-    steps = min(LANCZOS, size)
-    band = gram.new_zeros(len(gram), steps, steps)
-    for step in range(steps):
-        after = (gram @ vector.unsqueeze(-1)).squeeze(-1) - beta.unsqueeze(-1) * before
-        alpha = (after * vector).sum(-1)
-        band[:, step, step] = alpha
-        after = after - alpha.unsqueeze(-1) * vector
-        beta = after.norm(dim=-1)
-        if step + 1 < steps:
-            band[:, step, step + 1] = band[:, step + 1, step] = beta
-        before, vector = vector, after / beta.unsqueeze(-1).clamp_min(LEAST)
-    band = torch.where(torch.isfinite(band).all((1, 2), keepdim=True), band, 0.0)
-    greatest: Tensor = torch.linalg.eigvalsh(band)[:, -1]
-    return greatest.clamp_min(LEAST)
+    near = about_greatest(gram).clamp_min(LEAST)
+    return no_eigenvalue_above(gram, near, near, 4.0 * gamma(sum(rows.shape[1:])) * trace)

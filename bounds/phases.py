@@ -93,15 +93,7 @@ class PhaseBounds:
     ) -> Pass:
         """One backward and one forward pass. Costs about 2·N·P·(n + P) multiplications, and what tangents cost."""
         stack, group = self.stack, self.stack.grouped(nodes.goal)
-        x, z = stack.goal_x[nodes.goal], stack.goal_z[nodes.goal]
-        constant, error = stack.goal_constant[nodes.goal], stack.goal_error[nodes.goal]
-        if self.width == 1:
-            weighted_x, weighted_z, value, slack = x[:, 0], z[:, 0], constant[:, 0], error[:, 0]
-        else:
-            share = nodes.row_weight.unsqueeze(-1)
-            weighted_x, weighted_z = (share * x).sum(1), (share * z).sum(1)
-            value = (nodes.row_weight * constant).sum(1)
-            slack = (nodes.row_weight * error).sum(1) * (1 + 2 * self.width * UNIT_ROUNDOFF)
+        weighted_x, weighted_z, value, slack = self.goal_of(nodes)
         chord, offset = nodes.lines if upper_lines is None else upper_lines
         slope = torch.where(nodes.phase == 0, nodes.slope, chord)
         lines = Lines(slope, chord, offset, nodes.phase.to(value.dtype) * nodes.multiplier)
@@ -112,12 +104,23 @@ class PhaseBounds:
         preactivation, relu = self.forward(group, shift, below.behind, lines)
         goal_values = value[:, None]
         if self.width > 1:
-            shown = x @ shift.unsqueeze(-1) + z @ relu.unsqueeze(-1)
-            goal_values = shown.squeeze(-1) + constant
+            shown = stack.goal_x[nodes.goal] @ shift.unsqueeze(-1) + stack.goal_z[nodes.goal] @ relu.unsqueeze(-1)
+            goal_values = shown.squeeze(-1) + stack.goal_constant[nodes.goal]
         return Pass(
             distance, shift, preactivation, preactivation, relu, below.behind, below.before, goal_values, below.input,
             bound, rate,
         )  # fmt: skip
+
+    def goal_of(self, nodes: Nodes) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The goals' rows by their weights: of inputs [N, n], of ReLUs [N, P], a constant [N], what it is off by."""
+        stack = self.stack
+        x, z = stack.goal_x[nodes.goal], stack.goal_z[nodes.goal]
+        constant, error = stack.goal_constant[nodes.goal], stack.goal_error[nodes.goal]
+        if self.width == 1:
+            return x[:, 0], z[:, 0], constant[:, 0], error[:, 0]
+        share = nodes.row_weight.unsqueeze(-1)
+        slack = (nodes.row_weight * error).sum(1) * (1 + 2 * self.width * UNIT_ROUNDOFF)
+        return (share * x).sum(1), (share * z).sum(1), (nodes.row_weight * constant).sum(1), slack
 
     def nearest(self, nodes: Nodes, a: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The distance bound that functions a·d + value [N] give their nodes, where it is attained, and its rate."""

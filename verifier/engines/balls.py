@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 STAGE_GROWTH = 1.6
 RETREAT = 0.5  # of the gap
+CAREFUL = 0.25  # of what lies between a closed ball and the nearest adversary
 FINE = 0.125  # of what lies between the proven and the nearest adversary: nearer to a ball that failed is no use
 
 
@@ -22,13 +23,14 @@ class Balls:
     radius: float
     patience: float  # nodes without a nearer adversary before the tree is too large
     failed: float = float("inf")  # the least ball whose tree grew too large for the patience there was
+    stride: float = 1.0  # at most, of what lies between a closed ball and the nearest adversary
 
     def after_closed(self, proven: float, reach: float) -> None:
         """On from a ball that is closed: it is behind us even where less is proven, since a leaf's adversary need not
         replay."""
         behind = max(proven, self.radius)
         if self.failed >= reach:
-            self.radius = min(reach, self.radius * STAGE_GROWTH)
+            self.radius = min(reach, self.radius * STAGE_GROWTH, behind + self.stride * (reach - behind))
         elif self.failed - behind <= FINE * (reach - behind):
             self.patience *= 2.0
             self.radius, self.failed = self.failed, float("inf")
@@ -40,6 +42,11 @@ class Balls:
         self.failed = min(self.radius, reach)
         self.patience *= 1.2
         self.radius = proven + RETREAT * (self.failed - proven)
+
+    def go_carefully(self, proven: float, failed: float, patience: float) -> None:
+        """On from what was proven without a tree, below a ball that was not, where a tree's first nodes are dear."""
+        self.patience, self.failed, self.stride = patience, failed, CAREFUL
+        self.radius = proven + RETREAT * (failed - proven)
 
     def start_beyond(self, proven: float, ceiling: float) -> None:
         """On from what was proven without a tree, this ball and more."""

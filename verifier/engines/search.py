@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from bounds.ascent import Effort, ascended, parabolas_of
+from bounds.ascent import Effort, ascended, parabolas_of, products_apply
 from bounds.carrying import carry_over
 from bounds.first_pass import nearest_possible
 from bounds.lowered import Lowered
@@ -23,6 +23,7 @@ from bounds.node_program import NodeProgram
 from bounds.nodes import Nodes, Pass
 from bounds.one_sided import ONE_SIDED, one_sided
 from bounds.phases import PhaseBounds
+from bounds.product_bounds import left_by_products
 from bounds.reduced import Reduced, reduce
 from encoders.graph import Relu
 from encoders.question import Norm
@@ -40,6 +41,7 @@ FIRST_STAGE = 1.0 / 128.0
 LEAST_STAGE = 1e-5  # relative
 LARGE_NET, MANY_PHASES = 1000, 500  # neurons from which on a net is large, and open phases from which on a ball is
 LOOKS = 5  # balls
+PATIENCE_WITH_PRODUCTS = 10.0  # nodes
 PROGRAM_SECONDS, PROGRAM_ENTRIES = 1.0, 2_000_000  # for one node, at most
 PROGRAMS_AT_ONCE = 32
 BATCH_SECONDS = 2.0  # at most, or a time limit is overshot by as much
@@ -180,7 +182,7 @@ class Search:
         reach = self.reach
         low, high, ball = 0.0, reach, reach
         for _ in range(LOOKS):
-            if self.stopped:
+            if self.answered or problem.deadline.passed:
                 return
             found = nearest_possible(self.lowered, problem.region, problem.norm, problem.goals, ball)
             self.proven = max(self.proven, found)
@@ -192,10 +194,34 @@ class Search:
         if self.stage <= self.proven:  # no adversary is known, and the small ball tried first is proven already
             self.balls.start_beyond(self.proven, problem.ceiling)
             return
+        if self._look_further(low, reach):
+            return
         bounds = network_bounds(self.lowered, problem.region, problem.norm, min(self.stage, reach))
         by_moments = self.options.effort.moments and problem.norm is Norm.LINF and len(bounds.opened) == 1
         if bounds.neurons().open_phases > MANY_PHASES and not by_moments:  # which see as far on a large ball
             self.balls.after_failed(self.proven, reach)
+
+    def _look_further(self, low: float, high: float) -> bool:
+        """The same by products, where they apply: between what is proven and the ball of the nearest adversary."""
+        problem, steps = self.problem, self.options.effort.products
+        if not steps:
+            return False
+        for _ in range(LOOKS):
+            ball = 0.5 * (low + high)
+            bounds = network_bounds(self.lowered, problem.region, problem.norm, ball)
+            engine = PhaseBounds(reduce(self.lowered, bounds, problem.goals))
+            if not products_apply(engine):
+                return False
+            left = left_by_products(engine, steps, ball, lambda: problem.deadline.passed)
+            if problem.deadline.passed:
+                break
+            if left is not None:
+                self.witnesses.start_from(engine, problem.goals[left.goal], left.shifts)
+            low, high = (ball, min(high, self.reach)) if left is None else (low, ball)
+            self.proven = max(self.proven, low)
+            self.progress(self.proven, self.incumbent.upper)
+        self.balls.go_carefully(self.proven, high, PATIENCE_WITH_PRODUCTS)
+        return True
 
     def _may_retreat(self, frontier: Frontier[Nodes]) -> bool:
         """Whether a smaller ball could help: not for `verify`, which asks about this one, nor near the end."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bounds.attacks.apgd import ApgdDlr
 from bounds.attacks.base import AttackOptions, AttackProblem
+from bounds.attacks.from_starts import nearest_from
 from bounds.attacks.region_descent import polish
 from bounds.lowered import Lowered
 from bounds.node_program import NodeProgram
@@ -40,6 +41,7 @@ class WitnessOptions:
     scout_restarts: int = 8  # random starts of one fresh attack
     scout_share: float = 0.1  # of the time, for fresh attacks that find nothing nearer
     scout_after: float = 1.0  # seconds
+    starts: int = 12  # points that moments suggest, for one fresh attack
     dive_share: float = 0.2  # of the time, for dives once they find nothing nearer
 
 
@@ -67,6 +69,18 @@ class Witnesses:
             good |= goal_holds(goal, scores)
         if good.any():
             self.incumbent.offer(points[torch.as_tensor(good)].cpu().numpy(), SEARCH)
+
+    def start_from(self, phases: PhaseBounds, goal: Goal, shifts: Tensor) -> None:
+        """A fresh attack from points at these shifts of the reduced net's inputs, the likeliest first."""
+        problem = self.problem
+        radius = min(self.incumbent.upper, FAR * problem.ceiling, problem.region.reach(problem.norm))
+        effort = AttackOptions(time_limit=problem.deadline.left)
+        attack = AttackProblem(self.lowered, problem.region, problem.norm, (goal,), radius, effort)
+        center = self.lowered.tensor(problem.region.center)
+        found = nearest_from(attack, center + phases.net.moved(shifts[: self.options.starts]))
+        if len(found.distances):
+            self.incumbent.offer_near(found.inputs[:1], SEARCH)
+            self._polish(goal, found.inputs[0])
 
     def dive(self, phases: PhaseBounds, nodes: Nodes, seen: Pass, target: float, reach: float) -> None:
         """From two open nodes, the most promising and the most decided, straight to adversaries: the phases that a node

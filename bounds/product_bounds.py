@@ -1,0 +1,156 @@
+"""A node's distance bound by products of neurons and inputs, where several layers have open neurons.
+
+A descent on the ball of the target prices what `bounds/products.py` adds up; the tangent that comes of it closes the
+node, or says where its adversaries can be. The same prices hold on smaller balls, where the function is drawn again:
+how far the node's adversaries are at least. Costs a descent of some sixty steps a node, a factorisation and a few
+draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bounds.moments import draws, vectors_of
+from bounds.nodes import Nodes, Pass, either, handing_on
+from bounds.phases import PhaseBounds
+from bounds.product_descent import Found, descent
+from bounds.products import Line, Program, Quadratic
+
+SMALLER_BALLS = 2  # at most, at the same prices
+NEARER, LEAST_SHARE = 1.02, 0.3  # of the way to where the least value should be zero, and of the radius
+LEAST = 1e-300
+FIRST_STEPS, FIRST_RATE = 8, 0.15  # of plain passes
+VALUES_AT_ONCE = {"cpu": 1_000_000, "cuda": 200_000_000}  # of [nodes, neurons, inputs and neurons]
+
+
+@torch.no_grad()
+def with_products(
+    engine: PhaseBounds, nodes: Nodes, seen: Pass, steps: int, target: float | Tensor
+) -> tuple[Nodes, Pass]:
+    """Raise bounds to `target`; each node keeps the best function known of it."""
+    goal = engine.enough(nodes, target)
+    live = torch.nonzero(seen.distance < goal).flatten()
+    width = engine.stack.open_phases
+    at_once = max(1, VALUES_AT_ONCE[live.device.type] // (width * (width + engine.stack.x.shape[2])))
+    for chosen in torch.split(live, at_once) if len(live) else ():
+        part, better = _raised(engine, nodes.take(chosen), seen.take(chosen), goal[chosen], steps)
+        nodes, seen = nodes.put(chosen, part), seen.put(chosen, better)
+    return nodes, seen
+
+
+@dataclass(frozen=True, eq=False)
+class Left:
+    """A goal that may have an adversary within the ball that was asked about, and where that is likely to be."""
+
+    goal: int
+    shifts: Tensor  # [D, n] from the likeliest on; none where time was out
+
+
+@torch.no_grad()
+def left_by_products(engine: PhaseBounds, steps: int, target: float, out_of_time: Callable[[], bool]) -> Left | None:
+    """The first goal that may have an adversary within `target`; None where none has. Plain passes come first, then
+    products goal by goal, the least proven first."""
+    nodes, seen = engine.optimise(engine.roots(), FIRST_STEPS, target, FIRST_RATE)
+    radius = seen.distance.new_full((1,), target)
+    for k in seen.distance.argsort():
+        if seen.distance[k] >= target:
+            break
+        part, goal = nodes.take(k[None]), int(nodes.goal[k])
+        if out_of_time():
+            return Left(goal, radius.new_zeros(0, engine.stack.x.shape[2]))
+        program, found = _descended(engine, part, seen.take(k[None]), radius, steps)
+        drawn, _ = _Proof.of(engine, part, program, found).drawn(radius)
+        if not bool(engine.nearest(part, drawn.normal, drawn.height)[0] >= radius):
+            shifts = _random(program, found)
+            return Left(goal, shifts[0, engine.values(part, shifts)[0].argsort()])
+    return None
+
+
+def _raised(engine: PhaseBounds, nodes: Nodes, before: Pass, target: Tensor, steps: int) -> tuple[Nodes, Pass]:
+    inherited = engine.through(nodes, before, nodes.normal, nodes.height)
+    best = either(inherited.distance > before.distance, inherited, before)
+    program, found = _descended(engine, nodes, before, target, steps)
+    proof = _Proof.of(engine, nodes, program, found)
+    drawn, nearer = proof.drawn(target)
+    now = engine.through(nodes, best, drawn.normal, drawn.height)
+    best = either(torch.isfinite(drawn.height) & (now.distance >= best.distance), now, best)
+    nodes = handing_on(nodes, before)
+    best = replace(
+        best, distance=_farther(proof, best.distance, nearer), shift=_likeliest(engine, nodes, program, found),
+        mean_before=found.before, mean_behind=found.relaxed, behind=found.behind,
+    )  # fmt: skip
+    point = program.middle + program.half * found.vectors[..., 0].double().nan_to_num().clamp(-1.0, 1.0)
+    return replace(nodes, point=point, normal=best.normal, height=best.height), best
+
+
+def _descended(engine: PhaseBounds, nodes: Nodes, before: Pass, target: Tensor, steps: int) -> tuple[Program, Found]:
+    program = Program.of(engine, nodes, target)
+    known = (nodes.height > -torch.inf).unsqueeze(-1)
+    mean = (nodes.point - program.middle) / program.half.clamp_min(LEAST)
+    return program, descent(program, vectors_of(torch.where(known, mean, -0.5 * before.normal.sign())), steps)
+
+
+def _random(program: Program, found: Found) -> Tensor:
+    """[N, D, n] random inputs with each node's moments."""
+    return program.middle.unsqueeze(1) + program.half.unsqueeze(1) * draws(found.vectors)
+
+
+def _likeliest(engine: PhaseBounds, nodes: Nodes, program: Program, found: Found) -> Tensor:
+    """[N, n] the likeliest adversary of each node among them."""
+    shifts = _random(program, found)
+    least = engine.values(nodes, shifts).argmin(-1)
+    return shifts[torch.arange(len(shifts), device=least.device), least]
+
+
+@dataclass(frozen=True, eq=False)
+class _Proof:
+    """Prices for N nodes, which hold on balls of any radius up to the target."""
+
+    engine: PhaseBounds
+    nodes: Nodes
+    quadratic: Quadratic
+    start: Tensor  # [N, n + P] near the least point
+
+    @classmethod
+    def of(cls, engine: PhaseBounds, nodes: Nodes, program: Program, found: Found) -> _Proof:
+        start = torch.cat([found.vectors[..., 0].double(), found.inner], dim=-1)
+        return cls(engine, nodes, Quadratic.of(program, found.prices), start)
+
+    def take(self, index: Tensor) -> _Proof:
+        return _Proof(self.engine, self.nodes.take(index), self.quadratic.take(index), self.start[index])
+
+    def drawn(self, radius: Tensor) -> tuple[Line, Tensor]:
+        """What holds on balls of `radius` [N], and smaller ones on which the least value should be just above zero; 0
+        where it is above here."""
+        stack, program = self.engine.stack, self.quadratic.program
+        member, reach = stack.member[self.nodes.goal], radius.unsqueeze(-1)
+        down, up = (torch.minimum(side[member], reach) for side in (stack.below, stack.above))
+        low, high = program.within(down, up)
+        line = self.quadratic.drawn(low, high, self.start)
+        fall = line.normal.clamp_min(0.0) * down - line.normal.clamp_max(0.0) * up
+        value = line.height - fall.sum(-1)
+        e = line.point[:, : low.shape[1]]
+        moved = (high - e) * (down >= reach) + (e - low) * (up >= reach)
+        rate = self.quadratic.prices.input * moved / program.half.clamp_min(LEAST)
+        nearer = radius + NEARER * (value / rate.sum(-1).clamp_min(LEAST))
+        nearer = torch.maximum(nearer, LEAST_SHARE * radius)
+        return line, torch.where(torch.isfinite(nearer) & (value < 0), nearer, 0.0)
+
+
+def _farther(proof: _Proof, distance: Tensor, nearer: Tensor) -> Tensor:
+    """[N] distances, raised by what holds on smaller balls. `nearer` [N] are the balls to begin with; 0 for none."""
+    distance = distance.clone()
+    live = torch.arange(len(distance), device=distance.device)
+    for _ in range(SMALLER_BALLS):
+        going = nearer > distance[live]
+        if not bool(going.any()):
+            break
+        live, radius, proof = live[going], nearer[going], proof.take(torch.nonzero(going).flatten())
+        line, nearer = proof.drawn(radius)
+        found = proof.engine.nearest(proof.nodes, line.normal, line.height)[0]
+        distance[live] = torch.maximum(distance[live], torch.minimum(found, radius))
+    return distance

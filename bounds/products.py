@@ -1,0 +1,309 @@
+"""Products of neurons and inputs: what a semidefinite relaxation of several layers proves, made a line.
+
+Every open neuron has a row h = A·e + B·y + k over the inputs e, scaled to [-1, 1] on a ball, and the outputs y of the
+open neurons before it, y = relu(h) ≤ u. True of every input of the ball are then
+
+    y·(y - h) = 0,    y·(y - u) ≤ 0,    y ≥ 0,    y ≥ h,    y ≤ the chord over h,    (e - low)·(e - high) ≤ 0,
+
+and each may be added to the goal at a price (the first at any, the others at one that is not negative): the goal is at
+least a quadratic function of (e, y) with the matrix
+
+    S = [ diag(price)     -½ Aᵀ·Λ              ]
+        [ -½ Λ·A      Λ + H - ½ (Λ·B + Bᵀ·Λ)   ],    Λ prices of y·(y - h), H of y·(y - u),
+
+and where S has no negative eigenvalue, a quadratic function is nowhere below its tangents. A tangent is linear; what it
+says of neurons goes down to the inputs by lower line 0 and chords. Prices come from `bounds/product_descent.py`, and
+any are made good here: inputs are eliminated, which leaves a matrix of neurons; that none of its eigenvalues is below
+some -t, at its scale, is proven by a Cholesky factor's residual; and the neurons pay t more. This is the relaxation of
+Raghunathan et al. (2018) for all layers at once, with y ≤ u among its products, and without the neurons that the ball
+decides.
+
+Where -l < u it is relu(-h) that has the smaller bound: such a neuron is *turned*, y = relu(-h), and later rows get
+relu(h) = h + relu(-h). Neurons of fixed phases are h or nothing in later rows; their signs have prices of their own.
+
+Trusted are rows with their errors, and that adversaries of interest lie in the ball and within the neurons' bounds.
+Costs some P²·n + 3·P³ multiplications a node, for n inputs and P neurons.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from bounds.backward import chords
+from bounds.definite import LEAST, about_greatest, no_eigenvalue_above
+from bounds.lowered import UNIT_ROUNDOFF, gamma
+from bounds.nodes import Nodes
+from bounds.phases import PhaseBounds
+
+ROOM = 3e-3  # of what a row of S has beside its diagonal, to be paid at least
+MORE = 0.01  # of their scale, that inputs pay beside what the descent asks for
+LANCZOS = 60  # steps: the greatest eigenvalue is near many others
+STEEP = 2.5  # about the greatest eigenvalue at that scale
+NEAREST_STEPS = 30  # towards the least point
+NARROW = 1e-9  # of a neuron's bounds: y has at least this much room
+
+
+R = TypeVar("R", "Program", "Prices")
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """N nodes' rows, on a ball for each: see the module. P neurons, n inputs."""
+
+    input: Tensor  # A [N, P, n]
+    inner: Tensor  # B [N, P, P], strictly by layers
+    constant: Tensor  # k [N, P]
+    error: Tensor  # [N, P] of rows
+    goal_input: Tensor  # [N, n]
+    goal_inner: Tensor  # [N, P]
+    goal_constant: Tensor  # [N]
+    goal_error: Tensor
+    most: Tensor  # u [N, P]; 0 where the phase is fixed
+    chord: Tensor  # [N, P] y ≤ chord · h + offset
+    offset: Tensor
+    sign: Tensor  # [N, P] 0 where open, else ±1: sign · h ≥ 0
+    turned: Tensor  # [N, P] bool
+    reach: Tensor  # [N, P] no value on the way to h is larger
+    middle: Tensor  # [N, n] d = middle + half · e
+    half: Tensor
+    layers: tuple[slice, ...]
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, engine: PhaseBounds, nodes: Nodes, radius: Tensor) -> Program:
+        """On the parts of L∞ balls of `radius` [N] that lie in the box."""
+        stack = engine.stack
+        member = stack.member[nodes.goal]
+        down, up = (torch.minimum(side[member], radius.unsqueeze(-1)) for side in (stack.below, stack.above))
+        middle, half = (up - down) / 2, (up + down) / 2 * (1.0 + 8.0 * UNIT_ROUNDOFF)
+        is_open = nodes.phase == 0
+        turned = is_open & (-nodes.lower < nodes.upper)
+        through = turned | (nodes.phase > 0)
+        most = torch.minimum(nodes.upper, -nodes.lower)
+        most = torch.maximum(most, NARROW * (nodes.upper - nodes.lower)).clamp_min(LEAST)
+        largest = torch.maximum(nodes.upper, -nodes.lower).clamp_min(0.0)
+        far = middle.abs() + half
+        x, z, constant = stack.x[member], stack.z[member].clone(), stack.constant[member].clone()
+        goal_x, goal_z, goal_constant, goal_slack = engine.goal_of(nodes)
+        terms = 8.0 * gamma(sum(x.shape[1:]) + len(stack.layers) + 64)
+        reach = _times(x.abs(), far) + _times(z.abs(), largest) + constant.abs()
+        goal_reach = _dot(goal_x.abs(), far) + _dot(goal_z.abs(), largest) + goal_constant.abs()
+        constant = constant + _times(x, middle)
+        goal_constant = goal_constant + _dot(goal_x, middle)
+        x, goal_x, goal_z = x * half.unsqueeze(1), goal_x * half, goal_z.clone()
+        error, goal_error = stack.error[member] + terms * reach, goal_slack + terms * goal_reach
+        for layer in stack.layers:
+            later, before = slice(layer.stop, x.shape[1]), slice(0, layer.start)
+            lost = error[:, layer] + terms * reach[:, layer]
+            on = torch.where(through[:, None, layer], z[:, later, layer], 0.0)
+            x[:, later] += on @ x[:, layer]
+            z[:, later, before] += on @ z[:, layer, before]
+            constant[:, later] += _times(on, constant[:, layer])
+            error[:, later] += _times(on.abs(), lost)
+            reach[:, later] += _times(on.abs(), reach[:, layer])
+            on = torch.where(through[:, layer], goal_z[:, layer], 0.0)
+            goal_x += _times(x[:, layer].transpose(1, 2), on)
+            goal_z[:, before] += _times(z[:, layer, before].transpose(1, 2), on)
+            goal_constant = goal_constant + _dot(on, constant[:, layer])
+            goal_error = goal_error + _dot(on.abs(), lost)
+            z[:, later, layer] = torch.where(is_open[:, None, layer], z[:, later, layer], 0.0)
+            goal_z[:, layer] = torch.where(is_open[:, layer], goal_z[:, layer], 0.0)
+            flip = torch.where(turned[:, layer], -1.0, 1.0)
+            x[:, layer] *= flip.unsqueeze(-1)
+            z[:, layer, before] *= flip.unsqueeze(-1)
+            constant[:, layer] *= flip
+        lower, upper = torch.where(turned, -nodes.upper, nodes.lower), torch.where(turned, -nodes.lower, nodes.upper)
+        chord, offset, _ = chords(lower, upper)
+        nothing = torch.zeros_like(most)
+        return cls(
+            x, z, constant, error * (1.0 + 1e-6), goal_x, goal_z, goal_constant, goal_error * (1.0 + 1e-6),
+            torch.where(is_open, most, nothing), torch.where(is_open, chord, nothing),
+            torch.where(is_open, offset, nothing), nodes.phase.to(x.dtype), turned, reach, middle, half, stack.layers,
+        )  # fmt: skip
+
+    def within(self, down: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+        """The ends [N, n] of inputs e on smaller balls, from which inputs can go `down` and `up`."""
+        moves = self.half > 0
+        low, high = ((end - self.middle) / self.half.clamp_min(LEAST) for end in (-down, up))
+        low, high = low - 16.0 * UNIT_ROUNDOFF, high + 16.0 * UNIT_ROUNDOFF
+        return torch.where(moves, low.clamp(-1.0, 1.0), 0.0), torch.where(moves, high.clamp(-1.0, 1.0), 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """Of N nodes: see the module. All [N, P] but `input` [N, n]; none is negative."""
+
+    input: Tensor
+    square: Tensor  # Λ, of y·(y - h)
+    bound: Tensor  # H, of y·(y - u)
+    zero: Tensor  # of y ≥ 0
+    above: Tensor  # of y ≥ h
+    below: Tensor  # of the chord
+    sign: Tensor  # of the sign of h, where the phase is fixed
+
+    def of(self, program: Program) -> Prices:
+        """What a descent left, made valid: numbers, not negative, and none of what is not there."""
+        is_open = program.sign == 0
+        wanted = dict.fromkeys(vars(self), is_open) | {"input": program.half > 0, "sign": ~is_open}
+        return Prices(**{
+            name: torch.where(wanted[name] & torch.isfinite(value.double()), value.double().clamp_min(0.0), 0.0)
+            for name, value in vars(self).items()
+        })  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Quadratic:
+    """Prices that pay for themselves; `lost` [N] is infinite where none were found."""
+
+    program: Program
+    prices: Prices
+    scale: Tensor  # [N, n + P] of the steps towards the least point
+    lost: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, program: Program, prices: Prices) -> Quadratic:
+        """The inputs pay a little more at once; they are then eliminated, and what is left says what neurons pay."""
+        prices = prices.of(program)
+        square, inputs = prices.square, program.input.shape[2]
+        inner = program.inner * (-0.5 * square).unsqueeze(-1)
+        inner = inner + inner.transpose(1, 2)
+        mixed = program.input * (-0.5 * square).unsqueeze(-1)
+        aside = torch.cat([mixed.abs().sum(1), inner.abs().sum(2) + mixed.abs().sum(2)], dim=-1)
+        scale = torch.maximum(torch.cat([prices.input, square + prices.bound], dim=-1), ROOM * aside)
+        scale = torch.maximum(scale, 1e-9 * scale.amax(-1, keepdim=True)).clamp_min(LEAST)
+        prices = replace(prices, input=prices.input + MORE * scale[:, :inputs])
+        inner.diagonal(dim1=1, dim2=2).add_(square + prices.bound)
+        root = scale[:, inputs:].rsqrt()
+        inner = inner * root.unsqueeze(1) * root.unsqueeze(2)
+        mixed = mixed * root.unsqueeze(2) * prices.input.rsqrt().unsqueeze(1)
+        left = mixed @ mixed.transpose(1, 2) - inner
+        lost = 4.0 * gamma(inputs + 16) * (mixed.square().sum((1, 2)) + inner.square().sum((1, 2)).sqrt())
+        near = about_greatest(left, LANCZOS)
+        short = no_eigenvalue_above(left, near, 100.0 * near.abs().clamp_min(1e-3), lost).clamp_min(0.0)
+        none = torch.isinf(short)
+        more = torch.where(none, 0.0, short * (1.0 + 1e-9)).unsqueeze(-1) * scale[:, inputs:]
+        prices = replace(prices, bound=prices.bound + more)
+        return cls(program, prices, scale, torch.where(none, torch.inf, 0.0))
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Quadratic:
+        """With every tensor changed so."""
+        program, prices = _changed(self.program, change), _changed(self.prices, change)
+        return Quadratic(program, prices, change(self.scale), change(self.lost))
+
+    def take(self, index: Tensor) -> Quadratic:
+        return self.changed(lambda part: part[index])
+
+    def times(self, point: Tensor) -> Tensor:
+        """S · point [N, n + P]."""
+        program, prices, inputs = self.program, self.prices, self.program.input.shape[2]
+        e, y = point[:, :inputs], point[:, inputs:]
+        rows = _times(program.input, e) + _times(program.inner, y)
+        paid = prices.square * y
+        return torch.cat([
+            prices.input * e - 0.5 * _times(program.input.transpose(1, 2), paid),
+            (prices.square + prices.bound) * y - 0.5 * (prices.square * rows)
+            - 0.5 * _times(program.inner.transpose(1, 2), paid),
+        ], dim=-1)  # fmt: skip
+
+    @torch.no_grad()
+    def drawn(self, low: Tensor, high: Tensor, start: Tensor) -> Line:
+        """The tangent near the least point with inputs from `low` to `high` [N, n]; `start` [N, n + P] is near it."""
+        program, prices, inputs = self.program, self.prices, self.program.input.shape[2]
+        row = prices.above - prices.below * program.chord - prices.sign * program.sign  # of h
+        linear = torch.cat([
+            program.goal_input + _times(program.input.transpose(1, 2), row) - prices.input * (low + high),
+            program.goal_inner + _times(program.inner.transpose(1, 2), row) + prices.below - prices.zero - prices.above
+            - prices.square * program.constant - prices.bound * program.most,
+        ], dim=-1)  # fmt: skip
+        constant = (
+            program.goal_constant + _dot(row, program.constant) - _dot(prices.below, program.offset)
+            + _dot(prices.input, low * high)
+        )  # fmt: skip
+        least, most = torch.cat([low, torch.zeros_like(program.most)], -1), torch.cat([high, program.most], -1)
+        point = self._least(linear, least, most, start)
+        tangent = linear + 2.0 * self.times(point)
+        value = constant - _dot(point, self.times(point))
+        far = torch.maximum(least.abs(), most.abs())
+        size = self._size(row, far)
+        slack = program.goal_error + _dot(row.abs(), program.error) + _dot(prices.square * program.most, program.error)
+        normal, inner = tangent[:, :inputs], tangent[:, inputs:].clone()
+        for layer in reversed(program.layers):
+            down = inner[:, layer].clamp_max(0.0)
+            on = down * program.chord[:, layer]
+            normal = normal + _times(program.input[:, layer].transpose(1, 2), on)
+            inner[:, : layer.start] += _times(program.inner[:, layer, : layer.start].transpose(1, 2), on)
+            value = value + _dot(on, program.constant[:, layer]) + _dot(down, program.offset[:, layer])
+            slack = slack + _dot(on.abs(), program.error[:, layer])
+            size = size + _dot(on.abs(), program.reach[:, layer]) + _dot(down.abs(), program.offset[:, layer].abs())
+        size = size + normal.abs().sum(-1) + value.abs()
+        slack = (slack + 16.0 * gamma(4 * sum(program.input.shape[1:]) + 256) * size) * (1.0 + 1e-6)
+        # From e to d.
+        moves = program.half > 0
+        away = torch.where(moves, normal / program.half.clamp_min(LEAST), 0.0)
+        value = value - _dot(away, program.middle)
+        slack = slack + 16.0 * gamma(program.half.shape[1] + 8) * _dot(away.abs(), program.middle.abs() + program.half)
+        sound = torch.isfinite(slack + value) & torch.isfinite(away).all(-1) & (self.lost == 0)
+        height = torch.where(sound, value - slack * (1.0 + 1e-6), -torch.inf)
+        away = torch.where(sound.unsqueeze(-1), away, 0.0)
+        return Line(away, height, point)
+
+    def _least(self, linear: Tensor, least: Tensor, most: Tensor, start: Tensor) -> Tensor:
+        """[N, n + P] nearly where the function is least: projected gradients with momentum. Any point would do."""
+        single = self.single
+        linear, low, high, start, scale = (part.float() for part in (linear, least, most, start, self.scale))
+        point = torch.minimum(torch.maximum(start.nan_to_num(), low), high)
+        follow, last, pace = point, point, 1.0
+        rate = 0.5 / (STEEP * scale)
+        for _ in range(NEAREST_STEPS):
+            gradient = linear + 2.0 * single.times(follow)
+            point = torch.minimum(torch.maximum(follow - rate * gradient, low), high)
+            further = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * pace * pace))
+            follow, last, pace = point + (pace - 1.0) / further * (point - last), point, further
+        return torch.minimum(torch.maximum(point.nan_to_num().to(least.dtype), least), most)
+
+    @cached_property
+    def single(self) -> Quadratic:
+        """The same in single precision, to find points by."""
+        return self.changed(Tensor.float)
+
+    def _size(self, row: Tensor, far: Tensor) -> Tensor:
+        """[N] no smaller than all that is summed in `drawn`, wherever the inputs are."""
+        program, prices, inputs = self.program, self.prices, self.program.input.shape[2]
+        own = (prices.square + prices.bound) * program.most.square()
+        products = 4.0 * (prices.input.sum(-1) + own.sum(-1) + _dot(prices.square * program.most, program.reach))
+        goal = program.goal_constant.abs() + _dot(program.goal_input.abs(), far[:, :inputs])
+        goal = goal + _dot(program.goal_inner.abs(), far[:, inputs:])
+        rows = _dot(row.abs() + prices.square * program.most, program.reach) + 4.0 * prices.input.sum(-1)
+        own = prices.below * (1.0 + program.chord) + prices.zero + prices.above + prices.bound * program.most
+        return products + goal + rows + _dot(own, program.most) + _dot(prices.below, program.offset.abs())
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """normal · d + height is nowhere above the goals of N nodes on their balls."""
+
+    normal: Tensor  # [N, n]
+    height: Tensor  # [N], -inf where nothing is known
+    point: Tensor  # [N, n + P] where it touches
+
+
+def _changed(record: R, change: Callable[[Tensor], Tensor]) -> R:
+    tensors: dict[str, Any] = {name: change(part) for name, part in vars(record).items() if isinstance(part, Tensor)}
+    return replace(record, **tensors)
+
+
+def _times(matrix: Tensor, vector: Tensor) -> Tensor:
+    """[N, R, C] · [N, C]."""
+    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(-1)
