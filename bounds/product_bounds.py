@@ -77,10 +77,13 @@ def _raised(engine: PhaseBounds, nodes: Nodes, before: Pass, target: Tensor, ste
     proof = _Proof.of(engine, nodes, program, found)
     drawn, nearer = proof.drawn(target)
     now = engine.through(nodes, best, drawn.normal, drawn.height)
-    best = either(torch.isfinite(drawn.height) & (now.distance >= best.distance), now, best)
+    # The function to keep is the one that leaves least of the ball, whatever it says of distances.
+    low, high = (proof.lowest(target, of.normal, of.height) for of in (best, drawn))
+    farthest = torch.maximum(best.distance, torch.where(torch.isfinite(drawn.height), now.distance, 0.0))
+    best = either(torch.isfinite(drawn.height) & (high > low), now, best)
     nodes = handing_on(nodes, before)
     best = replace(
-        best, distance=_farther(proof, best.distance, nearer), shift=_likeliest(engine, nodes, program, found),
+        best, distance=_farther(proof, farthest, nearer), shift=_likeliest(engine, nodes, program, found),
         mean_before=found.before, mean_behind=found.relaxed, behind=found.behind,
     )  # fmt: skip
     point = program.middle + program.half * found.vectors[..., 0].double().nan_to_num().clamp(-1.0, 1.0)
@@ -123,16 +126,25 @@ class _Proof:
     def take(self, index: Tensor) -> _Proof:
         return _Proof(self.engine, self.nodes.take(index), self.quadratic.take(index), self.start[index])
 
+    def room(self, radius: Tensor) -> tuple[Tensor, Tensor]:
+        """How far down and up inputs can go [N, n] on balls of `radius` [N]."""
+        stack = self.engine.stack
+        member, reach = stack.member[self.nodes.goal], radius.unsqueeze(-1)
+        return torch.minimum(stack.below[member], reach), torch.minimum(stack.above[member], reach)
+
+    def lowest(self, radius: Tensor, normal: Tensor, height: Tensor) -> Tensor:
+        """[N] the least values of normal · d + height on balls of `radius` [N]."""
+        down, up = self.room(radius)
+        return height - (normal.clamp_min(0.0) * down - normal.clamp_max(0.0) * up).sum(-1)
+
     def drawn(self, radius: Tensor) -> tuple[Line, Tensor]:
         """What holds on balls of `radius` [N], and smaller ones on which the least value should be just above zero; 0
         where it is above here."""
-        stack, program = self.engine.stack, self.quadratic.program
-        member, reach = stack.member[self.nodes.goal], radius.unsqueeze(-1)
-        down, up = (torch.minimum(side[member], reach) for side in (stack.below, stack.above))
+        program, reach = self.quadratic.program, radius.unsqueeze(-1)
+        down, up = self.room(radius)
         low, high = program.within(down, up)
         line = self.quadratic.drawn(low, high, self.start)
-        fall = line.normal.clamp_min(0.0) * down - line.normal.clamp_max(0.0) * up
-        value = line.height - fall.sum(-1)
+        value = self.lowest(radius, line.normal, line.height)
         e = line.point[:, : low.shape[1]]
         moved = (high - e) * (down >= reach) + (e - low) * (up >= reach)
         rate = self.quadratic.prices.input * moved / program.half.clamp_min(LEAST)
