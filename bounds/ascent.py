@@ -21,7 +21,7 @@ from bounds.simplex_envelope import SimplexEnvelope
 from encoders.question import Norm
 
 FINE_RATES = (0.05, 0.015, 0.005)
-FEWEST, MOST = 200, 4000  # open neurons, and inputs with them, for products
+FEWEST, MOST = 400, 4000  # open neurons, and inputs with them, for products
 INHERITED = 4.0  # how many passes a mean counts for that a node has from the one it was split from
 
 
