@@ -95,10 +95,14 @@ def parabolas_of(engine: PhaseBounds, target: float | Tensor) -> Parabolas | Non
 
 
 def products_apply(engine: PhaseBounds) -> bool:
-    """Whether products are worth their price: in L∞, where several layers have open neurons and there are many."""
+    """Whether products are worth their price: where several layers have open neurons, and many."""
     stack = engine.stack
-    size = stack.open_phases
-    return stack.norm is Norm.LINF and len(stack.layers) > 1 and size >= FEWEST and size + stack.x.shape[2] <= MOST
+    return len(stack.layers) > 1 and stack.open_phases >= FEWEST and products_fit(engine)
+
+
+def products_fit(engine: PhaseBounds) -> bool:
+    """Whether there are products at all, in L∞, and no more of them than a factorisation is good for."""
+    return engine.stack.norm is Norm.LINF and engine.stack.open_phases + engine.stack.x.shape[2] <= MOST
 
 
 def parabolas_on(engine: PhaseBounds, target: float | Tensor) -> Parabolas | None:

@@ -33,8 +33,8 @@ def with_products(
 ) -> tuple[Nodes, Pass]:
     """Raise bounds to `target`; each node keeps the best function known of it."""
     goal = engine.enough(nodes, target)
-    live = torch.nonzero(seen.distance < goal).flatten()
     width = engine.stack.open_phases
+    live = torch.nonzero(seen.distance < goal).flatten() if width else goal.new_zeros(0, dtype=torch.int64)
     at_once = max(1, VALUES_AT_ONCE[live.device.type] // (width * (width + engine.stack.x.shape[2])))
     for chosen in torch.split(live, at_once) if len(live) else ():
         part, better = _raised(engine, nodes.take(chosen), seen.take(chosen), goal[chosen], steps)

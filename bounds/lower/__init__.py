@@ -8,6 +8,7 @@ from bounds.lower.base import LowerBound, LowerBoundOptions, LowerBoundProblem, 
 from bounds.lower.cross_lipschitz import GlobalCrossLipschitz, LocalCrossLipschitz
 from bounds.lower.exact_cross_lipschitz import ExactCrossLipschitz
 from bounds.lower.moments import Moments
+from bounds.lower.products import Products
 from bounds.lower.relaxations import AlphaCrown, Cap, Crown, Interval
 from bounds.lower.tangents import Tangents
 from bounds.lower.triangle_program import TriangleProgram
@@ -22,6 +23,7 @@ TECHNIQUES: tuple[type[LowerBound], ...] = (
     TriangleProgram,
     Tangents,
     Moments,
+    Products,
     Cap,
 )
 LOWER_BOUNDS: Mapping[str, type[LowerBound]] = {technique.name: technique for technique in TECHNIQUES}

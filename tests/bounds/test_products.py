@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from bounds.moments import vectors_of
 from bounds.network import lowered_for, network_bounds
 from bounds.nodes import Nodes, Pass
 from bounds.phases import PhaseBounds
@@ -86,8 +87,8 @@ def test_no_adversary_of_a_node_is_nearer(kind: str, seed: int) -> None:
         check_against(points, engine, graph, region, nodes, seen)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_any_prices_make_lines_below_the_goal(seed: int) -> None:
+def most_above(seed: int, good: bool = False) -> float:
+    """By how much the line of random prices, or of good ones, is above the goal at most, at random inputs of a net."""
     rng = np.random.default_rng(seed)
     sizes = [int(k) for k in rng.integers(1, 6, size=int(rng.integers(3, 5)))] + [2]
     scale = 10.0 ** rng.uniform(-3, 3, size=len(sizes) - 1)
@@ -99,10 +100,13 @@ def test_any_prices_make_lines_below_the_goal(seed: int) -> None:
     program = Program.of(engine, nodes, torch.tensor([radius], dtype=torch.float64))
     shape = {name: (1, engine.stack.x.shape[2] if name == "input" else size) for name in Prices.__dataclass_fields__}
     prices = Prices(**{name: torch.as_tensor(10.0 ** rng.uniform(-3, 1, size=s)) for name, s in shape.items()})
+    start = torch.as_tensor(rng.normal(size=(1, program.half.shape[1] + size)))
+    if good and size:
+        found = descent(program, vectors_of(torch.zeros_like(program.half)), STEPS)
+        prices, start = found.prices, torch.cat([found.vectors[..., 0].double(), found.inner], dim=-1)
     quadratic = Quadratic.of(program, prices)
     ball = torch.tensor([radius * float(rng.choice([1.0, 0.6]))], dtype=torch.float64)
     down, up = (torch.minimum(side, ball.unsqueeze(-1)) for side in (engine.stack.below, engine.stack.above))
-    start = torch.as_tensor(rng.normal(size=(1, program.half.shape[1] + size)))
     line = quadratic.drawn(*program.within(down, up), start)
     assert bool(torch.isfinite(line.height).all())
     share = rng.uniform(-1, 1, size=(3000, down.shape[1]))
@@ -111,7 +115,41 @@ def test_any_prices_make_lines_below_the_goal(seed: int) -> None:
     claimed = shifts @ line.normal[0] + line.height[0]
     scores = graph.evaluate(center + engine.net.moved(shifts).numpy())
     winner = int(graph.evaluate(center)[0].argmax())
-    assert (claimed.numpy() <= scores[:, winner] - scores[:, 1 - winner]).all()
+    return float((claimed.numpy() - scores[:, winner] + scores[:, 1 - winner]).max())
+
+
+@pytest.mark.parametrize("good", [False, True], ids=["random prices", "good prices"])
+@pytest.mark.parametrize("seed", range(40))
+def test_any_prices_make_lines_below_the_goal(seed: int, good: bool) -> None:
+    assert most_above(seed, good) <= 0.0
+
+
+def test_faults_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(matrix: torch.Tensor, near: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(near)
+
+    rows, within = Program.of, Program.within
+
+    def smaller(*arguments: Any) -> Program:
+        program = rows(*arguments)
+        return replace(program, most=0.5 * program.most)
+
+    def nearer(self: Program, down: torch.Tensor, up: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return within(self, 0.8 * down, up)
+
+    def lower(*arguments: Any) -> Program:
+        program = rows(*arguments)
+        return replace(program, offset=0.8 * program.offset)
+
+    for place, fault in (
+        ("bounds.products.no_eigenvalue_above", nothing),
+        ("bounds.products.Program.of", smaller),
+        ("bounds.products.Program.within", nearer),
+        ("bounds.products.Program.of", lower),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, fault)
+            assert max(most_above(seed, good=True) for seed in range(40)) > 0.0, fault
 
 
 def deep_net() -> tuple[Graph, np.ndarray]:

@@ -49,3 +49,30 @@ def test_a_small_first_ball_that_is_proven_already_is_passed() -> None:
     assert balls.radius == pytest.approx(0.7)
     balls.start_beyond(0.25, 0.7)
     assert balls.radius == pytest.approx(0.4)
+
+
+def test_careful_strides_end_at_the_whole_ball() -> None:
+    balls = Balls(1.0, 50.0)
+    balls.go_carefully(0.6, failed=0.8, patience=10.0)
+    assert (balls.radius, balls.patience) == (pytest.approx(0.7), 10.0)
+    balls.after_closed(0.7, reach=1.0)  # halfway to the ball that failed,
+    assert balls.radius == pytest.approx(0.75)
+    balls.after_closed(0.75, reach=1.0)
+    balls.after_closed(0.775, reach=1.0)  # then that ball again with twice the patience,
+    assert (balls.radius, balls.patience) == (pytest.approx(0.8), 20.0)
+    balls.after_closed(0.8, reach=1.0)  # and beyond it a quarter of what is left,
+    assert balls.radius == pytest.approx(0.85)
+    tried = []
+    while balls.radius < 1.0:
+        tried.append(balls.radius)
+        balls.after_closed(balls.radius, reach=1.0)
+    assert max(tried) < 1.0  # until little is left
+    assert len(tried) < 15
+
+
+@pytest.mark.parametrize("reach", [0.1 + 0.2, 1.0 / 3.0, 0.7])
+def test_other_strides_reach_the_whole_ball_to_the_last_bit(reach: float) -> None:
+    balls = Balls(0.5 * reach, 50.0)
+    for _ in range(3):
+        balls.after_closed(balls.radius, reach)
+    assert balls.radius == reach

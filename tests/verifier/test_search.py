@@ -12,6 +12,7 @@ import torch
 from bounds.ascent import Effort, bounded
 from bounds.nodes import Nodes, Pass
 from bounds.phases import PhaseBounds
+from bounds.product_bounds import with_products
 from encoders.linear_maps import FloatArray
 from encoders.question import CONVEX, Norm
 from tests.brute_force import brute_force_distance
@@ -96,6 +97,30 @@ def test_looking_ahead_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
     monkeypatch.setattr("verifier.engines.search.MANY_PHASES", -1)
     found = [answer(seed, norm, SearchOptions()) for seed in SEEDS for norm in CONVEX]
+    for one, other in zip(found, expected, strict=True):
+        if np.isfinite(other[1]):
+            assert one[:2] == pytest.approx(other[:2], abs=2 * TOLERANCE * max(1.0, other[1]))
+        else:
+            assert np.isinf(one[1])
+
+
+@pytest.mark.parametrize("steps", [5, 60])
+def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [answer(seed, Norm.LINF, SearchOptions()) for seed in SEEDS]
+    monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
+    for place in ("bounds.ascent", "verifier.engines.search"):
+        monkeypatch.setattr(f"{place}.products_apply", lambda engine: engine.stack.open_phases > 0)
+    used = []
+
+    def counted(*arguments: Any) -> tuple[Nodes, Pass]:
+        used.append(len(arguments[1]))
+        return with_products(*arguments)
+
+    monkeypatch.setattr("bounds.ascent.with_products", counted)
+    effort = Effort(products=steps, tangents=0, moments=0)
+    hasty = SearchOptions(effort=effort, root_steps=0, steps=0, shallow_steps=0, program_share=0.0)
+    found = [answer(seed, Norm.LINF, hasty) for seed in SEEDS]
+    assert sum(used) > 10
     for one, other in zip(found, expected, strict=True):
         if np.isfinite(other[1]):
             assert one[:2] == pytest.approx(other[:2], abs=2 * TOLERANCE * max(1.0, other[1]))

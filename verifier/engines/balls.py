@@ -13,6 +13,7 @@ from dataclasses import dataclass
 STAGE_GROWTH = 1.6
 RETREAT = 0.5  # of the gap
 CAREFUL = 0.25  # of what lies between a closed ball and the nearest adversary
+NEARLY = 0.01  # of the nearest adversary's distance: where less is left, its whole ball is next
 FINE = 0.125  # of what lies between the proven and the nearest adversary: nearer to a ball that failed is no use
 
 
@@ -30,7 +31,9 @@ class Balls:
         replay."""
         behind = max(proven, self.radius)
         if self.failed >= reach:
-            self.radius = min(reach, self.radius * STAGE_GROWTH, behind + self.stride * (reach - behind))
+            careful = self.stride < 1.0 and reach - behind > NEARLY * reach
+            farthest = behind + self.stride * (reach - behind) if careful else reach
+            self.radius = min(farthest, self.radius * STAGE_GROWTH)
         elif self.failed - behind <= FINE * (reach - behind):
             self.patience *= 2.0
             self.radius, self.failed = self.failed, float("inf")

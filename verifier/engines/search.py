@@ -243,9 +243,17 @@ class Search:
         self.floor = INFINITY
         self._build()
         self.root_open = max(self.root_open, self.net.open_phases)
-        roots, seen = yield from self._ask(self.phases.roots(), self.options.root_steps).answer()
+        roots = self.phases.roots()
         self.frontier = frontier = Frontier(roots)
-        self._settle(frontier, roots, seen, torch.zeros_like(seen.distance))
+        # By products a root takes a second or two: the time limit is looked at between them.
+        dear = self.options.effort.products > 0 and products_apply(self.phases)
+        for chosen in torch.split(torch.arange(len(roots), device=roots.goal.device), 1 if dear else len(roots)):
+            part = roots.take(chosen)
+            if dear and self.problem.deadline.passed:
+                frontier.push(part, torch.zeros(len(part), dtype=part.slope.dtype), torch.zeros_like(part.goal))
+                continue
+            part, seen = yield from self._ask(part, self.options.root_steps).answer()
+            self._settle(frontier, part, seen, torch.zeros_like(seen.distance))
         return frontier
 
     def _close_stage(self, frontier: Frontier[Nodes]) -> Turns[Frontier[Nodes]]:
