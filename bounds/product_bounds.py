@@ -8,7 +8,7 @@ draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -54,20 +54,38 @@ class Left:
 def left_by_products(engine: PhaseBounds, steps: int, target: float, out_of_time: Callable[[], bool]) -> Left | None:
     """The first goal that may have an adversary within `target`; None where none has. Plain passes come first, then
     products goal by goal, the least proven first."""
-    nodes, seen = engine.optimise(engine.roots(), FIRST_STEPS, target, FIRST_RATE)
-    radius = seen.distance.new_full((1,), target)
-    for k in seen.distance.argsort():
-        if seen.distance[k] >= target:
-            break
-        part, goal = nodes.take(k[None]), int(nodes.goal[k])
+    radius = engine.stack.x.new_full((1,), target)
+    for part, before in _open_goals(engine, target):
         if out_of_time():
-            return Left(goal, radius.new_zeros(0, engine.stack.x.shape[2]))
-        program, found = _descended(engine, part, seen.take(k[None]), radius, steps)
+            return Left(int(part.goal[0]), radius.new_zeros(0, engine.stack.x.shape[2]))
+        program, found = _descended(engine, part, before, radius, steps)
         drawn, _ = _Proof.of(engine, part, program, found).drawn(radius)
         if not bool(engine.nearest(part, drawn.normal, drawn.height)[0] >= radius):
-            shifts = _random(program, found)
-            return Left(goal, shifts[0, engine.values(part, shifts)[0].argsort()])
+            return _left(engine, part, program, found)
     return None
+
+
+@torch.no_grad()
+def likely_by_products(engine: PhaseBounds, steps: int, target: float) -> Iterator[Left]:
+    """Where the adversaries of every goal that plain passes leave open are likely to be, the least proven first."""
+    radius = engine.stack.x.new_full((1,), target)
+    for part, before in _open_goals(engine, target):
+        yield _left(engine, part, *_descended(engine, part, before, radius, steps))
+
+
+def _open_goals(engine: PhaseBounds, target: float) -> list[tuple[Nodes, Pass]]:
+    """The roots that plain passes leave open, the least proven first."""
+    nodes, seen = engine.optimise(engine.roots(), FIRST_STEPS, target, FIRST_RATE)
+    down, up = (side[0].clamp_max(target) for side in (engine.stack.below, engine.stack.above))
+    lowest = seen.height - seen.normal.clamp_min(0.0) @ down + seen.normal.clamp_max(0.0) @ up
+    order = lowest.argsort()
+    order = order[seen.distance[order].argsort(stable=True)]
+    return [(nodes.take(k[None]), seen.take(k[None])) for k in order if not bool(seen.distance[k] >= target)]
+
+
+def _left(engine: PhaseBounds, part: Nodes, program: Program, found: Found) -> Left:
+    shifts = _random(program, found)
+    return Left(int(part.goal[0]), shifts[0, engine.values(part, shifts)[0].argsort()])
 
 
 def _raised(engine: PhaseBounds, nodes: Nodes, before: Pass, target: Tensor, steps: int) -> tuple[Nodes, Pass]:

@@ -20,7 +20,7 @@ from bounds.moments import vectors_of
 from bounds.network import lowered_for, network_bounds
 from bounds.nodes import Nodes, Pass
 from bounds.phases import PhaseBounds
-from bounds.product_bounds import left_by_products, with_products
+from bounds.product_bounds import left_by_products, likely_by_products, with_products
 from bounds.product_descent import Found, best_response, descent
 from bounds.products import Prices, Program, Quadratic
 from bounds.reduced import reduce
@@ -178,6 +178,9 @@ def test_what_is_left_comes_with_likely_adversaries() -> None:
     values = far.values(far.roots(), left.shifts[None])[0]
     assert bool((values.diff() >= 0).all())
     assert float(values[0]) < 0.5 * float(far.stack.goal_constant[0, 0])
+    (likely,) = likely_by_products(far, STEPS, 0.3)
+    assert bool((likely.shifts == left.shifts).all())
+    assert not list(likely_by_products(near, STEPS, 0.005))
     late = left_by_products(far, STEPS, 0.3, lambda: True)
     assert late is not None
     assert not len(late.shifts)

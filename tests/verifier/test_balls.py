@@ -54,12 +54,12 @@ def test_a_small_first_ball_that_is_proven_already_is_passed() -> None:
 def test_careful_strides_end_at_the_whole_ball() -> None:
     balls = Balls(1.0, 50.0)
     balls.go_carefully(0.6, failed=0.8, patience=10.0)
-    assert (balls.radius, balls.patience) == (pytest.approx(0.7), 10.0)
+    assert (balls.radius, balls.patience) == pytest.approx((0.7, 10.0))
     balls.after_closed(0.7, reach=1.0)  # halfway to the ball that failed,
     assert balls.radius == pytest.approx(0.75)
     balls.after_closed(0.75, reach=1.0)
     balls.after_closed(0.775, reach=1.0)  # then that ball again with twice the patience,
-    assert (balls.radius, balls.patience) == (pytest.approx(0.8), 20.0)
+    assert (balls.radius, balls.patience) == pytest.approx((0.8, 20.0))
     balls.after_closed(0.8, reach=1.0)  # and beyond it a quarter of what is left,
     assert balls.radius == pytest.approx(0.85)
     tried = []

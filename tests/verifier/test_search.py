@@ -106,7 +106,7 @@ def test_looking_ahead_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("steps", [5, 60])
 def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = [answer(seed, Norm.LINF, SearchOptions()) for seed in SEEDS]
+    expected = [answer(seed, Norm.LINF, SearchOptions()) for seed in SEEDS[:6]]
     monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
     for place in ("bounds.ascent", "verifier.engines.search"):
         monkeypatch.setattr(f"{place}.products_apply", lambda engine: engine.stack.open_phases > 0)
@@ -119,7 +119,7 @@ def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: py
     monkeypatch.setattr("bounds.ascent.with_products", counted)
     effort = Effort(products=steps, tangents=0, moments=0)
     hasty = SearchOptions(effort=effort, root_steps=0, steps=0, shallow_steps=0, program_share=0.0)
-    found = [answer(seed, Norm.LINF, hasty) for seed in SEEDS]
+    found = [answer(seed, Norm.LINF, hasty) for seed in SEEDS[:6]]
     assert sum(used) > 10
     for one, other in zip(found, expected, strict=True):
         if np.isfinite(other[1]):

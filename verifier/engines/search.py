@@ -10,6 +10,7 @@ Everything that a verdict rests on is float64 with its rounding accounted for: t
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from bounds.node_program import NodeProgram
 from bounds.nodes import Nodes, Pass
 from bounds.one_sided import ONE_SIDED, one_sided
 from bounds.phases import PhaseBounds
-from bounds.product_bounds import left_by_products
+from bounds.product_bounds import left_by_products, likely_by_products
 from bounds.reduced import Reduced, reduce
 from encoders.graph import Relu
 from encoders.question import Norm
@@ -41,6 +42,7 @@ FIRST_STAGE = 1.0 / 128.0
 LEAST_STAGE = 1e-5  # relative
 LARGE_NET, MANY_PHASES = 1000, 500  # neurons from which on a net is large, and open phases from which on a ball is
 LOOKS = 5  # balls
+GOALS = 3  # that are attacked from their moments before anything is proven by products
 PATIENCE_WITH_PRODUCTS = 10.0  # nodes
 PROGRAM_SECONDS, PROGRAM_ENTRIES = 1.0, 2_000_000  # for one node, at most
 PROGRAMS_AT_ONCE = 32
@@ -204,14 +206,16 @@ class Search:
     def _look_further(self, low: float, high: float) -> bool:
         """The same by products, where they apply: between what is proven and the ball of the nearest adversary."""
         problem, steps = self.problem, self.options.effort.products
-        if not steps:
+        if not steps or problem.norm is not Norm.LINF or not products_apply(engine := self._net_on(high)):
             return False
+        for likely in islice(likely_by_products(engine, steps, high), GOALS):
+            if problem.deadline.passed:
+                break
+            self.witnesses.start_from(engine, problem.goals[likely.goal], likely.shifts)
+        high = min(high, self.reach)
         for _ in range(LOOKS):
             ball = 0.5 * (low + high)
-            bounds = network_bounds(self.lowered, problem.region, problem.norm, ball)
-            engine = PhaseBounds(reduce(self.lowered, bounds, problem.goals))
-            if not products_apply(engine):
-                return False
+            engine = self._net_on(ball)
             left = left_by_products(engine, steps, ball, lambda: problem.deadline.passed)
             if problem.deadline.passed:
                 break
@@ -222,6 +226,10 @@ class Search:
             self.progress(self.proven, self.incumbent.upper)
         self.balls.go_carefully(self.proven, high, PATIENCE_WITH_PRODUCTS)
         return True
+
+    def _net_on(self, ball: float) -> PhaseBounds:
+        bounds = network_bounds(self.lowered, self.problem.region, self.problem.norm, ball)
+        return PhaseBounds(reduce(self.lowered, bounds, self.problem.goals))
 
     def _may_retreat(self, frontier: Frontier[Nodes]) -> bool:
         """Whether a smaller ball could help: not for `verify`, which asks about this one, nor near the end."""
