@@ -18,8 +18,8 @@ from bounds.attacks.problem import AttackProblem, Candidates
 from bounds.attacks.walk import Nearest
 
 NAME = "from-starts"
-SHRINK = 0.995
-STEPS = 40  # in each ball
+SHRINKS = (0.96, 0.99, 0.997)  # of the ball, each for as long as it helps
+STEPS = 24  # in each ball
 STEP = 0.1  # of the radius, the first
 KEPT = 0.75  # of a step's direction, for the next
 
@@ -29,15 +29,17 @@ def nearest_from(problem: AttackProblem, starts: Tensor) -> Candidates:
     """What is found from `starts` [B, n], towards the problem's only goal, nearer than its radius."""
     batch = AttackBatch((problem,))
     runs = batch.runs(torch.zeros(len(starts), dtype=torch.int64, device=starts.device))
-    found, x, radius = Nearest.of(runs), starts, SHRINK * problem.most
-    while radius > 0 and batch.time_left > 0:
-        seen = _descended(runs, x, torch.full_like(found.distance, radius))
-        if not bool(seen.distance.isfinite().any()):
-            break
-        found.see(seen.best, torch.where(seen.distance.isfinite(), -1.0, 1.0).to(seen.distance))
-        order = seen.distance.argsort()
-        x = seen.best[order[torch.arange(len(order), device=order.device) % int(seen.distance.isfinite().sum())]]
-        radius = SHRINK * float(seen.distance.min())
+    found, x, radius = Nearest.of(runs), starts, problem.most
+    for shrink in SHRINKS:
+        while batch.time_left > 0:
+            seen = _descended(runs, x, torch.full_like(found.distance, shrink * radius))
+            hits = torch.isfinite(seen.distance)
+            if not bool(hits.any()):
+                break
+            found.see(seen.best, torch.where(hits, -1.0, 1.0).to(seen.distance))
+            nearest = seen.distance.argsort()[: int(hits.sum())]
+            x = seen.best[nearest[torch.arange(len(x), device=x.device) % len(nearest)]]
+            radius = float(seen.distance.min())
     return checked(batch, found.proposals(), NAME)
 
 

@@ -41,7 +41,7 @@ class WitnessOptions:
     scout_restarts: int = 8  # random starts of one fresh attack
     scout_share: float = 0.1  # of the time, for fresh attacks that find nothing nearer
     scout_after: float = 1.0  # seconds
-    starts: int = 12  # points that moments suggest, for one fresh attack
+    starts: int = 6  # points that moments suggest, for one fresh attack
     dive_share: float = 0.2  # of the time, for dives once they find nothing nearer
 
 
