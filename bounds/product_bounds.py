@@ -34,7 +34,9 @@ def with_products(
     """Raise bounds to `target`; each node keeps the best function known of it."""
     goal = engine.enough(nodes, target)
     width = engine.stack.open_phases
-    live = torch.nonzero(seen.distance < goal).flatten() if width else goal.new_zeros(0, dtype=torch.int64)
+    if not width:
+        return nodes, seen
+    live = torch.nonzero(seen.distance < goal).flatten()
     at_once = max(1, VALUES_AT_ONCE[live.device.type] // (width * (width + engine.stack.x.shape[2])))
     for chosen in torch.split(live, at_once) if len(live) else ():
         part, better = _raised(engine, nodes.take(chosen), seen.take(chosen), goal[chosen], steps)

@@ -69,7 +69,7 @@ def descent(program: Program, vectors: Tensor, steps: int) -> Found:
     gain[..., 0] = goal_inner
     square, bound, pressed, fixed = (rows.new_zeros(count, size) for _ in range(4))
     moments = torch.zeros_like(fixed), torch.zeros_like(fixed)
-    unit = goal_inner.abs().amax(-1, keepdim=True).clamp_min(TINY)
+    unit = torch.cat([goal_inner.abs(), goal_inner.new_full((count, 1), TINY)], dim=-1).amax(-1, keepdim=True)
     direction = torch.zeros_like(vectors)
     is_open = sign == 0
     means: tuple[Tensor, ...] = ()

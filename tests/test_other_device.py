@@ -177,6 +177,26 @@ def test_a_search_that_looks_ahead(model: Model, monkeypatch: pytest.MonkeyPatch
     same_answers(model, CENTER, None)
 
 
+def test_a_search_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
+    monkeypatch.setattr("bounds.ascent.FEWEST", 1)
+    options = SearchOptions(effort=Effort(tangents=0, products=5), root_steps=0, steps=0, program_share=0.0)
+    for seed in (707, 718):
+
+        def closed(device: str, seed: int = seed) -> tuple[float, float]:
+            rng = np.random.default_rng(seed)
+            problem, incumbent, _ = random_problem(rng, Norm.LINF)
+            region = problem.region
+            incumbent.offer(rng.uniform(region.lower, region.upper, size=(200, region.center.size)), "chance")
+            search = Search(replace(problem, device=device), incumbent, lambda lower, upper: None, options)
+            proven = search.run().lower
+            assert search.balls.stride < 1.0  # it has looked ahead by products
+            return proven, incumbent.upper
+
+        expected, found = both(closed)
+        assert found == pytest.approx(expected, abs=2 * TOLERANCE)
+
+
 def test_a_net_with_one_hidden_layer(tmp_path: Path) -> None:
     graph, center = random_chain(2, (12, 30, 3))
     found = same_answers(load(to_onnx(graph, tmp_path / "net.onnx")), center, None, engine="search")

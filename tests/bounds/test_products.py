@@ -101,7 +101,7 @@ def most_above(seed: int, good: bool = False) -> float:
     shape = {name: (1, engine.stack.x.shape[2] if name == "input" else size) for name in Prices.__dataclass_fields__}
     prices = Prices(**{name: torch.as_tensor(10.0 ** rng.uniform(-3, 1, size=s)) for name, s in shape.items()})
     start = torch.as_tensor(rng.normal(size=(1, program.half.shape[1] + size)))
-    if good and size:
+    if good:
         found = descent(program, vectors_of(torch.zeros_like(program.half)), STEPS)
         prices, start = found.prices, torch.cat([found.vectors[..., 0].double(), found.inner], dim=-1)
     quadratic = Quadratic.of(program, prices)
@@ -232,6 +232,29 @@ def test_whatever_a_descent_says_no_bound_is_wrong(seed: int, monkeypatch: pytes
         assert bool((nodes.phase >= 0).all())
         _, seen = raised(engine, nodes, 3.0)
         assert float(seen.distance[0]) <= 2.0
+
+
+def test_where_nothing_is_open_nothing_is_left_to_raise() -> None:
+    graph = affine_chain([np.eye(2), np.array([[1.0, 1.0], [0.0, 0.0]])], [np.full(2, 5.0), np.zeros(2)])
+    engine = on_ball(graph, np.zeros(2), 0.5, 1.0)
+    assert not engine.stack.open_phases
+    before = replace(engine.evaluate(engine.roots()), distance=torch.zeros(1, dtype=torch.float64))
+    nodes, seen = with_products(engine, engine.roots(), before, STEPS, 0.5)
+    assert seen is before
+    assert left_by_products(engine, STEPS, 0.5, lambda: False) is None
+    assert len(nodes) == 1
+
+
+@pytest.mark.parametrize("room", [1e-150, 1e-250])
+def test_inputs_with_hardly_any_room_claim_no_more_than_they_have(room: float) -> None:
+    # Weights make up for it: h = ±d1 ± d2 as on the unit ball.
+    rows = [np.array([[1.0, 1.0], [1.0, -1.0]]) / room, np.array([[1.0, 1.0]]), np.array([[-1.0], [0.0]])]
+    graph = affine_chain(rows, [np.zeros(2), np.array([-1.0]), np.array([3.0, 0.0])])
+    engine = on_ball(graph, np.zeros(2), room, 10.0 * room)
+    _, seen = raised(engine, engine.roots(), room)
+    corners = room * np.array([[1.0, 1.0], [1.0, -1.0], [1.0, 0.0]])
+    values = graph.evaluate(corners)[:, 0]
+    assert (corners @ seen.normal[0].numpy() + float(seen.height[0]) <= values).all()
 
 
 def test_numbers_beyond_single_precision_prove_nothing_wrong() -> None:

@@ -128,6 +128,33 @@ def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: py
             assert np.isinf(one[1])
 
 
+def test_looking_ahead_by_products_is_true_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
+    monkeypatch.setattr("verifier.engines.search.products_apply", lambda engine: engine.stack.open_phases > 0)
+    careful = proven = found = 0
+    for seed in range(700, 740):
+        rng = np.random.default_rng(seed)
+        problem, incumbent, _ = random_problem(rng, Norm.LINF)
+        region = problem.region
+        incumbent.offer(rng.uniform(region.lower, region.upper, size=(50, region.center.size)), "chance")
+        if np.isinf(incumbent.upper):
+            continue
+        search = Search(problem, incumbent, lambda lower, upper: None, SearchOptions())
+        search.witnesses.scout = lambda likely: None  # type: ignore[method-assign]
+        before = incumbent.upper
+        search._look_ahead()
+        careful += search.balls.stride < 1.0
+        exact, _ = brute_force_distance(problem.graph, region, problem.norm, problem.goals)
+        assert search.proven <= exact * (1 + 1e-9) + 1e-12
+        assert incumbent.upper >= exact * (1 - 1e-6)
+        proven += search.proven > 0.5 * exact
+        found += incumbent.upper < before
+        proof = search.run()
+        assert proof.lower == pytest.approx(exact, abs=2 * TOLERANCE)
+        assert search.balls.radius <= problem.ceiling
+    assert min(careful, proven, found) > 3
+
+
 def test_a_large_net_stopped_at_once_has_proven_what_one_pass_proves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
     proven = []

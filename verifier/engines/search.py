@@ -175,7 +175,8 @@ class Search:
         """For the distance in a large net: what one backward pass proves on a few balls, and a smaller first ball.
 
         A search that is stopped early has then proven at least that; and where most phases of the ball around the
-        nearest adversary are open, its first nodes alone would take the whole time.
+        nearest adversary are open, its first nodes alone would take the whole time. The time limit ends it, patience
+        does not: it is what a tree must be worth.
         """
         problem = self.problem
         if not self.large or problem.falsify_at is not None:
@@ -206,7 +207,10 @@ class Search:
     def _look_further(self, low: float, high: float) -> bool:
         """The same by products, where they apply: between what is proven and the ball of the nearest adversary."""
         problem, steps = self.problem, self.options.effort.products
-        if not steps or problem.norm is not Norm.LINF or not products_apply(engine := self._net_on(high)):
+        if not steps or problem.norm is not Norm.LINF or len(problem.graph.relus) < 2:
+            return False
+        engine = self._net_on(high)
+        if not products_apply(engine):
             return False
         for likely in islice(likely_by_products(engine, steps, high), GOALS):
             if problem.deadline.passed:
@@ -221,7 +225,7 @@ class Search:
                 break
             if left is not None:
                 self.witnesses.start_from(engine, problem.goals[left.goal], left.shifts)
-            low, high = (ball, min(high, self.reach)) if left is None else (low, ball)
+            low, high = (ball, min(high, self.reach)) if left is None else (low, min(ball, self.reach))
             self.proven = max(self.proven, low)
             self.progress(self.proven, self.incumbent.upper)
         self.balls.go_carefully(self.proven, high, PATIENCE_WITH_PRODUCTS)
@@ -252,7 +256,7 @@ class Search:
         self._build()
         self.root_open = max(self.root_open, self.net.open_phases)
         roots = self.phases.roots()
-        self.frontier = frontier = Frontier(roots)
+        frontier = Frontier(roots)
         # By products a root takes a second or two: the time limit is looked at between them.
         dear = self.options.effort.products > 0 and products_apply(self.phases)
         for chosen in torch.split(torch.arange(len(roots), device=roots.goal.device), 1 if dear else len(roots)):
@@ -262,6 +266,7 @@ class Search:
                 continue
             part, seen = yield from self._ask(part, self.options.root_steps).answer()
             self._settle(frontier, part, seen, torch.zeros_like(seen.distance))
+        self.frontier = frontier  # all roots are in it
         return frontier
 
     def _close_stage(self, frontier: Frontier[Nodes]) -> Turns[Frontier[Nodes]]:

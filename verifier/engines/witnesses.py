@@ -42,6 +42,7 @@ class WitnessOptions:
     scout_share: float = 0.1  # of the time, for fresh attacks that find nothing nearer
     scout_after: float = 1.0  # seconds
     starts: int = 6  # points that moments suggest, for one fresh attack
+    starts_seconds: float = 10.0
     dive_share: float = 0.2  # of the time, for dives once they find nothing nearer
 
 
@@ -74,7 +75,7 @@ class Witnesses:
         """A fresh attack from points at these shifts of the reduced net's inputs, the likeliest first."""
         problem = self.problem
         radius = min(self.incumbent.upper, FAR * problem.ceiling, problem.region.reach(problem.norm))
-        effort = AttackOptions(time_limit=problem.deadline.left)
+        effort = AttackOptions(time_limit=min(self.options.starts_seconds, problem.deadline.left))
         attack = AttackProblem(self.lowered, problem.region, problem.norm, (goal,), radius, effort)
         center = self.lowered.tensor(problem.region.center)
         found = nearest_from(attack, center + phases.net.moved(shifts[: self.options.starts]))
