@@ -22,6 +22,7 @@ from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis
 
 FIRST_TURN = 5.0  # seconds of search before HiGHS is asked; each turn is twice as long as the one before
+FIRST_TURN_IN_LARGE_NETS = 10.0  # whose attacks and first passes alone take some of them
 FEW_PHASES = 80
 
 
@@ -45,8 +46,8 @@ class AutoEngine(Engine):
         search = Search(problem, incumbent, progress, SearchOptions())
         if problem.norm not in HighsEngine.capabilities.norms:
             return (yield from search.turns())
-        best = yield from search.turns(FIRST_TURN)
-        turn = FIRST_TURN
+        turn = FIRST_TURN_IN_LARGE_NETS if search.large else FIRST_TURN
+        best = yield from search.turns(turn)
         while not (search.finished or _closed(problem, incumbent, best.lower)):
             if best.open_phases > FEW_PHASES:
                 best = _better(best, (yield from search.turns()))
