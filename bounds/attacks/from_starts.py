@@ -27,6 +27,8 @@ KEPT = 0.75  # of a step's direction, for the next
 @torch.no_grad()
 def nearest_from(problem: AttackProblem, starts: Tensor) -> Candidates:
     """What is found from `starts` [B, n], towards the problem's only goal, nearer than its radius."""
+    if not len(starts):
+        return Candidates.none(starts.shape[1])
     batch = AttackBatch((problem,))
     runs = batch.runs(torch.zeros(len(starts), dtype=torch.int64, device=starts.device))
     found, x, radius = Nearest.of(runs), starts, problem.most
