@@ -149,7 +149,7 @@ def test_faults_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, fault)
-            assert max(most_above(seed, good=True) for seed in range(40)) > 0.0, fault
+            assert any(most_above(seed, good=True) > 0.0 for seed in range(40)), fault
 
 
 def deep_net() -> tuple[Graph, np.ndarray]:

