@@ -170,8 +170,7 @@ class _Question:
     def likeliest(self, ball: _Ball, found: Found) -> Tensor:
         """[N, n] the likeliest adversary of each node among random inputs with its moments."""
         shifts = ball.box.middle.unsqueeze(1) + ball.box.half.unsqueeze(1) * draws(found.vectors)
-        least = self.engine.values(self.nodes, shifts).argmin(-1)
-        return shifts[torch.arange(len(shifts), device=least.device), least]
+        return self.engine.likeliest(self.nodes, shifts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -203,6 +203,11 @@ class PhaseBounds:
         found = found + relu.view(*shape, -1) @ stack.goal_z[nodes.goal].transpose(1, 2)
         return (found + stack.goal_constant[nodes.goal].unsqueeze(1)).amax(-1)
 
+    def likeliest(self, nodes: Nodes, shifts: Tensor) -> Tensor:
+        """[N, n] of shifts [N, D, n] those with the least values: the likeliest adversaries."""
+        least = self.values(nodes, shifts).argmin(-1)
+        return shifts[torch.arange(len(shifts), device=least.device), least]
+
     def touching(self, nodes: Nodes, envelope: Envelope, behind: Tensor, lines: tuple[Tensor, Tensor]) -> Touching:
         """Tangents at the nodes' points where they are lower than `lines`, the relaxed net as it is there."""
         stack, group, (chord, offset) = self.stack, self.stack.grouped(nodes.goal), lines

@@ -103,7 +103,7 @@ def _raised(engine: PhaseBounds, nodes: Nodes, before: Pass, target: Tensor, ste
     best = either(torch.isfinite(drawn.height) & (high > low), now, best)
     nodes = handing_on(nodes, before)
     best = replace(
-        best, distance=_farther(proof, farthest, nearer), shift=_likeliest(engine, nodes, program, found),
+        best, distance=_farther(proof, farthest, nearer), shift=engine.likeliest(nodes, _random(program, found)),
         mean_before=found.before, mean_behind=found.relaxed, behind=found.behind,
     )  # fmt: skip
     point = program.middle + program.half * found.vectors[..., 0].double().nan_to_num().clamp(-1.0, 1.0)
@@ -120,13 +120,6 @@ def _descended(engine: PhaseBounds, nodes: Nodes, before: Pass, target: Tensor, 
 def _random(program: Program, found: Found) -> Tensor:
     """[N, D, n] random inputs with each node's moments."""
     return program.middle.unsqueeze(1) + program.half.unsqueeze(1) * draws(found.vectors)
-
-
-def _likeliest(engine: PhaseBounds, nodes: Nodes, program: Program, found: Found) -> Tensor:
-    """[N, n] the likeliest adversary of each node among them."""
-    shifts = _random(program, found)
-    least = engine.values(nodes, shifts).argmin(-1)
-    return shifts[torch.arange(len(shifts), device=least.device), least]
 
 
 @dataclass(frozen=True, eq=False)

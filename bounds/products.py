@@ -83,7 +83,7 @@ class Program:
         member = stack.member[nodes.goal]
         down, up = (torch.minimum(side[member], radius.unsqueeze(-1)) for side in (stack.below, stack.above))
         middle, half = (up - down) / 2, (up + down) / 2 * (1.0 + 8.0 * UNIT_ROUNDOFF)
-        half = torch.where(half > 0, half.clamp_min(LEAST), half)  # what is divided by later is what is meant here
+        half = torch.where(half > 0, half.clamp_min(LEAST), half)  # it is divided by; a wider ball holds the ball too
         is_open = nodes.phase == 0
         turned = is_open & (-nodes.lower < nodes.upper)
         through = turned | (nodes.phase > 0)

@@ -140,7 +140,7 @@ def test_looking_ahead_by_products_is_true_on_both_sides(monkeypatch: pytest.Mon
         if np.isinf(incumbent.upper):
             continue
         search = Search(problem, incumbent, lambda lower, upper: None, SearchOptions())
-        search.witnesses.scout = lambda likely: None  # type: ignore[method-assign]
+        monkeypatch.setattr(search.witnesses, "scout", lambda likely: None)
         before = incumbent.upper
         search._look_ahead()
         careful += search.balls.stride < 1.0
