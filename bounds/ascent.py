@@ -21,6 +21,7 @@ from bounds.simplex_envelope import SimplexEnvelope
 from encoders.question import Norm
 
 FINE_RATES = (0.05, 0.015, 0.005)
+FEW = 40  # open neurons: below, a few splits cost less than moments
 FEWEST, MOST = 400, 4000  # open neurons, and inputs with them, for products
 INHERITED = 4.0  # how many passes a mean counts for that a node has from the one it was split from
 
@@ -32,7 +33,7 @@ class Effort:
     rate: float = 0.15  # of the ascent's steps
     calmer: float = 0.7  # each round of tightening takes steps this much smaller
     rounds: int = 8  # of tightening on the cap, at most
-    worth: float = 0.1  # part of the gap that a round must have closed for another one
+    worth: float = 0.25  # part of the gap that a round must have closed for another one
     nearly: float = 0.002  # a node whose gap is this part of the target gets a longer ascent
     fine_steps: int = 50  # at each of FINE_RATES
     tangents: int = 8  # steps of a round with envelopes, where there are any; 0 for chords only
@@ -51,6 +52,7 @@ def bounded(
     parabolas = parabolas_of(engine, target) if len(live) and effort.moments else None
     envelope = envelope_of(engine, target) if len(live) and effort.tangents else None
     products = bool(len(live)) and effort.products > 0 and products_apply(engine)
+    plain = envelope is None and parabolas is None and not products
     for turn in range(effort.rounds):
         if not len(live) or not engine.stack.open_phases:
             break
@@ -65,15 +67,14 @@ def bounded(
             part, better = with_moments(engine, parabolas, part, better, effort.moments, target)
         if products:
             part, better = with_products(engine, part, better, effort.products, target)
-        behind = better.behind
-        part = on_the_cap(engine, part, better, target, None if envelope is None else envelope.everywhere)
-        empty = (part.lower > part.upper).any(-1)
-        part, again = engine.optimise(part, steps, target, effort.rate * calm)
-        plain = envelope is None and parabolas is None and not products
-        better = again.after(better) if plain else _higher(better, again)
-        if products:  # what the descent saw says best where to split
-            better = replace(better, behind=behind)
-        better = replace(better, distance=torch.where(empty, goal[live], better.distance))
+        short = torch.nonzero(better.distance < goal[live]).flatten()
+        if len(short):
+            tight, higher = _tightened(
+                engine, envelope, part.take(short), better.take(short), steps, target, effort.rate * calm, plain
+            )
+            if products:  # what the descent saw says best where to split
+                higher = replace(higher, behind=better.behind[short])
+            part, better = part.put(short, tight), better.put(short, higher)
         better = replace(better, distance=torch.maximum(better.distance, seen.distance[live]))
         nodes, seen = nodes.put(live, part), seen.put(live, better)
         gained = gap - (goal[live] - better.distance)
@@ -83,15 +84,37 @@ def bounded(
         if parabolas is not None:  # moments gain all that they can at once, but where the cap fixed phases
             again_worth &= (part.phase != phases_before).any(-1)
         live = live[(better.distance < goal[live]) & again_worth]
-    if envelope is None and parabolas is None and not products:
+    if plain:
         near = (seen.distance < goal) & (seen.distance > goal * (1.0 - effort.nearly))
         nodes, seen = ascended(engine, nodes, seen, torch.nonzero(near).flatten(), target, effort)
     return nodes, replace(seen, distance=torch.minimum(seen.distance, goal))
 
 
+def _tightened(
+    engine: PhaseBounds,
+    envelope: Envelope | None,
+    nodes: Nodes,
+    seen: Pass,
+    steps: int,
+    target: float | Tensor,
+    rate: float,
+    plain: bool,
+) -> tuple[Nodes, Pass]:
+    """Neurons bounded again on the cap, and slopes that ascend with what is left of them, by `rate`.
+
+    `plain` says that slopes alone made the function that is there: then the new one stands for it, lower or not.
+    """
+    nodes = on_the_cap(engine, nodes, seen, target, None if envelope is None else envelope.everywhere)
+    empty = (nodes.lower > nodes.upper).any(-1)
+    nodes, again = engine.optimise(nodes, steps, target, rate)
+    seen = again.after(seen) if plain else _higher(seen, again)
+    return nodes, replace(seen, distance=torch.where(empty, engine.enough(nodes, target), seen.distance))
+
+
 def parabolas_of(engine: PhaseBounds, target: float | Tensor) -> Parabolas | None:
-    """Parabolas on balls of `target`, where one layer has all open neurons; behind several, tangents do more."""
-    return parabolas_on(engine, target) if len(engine.stack.layers) == 1 else None
+    """Parabolas on balls of `target`, where one layer has all open neurons, and some; behind several, tangents do more."""
+    stack = engine.stack
+    return parabolas_on(engine, target) if len(stack.layers) == 1 and stack.open_phases >= FEW else None
 
 
 def products_apply(engine: PhaseBounds) -> bool:

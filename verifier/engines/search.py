@@ -58,7 +58,7 @@ class SearchOptions:
     batch: int = 256
     batch_on_device: int = 2048  # the same beside the CPU, where a batch costs little more than a node
     memory: int = 2 * 2**30  # bytes of open nodes; beyond it the search goes deep where least is left
-    root_steps: int = 8
+    root_steps: int = 4
     steps: int = 4
     shallow_steps: int = 2  # the same where all open neurons lie in one layer: slopes gain little there
     effort: Effort = field(default_factory=Effort)

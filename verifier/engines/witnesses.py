@@ -103,7 +103,7 @@ class Witnesses:
             at = torch.tensor([k], device=phase.device)
             leaf = NodeProgram(phases, replace(nodes.take(at), phase=phase[at]))
             shift = leaf.shift(leaf.solve(reach, 0.0, self.problem.deadline.left))
-            if shift is not None:
+            if shift is not None and self._length(phases, shift) < target:  # else it is the nearest that is known
                 self.push_over(leaf, shift, reach)
         if self.incumbent.upper < upper:
             self._polish_best()
@@ -174,6 +174,10 @@ class Witnesses:
     def _goals_of_best(self) -> list[Goal]:
         best = self.incumbent.best
         return [] if best is None else [goal for goal in self.problem.goals if bool(goal_holds(goal, best.scores))]
+
+    def _length(self, phases: PhaseBounds, shift: FloatArray) -> float:
+        """How far a shift of the reduced net's inputs goes."""
+        return float(self.problem.norm.length(self._points(phases, shift) - self.problem.region.center).min())
 
     def _points(self, phases: PhaseBounds, shift: FloatArray) -> FloatArray:
         region = self.problem.region
