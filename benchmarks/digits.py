@@ -81,8 +81,9 @@ def engines(model: Model, norm: Norm, options: argparse.Namespace) -> dict[int, 
             )
         )  # fmt: skip
     if len(names) > 1:
-        ratios = [results[names[0]][k].seconds / results[names[1]][k].seconds for k in first]
-        print(f"\n{names[0]} / {names[1]}, image by image: median {np.median(ratios):.3g}, worst {max(ratios):.3g}")
+        ratios = {k: results[names[0]][k].seconds / results[names[1]][k].seconds for k in first}
+        worst = ", ".join(f"{ratios[k]:.3g} (image {k})" for k in sorted(ratios, key=ratios.__getitem__)[:-4:-1])
+        print(f"\n{names[0]} / {names[1]}, image by image: median {np.median(list(ratios.values())):.3g}, worst {worst}")
     return first
 
 
