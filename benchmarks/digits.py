@@ -83,7 +83,9 @@ def engines(model: Model, norm: Norm, options: argparse.Namespace) -> dict[int, 
     if len(names) > 1:
         ratios = {k: results[names[0]][k].seconds / results[names[1]][k].seconds for k in first}
         worst = ", ".join(f"{ratios[k]:.3g} (image {k})" for k in sorted(ratios, key=ratios.__getitem__)[:-4:-1])
-        print(f"\n{names[0]} / {names[1]}, image by image: median {np.median(list(ratios.values())):.3g}, worst {worst}")
+        print(
+            f"\n{names[0]} / {names[1]}, image by image: median {np.median(list(ratios.values())):.3g}, worst {worst}"
+        )
     return first
 
 

@@ -112,7 +112,7 @@ def _tightened(
 
 
 def parabolas_of(engine: PhaseBounds, target: float | Tensor) -> Parabolas | None:
-    """Parabolas on balls of `target`, where one layer has all open neurons, and some; behind several, tangents do more."""
+    """Parabolas on balls of `target`, where one layer has all open neurons, and not too few: else tangents do more."""
     stack = engine.stack
     return parabolas_on(engine, target) if len(stack.layers) == 1 and stack.open_phases >= FEW else None
 

@@ -7,8 +7,9 @@ best among those with
     |y|² ≤ y·h,    |y|² ≤ u·y₀,    max(0, h₀) ≤ y₀ ≤ chord:
 
 two balls and a slab, a problem of one number a neuron (the price of the second ball), which bisection solves; the
-others follow in closed form. Going up the layers makes all y; going down again makes what the goal gains from each, and
-the prices. Inputs then move against their gradient. Nothing here is proven. With K axes it costs some 2·n·P·K
+others follow in closed form. That z = y - h has |z|² ≤ w·z₀ as well is no matter of y alone: its price rises where a
+step missed it, and falls where not. Going up the layers makes all y; going down again makes what the goal gains from
+each, and the prices. Inputs then move against their gradient. Nothing here is proven. With K axes it costs some 2·n·P·K
 multiplications a step, and a hundred small operations a layer.
 """
 
@@ -27,6 +28,7 @@ STEP, LAST_STEP = 1.0, 1e-3  # in units of a vector's length
 KEPT = 0.3  # of a step's direction, for the next
 FOLLOW = 0.3  # how far what is known of the goal's gain follows what the last step saw
 MEAN = 0.2  # how far prices do
+OTHER = 3.0  # a step of the price of the other side, in units of gain / w
 BISECTIONS = 12
 TINY, LOWEST, HIGHEST = 1e-12, 1e-6, 1e4
 
@@ -57,21 +59,22 @@ class Answer:
 @torch.no_grad()
 def descent(program: Program, vectors: Tensor, steps: int) -> Found:
     """From inputs [N, n, K], all at a common pace."""
-    rows, inner, constant, goal_input, goal_inner, most, chord, offset, sign = (
+    rows, inner, constant, goal_input, goal_inner, most, wide, chord, offset, sign = (
         part.float()
         for part in (
             program.input, program.inner, program.constant, program.goal_input, program.goal_inner, program.most,
-            program.chord, program.offset, program.sign,
+            program.wide, program.chord, program.offset, program.sign,
         )
     )  # fmt: skip
     count, size, axes = *constant.shape, vectors.shape[2]
     h, y, gain = (rows.new_zeros(count, size, axes) for _ in range(3))
     gain[..., 0] = goal_inner
-    square, bound, pressed, fixed = (rows.new_zeros(count, size) for _ in range(4))
+    square, bound, pressed, fixed, other = (rows.new_zeros(count, size) for _ in range(5))
     moments = torch.zeros_like(fixed), torch.zeros_like(fixed)
     unit = torch.cat([goal_inner.abs(), goal_inner.new_full((count, 1), TINY)], dim=-1).amax(-1, keepdim=True)
     direction = torch.zeros_like(vectors)
     is_open = sign == 0
+    wide = torch.where(is_open, wide, 1.0)
     means: tuple[Tensor, ...] = ()
     for step in range(steps + 1):
         last = step == steps
@@ -82,8 +85,10 @@ def descent(program: Program, vectors: Tensor, steps: int) -> Found:
             h[:, layer] = every[:, layer]
             if layer.start:
                 h[:, layer] += inner[:, layer, : layer.start] @ y[:, : layer.start]
-            of = (part[:, layer] for part in (gain, h, most, chord, offset, is_open))
-            best = best_response(*of)
+            # Where |y|² = y·h, the price of the other side is linear in y.
+            wanted = gain[:, layer] - other[:, layer].unsqueeze(-1) * h[:, layer]
+            wanted[..., 0] -= other[:, layer] * wide[:, layer]
+            best = best_response(wanted, *(part[:, layer] for part in (h, most, chord, offset, is_open)))
             y[:, layer], square[:, layer], bound[:, layer], pressed[:, layer] = vars(best).values()
         down = torch.zeros_like(gain)
         down[..., 0] = goal_inner
@@ -91,17 +96,21 @@ def descent(program: Program, vectors: Tensor, steps: int) -> Found:
         gradient[..., 0] = goal_input
         rise = adam(-sign * h[..., 0], *moments, step + 1)
         fixed = torch.where(is_open, 0.0, (fixed + 0.25 * pace * unit * rise).clamp_min(0.0))
+        missed = (h.square().sum(-1) - (y * h).sum(-1)) / wide.square() + (h[..., 0] - y[..., 0]) / wide
+        other = torch.where(is_open, other + OTHER * pace * missed * gain.norm(dim=-1) / wide, 0.0).clamp_min(0.0)
         for layer in reversed(program.layers):
             gain[:, layer] = gain[:, layer].lerp(down[:, layer], max(FOLLOW, 1 / (step + 2)))
             before = -square[:, layer].unsqueeze(-1) * y[:, layer]
             before[..., 0] += torch.where(h[:, layer, 0] > 0, pressed[:, layer].clamp_min(0.0), 0.0)
             before[..., 0] += pressed[:, layer].clamp_max(0.0) * chord[:, layer]
             before[..., 0] -= sign[:, layer] * fixed[:, layer]
+            before += other[:, layer].unsqueeze(-1) * (2.0 * h[:, layer] - y[:, layer])
+            before[..., 0] += other[:, layer] * wide[:, layer]
             if layer.start:
                 down[:, : layer.start] += inner[:, layer, : layer.start].transpose(1, 2) @ before
             gradient += rows[:, layer].transpose(1, 2) @ before
         length = gradient.norm(dim=-1, keepdim=True)
-        now = (square, bound, pressed, fixed, 0.5 * length.squeeze(-1), h[..., 0])
+        now = (square, bound, other, pressed, fixed, 0.5 * length.squeeze(-1), h[..., 0])
         # What a step prices is noisy; what a few do, together, is not.
         means = tuple(mean.lerp(part, MEAN) for mean, part in zip(means or now, now, strict=True))
         if last:
@@ -109,12 +118,13 @@ def descent(program: Program, vectors: Tensor, steps: int) -> Found:
         direction.mul_(KEPT).addcdiv_(gradient, length.clamp_min(1e-30), value=1.0 - KEPT)
         vectors = vectors - pace * direction
         vectors = vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1.0)
-    square, bound, pressed, fixed, price, h_mean = means
+    square, bound, other, pressed, fixed, price, h_mean = means
     up = h_mean > 0
     prices = Prices(
         input=price,
         square=square,
         bound=bound,
+        other=other,
         zero=torch.where(up, 0.0, pressed.clamp_min(0.0)),
         above=torch.where(up, pressed.clamp_min(0.0), 0.0),
         below=-pressed.clamp_max(0.0),

@@ -5,24 +5,24 @@ open neurons before it, y = relu(h) ≤ u. True of every input of the ball are t
 
     y·(y - h) = 0,    y·(y - u) ≤ 0,    y ≥ 0,    y ≥ h,    y ≤ the chord over h,    (e - low)·(e - high) ≤ 0,
 
-and each may be added to the goal at a price (the first at any, the others at one that is not negative): the goal is at
-least a quadratic function of (e, y) with the matrix
+and of the other side z = y - h = relu(-h) ≤ w, z·(z - w) ≤ 0, which is h² - y·h + w·(h - y) ≤ 0: what holds h together
+where y is small. Each may be added to the goal at a price (the first at any, the others at one that is not negative):
+the goal is at least a quadratic function of p = (e, y). With rows R = [A B], that is h = R·p + k, its matrix is
 
-    S = [ diag(price)     -½ Aᵀ·Λ              ]
-        [ -½ Λ·A      Λ + H - ½ (Λ·B + Bᵀ·Λ)   ],    Λ prices of y·(y - h), H of y·(y - u),
+    S = diag(price, Λ + H) + Rᵀ·M·R - ½ ([0 Λ+M]ᵀ·R + Rᵀ·[0 Λ+M]),
 
-and where S has no negative eigenvalue, a quadratic function is nowhere below its tangents. A tangent is linear; what it
-says of neurons goes down to the inputs by lower line 0 and chords. Prices come from `bounds/product_descent.py`, and
-any are made good here: inputs are eliminated, which leaves a matrix of neurons; that none of its eigenvalues is below
-some -t, at its scale, is proven by a Cholesky factor's residual; and the neurons pay t more. This is the relaxation of
-Raghunathan et al. (2018) for all layers at once, with y ≤ u among its products, and without the neurons that the ball
-decides.
+Λ prices of y·(y - h), H of y·(y - u), M of z·(z - w), and where S has no negative eigenvalue, a quadratic function is
+nowhere below its tangents. A tangent is linear; what it says of neurons goes down to the inputs by lower line 0 and
+chords. Prices come from `bounds/product_descent.py`, and any are made good here: that no eigenvalue of S is below some
+-t, at its scale, is proven by a Cholesky factor's residual; and inputs and neurons pay t more. This is the relaxation
+of Raghunathan et al. (2018) for all layers at once, with y ≤ u and z ≤ w among its products, and without the neurons
+that the ball decides.
 
 Where -l < u it is relu(-h) that has the smaller bound: such a neuron is *turned*, y = relu(-h), and later rows get
 relu(h) = h + relu(-h). Neurons of fixed phases are h or nothing in later rows; their signs have prices of their own.
 
 Trusted are rows with their errors, and that adversaries of interest lie in the ball and within the neurons' bounds.
-Costs some P²·n + 3·P³ multiplications a node, for n inputs and P neurons.
+Costs some 2·(n + P)³ multiplications a node, for n inputs and P neurons.
 """
 
 from __future__ import annotations
@@ -37,16 +37,18 @@ import torch
 from torch import Tensor
 
 from bounds.backward import chords
-from bounds.definite import LEAST, about_greatest, no_eigenvalue_above
+from bounds.definite import LEAST, about_greatest, closer_greatest, no_eigenvalue_above, positive_part
 from bounds.lowered import UNIT_ROUNDOFF, gamma
 from bounds.nodes import Nodes
 from bounds.phases import PhaseBounds
 
 ROOM = 3e-3  # of what a row of S has beside its diagonal, to be paid at least
-MORE = 0.01  # of their scale, that inputs pay beside what the descent asks for
-LANCZOS = 60  # steps: the greatest eigenvalue is near many others
-STEEP = 2.5  # about the greatest eigenvalue at that scale
-NEAREST_STEPS = 30  # towards the least point
+LEAST_NEAR = 1e-4  # below, it costs nothing
+LANCZOS = 60  # steps: the least eigenvalue is near many others
+STEEP_LANCZOS, STEEPER = 12, 1.1  # steps to the greatest, which is not, and how much it may be missed by
+MISFIT = 0.03  # S falls short by more than that where single prices are far off
+MOST_BLAME = 1e4  # of the mean
+NEAREST_STEPS = 60  # towards the least point
 NARROW = 1e-9  # of a neuron's bounds: y has at least this much room
 
 
@@ -66,6 +68,7 @@ class Program:
     goal_constant: Tensor  # [N]
     goal_error: Tensor
     most: Tensor  # u [N, P]; 0 where the phase is fixed
+    wide: Tensor  # w [N, P]; likewise
     chord: Tensor  # [N, P] y ≤ chord · h + offset
     offset: Tensor
     sign: Tensor  # [N, P] 0 where open, else ±1: sign · h ≥ 0
@@ -125,8 +128,9 @@ class Program:
         nothing = torch.zeros_like(most)
         return cls(
             x, z, constant, error * (1.0 + 1e-6), goal_x, goal_z, goal_constant, goal_error * (1.0 + 1e-6),
-            torch.where(is_open, most, nothing), torch.where(is_open, chord, nothing),
-            torch.where(is_open, offset, nothing), nodes.phase.to(x.dtype), turned, reach, middle, half, stack.layers,
+            torch.where(is_open, most, nothing), torch.where(is_open, largest, nothing),
+            torch.where(is_open, chord, nothing), torch.where(is_open, offset, nothing),
+            nodes.phase.to(x.dtype), turned, reach, middle, half, stack.layers,
         )  # fmt: skip
 
     def within(self, down: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,6 +148,7 @@ class Prices:
     input: Tensor
     square: Tensor  # Λ, of y·(y - h)
     bound: Tensor  # H, of y·(y - u)
+    other: Tensor  # M, of z·(z - w)
     zero: Tensor  # of y ≥ 0
     above: Tensor  # of y ≥ h
     below: Tensor  # of the chord
@@ -165,39 +170,54 @@ class Quadratic:
 
     program: Program
     prices: Prices
-    scale: Tensor  # [N, n + P] of the steps towards the least point
+    steep: Tensor  # [N, n + P] S is about no steeper than this on its diagonal
     lost: Tensor
 
     @classmethod
     @torch.no_grad()
     def of(cls, program: Program, prices: Prices) -> Quadratic:
-        """The inputs pay a little more at once; they are then eliminated, and what is left says what neurons pay."""
+        """How far S is from having no negative eigenvalue, and the prices that make up for it."""
         prices = prices.of(program)
-        square, inputs = prices.square, program.input.shape[2]
-        inner = program.inner * (-0.5 * square).unsqueeze(-1)
-        inner = inner + inner.transpose(1, 2)
-        mixed = program.input * (-0.5 * square).unsqueeze(-1)
-        aside = torch.cat([mixed.abs().sum(1), inner.abs().sum(2) + mixed.abs().sum(2)], dim=-1)
-        scale = torch.maximum(torch.cat([prices.input, square + prices.bound], dim=-1), ROOM * aside)
+        square, other, inputs = prices.square, prices.other, program.input.shape[2]
+        rows = torch.cat([program.input, program.inner], dim=-1)
+        paid = torch.cat([prices.input, square + prices.bound], dim=-1)
+        aside = rows * (-0.5 * (square + other)).unsqueeze(-1)
+        spread = rows * other.sqrt().unsqueeze(-1)
+        matrix = spread.transpose(1, 2) @ spread
+        matrix[:, inputs:] += aside
+        matrix[:, :, inputs:] += aside.transpose(1, 2)
+        beside = matrix.abs().sum(-1) - matrix.diagonal(dim1=1, dim2=2).abs()
+        matrix.diagonal(dim1=1, dim2=2).add_(paid)
+        scale = torch.maximum(paid, ROOM * beside)
         scale = torch.maximum(scale, 1e-9 * scale.amax(-1, keepdim=True)).clamp_min(LEAST)
-        prices = replace(prices, input=prices.input + MORE * scale[:, :inputs])
-        inner.diagonal(dim1=1, dim2=2).add_(square + prices.bound)
-        root = scale[:, inputs:].rsqrt()
-        inner = inner * root.unsqueeze(1) * root.unsqueeze(2)
-        mixed = mixed * root.unsqueeze(2) * prices.input.rsqrt().unsqueeze(1)
-        left = mixed @ mixed.transpose(1, 2) - inner
-        lost = 4.0 * gamma(inputs + 16) * (mixed.square().sum((1, 2)) + inner.square().sum((1, 2)).sqrt())
-        near = about_greatest(left, LANCZOS)
-        short = no_eigenvalue_above(left, near, 100.0 * near.abs().clamp_min(1e-3), lost).clamp_min(0.0)
+        root = scale.rsqrt()
+        scaled = matrix * root.unsqueeze(1) * root.unsqueeze(2)
+        steep = STEEPER * about_greatest(scaled, STEEP_LANCZOS).unsqueeze(-1) * scale
+        near = about_greatest(-scaled, LANCZOS)
+        if bool((near > MISFIT).any()):  # then few are to blame, and they pay more, or all would pay for them
+            blame = positive_part(-scaled, LANCZOS)
+            blame = (blame / blame.mean(-1, keepdim=True).clamp_min(LEAST)).nan_to_num(nan=1.0).clamp(1.0, MOST_BLAME)
+            root = torch.where((near > MISFIT).unsqueeze(-1), root * blame.pow(-0.25), root)
+            scale = root.reciprocal().square()
+            scaled = matrix * root.unsqueeze(1) * root.unsqueeze(2)
+            near = about_greatest(-scaled, LANCZOS)
+        matrix = scaled
+        # What rounding makes of it: sums of squares, and a handful of operations on everything else.
+        aside = aside * root.unsqueeze(1) * root[:, inputs:].unsqueeze(2)
+        squares = (spread * root.unsqueeze(1)).square().sum((1, 2))
+        lost = squares + 2.0 * aside.square().sum((1, 2)).sqrt() + (paid * root * root).square().sum(-1).sqrt()
+        lost = 4.0 * gamma(rows.shape[1] + 64) * lost
+        near = closer_greatest(-matrix, near.clamp_min(LEAST_NEAR))
+        short = no_eigenvalue_above(-matrix, near, 100.0 * near, lost).clamp_min(0.0)
         none = torch.isinf(short)
-        more = torch.where(none, 0.0, short * (1.0 + 1e-9)).unsqueeze(-1) * scale[:, inputs:]
-        prices = replace(prices, bound=prices.bound + more)
-        return cls(program, prices, scale, torch.where(none, torch.inf, 0.0))
+        more = torch.where(none, 0.0, short * (1.0 + 1e-9)).unsqueeze(-1) * scale
+        prices = replace(prices, input=prices.input + more[:, :inputs], bound=prices.bound + more[:, inputs:])
+        return cls(program, prices, steep + STEEPER * more, torch.where(none, torch.inf, 0.0))
 
     def changed(self, change: Callable[[Tensor], Tensor]) -> Quadratic:
         """With every tensor changed so."""
         program, prices = _changed(self.program, change), _changed(self.prices, change)
-        return Quadratic(program, prices, change(self.scale), change(self.lost))
+        return Quadratic(program, prices, change(self.steep), change(self.lost))
 
     def take(self, index: Tensor) -> Quadratic:
         return self.changed(lambda part: part[index])
@@ -207,11 +227,11 @@ class Quadratic:
         program, prices, inputs = self.program, self.prices, self.program.input.shape[2]
         e, y = point[:, :inputs], point[:, inputs:]
         rows = _times(program.input, e) + _times(program.inner, y)
-        paid = prices.square * y
+        mixed = 0.5 * (prices.square + prices.other)
+        back = prices.other * rows - mixed * y
         return torch.cat([
-            prices.input * e - 0.5 * _times(program.input.transpose(1, 2), paid),
-            (prices.square + prices.bound) * y - 0.5 * (prices.square * rows)
-            - 0.5 * _times(program.inner.transpose(1, 2), paid),
+            prices.input * e + _times(program.input.transpose(1, 2), back),
+            (prices.square + prices.bound) * y - mixed * rows + _times(program.inner.transpose(1, 2), back),
         ], dim=-1)  # fmt: skip
 
     @torch.no_grad()
@@ -219,14 +239,16 @@ class Quadratic:
         """The tangent near the least point with inputs from `low` to `high` [N, n]; `start` [N, n + P] is near it."""
         program, prices, inputs = self.program, self.prices, self.program.input.shape[2]
         row = prices.above - prices.below * program.chord - prices.sign * program.sign  # of h
+        row = row + prices.other * (program.wide + 2.0 * program.constant)
         linear = torch.cat([
             program.goal_input + _times(program.input.transpose(1, 2), row) - prices.input * (low + high),
             program.goal_inner + _times(program.inner.transpose(1, 2), row) + prices.below - prices.zero - prices.above
-            - prices.square * program.constant - prices.bound * program.most,
+            - (prices.square + prices.other) * program.constant - prices.bound * program.most
+            - prices.other * program.wide,
         ], dim=-1)  # fmt: skip
         constant = (
             program.goal_constant + _dot(row, program.constant) - _dot(prices.below, program.offset)
-            + _dot(prices.input, low * high)
+            + _dot(prices.input, low * high) - _dot(prices.other, program.constant.square())
         )  # fmt: skip
         least, most = torch.cat([low, torch.zeros_like(program.most)], -1), torch.cat([high, program.most], -1)
         point = self._least(linear, least, most, start)
@@ -235,6 +257,9 @@ class Quadratic:
         far = torch.maximum(least.abs(), most.abs())
         size = self._size(row, far)
         slack = program.goal_error + _dot(row.abs(), program.error) + _dot(prices.square * program.most, program.error)
+        # h enters as a square, too: |h² - g²| is at most |h - g| times what both can be.
+        entered = 2.0 * (program.reach + program.wide) + program.error + program.most
+        slack = slack + _dot(prices.other * entered, program.error)
         normal, inner = tangent[:, :inputs], tangent[:, inputs:].clone()
         for layer in reversed(program.layers):
             down = inner[:, layer].clamp_max(0.0)
@@ -259,10 +284,10 @@ class Quadratic:
     def _least(self, linear: Tensor, least: Tensor, most: Tensor, start: Tensor) -> Tensor:
         """[N, n + P] nearly where the function is least: projected gradients with momentum. Any point would do."""
         single = self.single
-        linear, low, high, start, scale = (part.float() for part in (linear, least, most, start, self.scale))
+        linear, low, high, start, steep = (part.float() for part in (linear, least, most, start, self.steep))
         point = torch.minimum(torch.maximum(start.nan_to_num(), low), high)
         follow, last, pace = point, point, 1.0
-        rate = 0.5 / (STEEP * scale)
+        rate = 0.5 / steep
         for _ in range(NEAREST_STEPS):
             gradient = linear + 2.0 * single.times(follow)
             point = torch.minimum(torch.maximum(follow - rate * gradient, low), high)
@@ -280,6 +305,8 @@ class Quadratic:
         program, prices, inputs = self.program, self.prices, self.program.input.shape[2]
         own = (prices.square + prices.bound) * program.most.square()
         products = 4.0 * (prices.input.sum(-1) + own.sum(-1) + _dot(prices.square * program.most, program.reach))
+        products = products + 4.0 * _dot(prices.other * (program.reach + program.most + program.wide), program.reach)
+        products = products + 4.0 * _dot(prices.other * program.wide, program.most)
         goal = program.goal_constant.abs() + _dot(program.goal_input.abs(), far[:, :inputs])
         goal = goal + _dot(program.goal_inner.abs(), far[:, inputs:])
         rows = _dot(row.abs() + prices.square * program.most, program.reach) + 4.0 * prices.input.sum(-1)

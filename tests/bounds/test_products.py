@@ -87,10 +87,10 @@ def test_no_adversary_of_a_node_is_nearer(kind: str, seed: int) -> None:
         check_against(points, engine, graph, region, nodes, seen)
 
 
-def most_above(seed: int, good: bool = False) -> float:
+def most_above(seed: int, good: bool = False, widest: int = 5) -> float:
     """By how much the line of random prices, or of good ones, is above the goal at most, at random inputs of a net."""
     rng = np.random.default_rng(seed)
-    sizes = [int(k) for k in rng.integers(1, 6, size=int(rng.integers(3, 5)))] + [2]
+    sizes = [int(k) for k in rng.integers(1, widest + 1, size=int(rng.integers(3, 5)))] + [2]
     scale = 10.0 ** rng.uniform(-3, 3, size=len(sizes) - 1)
     weights = [s * rng.normal(size=(b, a)) for s, (a, b) in zip(scale, pairwise(sizes), strict=True)]
     graph = affine_chain(weights, [0.2 * s * rng.normal(size=len(w)) for s, w in zip(scale, weights, strict=True)])
@@ -132,7 +132,7 @@ def test_faults_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def smaller(*arguments: Any) -> Program:
         program = rows(*arguments)
-        return replace(program, most=0.5 * program.most)
+        return replace(program, most=0.2 * program.most)
 
     def nearer(self: Program, down: torch.Tensor, up: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return within(self, 0.8 * down, up)
@@ -141,15 +141,21 @@ def test_faults_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         program = rows(*arguments)
         return replace(program, offset=0.8 * program.offset)
 
+    def narrower(*arguments: Any) -> Program:
+        program = rows(*arguments)
+        return replace(program, wide=0.5 * program.wide)
+
     for place, fault in (
         ("bounds.products.no_eigenvalue_above", nothing),
         ("bounds.products.Program.of", smaller),
         ("bounds.products.Program.within", nearer),
         ("bounds.products.Program.of", lower),
+        ("bounds.products.Program.of", narrower),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, fault)
-            assert any(most_above(seed, good=True) > 0.0 for seed in range(40)), fault
+            seen = (most_above(seed, True, widest) > 0.0 for widest in (5, 14) for seed in range(40))
+            assert any(seen), fault
 
 
 def deep_net() -> tuple[Graph, np.ndarray]:
@@ -166,6 +172,37 @@ def test_products_see_farther_than_chords() -> None:
     _, chords = engine.optimise(engine.roots(), 50, 0.2, 0.1)
     _, seen = raised(engine, engine.roots(), 0.2)
     assert float(seen.distance[0]) > 1.1 * float(chords.distance[0])
+
+
+def test_the_other_side_is_worth_its_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, center = deep_net()
+    engine = on_ball(graph, center, 0.2, 1.0)
+    least = []
+    for pace in (3.0, 0.0):
+        monkeypatch.setattr("bounds.product_descent.OTHER", pace)
+        _, seen = raised(engine, engine.roots(), 0.2)
+        least.append(float(seen.height[0] - 0.2 * seen.normal[0].abs().sum()))
+    assert least[0] > 0.85 * least[1]  # both are below zero: -0.21 and -0.27
+    assert least[1] < 0.0
+
+
+def test_one_misfit_is_not_paid_by_all() -> None:
+    # A price that is far too small for what it shares with its row: its own neuron pays, not every other.
+    graph, center = deep_net()
+    engine = on_ball(graph, center, 0.2, 1.0)
+    program = Program.of(engine, engine.roots(), torch.tensor([0.2], dtype=torch.float64))
+    found = descent(program, vectors_of(torch.zeros_like(program.half)), STEPS)
+    square, bound = found.prices.square.clone(), found.prices.bound.clone()
+    chosen = int(square[0].argmax())
+    good = Quadratic.of(program, found.prices)
+    square[0, chosen], bound[0, chosen] = 30.0 * square[0, chosen], 0.0
+    other = found.prices.other.clone()
+    other[0, chosen] = 30.0 * square[0, chosen]
+    misfit = Quadratic.of(program, replace(found.prices, square=square, bound=bound, other=other))
+    rest = torch.arange(square.shape[1]) != chosen
+    paid_more = (misfit.prices.bound - good.prices.bound)[0]
+    assert float(paid_more[chosen]) > 0.0
+    assert float(paid_more[rest].clamp_min(0.0).sum()) < 3.0 * float(paid_more[chosen])
 
 
 def test_what_is_left_comes_with_likely_adversaries() -> None:
