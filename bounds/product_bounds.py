@@ -8,7 +8,7 @@ draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -50,14 +50,23 @@ class Left:
 
     goal: int
     shifts: Tensor  # [D, n] from the likeliest on; none where time was out
+    value: float = 0.0  # about the least value of the goal within the ball
 
 
 @torch.no_grad()
-def left_by_products(engine: PhaseBounds, steps: int, target: float, out_of_time: Callable[[], bool]) -> Left | None:
-    """The first goal that may have an adversary within `target`; None where none has. Plain passes come first, then
-    products goal by goal, the least proven first."""
+def left_by_products(
+    engine: PhaseBounds,
+    steps: int,
+    target: float,
+    out_of_time: Callable[[], bool],
+    goals: Collection[int] | None = None,
+) -> Left | None:
+    """The first of these goals, or of all, that may have an adversary within `target`; None where none has. Plain
+    passes come first, then products goal by goal, the least proven first."""
     radius = engine.stack.x.new_full((1,), target)
     for part, before in _open_goals(engine, target):
+        if goals is not None and int(part.goal[0]) not in goals:
+            continue
         if out_of_time():
             return Left(int(part.goal[0]), radius.new_zeros(0, engine.stack.x.shape[2]))
         program, found = _descended(engine, part, before, radius, steps)
@@ -87,7 +96,7 @@ def _open_goals(engine: PhaseBounds, target: float) -> list[tuple[Nodes, Pass]]:
 
 def _left(engine: PhaseBounds, part: Nodes, program: Program, found: Found) -> Left:
     shifts = _random(program, found)
-    return Left(int(part.goal[0]), shifts[0, engine.values(part, shifts)[0].argsort()])
+    return Left(int(part.goal[0]), shifts[0, engine.values(part, shifts)[0].argsort()], float(found.value[0]))
 
 
 def _raised(engine: PhaseBounds, nodes: Nodes, before: Pass, target: Tensor, steps: int) -> tuple[Nodes, Pass]:

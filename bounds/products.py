@@ -208,7 +208,7 @@ class Quadratic:
         lost = squares + 2.0 * aside.square().sum((1, 2)).sqrt() + (paid * root * root).square().sum(-1).sqrt()
         lost = 4.0 * gamma(rows.shape[1] + 64) * lost
         near = closer_greatest(-matrix, near.clamp_min(LEAST_NEAR))
-        short = no_eigenvalue_above(-matrix, near, 100.0 * near, lost).clamp_min(0.0)
+        short = no_eigenvalue_above(-matrix, near, 100.0 * near.clamp_min(1e-3), lost).clamp_min(0.0)
         none = torch.isinf(short)
         more = torch.where(none, 0.0, short * (1.0 + 1e-9)).unsqueeze(-1) * scale
         prices = replace(prices, input=prices.input + more[:, :inputs], bound=prices.bound + more[:, inputs:])

@@ -173,7 +173,7 @@ def same(found: Result | Exception, expected: Result | Exception) -> None:
 
 def test_a_search_that_looks_ahead(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
-    monkeypatch.setattr("verifier.engines.search.MANY_PHASES", -1)
+    monkeypatch.setattr("verifier.engines.look_ahead.MANY_PHASES", -1)
     same_answers(model, CENTER, None)
 
 

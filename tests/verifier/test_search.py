@@ -95,7 +95,7 @@ def test_the_answer_does_not_depend_on_how_it_is_found(options: SearchOptions) -
 def test_looking_ahead_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [answer(seed, norm, SearchOptions()) for seed in SEEDS for norm in CONVEX]
     monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
-    monkeypatch.setattr("verifier.engines.search.MANY_PHASES", -1)
+    monkeypatch.setattr("verifier.engines.look_ahead.MANY_PHASES", -1)
     found = [answer(seed, norm, SearchOptions()) for seed in SEEDS for norm in CONVEX]
     for one, other in zip(found, expected, strict=True):
         if np.isfinite(other[1]):
@@ -108,7 +108,7 @@ def test_looking_ahead_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [answer(seed, Norm.LINF, SearchOptions()) for seed in SEEDS[:6]]
     monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
-    for place in ("bounds.ascent", "verifier.engines.search"):
+    for place in ("bounds.ascent", "verifier.engines.search", "verifier.engines.look_ahead"):
         monkeypatch.setattr(f"{place}.products_apply", lambda engine: engine.stack.open_phases > 0)
     used = []
 
@@ -130,7 +130,9 @@ def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: py
 
 def test_looking_ahead_by_products_is_true_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
-    monkeypatch.setattr("verifier.engines.search.products_apply", lambda engine: engine.stack.open_phases > 0)
+    for place in ("search", "look_ahead"):
+        applies = f"verifier.engines.{place}.products_apply"
+        monkeypatch.setattr(applies, lambda engine: engine.stack.open_phases > 0)
     careful = proven = found = 0
     for seed in range(700, 720):
         rng = np.random.default_rng(seed)

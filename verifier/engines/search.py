@@ -10,27 +10,25 @@ Everything that a verdict rests on is float64 with its rounding accounted for: t
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 import torch
 from torch import Tensor
 
 from bounds.ascent import Effort, ascended, parabolas_of, products_apply
 from bounds.carrying import carry_over
-from bounds.first_pass import nearest_possible
 from bounds.lowered import Lowered
 from bounds.network import NetworkBounds, lowered_for, network_bounds
 from bounds.node_program import NodeProgram
 from bounds.nodes import Nodes, Pass
 from bounds.one_sided import ONE_SIDED, one_sided
 from bounds.phases import PhaseBounds
-from bounds.product_bounds import left_by_products, likely_by_products
 from bounds.reduced import Reduced, reduce
 from encoders.graph import Relu
 from encoders.question import Norm
 from verifier.engines.balls import Balls
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.frontier import Frontier, Taken
+from verifier.engines.look_ahead import LookAhead
 from verifier.engines.node_ask import NodeAsk
 from verifier.engines.turns import Turns, alone
 from verifier.engines.witnesses import SEARCH, Witnesses, WitnessOptions
@@ -40,10 +38,7 @@ from verifier.results import Basis
 INFINITY = float("inf")
 FIRST_STAGE = 1.0 / 128.0
 LEAST_STAGE = 1e-5  # relative
-LARGE_NET, MANY_PHASES = 1000, 500  # neurons from which on a net is large, and open phases from which on a ball is
-LOOKS = 5  # balls
-GOALS = 3  # that are attacked from their moments before anything is proven by products
-PATIENCE_WITH_PRODUCTS = 10.0  # nodes
+LARGE_NET = 1000  # neurons, from which on a net is large
 PROGRAM_SECONDS, PROGRAM_ENTRIES = 1.0, 2_000_000  # for one node, at most
 PROGRAMS_AT_ONCE = 32
 BATCH_SECONDS = 2.0  # at most, or a time limit is overshot by as much
@@ -172,68 +167,14 @@ class Search:
             self.frontier = None
 
     def _look_ahead(self) -> None:
-        """For the distance in a large net: what one backward pass proves on a few balls, and a smaller first ball.
-
-        A search that is stopped early has then proven at least that; and where most phases of the ball around the
-        nearest adversary are open, its first nodes alone would take the whole time. The time limit ends it, patience
-        does not: it is what a tree must be worth.
-        """
-        problem = self.problem
-        if not self.large or problem.falsify_at is not None:
-            return
-        self.witnesses.scout(None)
-        reach = self.reach
-        low, high, ball = 0.0, reach, reach
-        for _ in range(LOOKS):
-            if self.answered or problem.deadline.passed:
-                return
-            found = nearest_possible(self.lowered, problem.region, problem.norm, problem.goals, ball)
-            self.proven = max(self.proven, found)
-            self.progress(self.proven, self.incumbent.upper)
-            low, high = (max(ball, self.proven), high) if found >= ball else (max(low, self.proven), ball)
-            if low >= high:
-                return
-            ball = 0.5 * (low + high)
-        if self.stage <= self.proven:  # no adversary is known, and the small ball tried first is proven already
-            self.balls.start_beyond(self.proven, problem.ceiling)
-            return
-        if self._look_further(low, reach):
-            return
-        bounds = network_bounds(self.lowered, problem.region, problem.norm, min(self.stage, reach))
-        by_moments = self.options.effort.moments and problem.norm is Norm.LINF and len(bounds.opened) == 1
-        if bounds.neurons().open_phases > MANY_PHASES and not by_moments:  # which see as far on a large ball
-            self.balls.after_failed(self.proven, reach)
-
-    def _look_further(self, low: float, high: float) -> bool:
-        """The same by products, where they apply: between what is proven and the ball of the nearest adversary."""
-        problem, steps = self.problem, self.options.effort.products
-        if not steps or problem.norm is not Norm.LINF or len(problem.graph.relus) < 2:
-            return False
-        engine = self._net_on(high)
-        if not products_apply(engine):
-            return False
-        for likely in islice(likely_by_products(engine, steps, high), GOALS):
-            if problem.deadline.passed:
-                break
-            self.witnesses.start_from(engine, problem.goals[likely.goal], likely.shifts)
-        high = min(high, self.reach)
-        for _ in range(LOOKS):
-            ball = 0.5 * (low + high)
-            engine = self._net_on(ball)
-            left = left_by_products(engine, steps, ball, lambda: problem.deadline.passed)
-            if problem.deadline.passed:
-                break
-            if left is not None:
-                self.witnesses.start_from(engine, problem.goals[left.goal], left.shifts)
-            low, high = (ball, min(high, self.reach)) if left is None else (low, min(ball, self.reach))
-            self.proven = max(self.proven, low)
-            self.progress(self.proven, self.incumbent.upper)
-        self.balls.go_carefully(self.proven, high, PATIENCE_WITH_PRODUCTS)
-        return True
-
-    def _net_on(self, ball: float) -> PhaseBounds:
-        bounds = network_bounds(self.lowered, self.problem.region, self.problem.norm, ball)
-        return PhaseBounds(reduce(self.lowered, bounds, self.problem.goals))
+        """For the distance in a large net: what can be proven without a tree, and the first ball to grow one on."""
+        if self.large and self.problem.falsify_at is None:
+            ahead = LookAhead(
+                self.problem, self.incumbent, self.lowered, self.witnesses, self.balls, self.options.effort,
+                self.progress,
+            )  # fmt: skip
+            ahead.run()
+            self.proven = max(self.proven, ahead.proven)
 
     def _may_retreat(self, frontier: Frontier[Nodes]) -> bool:
         """Whether a smaller ball could help: not for `verify`, which asks about this one, nor near the end."""

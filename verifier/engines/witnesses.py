@@ -41,8 +41,7 @@ class WitnessOptions:
     scout_restarts: int = 8  # random starts of one fresh attack
     scout_share: float = 0.1  # of the time, for fresh attacks that find nothing nearer
     scout_after: float = 1.0  # seconds
-    starts: int = 6  # points that moments suggest, for one fresh attack
-    starts_seconds: float = 10.0
+    starts_seconds: float = 10.0  # for one attack from given starts
     dive_share: float = 0.2  # of the time, for dives once they find nothing nearer
 
 
@@ -71,17 +70,18 @@ class Witnesses:
         if good.any():
             self.incumbent.offer(points[torch.as_tensor(good)].cpu().numpy(), SEARCH)
 
-    def start_from(self, phases: PhaseBounds, goal: Goal, shifts: Tensor) -> None:
-        """A fresh attack from points at these shifts of the reduced net's inputs, the likeliest first."""
-        problem = self.problem
+    def start_from(self, phases: PhaseBounds, goal: Goal, shifts: Tensor) -> bool:
+        """A fresh attack from points at these shifts of the reduced net's inputs; whether it found anything nearer."""
+        problem, upper = self.problem, self.incumbent.upper
         radius = min(self.incumbent.upper, FAR * problem.ceiling, problem.region.reach(problem.norm))
         effort = AttackOptions(time_limit=min(self.options.starts_seconds, problem.deadline.left))
         attack = AttackProblem(self.lowered, problem.region, problem.norm, (goal,), radius, effort)
         center = self.lowered.tensor(problem.region.center)
-        found = nearest_from(attack, center + phases.net.moved(shifts[: self.options.starts]))
+        found = nearest_from(attack, center + phases.net.moved(shifts))
         if len(found.distances):
             self.incumbent.offer_near(found.inputs[:1], SEARCH)
             self._polish(goal, found.inputs[0])
+        return self.incumbent.upper < upper
 
     def dive(self, phases: PhaseBounds, nodes: Nodes, seen: Pass, target: float, reach: float) -> None:
         """From two open nodes, the most promising and the most decided, straight to adversaries: the phases that a node

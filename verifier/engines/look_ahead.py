@@ -1,0 +1,146 @@
+"""What a distance search can prove of a large net before it grows a tree, and the first ball to grow one on.
+
+A search that is stopped early has then proven at least that; and where most phases of the ball around the nearest
+adversary are open, its first nodes alone would take the whole time. Where products apply, each goal has its own
+largest ball, found by halving; the goal with the least goes first, so that the others are mostly asked once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+
+from bounds.ascent import Effort, products_apply
+from bounds.first_pass import nearest_possible
+from bounds.lowered import Lowered
+from bounds.network import network_bounds
+from bounds.phases import PhaseBounds
+from bounds.product_bounds import Left, left_by_products, likely_by_products
+from bounds.reduced import reduce
+from encoders.question import Norm
+from verifier.engines.balls import Balls
+from verifier.engines.witnesses import Witnesses
+from verifier.problem import Incumbent, Problem, Progress
+
+LOOKS = 5  # balls
+MANY_PHASES = 500  # open ones, from which on a ball is large
+GOALS = 5  # that are attacked from their moments before anything is proven by products
+STARTS = 6  # for each of them; the one with the nearest adversary is attacked from all there are
+PATIENCE_WITH_PRODUCTS = 10.0  # nodes
+
+
+@dataclass
+class LookAhead:
+    """One look ahead; `proven` and the balls are what it leaves. The time limit ends it, patience does not: it is what
+    a tree must be worth."""
+
+    problem: Problem
+    incumbent: Incumbent
+    lowered: Lowered
+    witnesses: Witnesses
+    balls: Balls
+    effort: Effort
+    progress: Progress
+    proven: float = 0.0
+
+    @property
+    def reach(self) -> float:
+        """Nothing beyond is of interest, whatever the ball."""
+        return min(self.incumbent.enough, self.problem.ceiling)
+
+    def run(self) -> None:
+        """What plain passes prove on a few balls, then products, or a smaller first ball where many phases are open."""
+        problem = self.problem
+        self.witnesses.scout(None)
+        reach = self.reach
+        low, high, ball = 0.0, reach, reach
+        for _ in range(LOOKS):
+            if problem.deadline.passed:
+                return
+            found = nearest_possible(self.lowered, problem.region, problem.norm, problem.goals, ball)
+            self._prove(found)
+            low, high = (max(ball, self.proven), high) if found >= ball else (max(low, self.proven), ball)
+            if low >= high:
+                return
+            ball = 0.5 * (low + high)
+        if self.balls.radius <= self.proven:  # no adversary is known, and the small ball tried first is proven already
+            self.balls.start_beyond(self.proven, problem.ceiling)
+            return
+        if self._by_products(low, reach):
+            return
+        bounds = network_bounds(self.lowered, problem.region, problem.norm, min(self.balls.radius, reach))
+        by_moments = self.effort.moments and problem.norm is Norm.LINF and len(bounds.opened) == 1
+        if bounds.neurons().open_phases > MANY_PHASES and not by_moments:  # which see as far on a large ball
+            self.balls.after_failed(self.proven, reach)
+
+    def _prove(self, found: float) -> None:
+        self.proven = max(self.proven, found)
+        self.progress(self.proven, self.incumbent.upper)
+
+    def _by_products(self, low: float, high: float) -> bool:
+        """The largest ball between `low`, which is proven, and `high` that products close; False where they do not
+        apply."""
+        problem, steps = self.problem, self.effort.products
+        if not steps or problem.norm is not Norm.LINF or len(problem.graph.relus) < 2:
+            return False
+        engine = self._net_on(high)
+        if not products_apply(engine):
+            return False
+        order = [likely.goal for likely in sorted(self._attacked(engine, high), key=lambda likely: likely.value)]
+        everything = range(len(problem.goals))
+        ball = failed = min(high, self.reach)
+        for first, goal in enumerate(order):
+            if first and self._left(ball, [goal])[1] is None:
+                continue
+            ball, failed = self._halved(goal, low, ball, failed)
+        while not problem.deadline.passed:
+            left = self._left(ball, [goal for goal in everything if goal not in order])[1]
+            if left is None:
+                break
+            order.append(left.goal)
+            ball, failed = self._halved(left.goal, low, ball, failed)
+        if not problem.deadline.passed:
+            self._prove(min(ball, self.reach))
+        self.balls.go_carefully(self.proven, min(failed, self.reach), PATIENCE_WITH_PRODUCTS)
+        return True
+
+    def _attacked(self, engine: PhaseBounds, ball: float) -> list[Left]:
+        """The goals that are most likely to have an adversary within the ball, each attacked from its moments."""
+        seen: list[Left] = []
+        nearest: Left | None = None
+        for likely in islice(likely_by_products(engine, self.effort.products, ball), GOALS):
+            if self.problem.deadline.passed:
+                break
+            seen.append(likely)
+            if self._attack(engine, likely, STARTS):
+                nearest = likely
+        if nearest is not None:
+            self._attack(engine, nearest, len(nearest.shifts))
+        return seen
+
+    def _attack(self, engine: PhaseBounds, left: Left, starts: int) -> bool:
+        return self.witnesses.start_from(engine, self.problem.goals[left.goal], left.shifts[:starts])
+
+    def _halved(self, goal: int, low: float, high: float, failed: float) -> tuple[float, float]:
+        """The largest ball between `low` and `high` in which products leave no adversary of the goal, and the least in
+        which they leave one, of this goal or those before it."""
+        for _ in range(LOOKS):
+            if self.problem.deadline.passed:
+                break
+            middle = 0.5 * (low + high)
+            engine, left = self._left(middle, [goal])
+            if left is None:
+                low = middle
+            else:
+                self._attack(engine, left, STARTS)
+                high = min(middle, self.reach)
+        return low, min(high, failed)
+
+    def _left(self, ball: float, goals: list[int]) -> tuple[PhaseBounds, Left | None]:
+        engine = self._net_on(ball)
+        found = left_by_products(engine, self.effort.products, ball, lambda: self.problem.deadline.passed, goals)
+        return engine, found
+
+    def _net_on(self, ball: float) -> PhaseBounds:
+        bounds = network_bounds(self.lowered, self.problem.region, self.problem.norm, ball)
+        return PhaseBounds(reduce(self.lowered, bounds, self.problem.goals))
