@@ -183,7 +183,12 @@ class Quadratic:
         paid = torch.cat([prices.input, square + prices.bound], dim=-1)
         aside = rows * (-0.5 * (square + other)).unsqueeze(-1)
         spread = rows * other.sqrt().unsqueeze(-1)
-        matrix = spread.transpose(1, 2) @ spread
+        matrix = rows.new_zeros(len(rows), rows.shape[2], rows.shape[2])
+        for layer in program.layers:  # a layer's rows know those before it, and some have no such price
+            priced = layer.start + torch.nonzero((other[:, layer] > 0).any(0)).flatten()
+            known = slice(0, inputs + layer.start)
+            part = spread[:, priced, known]
+            matrix[:, known, known] += part.transpose(1, 2) @ part
         matrix[:, inputs:] += aside
         matrix[:, :, inputs:] += aside.transpose(1, 2)
         beside = matrix.abs().sum(-1) - matrix.diagonal(dim1=1, dim2=2).abs()
@@ -191,24 +196,23 @@ class Quadratic:
         scale = torch.maximum(paid, ROOM * beside)
         scale = torch.maximum(scale, 1e-9 * scale.amax(-1, keepdim=True)).clamp_min(LEAST)
         root = scale.rsqrt()
-        scaled = matrix * root.unsqueeze(1) * root.unsqueeze(2)
-        steep = STEEPER * about_greatest(scaled, STEEP_LANCZOS).unsqueeze(-1) * scale
-        near = about_greatest(-scaled, LANCZOS)
+        negative = matrix * -root.unsqueeze(1) * root.unsqueeze(2)
+        steep = STEEPER * about_greatest(-negative, STEEP_LANCZOS).unsqueeze(-1) * scale
+        near = about_greatest(negative, LANCZOS)
         if bool((near > MISFIT).any()):  # then few are to blame, and they pay more, or all would pay for them
-            blame = positive_part(-scaled, LANCZOS)
+            blame = positive_part(negative, LANCZOS)
             blame = (blame / blame.mean(-1, keepdim=True).clamp_min(LEAST)).nan_to_num(nan=1.0).clamp(1.0, MOST_BLAME)
             root = torch.where((near > MISFIT).unsqueeze(-1), root * blame.pow(-0.25), root)
             scale = root.reciprocal().square()
-            scaled = matrix * root.unsqueeze(1) * root.unsqueeze(2)
-            near = about_greatest(-scaled, LANCZOS)
-        matrix = scaled
+            negative = matrix * -root.unsqueeze(1) * root.unsqueeze(2)
+            near = about_greatest(negative, LANCZOS)
         # What rounding makes of it: sums of squares, and a handful of operations on everything else.
         aside = aside * root.unsqueeze(1) * root[:, inputs:].unsqueeze(2)
         squares = (spread * root.unsqueeze(1)).square().sum((1, 2))
         lost = squares + 2.0 * aside.square().sum((1, 2)).sqrt() + (paid * root * root).square().sum(-1).sqrt()
         lost = 4.0 * gamma(rows.shape[1] + 64) * lost
-        near = closer_greatest(-matrix, near.clamp_min(LEAST_NEAR))
-        short = no_eigenvalue_above(-matrix, near, 100.0 * near.clamp_min(1e-3), lost).clamp_min(0.0)
+        near = closer_greatest(negative, near.clamp_min(LEAST_NEAR))
+        short = no_eigenvalue_above(negative, near, 100.0 * near.clamp_min(1e-3), lost).clamp_min(0.0)
         none = torch.isinf(short)
         more = torch.where(none, 0.0, short * (1.0 + 1e-9)).unsqueeze(-1) * scale
         prices = replace(prices, input=prices.input + more[:, :inputs], bound=prices.bound + more[:, inputs:])
