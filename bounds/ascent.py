@@ -33,7 +33,7 @@ class Effort:
     rate: float = 0.15  # of the ascent's steps
     calmer: float = 0.7  # each round of tightening takes steps this much smaller
     rounds: int = 8  # of tightening on the cap, at most
-    worth: float = 0.25  # part of the gap that a round must have closed for another one
+    worth: float = 0.1  # part of the gap that a round must have closed for another one
     nearly: float = 0.002  # a node whose gap is this part of the target gets a longer ascent
     fine_steps: int = 50  # at each of FINE_RATES
     tangents: int = 8  # steps of a round with envelopes, where there are any; 0 for chords only

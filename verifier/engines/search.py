@@ -59,6 +59,8 @@ class SearchOptions:
     effort: Effort = field(default_factory=Effort)
     few_leaves: int = 8  # at a time: their programs are cheaper than an ascent first
     chords_first: int = 32  # nodes before tangents are tried in L∞, but for large nets: few nodes have no need of them
+    splits_first: int = 128  # nodes of which a round of tightening must close more: few splits are cheap
+    worth_at_first: float = 0.25  # part of their gap, but in large nets
     witnesses: WitnessOptions = field(default_factory=WitnessOptions)
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
     patience: int = 50  # nodes without a nearer adversary before a smaller ball is tried
@@ -328,6 +330,8 @@ class Search:
         early = self.visited < self.options.chords_first and not self.large
         if early and self.problem.norm is Norm.LINF:
             effort = replace(effort, tangents=0)
+        if self.visited < self.options.splits_first and not self.large:
+            effort = replace(effort, worth=max(effort.worth, self.options.worth_at_first))
         return NodeAsk(self.phases, nodes, steps, self.target, effort)
 
     def _settle(self, frontier: Frontier[Nodes], nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
