@@ -2,7 +2,7 @@
 
 A descent on the ball of the target prices what `bounds/products.py` adds up; the tangent that comes of it closes the
 node, or says where its adversaries can be. The same prices hold on smaller balls, where the function is drawn again:
-how far the node's adversaries are at least. Costs a descent of some sixty steps a node, a factorisation and a few
+how far the node's adversaries are at least. Costs a descent of some sixty steps a node, two factorisations and a few
 draws.
 """
 

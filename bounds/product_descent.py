@@ -97,7 +97,8 @@ def descent(program: Program, vectors: Tensor, steps: int) -> Found:
         rise = adam(-sign * h[..., 0], *moments, step + 1)
         fixed = torch.where(is_open, 0.0, (fixed + 0.25 * pace * unit * rise).clamp_min(0.0))
         missed = (h.square().sum(-1) - (y * h).sum(-1)) / wide.square() + (h[..., 0] - y[..., 0]) / wide
-        other = torch.where(is_open, other + OTHER * pace * missed * gain.norm(dim=-1) / wide, 0.0).clamp_min(0.0)
+        if program.whole:
+            other = torch.where(is_open, other + OTHER * pace * missed * gain.norm(dim=-1) / wide, 0.0).clamp_min(0.0)
         for layer in reversed(program.layers):
             gain[:, layer] = gain[:, layer].lerp(down[:, layer], max(FOLLOW, 1 / (step + 2)))
             before = -square[:, layer].unsqueeze(-1) * y[:, layer]

@@ -16,13 +16,13 @@ nowhere below its tangents. A tangent is linear; what it says of neurons goes do
 chords. Prices come from `bounds/product_descent.py`, and any are made good here: that no eigenvalue of S is below some
 -t, at its scale, is proven by a Cholesky factor's residual; and inputs and neurons pay t more. This is the relaxation
 of Raghunathan et al. (2018) for all layers at once, with y ≤ u and z ≤ w among its products, and without the neurons
-that the ball decides.
+that the ball decides. Where inputs are too many, M is nothing; they are eliminated, and the matrix is one of neurons.
 
 Where -l < u it is relu(-h) that has the smaller bound: such a neuron is *turned*, y = relu(-h), and later rows get
 relu(h) = h + relu(-h). Neurons of fixed phases are h or nothing in later rows; their signs have prices of their own.
 
 Trusted are rows with their errors, and that adversaries of interest lie in the ball and within the neurons' bounds.
-Costs some 2·(n + P)³ multiplications a node, for n inputs and P neurons.
+Costs some 2·(n + P)³ multiplications a node, for n inputs and P neurons, or P²·n + 2·P³ without M.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ ROOM = 3e-3  # of what a row of S has beside its diagonal, to be paid at least
 LEAST_NEAR = 1e-4  # below, it costs nothing
 LANCZOS = 60  # steps: the least eigenvalue is near many others
 STEEP_LANCZOS, STEEPER = 12, 1.1  # steps to the greatest, which is not, and how much it may be missed by
+MOST_TOGETHER = 2500  # inputs and neurons in one matrix
+MORE, STEEP = 0.01, 2.5  # of their scale, that inputs pay more where they are eliminated; about S's greatest eigenvalue
 MISFIT = 0.03  # S falls short by more than that where single prices are far off
 MOST_BLAME = 1e4  # of the mean
 NEAREST_STEPS = 60  # towards the least point
@@ -133,6 +135,11 @@ class Program:
             nodes.phase.to(x.dtype), turned, reach, middle, half, stack.layers,
         )  # fmt: skip
 
+    @property
+    def whole(self) -> bool:
+        """Whether inputs and neurons are few enough for one matrix, and the other side for prices of its own."""
+        return self.input.shape[1] + self.input.shape[2] <= MOST_TOGETHER
+
     def within(self, down: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
         """The ends [N, n] of inputs e on smaller balls, from which inputs can go `down` and `up`."""
         moves = self.half > 0
@@ -178,6 +185,8 @@ class Quadratic:
     def of(cls, program: Program, prices: Prices) -> Quadratic:
         """How far S is from having no negative eigenvalue, and the prices that make up for it."""
         prices = prices.of(program)
+        if not program.whole:
+            return cls._eliminated(program, replace(prices, other=torch.zeros_like(prices.other)))
         square, other, inputs = prices.square, prices.other, program.input.shape[2]
         rows = torch.cat([program.input, program.inner], dim=-1)
         paid = torch.cat([prices.input, square + prices.bound], dim=-1)
@@ -217,6 +226,31 @@ class Quadratic:
         more = torch.where(none, 0.0, short * (1.0 + 1e-9)).unsqueeze(-1) * scale
         prices = replace(prices, input=prices.input + more[:, :inputs], bound=prices.bound + more[:, inputs:])
         return cls(program, prices, steep + STEEPER * more, torch.where(none, torch.inf, 0.0))
+
+    @classmethod
+    def _eliminated(cls, program: Program, prices: Prices) -> Quadratic:
+        """The same without prices of the other side: the inputs' part of S is diagonal, and only neurons are left once
+        it is eliminated. Inputs pay a little more at once, neurons what is missing then."""
+        square, inputs = prices.square, program.input.shape[2]
+        inner = program.inner * (-0.5 * square).unsqueeze(-1)
+        inner = inner + inner.transpose(1, 2)
+        mixed = program.input * (-0.5 * square).unsqueeze(-1)
+        beside = torch.cat([mixed.abs().sum(1), inner.abs().sum(2) + mixed.abs().sum(2)], dim=-1)
+        scale = torch.maximum(torch.cat([prices.input, square + prices.bound], dim=-1), ROOM * beside)
+        scale = torch.maximum(scale, 1e-9 * scale.amax(-1, keepdim=True)).clamp_min(LEAST)
+        prices = replace(prices, input=prices.input + MORE * scale[:, :inputs])
+        inner.diagonal(dim1=1, dim2=2).add_(square + prices.bound)
+        root = scale[:, inputs:].rsqrt()
+        inner = inner * root.unsqueeze(1) * root.unsqueeze(2)
+        mixed = mixed * root.unsqueeze(2) * prices.input.rsqrt().unsqueeze(1)
+        negative = mixed @ mixed.transpose(1, 2) - inner
+        lost = 4.0 * gamma(inputs + 16) * (mixed.square().sum((1, 2)) + inner.square().sum((1, 2)).sqrt())
+        near = about_greatest(negative, LANCZOS)
+        short = no_eigenvalue_above(negative, near, 100.0 * near.abs().clamp_min(1e-3), lost).clamp_min(0.0)
+        none = torch.isinf(short)
+        more = torch.where(none, 0.0, short * (1.0 + 1e-9)).unsqueeze(-1) * scale[:, inputs:]
+        prices = replace(prices, bound=prices.bound + more)
+        return cls(program, prices, STEEP * scale, torch.where(none, torch.inf, 0.0))
 
     def changed(self, change: Callable[[Tensor], Tensor]) -> Quadratic:
         """With every tensor changed so."""

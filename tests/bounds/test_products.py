@@ -118,9 +118,13 @@ def most_above(seed: int, good: bool = False, widest: int = 5) -> float:
     return float((claimed.numpy() - scores[:, winner] + scores[:, 1 - winner]).max())
 
 
+@pytest.mark.parametrize("most", [2500, 0], ids=["one matrix", "inputs eliminated"])
 @pytest.mark.parametrize("good", [False, True], ids=["random prices", "good prices"])
 @pytest.mark.parametrize("seed", range(40))
-def test_any_prices_make_lines_below_the_goal(seed: int, good: bool) -> None:
+def test_any_prices_make_lines_below_the_goal(
+    seed: int, good: bool, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bounds.products.MOST_TOGETHER", most)
     assert most_above(seed, good) <= 0.0
 
 
@@ -208,6 +212,17 @@ def test_one_misfit_is_not_paid_by_all() -> None:
     paid_more = (misfit.prices.bound - good.prices.bound)[0]
     assert float(paid_more[chosen]) > 0.0
     assert float(paid_more[rest].clamp_min(0.0).sum()) < 3.0 * float(paid_more[chosen])
+
+
+def test_inputs_eliminated_prove_what_one_matrix_does_without_the_other_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, center = deep_net()
+    engine = on_ball(graph, center, 0.1, 1.0)
+    monkeypatch.setattr("bounds.product_descent.OTHER", 0.0)
+    _, together = raised(engine, engine.roots(), 0.1)
+    monkeypatch.setattr("bounds.products.MOST_TOGETHER", 0)
+    _, eliminated = raised(engine, engine.roots(), 0.1)
+    least = [float(seen.height[0] - 0.1 * seen.normal[0].abs().sum()) for seen in (together, eliminated)]
+    assert least[1] == pytest.approx(least[0], abs=0.01)
 
 
 def test_what_is_left_comes_with_likely_adversaries() -> None:
