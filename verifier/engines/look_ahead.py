@@ -89,11 +89,10 @@ class LookAhead:
         order = [likely.goal for likely in sorted(self._attacked(engine, high), key=lambda likely: likely.value)]
         everything = range(len(problem.goals))
         ball = failed = min(high, self.reach)
-        for first, goal in enumerate(order):
-            if first and self._left(ball, [goal])[1] is None:
-                continue
-            ball, failed = self._halved(goal, low, ball, failed)
-        while not problem.deadline.passed:
+        for place, goal in enumerate(order):
+            if ball > low and not (place and self._left(ball, [goal])[1] is None):
+                ball, failed = self._halved(goal, low, ball, failed)
+        while ball > low and not problem.deadline.passed:
             left = self._left(ball, [goal for goal in everything if goal not in order])[1]
             if left is None:
                 break
