@@ -196,8 +196,9 @@ def test_a_dropped_child_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
         genuine(self, frontier, nodes.take(keep), seen.take(keep), inherited[keep])  # type: ignore[index]
 
     monkeypatch.setattr(search, "_settle", forgetful)
-    # Without the cap, so that nets as small as these need a tree at all.
-    assert caught(seeds=range(200), options=SearchOptions(effort=Effort(rounds=0), program_share=0.0))
+    # Without the cap and without steps, so that nets as small as these need a tree at all.
+    options = SearchOptions(effort=Effort(rounds=0), steps=0, shallow_steps=0, root_steps=0, program_share=0.0)
+    assert caught(seeds=range(200), options=options)
 
 
 def test_a_program_that_overstates_itself_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,6 +237,7 @@ def test_tangents_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_parabolas_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bounds.ascent.FEW", 1)
     genuine = Parabolas.lines
 
     def lower(
@@ -249,6 +251,7 @@ def test_parabolas_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_inputs_that_pay_too_little_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bounds.ascent.FEW", 1)
     genuine = bounds.parabolas._greatest
     monkeypatch.setattr("bounds.parabolas._greatest", lambda rows: 0.3 * genuine(rows))
     assert caught(seeds=range(400), options=replace(EAGER, effort=Effort(tangents=0)))
