@@ -11,7 +11,7 @@ from bounds.lowered import UNIT_ROUNDOFF, gamma
 
 MARGINS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)  # of the size: above what is near, until there is a factor
 LEAST = 1e-200
-ABOVE, INVERSE_STEPS = 3.0, 12
+ABOVE, INVERSE_STEPS = 3.0, 12  # times what is near, for a first factor; steps with its inverse
 STRIP = 256  # rows of a residual at a time: above the diagonal there is nothing to see
 
 

@@ -202,8 +202,7 @@ class Quadratic:
         matrix[:, :, inputs:] += aside.transpose(1, 2)
         beside = matrix.abs().sum(-1) - matrix.diagonal(dim1=1, dim2=2).abs()
         matrix.diagonal(dim1=1, dim2=2).add_(paid)
-        scale = torch.maximum(paid, ROOM * beside)
-        scale = torch.maximum(scale, 1e-9 * scale.amax(-1, keepdim=True)).clamp_min(LEAST)
+        scale = _scale(paid, beside)
         root = scale.rsqrt()
         negative = matrix * -root.unsqueeze(1) * root.unsqueeze(2)
         steep = STEEPER * about_greatest(-negative, STEEP_LANCZOS).unsqueeze(-1) * scale
@@ -236,8 +235,7 @@ class Quadratic:
         inner = inner + inner.transpose(1, 2)
         mixed = program.input * (-0.5 * square).unsqueeze(-1)
         beside = torch.cat([mixed.abs().sum(1), inner.abs().sum(2) + mixed.abs().sum(2)], dim=-1)
-        scale = torch.maximum(torch.cat([prices.input, square + prices.bound], dim=-1), ROOM * beside)
-        scale = torch.maximum(scale, 1e-9 * scale.amax(-1, keepdim=True)).clamp_min(LEAST)
+        scale = _scale(torch.cat([prices.input, square + prices.bound], dim=-1), beside)
         prices = replace(prices, input=prices.input + MORE * scale[:, :inputs])
         inner.diagonal(dim1=1, dim2=2).add_(square + prices.bound)
         root = scale[:, inputs:].rsqrt()
@@ -364,6 +362,12 @@ class Line:
 def _changed(record: R, change: Callable[[Tensor], Tensor]) -> R:
     tensors: dict[str, Any] = {name: change(part) for name, part in vars(record).items() if isinstance(part, Tensor)}
     return replace(record, **tensors)
+
+
+def _scale(paid: Tensor, beside: Tensor) -> Tensor:
+    """What S is measured by: its prices, or a part of what its rows have beside the diagonal."""
+    scale = torch.maximum(paid, ROOM * beside)
+    return torch.maximum(scale, 1e-9 * scale.amax(-1, keepdim=True)).clamp_min(LEAST)
 
 
 def _times(matrix: Tensor, vector: Tensor) -> Tensor:
