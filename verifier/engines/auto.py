@@ -21,7 +21,7 @@ from verifier.engines.turns import Turns
 from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis
 
-FIRST_TURN = 5.0  # seconds of search before HiGHS is asked; each turn is twice as long as the one before
+FIRST_TURN = 5.0  # seconds of search before HiGHS is asked for as many; then each has twice as many, and so on
 FIRST_TURN_IN_LARGE_NETS = 10.0  # whose attacks and first passes alone take some of them
 FEW_PHASES = 80
 
@@ -52,7 +52,6 @@ class AutoEngine(Engine):
             if best.open_phases > FEW_PHASES:
                 best = _better(best, (yield from search.turns()))
                 continue
-            turn *= 2.0
             try:
                 part = replace(problem, deadline=problem.deadline.within(turn))
                 best = _better(best, HighsEngine().close(part, incumbent, _above(best.lower, progress)))
