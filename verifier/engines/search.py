@@ -60,8 +60,7 @@ class SearchOptions:
     few_leaves: int = 8  # at a time: their programs are cheaper than an ascent first
     chords_first: int = 32  # nodes before tangents are tried in L∞, but for large nets: few nodes have no need of them
     splits_first: int = 128  # nodes of which a round of tightening must close more: few splits are cheap
-    worth_at_first: float = 0.25  # part of their gap, but in large nets
-    rounds_at_first: int = 1  # and that many rounds for them in L1: a split gains more than the next round does
+    worth_at_first: float = 0.75  # part of their gap, but in large nets
     witnesses: WitnessOptions = field(default_factory=WitnessOptions)
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
     patience: int = 50  # nodes without a nearer adversary before a smaller ball is tried
@@ -333,8 +332,6 @@ class Search:
             effort = replace(effort, tangents=0)
         if self.visited < self.options.splits_first and not self.large:
             effort = replace(effort, worth=max(effort.worth, self.options.worth_at_first))
-            if self.problem.norm is Norm.L1:
-                effort = replace(effort, rounds=min(effort.rounds, self.options.rounds_at_first))
         return NodeAsk(self.phases, nodes, steps, self.target, effort)
 
     def _settle(self, frontier: Frontier[Nodes], nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
