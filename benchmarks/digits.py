@@ -2,6 +2,7 @@
 
 python -m benchmarks.digits --net digits-64-32-32-10 --samples 0:200 --engines auto,highs --textbook 0:2
 python -m benchmarks.digits --engines auto,auto:16        the second with 16 images side by side in a batch
+python -m benchmarks.digits --engines auto:16,gurobi      our own programs on Gurobi (extra `peers`)
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import time
 import numpy as np
 
 from benchmarks.common import REPOSITORY, conditions, header, row, single_threaded, span
+from benchmarks.gurobi_peer import gurobi_engine
 from benchmarks.omlt_peer import omlt_distance
 from benchmarks.textbook import textbook_distance
 from encoders.question import Norm
 from trainers.datasets import digits
 from trainers.datasets.base import Dataset
+from verifier.engines.registry import ENGINES
 from verifier.engines.turns import Turns
 from verifier.model import Model, load
 from verifier.problem import Clock
@@ -30,7 +33,7 @@ def main() -> None:
     parser.add_argument("--net", default="digits-64-32-32-10", help="a net of trainers/nets")
     parser.add_argument("--norm", default="linf,l1")
     parser.add_argument("--samples", type=span, default=range(200), help="of the test split, like 0:200")
-    parser.add_argument("--engines", default="auto,highs", help="names; `auto:N` for N images side by side")
+    parser.add_argument("--engines", default="auto,highs", help="names, `gurobi` too; `auto:N`: N images side by side")
     parser.add_argument("--time-limit", type=float, default=60.0, help="seconds per image and engine")
     parser.add_argument("--repeat", type=int, default=1, help="ask so often, and count each image's least seconds")
     parser.add_argument("--textbook", type=span, default=range(0), help="images for the textbook program")
@@ -38,6 +41,7 @@ def main() -> None:
     parser.add_argument("--omlt", type=span, default=range(0), help="images for OMLT + HiGHS (extra `peers`)")
     options = parser.parse_args()
     single_threaded()
+    ENGINES["gurobi"] = gurobi_engine
     print(conditions())
     model = load(REPOSITORY / "trainers" / "nets" / f"{options.net}.onnx")
     for norm in (Norm(name) for name in options.norm.split(",")):

@@ -34,11 +34,20 @@ STATUS: Mapping[Any, Status] = {
     TerminationCondition.licensingProblems: Status.FAILED,
 }
 
-# What makes "optimal" mean a gap of zero, for the solvers whose own default is wider or whose words we know.
+# What makes "optimal" mean a gap of zero, and rows hold as closely as the solver can, for the solvers whose own default
+# is wider or whose words we know.
+HIGHS: Mapping[str, object] = {
+    "mip_rel_gap": 0.0, "mip_abs_gap": 1e-9, "mip_feasibility_tolerance": 1e-9, "threads": 1
+}  # fmt: skip
+GUROBI: Mapping[str, object] = {
+    "MIPGap": 0.0, "MIPGapAbs": 1e-9, "FeasibilityTol": 1e-9, "IntFeasTol": 1e-9, "OptimalityTol": 1e-9
+}  # fmt: skip
 ZERO_GAP: Mapping[str, Mapping[str, object]] = {
-    "highs": {"mip_rel_gap": 0.0, "mip_abs_gap": 1e-9, "threads": 1},
-    "appsi_highs": {"mip_rel_gap": 0.0, "mip_abs_gap": 1e-9, "threads": 1},
-    "gurobi": {"MIPGap": 0.0, "MIPGapAbs": 1e-9},
+    "highs": HIGHS,
+    "appsi_highs": HIGHS,
+    "gurobi": GUROBI,
+    "appsi_gurobi": GUROBI,
+    "gurobi_direct": GUROBI,
     "cplex": {"mip_tolerances_mipgap": 0.0},
     "cbc": {"ratioGap": 0.0},
     "glpk": {"mipgap": 0.0},
@@ -48,7 +57,7 @@ ZERO_GAP: Mapping[str, Mapping[str, object]] = {
 INSTALL: Mapping[str, str] = {
     "highs": "pip install highspy",
     "appsi_highs": "pip install highspy",
-    "gurobi": "pip install gurobipy, with a licence",
+    "gurobi": "pip install gurobipy; programs of more than 2,000 rows or columns need a licence",
     "cplex": "pip install cplex, with a licence",
     "cbc": "install COIN-OR CBC and put `cbc` on the PATH",
     "glpk": "install GLPK and put `glpsol` on the PATH",
