@@ -201,6 +201,16 @@ def test_a_dropped_child_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught(seeds=range(200), options=options)
 
 
+def test_a_goal_called_cleared_with_nodes_open_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Frontier, "goals", np.zeros(0, dtype=np.int64))
+    # Balls that are given up soon, with nodes open: what is cleared is not asked about again on the next.
+    weak = Effort(rounds=0, fine_steps=0)
+    options = SearchOptions(
+        patience=1, batch=2, effort=weak, steps=0, shallow_steps=0, root_steps=0, program_share=0.0
+    )  # fmt: skip
+    assert caught(seeds=range(200), options=options)
+
+
 def test_a_program_that_overstates_itself_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = NodeProgram.raised
 

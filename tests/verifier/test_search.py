@@ -254,6 +254,40 @@ class Deaf(Incumbent):
         return False
 
 
+@pytest.mark.parametrize("deaf", [False, True])
+def test_what_is_cleared_of_each_goal_holds_no_adversary_of_it(deaf: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Balls that are given up soon; where no adversary replays, leaves prove less than the ball.
+    options = SearchOptions(
+        patience=1, batch=2, program_share=0.0, effort=Effort(rounds=0), steps=0, shallow_steps=0, root_steps=0
+    )
+    asked: list[tuple[float, float]] = []
+    unequal: list[bool] = []
+    genuine, clear = Search._ask, Search._clear
+
+    def recorded(self: Search, part: Nodes, steps: int) -> Any:
+        if not bool((part.phase != 0).any()):
+            asked.append((self.cleared[part.goal.numpy()].max(initial=0.0), self.target))
+        return genuine(self, part, steps)
+
+    def cleared_one_by_one(self: Search, frontier: Frontier[Nodes]) -> None:
+        clear(self, frontier)
+        unequal.append(bool(np.ptp(self.cleared) > 0))
+
+    monkeypatch.setattr(Search, "_ask", recorded)
+    monkeypatch.setattr(Search, "_clear", cleared_one_by_one)
+    for seed in range(700, 730):
+        problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
+        if deaf:
+            incumbent = Deaf(problem.region, problem.norm, incumbent.replay, incumbent.real, incumbent.wins)
+        search = Search(problem, incumbent, lambda lower, upper: None, options)
+        search.run(0.5)
+        for goal, cleared in zip(problem.goals, search.cleared, strict=True):
+            exact, _ = brute_force_distance(problem.graph, problem.region, problem.norm, (goal,))
+            assert cleared <= exact + 2e-8 or np.isinf(exact)
+    assert all(cleared < target for cleared, target in asked)
+    assert any(unequal)
+
+
 def test_no_ball_is_searched_twice_where_no_adversary_replays() -> None:
     effort = Effort(rounds=0)  # weak bounds, so that trees grow and balls retreat
     options = SearchOptions(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bounds.nodes import Nodes
+from encoders.linear_maps import IntArray
 
 INFINITY = float("inf")
 STORED = {
@@ -57,6 +59,11 @@ class Frontier(Generic[N]):
     def goal_of_lowest(self) -> int:
         """Which goal the node with the least bound belongs to."""
         return int(self.arrays["goal"][self.bound.argmin()])
+
+    @property
+    def goals(self) -> IntArray:
+        """The goals that have open nodes."""
+        return np.unique(self.arrays["goal"][self.bound < INFINITY].numpy())
 
     def push(self, nodes: N, bound: Tensor, branch: Tensor) -> None:
         free = torch.nonzero(torch.isinf(self.bound)).flatten()

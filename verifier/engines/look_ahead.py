@@ -8,7 +8,9 @@ largest ball, found by halving; the goal with the least goes first, so that the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
+from itertools import takewhile
+
+import numpy as np
 
 from bounds.ascent import Effort, products_apply
 from bounds.first_pass import nearest_possible
@@ -17,6 +19,7 @@ from bounds.network import network_bounds
 from bounds.phases import PhaseBounds
 from bounds.product_bounds import Left, left_by_products, likely_by_products
 from bounds.reduced import reduce
+from encoders.linear_maps import FloatArray
 from encoders.question import Norm
 from verifier.engines.balls import Balls
 from verifier.engines.witnesses import Witnesses
@@ -26,6 +29,7 @@ LOOKS = 5  # balls
 MANY_PHASES = 500  # open ones, from which on a ball is large
 GOALS = 5  # that are attacked from their moments before anything is proven by products
 STARTS = 6  # for each of them; the one with the nearest adversary is attacked from all there are
+FARTHER = 0.5  # of the way to the nearest adversary: the ball that goals are asked about first
 PATIENCE_WITH_PRODUCTS = 10.0  # nodes
 
 
@@ -41,6 +45,7 @@ class LookAhead:
     balls: Balls
     effort: Effort
     progress: Progress
+    cleared: FloatArray  # [goals] the ball that is proven to hold no adversary of each; raised here
     proven: float = 0.0
 
     @property
@@ -75,6 +80,7 @@ class LookAhead:
 
     def _prove(self, found: float) -> None:
         self.proven = max(self.proven, found)
+        np.maximum(self.cleared, found, out=self.cleared)
         self.progress(self.proven, self.incumbent.upper)
 
     def _by_products(self, low: float, high: float) -> bool:
@@ -86,11 +92,11 @@ class LookAhead:
         engine = self._net_on(high)
         if not products_apply(engine):
             return False
-        order = [likely.goal for likely in sorted(self._attacked(engine, high), key=lambda likely: likely.value)]
+        order = [likely.goal for likely in self._attacked(engine, high)]
         everything = range(len(problem.goals))
         ball = failed = min(high, self.reach)
         for place, goal in enumerate(order):
-            if ball > low and not (place and self._left(ball, [goal])[1] is None):
+            if ball > low and not (place and self._close(goal, ball)):
                 ball, failed = self._halved(goal, low, ball, failed)
         while ball > low and not problem.deadline.passed:
             left = self._left(ball, [goal for goal in everything if goal not in order])[1]
@@ -103,15 +109,22 @@ class LookAhead:
         self.balls.go_carefully(self.proven, min(failed, self.reach), PATIENCE_WITH_PRODUCTS)
         return True
 
+    def _close(self, goal: int, ball: float) -> bool:
+        """Whether the ball holds no adversary of the goal: asked of a larger one first, since a tree on any ball below
+        has no need of the goal then."""
+        farther = ball + FARTHER * max(0.0, self.reach - ball)
+        return self._left(farther, [goal])[1] is None or self._left(ball, [goal])[1] is None
+
     def _attacked(self, engine: PhaseBounds, ball: float) -> list[Left]:
-        """The goals that are most likely to have an adversary within the ball, each attacked from its moments."""
-        seen: list[Left] = []
+        """The goals that plain passes leave open, the likeliest to have an adversary within the ball first; some of
+        those are attacked from their moments."""
+        in_time = takewhile(
+            lambda _: not self.problem.deadline.passed, likely_by_products(engine, self.effort.products, ball)
+        )
+        seen = sorted(in_time, key=lambda likely: likely.value)
         nearest: Left | None = None
-        for likely in islice(likely_by_products(engine, self.effort.products, ball), GOALS):
-            if self.problem.deadline.passed:
-                break
-            seen.append(likely)
-            if self._attack(engine, likely, STARTS):
+        for likely in seen[:GOALS]:
+            if not self.problem.deadline.passed and self._attack(engine, likely, STARTS):
                 nearest = likely
         if nearest is not None:
             self._attack(engine, nearest, len(nearest.shifts))
@@ -138,6 +151,8 @@ class LookAhead:
     def _left(self, ball: float, goals: list[int]) -> tuple[PhaseBounds, Left | None]:
         engine = self._net_on(ball)
         found = left_by_products(engine, self.effort.products, ball, lambda: self.problem.deadline.passed, goals)
+        if found is None:
+            self.cleared[goals] = np.maximum(self.cleared[goals], ball)
         return engine, found
 
     def _net_on(self, ball: float) -> PhaseBounds:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -103,6 +104,7 @@ class Search:
         self.frontier: Frontier[Nodes] | None = None
         self.finished = False  # every node is closed: whatever gap is left lies between float32 and real scores
         self.balls = Balls(self._first_stage(), float(self.options.patience))
+        self.cleared = np.zeros(len(problem.goals))  # of each goal, a ball that is proven to hold no adversary of it
         self.started = problem.deadline.clock.now()
         self.program_seconds, self.program_gain = 0.0, 0.0  # the part of the gap that programs closed, of late
         self.seconds_a_node = 0.0
@@ -159,8 +161,9 @@ class Search:
         if not self.visited and self.frontier is None:
             self._look_ahead()
         while True:
-            frontier = self.frontier or (yield from self._open_stage())
+            frontier = self.frontier if self.frontier is not None else (yield from self._open_stage())
             frontier = yield from self._close_stage(frontier)
+            self._clear(frontier)
             whole = self.incumbent.enough <= self.stage or self.stage >= self.problem.ceiling
             self.finished = whole and not len(frontier)
             if self.stopped or self.finished:
@@ -173,7 +176,7 @@ class Search:
         if self.large and self.problem.falsify_at is None:
             ahead = LookAhead(
                 self.problem, self.incumbent, self.lowered, self.witnesses, self.balls, self.options.effort,
-                self.progress,
+                self.progress, self.cleared,
             )  # fmt: skip
             ahead.run()
             self.proven = max(self.proven, ahead.proven)
@@ -200,15 +203,18 @@ class Search:
         self.root_open = max(self.root_open, self.net.open_phases)
         roots = self.phases.roots()
         frontier = Frontier(roots)
+        # What larger balls hold no adversary of is closed on this one.
+        roots = roots.take(torch.tensor(np.flatnonzero(self.cleared < self.target), device=roots.goal.device))
         # By products a root takes a second or two: the time limit is looked at between them.
         dear = self.options.effort.products > 0 and products_apply(self.phases)
-        for chosen in torch.split(torch.arange(len(roots), device=roots.goal.device), 1 if dear else len(roots)):
+        every = torch.arange(len(roots), device=roots.goal.device)
+        for chosen in torch.split(every, 1 if dear else len(roots)) if len(roots) else ():
             part = roots.take(chosen)
             if dear and self.problem.deadline.passed:
                 frontier.push(part, torch.zeros(len(part), dtype=part.slope.dtype), torch.zeros_like(part.goal))
                 continue
             part, seen = yield from self._ask(part, self.options.root_steps).answer()
-            self._settle(frontier, part, seen, torch.zeros_like(seen.distance))
+            self._settle(frontier, part, seen, seen.distance.new_tensor(self.cleared[part.goal.cpu().numpy()]))
         self.frontier = frontier  # all roots are in it
         return frontier
 
@@ -229,6 +235,12 @@ class Search:
                 yield from self._expand(frontier)
         self._report(frontier)
         return frontier
+
+    def _clear(self, frontier: Frontier[Nodes]) -> None:
+        """Remember the goals without an open node: this ball holds no adversary of them, unless a leaf proved less."""
+        if self.floor >= self.target:
+            closed = np.setdiff1d(np.arange(len(self.cleared)), frontier.goals)
+            self.cleared[closed] = np.maximum(self.cleared[closed], self.target)
 
     def _report(self, frontier: Frontier[Nodes]) -> None:
         """The proven lower bound: least over open nodes, closed nodes, and the target.
