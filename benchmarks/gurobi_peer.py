@@ -12,12 +12,8 @@ import numpy as np
 from encoders.errors import SolverError
 from encoders.program import Program
 from encoders.solvers.base import Solution, Solver, SolverCapabilities, SolverOptions, Status, Watch
+from encoders.solvers.pyomo_solver import GUROBI
 from verifier.engines.mixed_integer import MixedIntegerEngine
-
-# Tolerances as small as Gurobi takes them, and a gap of zero: what HiGHS is asked for too.
-PROOF_OPTIONS: dict[str, float] = {
-    "OutputFlag": 0, "MIPGap": 0.0, "FeasibilityTol": 1e-9, "IntFeasTol": 1e-9, "OptimalityTol": 1e-9,
-}  # fmt: skip
 
 
 class GurobiSolver(Solver):
@@ -37,7 +33,7 @@ class GurobiSolver(Solver):
     def _solve(self, program: Program, options: SolverOptions, watch: Watch | None) -> Solution:
         names = self._native.GRB
         model = self._native.Model(env=self._environment)
-        for name, value in PROOF_OPTIONS.items():
+        for name, value in GUROBI.items():
             model.setParam(name, value)
         model.setParam("MIPGapAbs", options.absolute_gap / program.unit)
         model.setParam("Threads", options.threads)

@@ -288,6 +288,20 @@ def test_what_is_cleared_of_each_goal_holds_no_adversary_of_it(deaf: bool, monke
     assert any(unequal)
 
 
+def test_what_is_cleared_to_no_number_is_asked_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
+    monkeypatch.setattr("verifier.engines.look_ahead.nearest_possible", lambda *anything: np.nan)
+    for seed in SEEDS:
+        problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
+        exact, _ = brute_force_distance(problem.graph, problem.region, problem.norm, problem.goals)
+        search = Search(problem, incumbent, lambda lower, upper: None, SearchOptions())
+        assert search.run().lower <= exact + 2e-8 or np.isinf(exact)
+        search = Search(problem, incumbent, lambda lower, upper: None, SearchOptions())
+        search.cleared[:] = np.nan
+        assert search.run().lower <= exact + 2e-8 or np.isinf(exact)
+        assert search.visited >= len(problem.goals)
+
+
 def test_no_ball_is_searched_twice_where_no_adversary_replays() -> None:
     effort = Effort(rounds=0)  # weak bounds, so that trees grow and balls retreat
     options = SearchOptions(

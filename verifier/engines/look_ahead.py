@@ -80,7 +80,7 @@ class LookAhead:
 
     def _prove(self, found: float) -> None:
         self.proven = max(self.proven, found)
-        np.maximum(self.cleared, found, out=self.cleared)
+        np.fmax(self.cleared, found, out=self.cleared)
         self.progress(self.proven, self.incumbent.upper)
 
     def _by_products(self, low: float, high: float) -> bool:
@@ -152,7 +152,7 @@ class LookAhead:
         engine = self._net_on(ball)
         found = left_by_products(engine, self.effort.products, ball, lambda: self.problem.deadline.passed, goals)
         if found is None:
-            self.cleared[goals] = np.maximum(self.cleared[goals], ball)
+            self.cleared[goals] = np.fmax(self.cleared[goals], ball)
         return engine, found
 
     def _net_on(self, ball: float) -> PhaseBounds:

@@ -203,8 +203,9 @@ class Search:
         self.root_open = max(self.root_open, self.net.open_phases)
         roots = self.phases.roots()
         frontier = Frontier(roots)
-        # What larger balls hold no adversary of is closed on this one.
-        roots = roots.take(torch.tensor(np.flatnonzero(self.cleared < self.target), device=roots.goal.device))
+        # What larger balls hold no adversary of is closed on this one; what is no number proves nothing.
+        asked = np.flatnonzero(~(self.cleared >= self.target))
+        roots = roots.take(torch.tensor(asked, device=roots.goal.device))
         # By products a root takes a second or two: the time limit is looked at between them.
         dear = self.options.effort.products > 0 and products_apply(self.phases)
         every = torch.arange(len(roots), device=roots.goal.device)
@@ -240,7 +241,7 @@ class Search:
         """Remember the goals without an open node: this ball holds no adversary of them, unless a leaf proved less."""
         if self.floor >= self.target:
             closed = np.setdiff1d(np.arange(len(self.cleared)), frontier.goals)
-            self.cleared[closed] = np.maximum(self.cleared[closed], self.target)
+            self.cleared[closed] = np.fmax(self.cleared[closed], self.target)
 
     def _report(self, frontier: Frontier[Nodes]) -> None:
         """The proven lower bound: least over open nodes, closed nodes, and the target.
