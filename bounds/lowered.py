@@ -15,7 +15,7 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
-from encoders.graph import Affine, Graph, Input, Relu
+from encoders.graph import Affine, Graph, Input, Node, Relu
 from encoders.linear_maps import Convolution, Dense, Gather, LinearMap, Scale, Sparse
 
 UNIT_ROUNDOFF = 2.0**-53
@@ -235,6 +235,11 @@ TORCH_MAPS: dict[type[LinearMap], type[TorchMap]] = {
 }
 
 
+def folded(node: Node) -> int:
+    """How many roundings a node's numbers have behind them."""
+    return node.roundings if isinstance(node, Affine) else 0
+
+
 class Lowered:
     """A graph whose maps are torch tensors on one device. Float64 for proofs; float32 only to guide."""
 
@@ -244,12 +249,17 @@ class Lowered:
         self.dtype = dtype
         self.maps: dict[int, tuple[TorchMap, ...]] = {}
         self.bias: dict[int, Tensor] = {}
+        self.bias_size: dict[int, Tensor] = {}  # of the terms that a bias was folded of: what its error is relative to
         for position, node in enumerate(graph.nodes):
             if isinstance(node, Affine):
                 forms = (TORCH_MAPS[type(m)](m, self.device, dtype) for m in node.maps)  # type: ignore[call-arg]
                 self.maps[position] = tuple(forms)
                 self.bias[position] = self.tensor(node.bias)
-        self.gamma = {i: gamma(sum(m.terms for m in maps) + len(graph.nodes)) for i, maps in self.maps.items()}
+                self.bias_size[position] = self.tensor(node.sizes)
+        self.gamma = {
+            i: gamma(sum(m.terms for m in maps) + len(graph.nodes) + folded(graph.nodes[i]))
+            for i, maps in self.maps.items()
+        }
 
     @property
     def terms(self) -> int:

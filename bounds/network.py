@@ -181,7 +181,7 @@ def _interval(
     """Mid-radius interval arithmetic, widened by its rounding error; fills in the node's magnitude."""
     middle = lowered.bias[position][None]
     spread = torch.zeros_like(middle)
-    size = middle.abs()
+    size = lowered.bias_size[position][None]
     for source, linear in zip(node.sources, lowered.maps[position], strict=True):
         half = (high[source] - low[source]) / 2
         middle = middle + linear.apply((high[source] + low[source]) / 2)

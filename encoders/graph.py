@@ -35,16 +35,36 @@ class Input:
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """sum over k of maps[k] · value(sources[k]) + bias."""
+    """sum over k of maps[k] · value(sources[k]) + bias.
+
+    A node may stand for several operations of the file, whose numbers were folded into its own in float64. What that
+    cost is said here, and every bound pays for it: each weight is the file's times (1 + θ), and the bias is the file's
+    up to θ · `bias_size`, where |θ| is at most Higham's γ of `roundings`. `bias_size` is the sum of the sizes of the
+    terms that the bias was folded of: |bias| where nothing can have cancelled.
+    The same operations, executed in the file's own float32, lose as much in that arithmetic's unit.
+    """
 
     sources: tuple[int, ...]
     maps: tuple[LinearMap, ...]
     bias: FloatArray
     name: str = ""
+    bias_size: FloatArray | None = None  # None: |bias|
+    roundings: int = 0
+
+    def __post_init__(self) -> None:
+        if self.bias_size is None:
+            object.__setattr__(self, "bias_size", np.abs(self.bias))
+        elif (self.sizes < np.abs(self.bias)).any():
+            raise ValueError(f"{self.name}: a bias larger than the terms it was folded of")
 
     @property
     def size(self) -> int:
         return int(self.bias.size)
+
+    @property
+    def sizes(self) -> FloatArray:
+        """`bias_size` as an array."""
+        return np.abs(self.bias) if self.bias_size is None else self.bias_size
 
 
 @dataclass(frozen=True)

@@ -51,10 +51,14 @@ class Model:
     def __reduce__(self) -> tuple[object, tuple[Path]]:
         return load, (self.path,)
 
-    def scores(self, inputs: NDArray[np.float32]) -> FloatArray:
-        """Class scores [B, classes] of a float32 batch [B, n], by onnxruntime on the file."""
-        kind = np.float64 if self._parsed.double else np.float32
-        batch = np.ascontiguousarray(inputs, dtype=np.float32).astype(kind)
+    @property
+    def input_type(self) -> type[np.float32] | type[np.float64]:
+        """The numbers that the file computes with: what a sample and an adversary are rounded to, and no further."""
+        return np.float64 if self._parsed.double else np.float32
+
+    def scores(self, inputs: NDArray[Any]) -> FloatArray:
+        """Class scores [B, classes] of a batch [B, n], by onnxruntime on the file, in the file's own type."""
+        batch = np.ascontiguousarray(inputs, dtype=self.input_type)
         shape = self._parsed.feed_shape
         if self._parsed.batched:
             try:
@@ -124,7 +128,7 @@ class QuantisedModel(Model):
     def quantised(self) -> QuantisedNet | None:
         return self._net
 
-    def scores(self, inputs: NDArray[np.float32]) -> FloatArray:
+    def scores(self, inputs: NDArray[Any]) -> FloatArray:
         """Class scores by onnxruntime; an alarm where the integer semantics says otherwise."""
         found = super().scores(inputs)
         if not np.array_equal(found, self._net.scores(np.asarray(inputs, dtype=np.float32))):
