@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from encoders.errors import ModelError, PlumblineError, UnsupportedOperatorError
-from encoders.onnx_reader import describe, read
+from encoders.onnx.model_file import read_model_file
+from encoders.onnx.reader import describe, read
 from verifier.model import Model, load
 
 RNG = np.random.default_rng(7)
@@ -188,7 +189,7 @@ def test_every_refusal_is_listed(tmp_path: Path) -> None:
     path = save(tmp_path / "net.onnx", ["N", 4], [("Sigmoid", [], {}), ("Gemm", [f32(4, 3)], {})])
     with pytest.raises(UnsupportedOperatorError, match=r"step0.*Sigmoid.*\[input\]"):
         read(path)
-    assert "Sigmoid" in describe(path).unsupported[0]
+    assert "Sigmoid" in describe(read_model_file(path)).unsupported[0]
 
 
 def bad_weight(value: float) -> list[Step]:
@@ -205,7 +206,7 @@ def bad_weight(value: float) -> list[Step]:
         (["N", "M"], [("Relu", [], {})], "only the leading"),
         (["N", 4], [("Expand", [i64(1 << 20, 1 << 20, 4)], {})], "entries allowed"),
         (["N", 4], [("Gemm", [f32(5, 3)], {})], "do not multiply"),
-        (["N", 4], [("Expand", [i64(3, 5)], {})], "malformed"),
+        (["N", 4], [("Expand", [i64(3, 5)], {})], "Incompatible dimensions"),
         ([7, 4], [("Relu", [], {})], "samples at a time"),
     ],
 )
