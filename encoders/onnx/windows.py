@@ -174,9 +174,10 @@ def transposed_convolution(call: Call) -> Value:
             else [n * s for n, s in zip(spatial, stride, strict=True)]
         )
         for k in range(rank):
-            total = max(0, full[k] - size[k])
-            small, large = total // 2, total - total // 2
-            pads[k], pads[rank + k] = (small, large) if mode == "SAME_UPPER" else (large, small)
+            total = full[k] - size[k]
+            small, large = max(0, total // 2), max(0, total - total // 2)
+            begin = small if mode == "SAME_UPPER" else large
+            pads[k], pads[rank + k] = begin, total - begin  # a shape larger than there is goes on with zeros
     elif mode == "VALID":
         pads = [0] * 2 * rank
     out = tuple(full[k] - pads[k] - pads[rank + k] for k in range(rank))
