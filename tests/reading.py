@@ -120,7 +120,10 @@ def hold(proto: onnx.ModelProto, folder: Path, inputs: Array, rough: float | Non
         scores = np.asarray(model.scores(inputs))
     except PlumblineError as error:
         still = bool((expected == expected[0]).all())  # no node is to blame where the output never moves
-        return Held(Reading.REFUSED if _names(proto, str(error), still) else Reading.UNNAMED, str(error))
+        sides = proto.graph.input[0].type.tensor_type.shape.dim
+        several = not sides or sides[0].dim_value > 1  # nor where the file takes several samples, or one without an axis
+        named = _names(proto, str(error), still or several)
+        return Held(Reading.REFUSED if named else Reading.UNNAMED, str(error))
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(where.filename).name}:{where.lineno}"
@@ -136,10 +139,10 @@ def _line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0]
 
 
-def _names(proto: onnx.ModelProto, text: str, still: bool) -> bool:
+def _names(proto: onnx.ModelProto, text: str, sides: bool) -> bool:
     """Whether a refusal is one line that points at an operator or a node of the file."""
     known = {name for node in nodes(proto) for name in (node.op_type, node.name)}
-    if still:
+    if sides:
         known |= {side.name for side in (*proto.graph.input, *proto.graph.output)}
     return "\n" not in text and any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) for name in known - {""})
 
