@@ -102,6 +102,10 @@ class Draft:
         """One node more, if onnxruntime runs it; the names of what it gives."""
         names = [f"v{len(self.nodes)}_{k}" for k in range(outputs)]
         given = {key: value for key, value in attributes.items() if value is not None}
+        if any(
+            isinstance(value, list) and not value for value in given.values()
+        ):  # helper.make_node cannot tell the type of an empty list
+            raise UnfitError
         node = helper.make_node(operator, list(inputs), names, name=f"n{len(self.nodes)}", **given)
         results = self._results(node, [name for name in inputs if name])
         moving = any(name in self.values for name in inputs) and operator not in ("Shape", "Size")
@@ -182,7 +186,9 @@ class Draft:
         return self.constant(np.array(value, dtype=self.kind))
 
     def _as_node(self, value: Array) -> str:
-        return self.add("Constant", [], value=numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape)))[0]
+        return self.add(
+            "Constant", [], value=numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape))
+        )[0]
 
     def _as_listed_node(self, value: Array) -> str:
         kind = "float" if value.dtype.kind == "f" else "int"
@@ -343,7 +349,9 @@ def _needed(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def described(proto: onnx.ModelProto) -> str:
     """The file in one line for each node: what to read when it fails."""
-    lines = [f"opset {proto.opset_import[0].version}, input {[d.dim_value or 'N' for d in _dims(proto.graph.input[0])]}"]
+    lines = [
+        f"opset {proto.opset_import[0].version}, input {[d.dim_value or 'N' for d in _dims(proto.graph.input[0])]}"
+    ]
     shapes = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
     for node in proto.graph.node:
         inputs = ", ".join(f"{name}{list(shapes[name])}" if name in shapes else name or "-" for name in node.input)

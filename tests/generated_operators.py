@@ -285,7 +285,9 @@ def pool(d: Draft) -> None:
 
 
 def reduction(d: Draft, *operators: str) -> None:
-    operator = d.one_of(*operators) if operators else d.one_of("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1")
+    operator = (
+        d.one_of(*operators) if operators else d.one_of("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1")
+    )
     x = d.pick()
     rank = len(d.shape(x))
     axes = _axes(d, rank, 3) if rank and d.chance(0.75) else None
@@ -437,7 +439,9 @@ def split(d: Draft) -> None:
         else:
             d.add("Split", [x, d.integers(*sizes)], len(sizes), axis=chosen)
         return
-    parts = d.integer(2, side) if d.opset >= 18 else d.one_of(*[each for each in range(2, side + 1) if side % each == 0])
+    parts = (
+        d.integer(2, side) if d.opset >= 18 else d.one_of(*[each for each in range(2, side + 1) if side % each == 0])
+    )
     d.add("Split", [x], parts, axis=chosen, num_outputs=parts if d.opset >= 18 else None)
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 import verifier
-from encoders.errors import PlumblineError
+from encoders.errors import PlumblineError, SoundnessError
 
 Array = NDArray[Any]
 IR = 10  # a version of the file format that every onnxruntime in use reads
@@ -118,10 +118,14 @@ def hold(proto: onnx.ModelProto, folder: Path, inputs: Array, rough: float | Non
         model = verifier.load(path)
         real = np.asarray(model.real(inputs.astype(np.float64)))
         scores = np.asarray(model.scores(inputs))
+    except SoundnessError as error:
+        return Held(Reading.MISREAD, str(error))
     except PlumblineError as error:
         still = bool((expected == expected[0]).all())  # no node is to blame where the output never moves
         sides = proto.graph.input[0].type.tensor_type.shape.dim
-        several = not sides or sides[0].dim_value > 1  # nor where the file takes several samples, or one without an axis
+        several = (
+            not sides or sides[0].dim_value > 1
+        )  # nor where the file takes several samples, or one without an axis
         named = _names(proto, str(error), still or several)
         return Held(Reading.REFUSED if named else Reading.UNNAMED, str(error))
     except Exception as error:
