@@ -12,7 +12,7 @@ import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -28,6 +28,7 @@ from tests.sampled_adversaries import judge
 JUDGED = 25  # every so many graphs is small and is asked for a verdict
 SMALL = 3  # inputs of those
 PATIENCE = 120.0  # seconds for one graph
+DONE = "done"
 
 
 @dataclass(frozen=True)
@@ -72,42 +73,46 @@ def work(seeds: Sequence[int], out: Path, pipe: Connection) -> None:
             if held.failed:
                 held = explained(made, held, Path(folder), out)
             pipe.send(Outcome(seed, made.operators, held))
-    pipe.send(None)
+    pipe.send(DONE)
 
 
-def fuzz(first: int, count: int, seconds: float, out: Path) -> list[Outcome]:
+def fuzz(first: int, count: int, seconds: float, out: Path, worker: Callable[..., None] = work) -> list[Outcome]:
     """Graph after graph until the time or the seeds are used up; failures are printed as they come."""
     context = multiprocessing.get_context("spawn")
     outcomes: list[Outcome] = []
     end = time.monotonic() + seconds
     while len(outcomes) < count and time.monotonic() < end:
-        start = first + len(outcomes)
         ours, theirs = context.Pipe(duplex=False)
-        child = context.Process(target=work, args=(range(start, first + count), out, theirs), daemon=True)
+        seeds = range(first + len(outcomes), first + count)
+        child = context.Process(target=worker, args=(seeds, out, theirs), daemon=True)
         child.start()
         theirs.close()
-        current: int | None = None
-        while time.monotonic() < end:
-            try:
-                said = ours.recv() if ours.poll(PATIENCE) else EOFError
-            except EOFError:
-                said = EOFError
-            if said is None:
-                break
-            if said is EOFError:  # it died, or it hangs
-                outcomes.append(Outcome(start if current is None else current))
-            elif isinstance(said, Outcome):
-                outcomes.append(said)
-            else:
-                current = said
-                continue
-            if outcomes[-1].failed:
-                print(line(outcomes[-1]), flush=True)
-            if said is EOFError:
-                break
+        for outcome in _heard(ours, seeds[0], end):
+            outcomes.append(outcome)
+            if outcome.failed:
+                print(line(outcome), flush=True)
         child.kill()
         child.join()
     return outcomes
+
+
+def _heard(pipe: Connection, current: int, end: float) -> Iterator[Outcome]:
+    """The outcomes a child tells of, until it has no more, the time is used up, or it dies or hangs over a graph."""
+    while (left := end - time.monotonic()) > 0.0:
+        try:
+            said = pipe.recv() if pipe.poll(min(PATIENCE, left)) else None
+        except EOFError:
+            yield Outcome(current)
+            return
+        if said == DONE:
+            return
+        if isinstance(said, int):
+            current = said
+        elif said is not None:
+            yield said
+        elif left > PATIENCE:
+            yield Outcome(current)
+            return
 
 
 def line(outcome: Outcome) -> str:

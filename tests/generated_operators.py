@@ -179,8 +179,8 @@ def gemm(d: Draft) -> None:
         inputs.append(d.constant(d.weights(*d.one_of((), (1,), result, result[1:], (1, result[1]), (result[0], 1)))))
     elif d.chance(0.3):
         inputs.append("")
-    scale = {key: float(d.rng.normal()) for key in ("alpha", "beta") if d.chance(0.4)}
-    d.add("Gemm", inputs, transA=int(turned) or None, transB=int(over) or None, **scale)
+    alpha, beta = (float(d.rng.normal()) if d.chance(0.4) else None for _ in range(2))
+    d.add("Gemm", inputs, transA=int(turned) or None, transB=int(over) or None, alpha=alpha, beta=beta)
 
 
 def einsum(d: Draft) -> None:
@@ -679,9 +679,9 @@ def ordered(d: Draft) -> None:
 OPERATORS: tuple[Operator, ...] = (
     affine, affine, both, several, several, plain, plain, plain, sloped, clip, dropped, cast, where,
     matmul, matmul, gemm, gemm, einsum, batch_norm, convolution, convolution, convolution, pool, pool, pool,
-    reduction, reduction, reduction, cumulative, reshape, reshape, reshape_by_shape, filled_by_shape, flatten, squeezed, squeezed,
-    transposed, transposed, enlarged, concatenated, concatenated, split, sliced, sliced, gathered, gathered,
-    scattered, padded, padded, resized, blocks, triangle, reversed_rows, cropped, residual,
+    reduction, reduction, reduction, cumulative, reshape, reshape, reshape_by_shape, filled_by_shape, flatten,
+    squeezed, squeezed, transposed, transposed, enlarged, concatenated, concatenated, split, sliced, sliced,
+    gathered, gathered, scattered, padded, padded, resized, blocks, triangle, reversed_rows, cropped, residual,
 )  # fmt: skip
 RARE: tuple[Operator, ...] = (curved, stepped, multiplied, reduced_otherwise, normalised, soft, ordered)
 
