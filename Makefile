@@ -8,9 +8,11 @@ NET := trainers/nets/digits-64-32-32-10.onnx
 DEMO := --data digits --samples 0:10
 STUDY := benchmarks/studies/digits.toml
 TEST_JOBS ?= 2
+FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= $(shell date +%s)000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types tests study nets clean
+.PHONY: help setup demo test lint types tests fuzz study nets clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
@@ -45,6 +47,9 @@ types: $(READY)  ## mypy --strict
 
 tests: $(READY)  ## pytest
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_JOBS)
+
+fuzz: $(READY)  ## random operator graphs against onnxruntime for FUZZ_SECONDS=60, from seed FUZZ_SEED on
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz_graphs --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 
 study: $(READY)  ## train and compare the digits study again, into docs/studies/digits (a quarter of an hour)
 	$(BIN)/plumbline train $(STUDY)
