@@ -192,6 +192,7 @@ def test_epsilon_of_batch_normalization_left_out(variance: float, tmp_path: Path
     nearly(path, truth, "BatchNormalization")
 
 
+ALPHA, GAMMA = Decimal(float(np.float32(1.6732632423543772))), Decimal(float(np.float32(1.0507009873554805)))  # Selu's
 FUNCTIONS: dict[str, tuple[float, Callable[[Decimal], Decimal]]] = {
     # of which constant: one whose value float32 would round towards zero
     "Elu": (-0.75, lambda x: x.exp() - 1),
@@ -201,7 +202,6 @@ FUNCTIONS: dict[str, tuple[float, Callable[[Decimal], Decimal]]] = {
     "Selu": (-0.75, lambda x: GAMMA * ALPHA * (x.exp() - 1)),
     "Sqrt": (3.0, Decimal.sqrt),
 }
-ALPHA, GAMMA = Decimal(float(np.float32(1.6732632423543772))), Decimal(float(np.float32(1.0507009873554805)))  # Selu's
 
 
 @pytest.mark.parametrize("operator", FUNCTIONS)
