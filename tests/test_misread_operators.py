@@ -171,6 +171,14 @@ def test_chance_is_refused_on_the_way(operator: str, tmp_path: Path) -> None:
     refused(written(tmp_path / "net.onnx", nodes, {**constants, **head(MINUS, PLUS)}), operator)
 
 
+@pytest.mark.parametrize("training", [None, False])
+def test_dropout_that_drops_nothing_is_read(training: bool | None, tmp_path: Path) -> None:
+    inputs = ["h", "ratio"] if training is None else ["h", "ratio", "training"]
+    nodes = [gemm("x", "h"), node("Dropout", inputs, ["y"])]
+    constants = {"ratio": f32(0.5), "training": np.array(False), **head(MINUS, PLUS)}
+    assert bracketed(written(tmp_path / "net.onnx", nodes, constants), [0.0], HALF) is not None
+
+
 def test_old_batch_normalization_in_training_is_refused(tmp_path: Path) -> None:
     # Before opset 14 four further outputs mean training: the batch's own mean is taken off.
     normal = node("BatchNormalization", ["h", "one", "zero", "zero", "one"], ["y", "m", "v", "sm", "sv"])
