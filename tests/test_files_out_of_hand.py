@@ -16,7 +16,7 @@ from tests.small_files import f32, i64, node, written
 
 ROOT = Path(__file__).parents[1]
 MEMORY = 4 * 2**30
-SECONDS = 60  # of one core, however many share it
+SECONDS = 30  # of one core, however many share it
 PROGRAM = """
 import sys
 import numpy as np
