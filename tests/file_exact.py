@@ -159,10 +159,9 @@ def _hard_sigmoid(piece: Piece) -> Line:
 def _padded(value: Line, pads: list[int], filling: Line) -> Line:
     half = len(pads) // 2
     widths = list(zip(pads[:half], pads[half:], strict=True))
-    number = filling.offset.reshape(-1)[0]
-    return Line(
-        np.pad(value.slope, widths, constant_values=Fraction(0)), np.pad(value.offset, widths, constant_values=number)
-    )
+    number: Any = filling.offset.reshape(-1)[0]
+    none: Any = Fraction(0)
+    return Line(np.pad(value.slope, widths, constant_values=none), np.pad(value.offset, widths, constant_values=number))
 
 
 def _pad(piece: Piece) -> Line:
@@ -210,10 +209,10 @@ def _max_pool(piece: Piece) -> Line:
     size, places = _windows(piece, piece.attributes["kernel_shape"])
     found = constant(np.zeros((*value.offset.shape[:2], *size), dtype=int))
     for (r, c), pixels in places:
-        seen = [value.each(lambda part, p=pixel: part[:, :, p[0], p[1]]) for pixel in pixels if pixel is not None]
-        best = seen[0]
+        seen = [(slice(None), slice(None), *pixel) for pixel in pixels if pixel is not None]
+        best = Line(value.slope[seen[0]], value.offset[seen[0]])
         for rival in seen[1:]:
-            best = piece.greater(best, rival)
+            best = piece.greater(best, Line(value.slope[rival], value.offset[rival]))
         found.slope[:, :, r, c], found.offset[:, :, r, c] = best.slope, best.offset
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -32,7 +33,7 @@ class Writer:
         self.constants[name] = value
         return name
 
-    def add(self, operator: str, *constants: str, **attributes: object) -> None:
+    def add(self, operator: str, *constants: str, **attributes: Any) -> None:
         """One node on top."""
         target = f"v{len(self.nodes)}"
         self.nodes.append(node(operator, [self.top, *constants], [target], **attributes))

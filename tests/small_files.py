@@ -22,7 +22,7 @@ node = helper.make_node
 Shape = Sequence[int | str]
 
 
-def f32(values: ArrayLike) -> np.ndarray:
+def f32(values: Any) -> np.ndarray:
     """Numbers as a float32 tensor."""
     return np.asarray(values, dtype=np.float32)
 
@@ -32,7 +32,7 @@ def i64(*values: int) -> np.ndarray:
     return np.asarray(values, dtype=np.int64)
 
 
-def exact(number: float) -> Fraction:
+def exact(number: Any) -> Fraction:
     """The rational number that a float32 or a float64 stands for."""
     return Fraction(float(number))
 
@@ -69,7 +69,7 @@ def written(
     return path
 
 
-def head(weight: ArrayLike, bias: ArrayLike) -> dict[str, np.ndarray]:
+def head(weight: Any, bias: Any) -> dict[str, np.ndarray]:
     """The constants of `Gemm(t, w, b)`, a row of `weight` for each class."""
     return {"w": f32(weight), "b": f32(bias)}
 

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -15,7 +16,7 @@ from tests.small_files import f32, i64, node, written
 
 ROOT = Path(__file__).parents[1]
 MEMORY = 4 * 2**30
-PATIENCE = 120  # seconds
+SECONDS = 30  # of one core, however many share it
 PROGRAM = """
 import sys
 import numpy as np
@@ -32,15 +33,20 @@ else:
 """
 
 
+def limit() -> None:
+    """What a process of its own may take."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+
+
 def loaded(path: Path) -> str:
     """What a process of its own, in little memory, says of a file: one line, that it was read or refused."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(path)],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
         cwd=ROOT,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
+        preexec_fn=limit,
     )
     assert done.returncode == 0, f"status {done.returncode}: {done.stderr[-500:]}"
     assert done.stdout.count("\n") == 1, done.stdout
@@ -56,7 +62,7 @@ def pooled(
     folder: Path, operator: str, kernel: list[int], strides: list[int], pads: list[int], image: tuple[int, int]
 ) -> Path:
     """A picture pooled, and every fiftieth or so of what comes out against the rest: two classes."""
-    counted = {"count_include_pad": 1} if operator == "AveragePool" else {}
+    counted: dict[str, Any] = {"count_include_pad": 1} if operator == "AveragePool" else {}
     nodes = [node(operator, ["x"], ["p"], kernel_shape=kernel, strides=strides, pads=pads, **counted)]
     nodes += [node("Flatten", ["p"], ["f"]), node("Gemm", ["f", "w"], ["y"], transB=1)]
     rows, columns = (
@@ -66,21 +72,18 @@ def pooled(
     return written(folder / "net.onnx", nodes, {"w": weight}, inputs=(1, 1, *image))
 
 
-@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
 @pytest.mark.parametrize(
-    ("kernel", "pads", "image"),
+    ("operator", "kernel", "pads"),
     [
-        ([1, 200], [0, 199, 0, 199], (60, 80)),
-        ([200, 1], [199, 0, 199, 0], (60, 80)),
-        ([60, 80], [30, 40, 30, 40], (60, 80)),
-        ([60, 80], [0, 0, 0, 0], (60, 80)),
-        ([60, 80], [59, 79, 59, 79], (120, 160)),
+        ("MaxPool", [1, 200], [0, 199, 0, 199]),
+        ("MaxPool", [200, 1], [199, 0, 199, 0]),
+        ("MaxPool", [60, 80], [30, 40, 30, 40]),
+        ("MaxPool", [60, 80], [0, 0, 0, 0]),
+        ("AveragePool", [60, 80], [30, 40, 30, 40]),
     ],
 )
-def test_windows_as_large_as_the_picture(
-    operator: str, kernel: list[int], pads: list[int], image: tuple[int, int], tmp_path: Path
-) -> None:
-    loaded(pooled(tmp_path, operator, kernel, [1, 1], pads, image))
+def test_windows_as_large_as_the_picture(operator: str, kernel: list[int], pads: list[int], tmp_path: Path) -> None:
+    loaded(pooled(tmp_path, operator, kernel, [1, 1], pads, (60, 80)))
 
 
 def test_a_window_over_a_line(tmp_path: Path) -> None:
@@ -120,8 +123,8 @@ def test_a_crash_costs_the_command_one_line(tmp_path: Path) -> None:
         [sys.executable, "-m", "verifier.cli", "inspect", str(path)],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
         cwd=ROOT,
+        preexec_fn=limit,
     )
     assert done.returncode in (0, 2), done.stderr
     assert done.returncode == 0 or done.stderr.count("\n") == 1

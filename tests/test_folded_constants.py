@@ -17,7 +17,7 @@ import pytest
 import verifier
 from encoders.errors import PlumblineError
 from tests.file_exact import ExactFile
-from tests.small_files import bracketed, check_bracket, exact, f32, gemm, head, i64, node, refusal, single, written
+from tests.small_files import bracketed, check_bracket, f32, gemm, head, i64, node, refusal, single, written
 from verifier.results import Verdict
 
 FILES = 40  # of each kind and size
@@ -94,12 +94,11 @@ def test_biases_that_cancel(maker: Maker, size: float, tmp_path: Path) -> None:
             continue
         asked += 1
         try:
-            for radius in (truth * (1 + Fraction(1, 10**6)), truth * (1 + Fraction(1, 10**12))):
-                result = verifier.verify(path, [0.0], float(radius), time_limit=0.01)
-                if scores[result.predicted] < max(scores):
-                    truth = Fraction(0)  # onnxruntime's rounding names a class that is not the file's
-                assert result.verdict is not Verdict.CERTIFIED, f"file {k}: at {float(radius)!r}"
-                check_bracket(result, truth)
+            result = verifier.verify(path, [0.0], float(truth * (1 + Fraction(1, 10**12))), time_limit=0.01)
+            if scores[result.predicted] < max(scores):
+                truth = Fraction(0)  # onnxruntime's rounding names a class that is not the file's
+            assert result.verdict is not Verdict.CERTIFIED, f"file {k}: at {result.radius!r}"
+            check_bracket(result, truth)
             if k % 10 == 0 and truth:
                 check_bracket(verifier.distance(path, [0.0], time_limit=0.1), truth)
         except PlumblineError as error:
@@ -120,22 +119,11 @@ def test_a_bias_that_is_taken_off_in_three_steps(tmp_path: Path) -> None:
 
 
 def test_constants_meet_before_they_meet_the_input(tmp_path: Path) -> None:
-    # (1e8 + 1) - 1e8 is 1 of real numbers, and 0 of float32: 1 - x against x in the one, -x against x in the other.
-    nodes = [
-        node("Add", ["A", "B"], ["c"]),
-        node("Sub", ["c", "A"], ["d"]),
-        gemm("x", "h"),
-        node("Add", ["h", "d"], ["y"]),
-    ]
-    constants = {"A": f32([1e8, 0]), "B": f32([1, 0]), **head([[-1], [1]], [0, 0])}
-    path = written(tmp_path / "net.onnx", nodes, constants)
-    try:
-        result = verifier.distance(path, [0.0], time_limit=0.3)
-    except PlumblineError as error:
-        refusal(error, "Add", "Sub")
-        return
-    assert exact(result.lower) <= Fraction(1, 2)
-    assert not np.isfinite(result.upper) or exact(result.upper) >= Fraction(1, 2)
+    # (1e8 + 1) - 1e8 is 1 of real numbers, and 0 of float32: 3/2 - x against x + 1, a tie at 1/4, not at 3/4.
+    nodes = [node("Add", ["A", "B"], ["c"]), node("Sub", ["c", "A"], ["d"]), gemm("x", "h")]
+    nodes += [node("Add", ["h", "d"], ["y"])]
+    constants = {"A": f32([0, 1e8]), "B": f32([0, 1]), **head([[-1], [1]], [1.5, 0])}
+    bracketed(written(tmp_path / "net.onnx", nodes, constants), [0.0], Fraction(1, 4), "Add", "Sub")
 
 
 def nearly(path: Path, truth: Fraction | Decimal, *named: str) -> None:
@@ -192,16 +180,16 @@ def test_epsilon_of_batch_normalization_left_out(variance: float, tmp_path: Path
     nearly(path, truth, "BatchNormalization")
 
 
+ALPHA, GAMMA = Decimal(float(np.float32(1.6732632423543772))), Decimal(float(np.float32(1.0507009873554805)))  # Selu's
 FUNCTIONS: dict[str, tuple[float, Callable[[Decimal], Decimal]]] = {
     # of which constant: one whose value float32 would round towards zero
     "Elu": (-0.75, lambda x: x.exp() - 1),
     "Exp": (-1.0, Decimal.exp),
-    "Log": (3.0, Decimal.ln),
+    "Log": (1.5, Decimal.ln),
     "Reciprocal": (41.0, lambda x: 1 / x),
     "Selu": (-0.75, lambda x: GAMMA * ALPHA * (x.exp() - 1)),
     "Sqrt": (3.0, Decimal.sqrt),
 }
-ALPHA, GAMMA = Decimal(float(np.float32(1.6732632423543772))), Decimal(float(np.float32(1.0507009873554805)))  # Selu's
 
 
 @pytest.mark.parametrize("operator", FUNCTIONS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -80,19 +81,19 @@ def test_softmax_before_the_end_is_not_left_out(operator: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("attributes", [{"axis": 0}, {"axis": 0, "keepdims": 0}, {}])
-def test_argmax_over_samples_is_refused(attributes: dict[str, int], tmp_path: Path) -> None:
+def test_argmax_over_samples_is_refused(attributes: dict[str, Any], tmp_path: Path) -> None:
     # The best sample of one is sample 0, for every class; axis 0 is the default.
     nodes = [gemm("x", "t"), node("ArgMax", ["t"], ["y"], **attributes)]
     refused(argmax_file(tmp_path, nodes, attributes), "ArgMax")
 
 
 @pytest.mark.parametrize("attributes", [{"axis": 1}, {"axis": -1, "keepdims": 0}])
-def test_argmax_over_classes_is_read(attributes: dict[str, int], tmp_path: Path) -> None:
+def test_argmax_over_classes_is_read(attributes: dict[str, Any], tmp_path: Path) -> None:
     nodes = [gemm("x", "t"), node("ArgMax", ["t"], ["y"], **attributes)]
     assert bracketed(argmax_file(tmp_path, nodes, attributes), [0.0], HALF) is not None
 
 
-def argmax_file(folder: Path, nodes: list[onnx.NodeProto], attributes: dict[str, int]) -> Path:
+def argmax_file(folder: Path, nodes: list[onnx.NodeProto], attributes: dict[str, Any]) -> Path:
     """A file whose output is the number of a class."""
     path = written(folder / "net.onnx", nodes, head(MINUS, PLUS))
     model = onnx.load(str(path))
@@ -106,7 +107,7 @@ def argmax_file(folder: Path, nodes: list[onnx.NodeProto], attributes: dict[str,
 @pytest.mark.parametrize("opset", [9, 11])
 @pytest.mark.parametrize("attributes", [{"axis": 1}, {}])
 def test_old_softmax_of_a_constant_runs_over_all_further_axes(
-    opset: int, attributes: dict[str, int], tmp_path: Path
+    opset: int, attributes: dict[str, Any], tmp_path: Path
 ) -> None:
     # Four equal entries of [1, 2, 2]: before opset 13 they share one softmax, so each is 1/4, not 1/2.
     # 3/4 - (x - 1/4) against x - 1/4: a tie at x = 5/8.
@@ -170,6 +171,14 @@ def test_chance_is_refused_on_the_way(operator: str, tmp_path: Path) -> None:
     refused(written(tmp_path / "net.onnx", nodes, {**constants, **head(MINUS, PLUS)}), operator)
 
 
+@pytest.mark.parametrize("training", [None, False])
+def test_dropout_that_drops_nothing_is_read(training: bool | None, tmp_path: Path) -> None:
+    inputs = ["h", "ratio"] if training is None else ["h", "ratio", "training"]
+    nodes = [gemm("x", "h"), node("Dropout", inputs, ["y"])]
+    constants = {"ratio": f32(0.5), "training": np.array(False), **head(MINUS, PLUS)}
+    assert bracketed(written(tmp_path / "net.onnx", nodes, constants), [0.0], HALF) is not None
+
+
 def test_old_batch_normalization_in_training_is_refused(tmp_path: Path) -> None:
     # Before opset 14 four further outputs mean training: the batch's own mean is taken off.
     normal = node("BatchNormalization", ["h", "one", "zero", "zero", "one"], ["y", "m", "v", "sm", "sv"])
@@ -178,7 +187,7 @@ def test_old_batch_normalization_in_training_is_refused(tmp_path: Path) -> None:
     refused(path, "BatchNormalization")
 
 
-REDUCTIONS: list[tuple[str, int, list[str], dict[str, object], bool]] = [
+REDUCTIONS: list[tuple[str, int, list[str], dict[str, Any], bool]] = [
     # operator, opset, inputs beside x, attributes, and whether it reduces at all
     ("ReduceSum", 13, ["none"], {}, True),
     ("ReduceSum", 13, [], {}, True),
@@ -201,7 +210,7 @@ def test_reductions_over_no_axes(
     operator: str,
     opset: int,
     extra: list[str],
-    attributes: dict[str, object],
+    attributes: dict[str, Any],
     reduces: bool,
     constant: bool,
     tmp_path: Path,
