@@ -257,8 +257,7 @@ def _counts(found: list[tuple[Question, Held]]) -> dict[str, str]:
 
 
 def _table(text: str) -> dict[str, str]:
-    pairs = (word.split(":") for word in text.split())
-    return {name: counts for name, counts in pairs}
+    return {name: counts for name, _, counts in (word.partition(":") for word in text.split())}
 
 
 @pytest.mark.parametrize(("variable", "expected"), [(True, VARIABLE), (False, CONSTANT)], ids=["variable", "constant"])
