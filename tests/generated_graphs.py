@@ -277,14 +277,61 @@ def _file(draft: Draft, shape: tuple[int, ...], result: str, open_side: bool) ->
         for tensor in draft.initializers
         if old
     ]
-    graph = helper.make_graph(draft.nodes, "generated", [source, *listed], [output], draft.initializers)
-    return draft.model(graph, 3 if old else IR)
+    nodes = draft.nodes if old or draft.chance(0.9) else _hidden(draft)
+    graph = helper.make_graph(nodes, "generated", [source, *listed], [output], draft.initializers)
+    proto = draft.model(graph, 3 if old else IR)
+    if draft.chance(0.05) and not old:
+        _functional(draft, proto)
+    return proto
+
+
+def _hidden(draft: Draft) -> list[onnx.NodeProto]:
+    """One node put into both branches of an If whose condition is constant; the branch not taken changes its sign."""
+    place = draft.integer(0, len(draft.nodes) - 1)
+    node = draft.nodes[place]
+    if len(node.output) > 1 or draft[node.output[0]].dtype != draft.kind:
+        return draft.nodes
+    kept, turned = onnx.NodeProto(), onnx.NodeProto()
+    kept.CopyFrom(node)
+    turned.CopyFrom(node)
+    kept.output[0], turned.output[0] = "kept", "turning"
+    of = helper.np_dtype_to_tensor_dtype(draft.kind)
+    side = [helper.make_tensor_value_info(name, of, [None] * draft[node.output[0]].ndim) for name in ("kept", "turned")]
+    branches = [
+        helper.make_graph([kept], "as it is", [], side[:1]),
+        helper.make_graph([turned, helper.make_node("Neg", ["turning"], ["turned"])], "turned", [], side[1:]),
+    ]
+    taken = draft.chance(0.5)
+    yes, no = branches if taken else branches[::-1]
+    condition = draft.raw(np.array(taken))
+    choice = helper.make_node("If", [condition], node.output, name="choice", then_branch=yes, else_branch=no)
+    return [*draft.nodes[:place], choice, *draft.nodes[place + 1 :]]
+
+
+def _functional(draft: Draft, proto: onnx.ModelProto) -> None:
+    """One node made the call of a function in the file, whose body is that node."""
+    node = proto.graph.node[draft.integer(0, len(proto.graph.node) - 1)]
+    if not node.input or "" in node.input or len(set(node.input)) < len(node.input) or node.op_type == "If":
+        return
+    body = onnx.NodeProto()
+    body.CopyFrom(node)
+    inputs, outputs = [f"given{k}" for k in range(len(node.input))], [f"made{k}" for k in range(len(node.output))]
+    for k, name in enumerate(inputs):
+        body.input[k] = name
+    for k, name in enumerate(outputs):
+        body.output[k] = name
+    opsets = [helper.make_opsetid("", draft.opset)]
+    proto.functions.append(helper.make_function("local", "Own", inputs, outputs, [body], opsets))
+    proto.opset_import.append(helper.make_opsetid("local", 1))
+    node.CopyFrom(helper.make_node("Own", node.input, node.output, name=node.name, domain="local"))
 
 
 def shrunk(made: Generated, fails: Callable[[onnx.ModelProto, Array], bool]) -> tuple[onnx.ModelProto, Array]:
     """A smaller file that fails as well: the first value that is wrong, made of the last one that is right."""
     floats = [name for name, value in made.values.items() if value.dtype.kind == "f" and name != "image"]
-    proto, inputs = made.proto, made.inputs
+    proto, inputs = _needed(made.proto), made.inputs
+    if not fails(proto, inputs):
+        proto = made.proto
     for name in floats:
         cut = _ending(made, proto, name)
         if fails(cut, inputs):
@@ -302,8 +349,8 @@ def _ending(made: Generated, proto: onnx.ModelProto, name: str) -> onnx.ModelPro
     cut = onnx.ModelProto()
     cut.CopyFrom(proto)
     value = made.values[name]
-    cut.graph.node.extend(_reshaped(name, "scores", (1, value.size)))
-    cut.graph.output[0].CopyFrom(_side("scores", value, [1, value.size]))
+    cut.graph.node.extend(_reshaped(name, "scores", (-1, value.size)))
+    cut.graph.output[0].CopyFrom(_side("scores", value, [None, value.size]))
     return _needed(cut)
 
 
@@ -328,7 +375,7 @@ def _reshaped(source: str, result: str, shape: tuple[int, ...]) -> list[onnx.Nod
     ]
 
 
-def _side(name: str, value: Array, shape: list[int]) -> onnx.ValueInfoProto:
+def _side(name: str, value: Array, shape: list[int | None]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), shape)
 
 
@@ -344,7 +391,9 @@ def _needed(proto: onnx.ModelProto) -> onnx.ModelProto:
     held = [tensor for tensor in proto.graph.initializer if tensor.name in wanted]
     listed = [side for side in proto.graph.input[1:] if side.name in wanted]
     graph = helper.make_graph(kept[::-1], "cut", [proto.graph.input[0], *listed], proto.graph.output, held)
-    return helper.make_model(graph, opset_imports=proto.opset_import, ir_version=proto.ir_version)
+    return helper.make_model(
+        graph, opset_imports=proto.opset_import, functions=proto.functions, ir_version=proto.ir_version
+    )
 
 
 def described(proto: onnx.ModelProto) -> str:

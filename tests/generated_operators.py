@@ -697,9 +697,10 @@ def classes(d: Draft) -> str:
         (name,) = d.add("Flatten", [name])
     else:
         (name,) = d.add("Reshape", [name, d.integers(*d.one_of((1, -1), (1, size), (-1, size)))])
-    if size < 2 or d.chance(0.3):
-        weights = d.constant(d.weights(size, d.integer(2, 4)))
-        (name,) = d.add("MatMul", [name, weights])
+    if size < 2 or d.chance(0.8 if d["image"].size <= 3 else 0.3):  # few inputs: let them decide something
+        count = d.integer(2, 4)
+        (name,) = d.add("MatMul", [name, d.constant(d.weights(size, count))])
+        (name,) = d.add("Add", [name, d.constant(d.weights(count))]) if d.chance(0.7) else [name]
     return name
 
 

@@ -13,7 +13,7 @@ from tests.reading import Array, Held, Reading, hold
 from verifier.results import Result
 
 POINTS = 3000  # of a grid over the whole box; as many again near the sample
-SECONDS = 2.0  # for one verdict
+SECONDS = 0.5  # for one verdict
 STRAY = 2e-5  # what float32 may do to a score, relative to the largest
 SLACK = 1e-6
 ORDER = {"linf": np.inf, "l1": 1, "l2": 2, "l0": 0}

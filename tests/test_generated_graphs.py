@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import verifier
 from encoders.errors import ModelError
 from tests.fuzz_graphs import DONE, JUDGED, Outcome, check, explained, fuzz, line, summary
 from tests.generated_graphs import generate, shrunk
-from tests.reading import Array, Held, Reading, hold, run, session_for
+from tests.reading import IR, Array, Held, Reading, hold, run, session_for
+from tests.sampled_adversaries import judge
 
 AGREED = Held(Reading.AGREED)
 BLOCK = 50
@@ -69,6 +72,27 @@ def test_a_misreading_is_told_from_an_agreement(tmp_path: Path, monkeypatch: pyt
     assert hold(made.proto, tmp_path, made.inputs).reading is Reading.CRASHED
     monkeypatch.setattr(verifier, "load", refuse)
     assert hold(made.proto, tmp_path, made.inputs).reading is Reading.UNNAMED
+
+
+def test_a_wrong_verdict_is_contradicted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = numpy_helper.from_array(np.array([[1.0, -1.0], [0.5, -2.0]], dtype=np.float32), "weights")
+    bias = numpy_helper.from_array(np.array([-1.0, 1.0], dtype=np.float32), "bias")
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in ("image", "scores")]
+    nodes = [helper.make_node("Gemm", ["image", "weights", "bias"], ["scores"])]
+    graph = helper.make_graph(nodes, "two", sides[:1], sides[1:], [weights, bias])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=IR)
+    assert judge(proto, tmp_path, np.random.default_rng(0)).reading is Reading.AGREED
+
+    right = verifier.distance
+    for wrong, why in (
+        ({"lower": np.inf, "upper": np.inf, "adversary": None}, "nearer than the proven inf"),
+        ({"lower": 0.0, "adversary": None}, "without an adversary"),
+        ({"lower": 0.0, "upper": 0.9}, "is not at the distance 0.9"),
+    ):
+        monkeypatch.setattr(verifier, "distance", lambda *a, wrong=wrong, **k: replace(right(*a, **k), **wrong))
+        held = judge(proto, tmp_path, np.random.default_rng(0))
+        assert held.reading is Reading.MISREAD
+        assert why in held.why
 
 
 def refuse(path: Path) -> None:
