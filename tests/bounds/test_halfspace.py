@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from bounds.halfspace import distance_to_halfspace, lowest_value, nearest_in_halfspace
 from encoders.question import CONVEX, Norm
+from tests.draws import examples
 
 
 def tensor(*values: float) -> torch.Tensor:
@@ -85,7 +86,7 @@ def linear_program(
     return value + float(answer.fun)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(problems(), st.sampled_from([Norm.LINF, Norm.L1]))
 def test_agrees_with_linear_programs(
     problem: tuple[np.ndarray, float, np.ndarray, np.ndarray, float], norm: Norm
@@ -102,7 +103,7 @@ def test_agrees_with_linear_programs(
     assert least == pytest.approx(linear_program(a, value, below, above, norm, radius), abs=1e-7)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(problems(), st.sampled_from(CONVEX))
 def test_the_minimiser_attains_the_distance(
     problem: tuple[np.ndarray, float, np.ndarray, np.ndarray, float], norm: Norm

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import sparse
 
 from encoders.solvers.base import Status
 from encoders.solvers.linear import farkas_gap, solve_linear
+from tests.draws import examples
 
 INF = np.inf
 SUM = sparse.csr_array(np.array([[1.0, 1.0]]))
@@ -89,7 +90,7 @@ def test_no_time_is_no_answer() -> None:
     assert answer.point is None
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 10**6))
 @example(2857)
 @example(4080)
