@@ -8,7 +8,8 @@ NET := trainers/nets/digits-64-32-32-10.onnx
 DEMO := --data digits --samples 0:10
 STUDY := benchmarks/studies/digits.toml
 TEST_JOBS ?= 2
-FIRST_SEED := $(or $(FIRST_SEED),$(shell date +%s))  # of make test-thorough; name one to repeat a run
+# make test-thorough says which it drew; naming it repeats the trust tests of that run.
+FIRST_SEED := $(or $(FIRST_SEED),$(shell date +%s))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint types tests test-thorough study nets clean
