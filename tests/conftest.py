@@ -20,3 +20,10 @@ settings.load_profile("ci")
 def fixed_torch_seed() -> None:
     """What a test draws from torch's global generator depends on no test that ran before it in the same process."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def patient_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What attacks find does not depend on how many linear programs fit into a fraction of a second."""
+    monkeypatch.setattr("bounds.attacks.portfolio.FIELD_SECONDS", 600.0)
+    monkeypatch.setattr("bounds.attacks.region_descent.SECONDS", 600.0)

@@ -16,6 +16,8 @@ from encoders.errors import SoundnessError
 from encoders.graph import affine_chain
 from encoders.question import CONVEX, Norm, Region, goals_for
 
+pytestmark = pytest.mark.usefixtures("patient_attacks")
+
 OPTIONS = AttackOptions(restarts=6, steps=8)
 WITHIN = {"apgd-ce": 0.1, "apgd-dlr": 0.1, "fab": 0.01}  # steps that are halved, sparse or mixed make more of rounding
 RNG = np.random.default_rng(14)

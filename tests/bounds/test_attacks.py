@@ -21,6 +21,8 @@ from encoders.graph import Graph, affine_chain
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from tests.draws import examples
 
+pytestmark = pytest.mark.usefixtures("patient_attacks")
+
 # Linear, two classes:  y0 - y1 = 3·x1 - 4·x2 + 1   around (0, 0) in [-1, 1]²
 #   L∞ 1/7,  L1 1/4 (x2 alone),  L2 1/5.
 LINEAR = affine_chain([np.array([[3.0, -4.0], [0.0, 0.0]])], [np.array([1.0, 0.0])])
