@@ -57,9 +57,9 @@ def put(path: Path, weights: bytes) -> None:
 def test_other_weights_are_another_file(tmp_path: Path) -> None:
     path, first, second = same_but_for_weights(tmp_path)
     put(path, first)
-    digest = verifier.load(path).sha256
+    digest = verifier.load(path).digest
     put(path, second)
-    assert verifier.load(path).sha256 != digest
+    assert verifier.load(path).digest != digest
 
 
 def test_a_changed_file_of_weights_is_read_again(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_worker_notices_other_weights(tmp_path: Path) -> None:
     except PlumblineError as error:
         refusal(error, "net.onnx", "net.data")
         return
-    assert (received.sha256 == model.sha256) == (crossing(received) == 0.25)
+    assert (received.digest == model.digest) == (crossing(received) == 0.25)
 
 
 def test_weights_that_are_missing_take_one_line(tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ def check_growth(call: Call) -> None:
     """Refuse a node whose sizes promise more entries than may be, before onnxruntime allocates them."""
     promised = promised_size(call)
     if promised > MAX_ELEMENTS:
-        raise ModelError(f"{call.name}: makes a tensor of {promised:.3g} entries, more than the {MAX_ELEMENTS} entries allowed")
+        raise ModelError(
+            f"{call.name}: makes a tensor of {promised:.3g} entries, more than the {MAX_ELEMENTS} entries allowed"
+        )
 
 
 def promised_size(call: Call) -> float:

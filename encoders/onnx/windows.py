@@ -8,13 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from encoders.builder import MAX_ELEMENTS, View, checked_size
+from encoders.builder import View, checked_size
 from encoders.errors import ModelError
 from encoders.linear_maps import Convolution, FloatArray, IntArray, LinearMap, Sparse
 from encoders.onnx.activations import extreme_of
 from encoders.onnx.arithmetic import ZERO
 from encoders.onnx.node import Call, Value
 from encoders.onnx.products import MOST_PRODUCTS
+
+MOST_AVERAGED = 2**24  # entries of all windows together, of an average pool
+MOST_COMPARED = 2**20  # and of a max pool, which has about as many ReLUs
 
 
 @dataclass(frozen=True)
@@ -229,7 +232,8 @@ class Windows:
     within: FloatArray  # entries of the window in the image or its padding
 
 
-def _windows(call: Call) -> Windows:
+def _windows(call: Call, most: int) -> Windows:
+    """The windows of a pool, refused before they are built where they hold more than `most` entries."""
     view, spatial = _image(call)
     window = _window(call, spatial, tuple(call.attributes["kernel_shape"]))
     rank = len(spatial)
@@ -245,10 +249,10 @@ def _windows(call: Call) -> Windows:
         axes.append(steps)
     shape = (1, view.shape[1], *axes)
     entries = float(np.prod(shape, dtype=np.float64)) * float(np.prod(window.kernel, dtype=np.float64))
-    if entries > MOST_PRODUCTS or entries > MAX_ELEMENTS:
+    if entries > most:
         raise ModelError(
             f"{call.name}: windows of {window.kernel} at {int(np.prod(shape))} places hold {entries:.3g} entries, more "
-            f"than the {MOST_PRODUCTS} allowed; pool in smaller steps"
+            f"than the {most} allowed; pool in smaller windows, or in several steps"
         )
     places = []
     for k in range(rank):
@@ -276,7 +280,7 @@ def averaged(call: Call, view: View, table: IntArray, counts: FloatArray, shape:
 
 
 def average_pool(call: Call) -> Value:
-    found = _windows(call)
+    found = _windows(call, MOST_AVERAGED)
     inside = (found.table >= 0).sum(axis=1).astype(np.float64)
     counts = found.within if call.attributes.get("count_include_pad", 0) else inside
     if (counts <= 0).any():
@@ -286,6 +290,8 @@ def average_pool(call: Call) -> Value:
 
 def greatest(call: Call, view: View, table: IntArray, shape: tuple[int, ...], least: bool = False) -> Value:
     """The greatest (or least) entry of each row of the table; a place outside the image repeats one inside."""
+    if table.size > MOST_COMPARED:
+        raise ModelError(f"{call.name}: it compares {table.size} entries, more than the {MOST_COMPARED} allowed")
     first = np.take_along_axis(table, (table >= 0).argmax(axis=1)[:, None], axis=1)
     if (first < 0).any():
         raise call.unsupported("a window lies wholly in the padding")
@@ -296,7 +302,7 @@ def greatest(call: Call, view: View, table: IntArray, shape: tuple[int, ...], le
 def max_pool(call: Call) -> Value:
     if len(call.node.output) > 1 and call.node.output[1]:
         raise call.unsupported("its second output (the indices)")
-    found = _windows(call)
+    found = _windows(call, MOST_COMPARED)
     return greatest(call, found.view, found.table, found.shape)
 
 

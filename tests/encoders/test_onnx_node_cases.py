@@ -267,7 +267,7 @@ def test_every_case_agrees_or_is_refused_by_name(variable: bool, expected: str, 
     assert _counts(found) == _table(expected), f"made with {MADE_WITH}; see the module's main part for how to renew it"
 
 
-@pytest.mark.thorough
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("variable", [True, False], ids=["variable", "constant"])
 def test_every_function_body_agrees_or_is_refused_by_name(variable: bool, tmp_path: Path) -> None:
     assert not _failures(answers(variable, tmp_path, expanded=True))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from encoders.errors import ModelError, PlumblineError, UnsupportedOperatorError
 from encoders.onnx.model_file import read_model_file
 from encoders.onnx.reader import describe, read
+from tests.draws import examples
 from verifier.model import Model, load
 
 RNG = np.random.default_rng(7)
@@ -128,7 +129,7 @@ def test_operator(name: str, tmp_path: Path) -> None:
     check(save(tmp_path / "net.onnx", shape, steps, opset))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.integers(1, 2), st.integers(0, 2), st.integers(0, 2),
     st.sampled_from(["Conv", "MaxPool", "AveragePool"]),
