@@ -21,7 +21,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 
-from tests.generated_graphs import Generated, described, generate, shrunk
+from tests.generated_graphs import Generated, generate
+from tests.graph_shrinking import described, shrunk
 from tests.reading import Held, Reading, hold
 from tests.sampled_adversaries import judge
 

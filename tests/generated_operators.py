@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.generated_graphs import Draft, UnfitError
+from tests.graph_draft import Draft, UnfitError
 
 Operator = Callable[[Draft], object]
 ENDS = (2**31 - 1, 2**63 - 1)  # what exporters write for "to the end"

@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 import verifier
 from encoders.errors import ModelError
 from tests.fuzz_graphs import DONE, JUDGED, Outcome, check, explained, fuzz, line, summary
-from tests.generated_graphs import generate, shrunk
+from tests.generated_graphs import generate
+from tests.graph_shrinking import shrunk
 from tests.reading import IR, Array, Held, Reading, hold, run, session_for
 from tests.sampled_adversaries import judge
 

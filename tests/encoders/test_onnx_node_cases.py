@@ -263,14 +263,16 @@ def _table(text: str) -> dict[str, str]:
 @pytest.mark.parametrize(("variable", "expected"), [(True, VARIABLE), (False, CONSTANT)], ids=["variable", "constant"])
 def test_every_case_agrees_or_is_refused_by_name(variable: bool, expected: str, tmp_path: Path) -> None:
     found = answers(variable, tmp_path)
-    assert not _failures(found)
+    failures = _failures(found)
+    assert not failures, failures
     assert _counts(found) == _table(expected), f"made with {MADE_WITH}; see the module's main part for how to renew it"
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("variable", [True, False], ids=["variable", "constant"])
 def test_every_function_body_agrees_or_is_refused_by_name(variable: bool, tmp_path: Path) -> None:
-    assert not _failures(answers(variable, tmp_path, expanded=True))
+    failures = _failures(answers(variable, tmp_path, expanded=True))
+    assert not failures, failures
 
 
 RANDOM = {
