@@ -19,8 +19,16 @@ MARKS |= {"ConvInteger", "MatMulInteger", "QLinearAdd", "DynamicQuantizeMatMul",
 
 
 def is_quantised(file: ModelFile) -> bool:
-    """Whether any node of a file is a quantised operator."""
-    return any(node.op_type in MARKS for node in file.proto.graph.node)
+    """Whether a quantised operator reads what depends on the input; weights alone may be dequantised anywhere."""
+    graph = file.proto.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    moving = {side.name for side in graph.input} - constants
+    for node in graph.node:
+        if moving.intersection(node.input):
+            moving.update(name for name in node.output if name)
+            if node.op_type in MARKS:
+                return True
+    return False
 
 
 def read_quantised(path: str | Path) -> QuantisedNet:

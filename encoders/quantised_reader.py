@@ -94,7 +94,7 @@ class Walk:
 
     def node(self, node: onnx.NodeProto) -> Tensor | Weight | NDArray[Any]:
         values = [self.values.get(name) if name else None for name in node.input]
-        source = values[0]
+        source = values[0] if values else None
         if isinstance(source, Tensor) and not all(
             node.op_type in WEIGHTED or not isinstance(v, Tensor | Weight) for v in values[1:]
         ):

@@ -168,7 +168,7 @@ class _OperatorByOperator:
 
     @torch.no_grad()
     def check(self, tensors: Mapping[str, FloatArray]) -> None:
-        ends = [step.first for step in self.parsed.steps[1:]] + [len(self.nodes)]
+        ends = [*(step.first for step in self.parsed.steps[1:]), len(self.nodes)][: len(self.parsed.steps)]
         for step, end in zip(self.parsed.steps, ends, strict=True):
             for position in range(step.first, end):
                 self._compute(position)

@@ -202,7 +202,7 @@ def _load(reference: Reference) -> Model:
         return QuantisedModel(*parse_quantised(file, output))
     parsed = parse(file, output, threshold)
     if parsed.graph.classes < 2:
-        raise one_output(path)
+        raise one_output(path, parsed.output_name)
     model = Model(parsed, reference.comparison or compare(parsed))
     model.output, model.threshold = output, threshold
     return model

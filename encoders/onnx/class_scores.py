@@ -149,10 +149,10 @@ def check_output(proto: onnx.ModelProto, path: object, output: str | None) -> st
     return names[0]
 
 
-def one_output(path: object) -> ModelError:
+def one_output(path: object, name: str) -> ModelError:
     """The refusal of a model with one output, of which nothing is the class."""
     return ModelError(
-        f"{path}: it has one output, so no class can differ; make it two classes with --threshold T "
+        f"{path}: its output {name!r} is one number, so no class can differ; make it two classes with --threshold T "
         "(in Python: threshold=T): output > T, or not"
     )
 

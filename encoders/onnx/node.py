@@ -58,7 +58,7 @@ class Call:
 
     def weights(self, k: int) -> FloatArray:
         """A constant input as float64; NaN and infinity are refused."""
-        value = np.asarray(self.constant(k), dtype=np.float64)
+        value = np.array(self.constant(k), dtype=np.float64)
         if not np.isfinite(value).all():
             raise ModelError(
                 f"{self.name}: tensor {self.node.input[k]!r} holds NaN or infinite values; repair the model file"
