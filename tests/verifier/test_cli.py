@@ -284,7 +284,7 @@ def started(journal: Path, jobs: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-    patience = time.monotonic() + 120
+    patience = time.monotonic() + 600
     while not (journal.exists() and b"\n" in journal.read_bytes()) and time.monotonic() < patience:
         time.sleep(0.02)
     return process
@@ -295,7 +295,7 @@ def test_interrupt_keeps_what_is_finished(tmp_path: Path, jobs: str) -> None:
     journal = tmp_path / "results.jsonl"
     process = started(journal, jobs)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the command
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=600)
     assert process.returncode == 130, error
     assert error == "plumbline: interrupted; what was finished is kept\n"
     found = lines(journal)
@@ -308,5 +308,5 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     process = started(tmp_path / "results.jsonl", "2")
     process.kill()
     # The workers hold the other end of stderr: it closes when the last of them has ended.
-    process.communicate(timeout=120)
+    process.communicate(timeout=600)
     assert process.returncode == -signal.SIGKILL

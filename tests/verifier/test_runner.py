@@ -107,7 +107,7 @@ def test_closing_early_ends_the_workers(model: Model, samples: Samples) -> None:
     assert ours
     stream.close()
     # The pool's own thread waits for them too: until it has noted the end, a process that is gone counts as alive.
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while any(process.is_alive() for process in ours) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(process.is_alive() for process in ours)

@@ -55,6 +55,9 @@ def test_the_answers_are_those_of_each_alone(model: Model, norm: Norm, radius: f
     for index in SAMPLES:
         alone = ask(model, digits("test").x[index], radius, options, index=index)
         found = together[index]
+        assert max(found.lower, alone.lower) <= min(found.upper, alone.upper) + 2e-6
+        if options.time_limit is not None and Verdict.UNRESOLVED in (found.verdict, alone.verdict):
+            continue  # which of the two had time to close it is the machine's matter
         assert found.verdict is alone.verdict
         if found.verdict is Verdict.EXACT:
             assert found.upper == pytest.approx(alone.upper, abs=2e-6)
