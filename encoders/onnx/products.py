@@ -37,15 +37,28 @@ def gemm(call: Call) -> Value:
                 raise ModelError(f"{call.name}: its input {call.node.input[k]!r} has shape {weight.shape}, no matrix")
             sides.append(weight.T if turned else weight)
     alpha, beta = np.float64(call.attributes["alpha"]), np.float64(call.attributes["beta"])
+    third = call.inputs[2] if len(call.inputs) > 2 else None
+    if not any(isinstance(side, View) for side in sides):
+        return _onto_constant(call, alpha * np.asarray(sides[0]), np.asarray(sides[1]), beta)
     k = 0 if isinstance(sides[1], View) else 1
     sides[k] = alpha * np.asarray(sides[k])
-    third = call.inputs[2] if len(call.inputs) > 2 else None
     if third is None:
         return product(call, sides[0], sides[1], ZERO, roundings=3)
     if not isinstance(third, View):
         return product(call, sides[0], sides[1], beta * call.weights(2), roundings=4)
     out = product(call, sides[0], sides[1], ZERO, roundings=3)
     return added(call, out, call.build.scaled(broadcast(call, third, out.shape), np.array(beta), ZERO, call.name))
+
+
+def _onto_constant(call: Call, first: FloatArray, second: FloatArray, beta: float) -> Value:
+    """first · second + beta · C where C alone depends on the input: a constant whose sums are rounded here."""
+    try:
+        constant, size = first @ second, np.abs(first) @ np.abs(second)
+    except ValueError:
+        raise ModelError(f"{call.name}: shapes {first.shape} and {second.shape} do not multiply") from None
+    spread = broadcast(call, call.view(2), constant.shape)
+    roundings = first.shape[1] + 4
+    return call.build.scaled(spread, np.array(beta), constant, call.name, roundings, size * (1.0 + 1e-9))
 
 
 def matmul(call: Call) -> Value:
