@@ -37,6 +37,7 @@ class TorchMap(ABC):
     """One linear map M on batches of flat vectors."""
 
     terms: int  # the most products that meet in one sum, of M or of its adjoint
+    summands: int  # the same of M alone
 
     @abstractmethod
     def apply(self, x: Tensor) -> Tensor:
@@ -51,6 +52,10 @@ class TorchMap(ABC):
         """|M| x for x ≥ 0."""
 
     @abstractmethod
+    def magnitude_adjoint(self, y: Tensor) -> Tensor:
+        """[B, output] → [B, input], by the transpose of |M|, for y ≥ 0."""
+
+    @abstractmethod
     def rows(self, entries: Tensor) -> Tensor:
         """Rows of M [B, input]: the adjoint of unit vectors, without a product."""
 
@@ -58,7 +63,7 @@ class TorchMap(ABC):
 class TorchDense(TorchMap):
     def __init__(self, linear: Dense, device: torch.device, dtype: torch.dtype) -> None:
         self.weight = torch.as_tensor(linear.weight, dtype=dtype, device=device)
-        self.terms = max(self.weight.shape)
+        self.terms, self.summands = max(self.weight.shape), self.weight.shape[1]
 
     def apply(self, x: Tensor) -> Tensor:
         return x @ self.weight.T
@@ -69,12 +74,15 @@ class TorchDense(TorchMap):
     def magnitude(self, x: Tensor) -> Tensor:
         return x @ self.weight.abs().T
 
+    def magnitude_adjoint(self, y: Tensor) -> Tensor:
+        return y @ self.weight.abs()
+
     def rows(self, entries: Tensor) -> Tensor:
         return self.weight[entries]
 
 
 class TorchScale(TorchMap):
-    terms = 1
+    terms = summands = 1
 
     def __init__(self, linear: Scale, device: torch.device, dtype: torch.dtype) -> None:
         self.factor = torch.as_tensor(linear.factor, dtype=dtype, device=device)
@@ -88,6 +96,8 @@ class TorchScale(TorchMap):
     def magnitude(self, x: Tensor) -> Tensor:
         return x * self.factor.abs()
 
+    magnitude_adjoint = magnitude
+
     def rows(self, entries: Tensor) -> Tensor:
         found = self.factor.new_zeros(len(entries), len(self.factor))
         found[torch.arange(len(entries), device=found.device), entries] = self.factor[entries]
@@ -95,6 +105,8 @@ class TorchScale(TorchMap):
 
 
 class TorchGather(TorchMap):
+    summands = 1
+
     def __init__(self, linear: Gather, device: torch.device, dtype: torch.dtype) -> None:
         self.present = torch.as_tensor(linear.index >= 0, device=device)
         self.all_present = bool((linear.index >= 0).all())
@@ -112,6 +124,7 @@ class TorchGather(TorchMap):
         return y.new_zeros(y.shape[0], self.source_size).index_add(1, self.index, values)
 
     magnitude = apply
+    magnitude_adjoint = adjoint
 
     def rows(self, entries: Tensor) -> Tensor:
         found = torch.zeros(len(entries), self.source_size, dtype=self.dtype, device=self.index.device)
@@ -146,8 +159,11 @@ class TorchSparse(TorchMap):
         self.table = SparseRows(linear.matrix(), device, dtype)
         forward, backward = linear.table.tocsr(), linear.table.T.tocsr()
         self.forward, self.backward = (self._tensor(m, device, dtype) for m in (forward, backward))
-        self.absolute = self._tensor(abs(forward), device, dtype)
-        self.terms = int(max(np.diff(forward.indptr).max(initial=0), np.diff(backward.indptr).max(initial=0)))
+        self.absolute, self.absolute_backward = (
+            self._tensor(abs(m), device, dtype) for m in (forward, backward)
+        )
+        self.summands = int(np.diff(forward.indptr).max(initial=0))
+        self.terms = max(self.summands, int(np.diff(backward.indptr).max(initial=0)))
 
     @staticmethod
     def _tensor(m: object, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -171,6 +187,9 @@ class TorchSparse(TorchMap):
     def magnitude(self, x: Tensor) -> Tensor:
         return (self.absolute @ x.T).T
 
+    def magnitude_adjoint(self, y: Tensor) -> Tensor:
+        return (self.absolute_backward @ y.T).T
+
     def rows(self, entries: Tensor) -> Tensor:
         return self.table.dense(entries)
 
@@ -181,6 +200,7 @@ class TorchConvolution(TorchMap):
         self.weight = torch.as_tensor(linear.weight, dtype=dtype, device=device)
         out_c, group_in, kernel_h, kernel_w = linear.weight.shape
         self.terms = kernel_h * kernel_w * max(group_in, out_c // linear.groups)
+        self.summands = kernel_h * kernel_w * group_in
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         top, left, bottom, right = self.map.padding
@@ -195,12 +215,15 @@ class TorchConvolution(TorchMap):
         return self._convolve(x, self.weight)
 
     def adjoint(self, y: Tensor) -> Tensor:
+        return self._transposed(y, self.weight)
+
+    def _transposed(self, y: Tensor, weight: Tensor) -> Tensor:
         top, left, bottom, right = self.map.padding
         _, height, width = self.map.image
         with ORDINARY_SUMS():
             full = functional.conv_transpose2d(
                 y.reshape(-1, *self.map.output_image),
-                self.weight,
+                weight,
                 stride=self.map.stride,
                 dilation=self.map.dilation,
                 groups=self.map.groups,
@@ -213,6 +236,9 @@ class TorchConvolution(TorchMap):
 
     def magnitude(self, x: Tensor) -> Tensor:
         return self._convolve(x, self.weight.abs())
+
+    def magnitude_adjoint(self, y: Tensor) -> Tensor:
+        return self._transposed(y, self.weight.abs())
 
     @cached_property
     def table(self) -> SparseRows:
