@@ -122,7 +122,7 @@ def _values_at(lowered: Lowered, points: Tensor) -> Values:
         else:
             value, off = found[node.source]
             lower[position], upper[position] = value - off, value + off
-            found.append((value.relu(), off))
+            found.append((value.relu(), off.masked_fill(upper[position] < 0, 0.0)))
     return Values(lower, upper, {i: value.abs() + off for i, (value, off) in enumerate(found)})
 
 
@@ -193,9 +193,7 @@ def _executed(lowered: Lowered, values: Values, arithmetic: Arithmetic) -> Execu
     return found
 
 
-def _added(
-    lowered: Lowered, position: int, node: Affine, sizes: list[Tensor], arithmetic: Arithmetic
-) -> Tensor:
+def _added(lowered: Lowered, position: int, node: Affine, sizes: list[Tensor], arithmetic: Arithmetic) -> Tensor:
     """δ of one Affine node, whose sources are at most `sizes` as executed."""
     maps, bias_size = lowered.maps[position], lowered.bias_size[position]
     if _only_moves(maps, bias_size, node):

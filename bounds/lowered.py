@@ -159,9 +159,7 @@ class TorchSparse(TorchMap):
         self.table = SparseRows(linear.matrix(), device, dtype)
         forward, backward = linear.table.tocsr(), linear.table.T.tocsr()
         self.forward, self.backward = (self._tensor(m, device, dtype) for m in (forward, backward))
-        self.absolute, self.absolute_backward = (
-            self._tensor(abs(m), device, dtype) for m in (forward, backward)
-        )
+        self.absolute, self.absolute_backward = (self._tensor(abs(m), device, dtype) for m in (forward, backward))
         self.summands = int(np.diff(forward.indptr).max(initial=0))
         self.terms = max(self.summands, int(np.diff(backward.indptr).max(initial=0)))
 
