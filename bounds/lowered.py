@@ -96,7 +96,8 @@ class TorchScale(TorchMap):
     def magnitude(self, x: Tensor) -> Tensor:
         return x * self.factor.abs()
 
-    magnitude_adjoint = magnitude
+    def magnitude_adjoint(self, y: Tensor) -> Tensor:
+        return y * self.factor.abs()
 
     def rows(self, entries: Tensor) -> Tensor:
         found = self.factor.new_zeros(len(entries), len(self.factor))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tests.executions import exact, executed, pairwise_sum, sums
 UNIT = 2.0**-24
 
 
-def at(graph: Graph, *points: list[float], arithmetic: Arithmetic = FLOAT32, rows: torch.Tensor | None = None) -> list:
+def at(graph: Graph, *points: list[float], arithmetic: Arithmetic = FLOAT32, rows: torch.Tensor | None = None) -> Any:
     return error_at_points(Lowered(graph), torch.tensor(points, dtype=torch.float64), arithmetic, rows).tolist()
 
 
@@ -116,7 +117,7 @@ def test_no_execution_is_farther_off(kind: str) -> None:
             point = np.clip(center + rng.uniform(-radius, radius, size=4), 0.0, 1.0).astype(np.float32)
             point = np.clip(point, bounds.ball.lower[0].numpy(), bounds.ball.upper[0].numpy()).astype(np.float32)
             there = error_at_points(lowered, torch.as_tensor(point.astype(np.float64))[None], FLOAT32)[0].tolist()
-            truth = exact(graph, point)
+            truth = exact(graph, point.tolist())
             for fused, add in [(False, add) for add in sums(rng)] + [(True, pairwise_sum)]:
                 off = [
                     Fraction(float(v)) - t for v, t in zip(executed(graph, point, add, fused=fused), truth, strict=True)

@@ -107,7 +107,7 @@ class Run:
             measure = min(self.problem.most + 1, self.incumbent.measure)
             before = grid.taken_before(measure) if measure > 0 else -1
             return (before + 0.5) * (1.0 if grid.norm is Norm.L0 else 1.0 / grid.n)
-        return min(self.problem.ceiling, self.incumbent.upper - 0.5 * self.problem.tolerance)
+        return min(self.problem.ceiling, self.incumbent.enough - 0.5 * self.problem.tolerance)
 
     @property
     def answered(self) -> bool:
@@ -171,7 +171,7 @@ class Run:
             for push in PUSHES:
                 if self.problem.deadline.passed or self.incumbent.upper <= solution.objective + self.problem.tolerance:
                     return
-                beyond = self.stage.body.program(replace(asked, offset=asked.offset + push))
+                beyond = self.stage.body.program(replace(asked, offset=asked.offset + self.problem.error + push))
                 if phases_fixed:
                     lower, upper = (
                         np.where(program.integral, fixed, a) for a in (beyond.column_lower, beyond.column_upper)

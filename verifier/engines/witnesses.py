@@ -114,8 +114,8 @@ class Witnesses:
     def push_over(self, leaf: NodeProgram, shift: FloatArray, reach: float) -> None:
         """Make a strict adversary of a boundary point: ask the program for a little more than a tie."""
         points = self._points(leaf.engine, shift)
-        replayed = self.incumbent.replay(points.astype(np.float32))
-        noise = float(np.abs(replayed - self.incumbent.real(points)).max())
+        replayed = self.incumbent.replay(points.astype(self.incumbent.type))
+        noise = max(self.problem.error, float(np.abs(replayed - self.incumbent.real(points)).max()))
         for push in PUSHES:
             if self.incumbent.offer(self._points(leaf.engine, shift), SEARCH):
                 return
