@@ -42,7 +42,7 @@ from bounds.lowered import Lowered, TorchGather, TorchMap
 from bounds.network import NetworkBounds
 from encoders.graph import Affine, Input
 
-SPARE = 8  # roundings beside a sum: its bias, a factor, a square root and a quotient of a normalisation
+SPARE = 6  # roundings beside a sum: its bias, a factor, a square root and a quotient of a normalisation
 INFLATION = 1.0 + 1e-6
 TINY = 1e-300  # more than float64 itself loses by underflow
 FOLDED_GAIN = 2.0**60  # what was folded into a node scales its inner values, and what they underflow by, by no more

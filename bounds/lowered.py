@@ -8,9 +8,11 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
@@ -31,6 +33,11 @@ def gamma(terms: int) -> float:
     """
     count = terms + 64
     return count * UNIT_ROUNDOFF / (1.0 - count * UNIT_ROUNDOFF)
+
+
+def tensor_of(array: NDArray[Any], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """An array as a tensor; a file's own bytes, which nobody may write to, are copied."""
+    return torch.as_tensor(array if array.flags.writeable else array.copy(), dtype=dtype, device=device)
 
 
 class TorchMap(ABC):
@@ -62,7 +69,7 @@ class TorchMap(ABC):
 
 class TorchDense(TorchMap):
     def __init__(self, linear: Dense, device: torch.device, dtype: torch.dtype) -> None:
-        self.weight = torch.as_tensor(linear.weight, dtype=dtype, device=device)
+        self.weight = tensor_of(linear.weight, device, dtype)
         self.terms, self.summands = max(self.weight.shape), self.weight.shape[1]
 
     def apply(self, x: Tensor) -> Tensor:
@@ -85,7 +92,7 @@ class TorchScale(TorchMap):
     terms = summands = 1
 
     def __init__(self, linear: Scale, device: torch.device, dtype: torch.dtype) -> None:
-        self.factor = torch.as_tensor(linear.factor, dtype=dtype, device=device)
+        self.factor = tensor_of(linear.factor, device, dtype)
 
     def apply(self, x: Tensor) -> Tensor:
         return x * self.factor
@@ -196,7 +203,7 @@ class TorchSparse(TorchMap):
 class TorchConvolution(TorchMap):
     def __init__(self, linear: Convolution, device: torch.device, dtype: torch.dtype) -> None:
         self.map = linear
-        self.weight = torch.as_tensor(linear.weight, dtype=dtype, device=device)
+        self.weight = tensor_of(linear.weight, device, dtype)
         out_c, group_in, kernel_h, kernel_w = linear.weight.shape
         self.terms = kernel_h * kernel_w * max(group_in, out_c // linear.groups)
         self.summands = kernel_h * kernel_w * group_in

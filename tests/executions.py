@@ -7,16 +7,16 @@ multiply-add, and may fold the node's scale into its weights first. The truth is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from encoders.graph import Affine, Graph, Input
 
-Number = np.float32
 Sum = Callable[[list[Any]], Any]
 
 
@@ -46,17 +46,6 @@ def sums(rng: np.random.Generator) -> list[Sum]:
     return [forward_sum, reversed_sum, pairwise_sum, shuffled_sum(rng), shuffled_sum(rng)]
 
 
-@dataclass(frozen=True, eq=False)
-class Normalised:
-    """scale · (W x + b - mean) + shift: what a graph holds as one Affine node of four roundings more."""
-
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    scale: NDArray[np.float32]
-    mean: NDArray[np.float32]
-    shift: NDArray[np.float32]
-
-
 def exact(graph: Graph, x: Sequence[float]) -> list[Fraction]:
     """The scores of one input in exact arithmetic on the graph's numbers."""
     values: list[list[Fraction]] = []
@@ -75,19 +64,19 @@ def exact(graph: Graph, x: Sequence[float]) -> list[Fraction]:
 
 
 def executed(graph: Graph, x: NDArray[Any], add: Sum, kind: type[Any] = np.float32, fused: bool = False) -> list[Any]:
-    """The scores of one input, every product and sum rounded to `kind`; `fused` rounds a product with its sum."""
+    """The scores of inputs [n] or [n, B], every product and sum rounded to `kind`; `fused` rounds both at once."""
     values: list[list[Any]] = []
     for node in graph.nodes:
         if isinstance(node, Input):
             values.append([kind(v) for v in x])
         elif isinstance(node, Affine):
-            terms: list[list[Any]] = [[kind(b)] for b in node.bias]
+            terms: list[list[Any]] = [[kind(b) + 0 * values[0][0]] for b in node.bias]
             for source, matrix in zip(node.sources, graph.matrices(node), strict=True):
                 for i, j in zip(*matrix.nonzero(), strict=True):
                     terms[i].append((kind(matrix[i, j]), values[source][j]))
             values.append([_row(row, add, kind, fused) for row in terms])
         else:
-            values.append([max(v, kind(0)) for v in values[node.source]])
+            values.append([np.maximum(v, kind(0)) for v in values[node.source]])
     return values[-1]
 
 
@@ -99,3 +88,23 @@ def _row(terms: list[Any], add: Sum, kind: type[Any], fused: bool) -> Any:
     for w, v in products:
         total = kind(np.longdouble(w) * np.longdouble(v) + np.longdouble(total))
     return total
+
+
+LEVELS = (
+    onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+)
+
+
+def replays(path: Path, inputs: NDArray[Any]) -> list[NDArray[Any]]:
+    """The scores of a batch [B, ...] by onnxruntime at every level of optimisation."""
+    found = []
+    for level in LEVELS:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = level
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        found.append(np.asarray(session.run(None, {session.get_inputs()[0].name: inputs})[0]))
+    return found

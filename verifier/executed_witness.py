@@ -15,6 +15,7 @@ from encoders.linear_maps import FloatArray, Inputs
 from encoders.question import Goal, Norm
 from verifier.problem import By, Incumbent
 
+SHORT = 0.1  # of the tolerance: so far short of the nearest possible adversary a proof may end
 NEARLY = 1e-3  # of the easing: a point that misses an eased goal by less is taken for one that reaches it
 
 
@@ -29,8 +30,9 @@ class ExecutedIncumbent(Incumbent):
 
     @property
     def enough(self) -> float:
-        slack = 0.0 if self.norm is Norm.L0 else 0.5 * self.tolerance * max(1.0, self.possible)
-        return min(self.upper, max(0.0, self.possible - slack))
+        if self.norm is Norm.L0 or self.possible == float("inf"):
+            return min(self.upper, self.possible)
+        return min(self.upper, max(0.0, self.possible - SHORT * self.tolerance * max(1.0, self.possible)))
 
     def ease(self, goals: tuple[Goal, ...], error: float, tolerance: float) -> None:
         """What proofs are about from now on: goals that are `error` easier to reach, at the most."""

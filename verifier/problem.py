@@ -76,8 +76,8 @@ class Problem:
     `falsify_at`: a witness at most this far away ends the question (`verify`); None for `distance`.
     With a `grid`, only its points count: `ceiling` is then the real distance that proves all measures of interest, and
     a proof's lower bound is the length of a measure. With `quantised`, that is the network, and `graph` only nearly it.
-    `error` is what a row of a goal may be off by when the file is executed, where that counts: the goals are moved by
-    it already.
+    Where the file counts as it is executed, proofs are about `goals` that are eased by what execution can do, and
+    adversaries are looked for where the goals as they were `asked` are reached.
     """
 
     graph: Graph
@@ -93,7 +93,16 @@ class Problem:
     quantised: QuantisedNet | None = None
     workers: int = 1  # cores to use where a solver can use several; no answer depends on it
     share: int = 1  # questions that this process's memory is for; nor on this
-    error: float = 0.0
+    asked: tuple[Goal, ...] | None = None
+
+    @property
+    def aims(self) -> tuple[Goal, ...]:
+        """The goals to look for adversaries of, in the order of `goals`."""
+        return self.goals if self.asked is None else self.asked
+
+    def eased(self, goal: int) -> FloatArray:
+        """By how much each row of a goal was eased."""
+        return self.aims[goal].offset - self.goals[goal].offset
 
     @property
     def most(self) -> int:

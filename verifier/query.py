@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bounds.attacks import AttackOptions, AttackProblem
 from bounds.attacks.portfolio import polished
+from bounds.attacks.region_descent import polish
 from bounds.execution_error import ARITHMETICS, execution_error
 from bounds.network import lowered_for, network_bounds
 from encoders.errors import DataError, OptionError
@@ -24,6 +25,7 @@ from verifier.engines.base import Proof
 from verifier.engines.pass_ask import PassAsk
 from verifier.engines.registry import check_engine_name, engine_for
 from verifier.engines.turns import Turns, alone
+from verifier.engines.witnesses import goal_holds
 from verifier.executed_witness import ExecutedIncumbent
 from verifier.grid_witness import GridIncumbent
 from verifier.layout import levels_for, pixels_of
@@ -34,6 +36,7 @@ from verifier.results import Basis, Result, Verdict
 ATTACK_SHARE = 0.3  # of the time limit, at the most
 FEW_NEURONS = 600  # the search of a net as small finds a nearer adversary itself, sooner than more polishing would
 QUICK_POLISH = ((4, 3),)
+POLISH_SECONDS = 1.0  # at most, for a last walk
 OFFERED = 32  # candidates that are replayed
 COUNTS = ("inputs", "pixels")
 SAMPLE = "sample"
@@ -322,15 +325,17 @@ class _Question:
         engine = engine_for(options.engine)
         proof, error = Proof(0.0, Basis.RIGOROUS), None
         if self.radius is None or incumbent.upper > self.radius:
-            goals, error = self._eased(goals, min(ceiling, incumbent.upper), device)
+            eased, error = self._eased(goals, min(ceiling, incumbent.upper), device)
             problem = Problem(
-                self.model.guide, self.region, norm, goals, ceiling, self.radius, options.tolerance, deadline, device,
-                self.grid, self.model.quantised, self.workers, self.share, error or 0.0,
+                self.model.guide, self.region, norm, eased, ceiling, self.radius, options.tolerance, deadline, device,
+                self.grid, self.model.quantised, self.workers, self.share, None if error is None else goals,
             )  # fmt: skip
-            if isinstance(incumbent, ExecutedIncumbent):
-                incumbent.ease(goals, problem.error, options.tolerance)
-            if np.isfinite(problem.error):
+            if isinstance(incumbent, ExecutedIncumbent) and error is not None:
+                incumbent.ease(eased, error, options.tolerance)
+            if error is None or np.isfinite(error):
                 proof = yield from engine.turns(problem, incumbent, progress)
+            if error is not None:
+                self._polish(problem, incumbent)
         lower = proof.lower
         if self.grid is None and lower >= beyond:
             lower = float("inf")
@@ -415,6 +420,18 @@ class _Question:
         for goal, length in zip(found.goal, found.distances, strict=True):
             nearest[int(goal)] = min(nearest[int(goal)], float(length))
         return tuple(goals[k] for k in np.argsort(nearest, kind="stable"))
+
+    def _polish(self, problem: Problem, incumbent: Incumbent) -> None:
+        """Walk from the best adversary to where its goal is just reached, as asked: proofs lead short of that."""
+        best = incumbent.best
+        if best is None or problem.norm not in CONVEX:
+            return
+        for goal in problem.aims:
+            if bool(goal_holds(goal, best.scores)):
+                lowered, limit = lowered_for(problem.graph, problem.device), min(POLISH_SECONDS, problem.deadline.left)
+                start = best.input.astype(np.float64)
+                point = polish(lowered, problem.region, problem.norm, goal, start, time_limit=limit)
+                incumbent.offer_near(point, "polish")
 
     def _incumbent(self) -> Incumbent:
         return incumbent_for(self.model, self.region, self.options, self.predicted, self.grid)
