@@ -2,7 +2,8 @@
 
 The proofs are about real arithmetic on the file's numbers. A runtime computes in float32 (or float64): it may sum in
 any order, with or without fused multiply-add, may fold factors into weights in its own arithmetic, and may flush
-subnormal numbers to zero. It uses no transforms (Fourier, Winograd), whose rounding no count of terms bounds.
+subnormal numbers to zero. It uses no transforms (Fourier, Winograd), whose rounding no count of terms bounds, and no
+shorter numbers (TF32, bfloat16) on the way.
 
 *One node.* Let x̂ be the values as executed. A ReLU and a gather round nothing. An Affine node's value passes through
 at most k roundings per term, k being what meets in one sum, what was folded, and a few to spare, so that
