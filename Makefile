@@ -8,12 +8,16 @@ NET := trainers/nets/digits-64-32-32-10.onnx
 DEMO := --data digits --samples 0:10
 STUDY := benchmarks/studies/digits.toml
 TEST_JOBS ?= 2
+FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= $(shell date +%s)000
+# make test-thorough says which it drew; naming it repeats the trust tests of that run.
+FIRST_SEED := $(or $(FIRST_SEED),$(shell date +%s))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types tests study nets clean
+.PHONY: help setup demo test lint types tests fuzz test-thorough study nets clean
 
 help:  ## list these commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Plumbline needs Python 3.11 or newer; name one: make setup PYTHON=python3.12" >&2; exit 1; }
@@ -45,6 +49,14 @@ types: $(READY)  ## mypy --strict
 
 tests: $(READY)  ## pytest
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_JOBS)
+
+fuzz: $(READY)  ## random operator graphs against onnxruntime for FUZZ_SECONDS=60, from seed FUZZ_SEED on
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz_graphs --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+
+test-thorough: $(READY)  ## random tests: ten times the cases, drawn afresh (hours)
+	@echo "FIRST_SEED=$(FIRST_SEED)"
+	OMP_NUM_THREADS=1 PLUMBLINE_TRUST_EXAMPLES=1200 PLUMBLINE_TRUST_FIRST=$(FIRST_SEED) \
+		$(BIN)/pytest -n $(TEST_JOBS) -m "hypothesis or thorough or exhaustive" --hypothesis-profile thorough
 
 study: $(READY)  ## train and compare the digits study again, into docs/studies/digits (a quarter of an hour)
 	$(BIN)/plumbline train $(STUDY)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bounds.grouping import Grouping
-from bounds.lowered import UNIT_ROUNDOFF, Lowered
+from bounds.lowered import UNDERFLOW, UNIT_ROUNDOFF, Lowered
 from encoders.graph import Affine, Relu
 
 SLACK_INFLATION = 1.0 + 1e-6  # pays for the rounding of the slack itself
@@ -98,7 +98,7 @@ def backward(
     final = lowered.gamma.get(start, 0.0)
     terms = (a.shape[1] + len(nodes) + 64) * UNIT_ROUNDOFF
     slack = slack + (final + 4 * terms) * (group.dot(a.abs(), magnitudes.node[0]) + constant.abs())
-    return LinearFunction(a, value, slack * SLACK_INFLATION + 1e-300)
+    return LinearFunction(a, value, slack * SLACK_INFLATION + UNDERFLOW)
 
 
 def _units(lowered: Lowered, position: int, rows: Tensor) -> Tensor:

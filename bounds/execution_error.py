@@ -43,7 +43,7 @@ from bounds.lowered import Lowered, TorchGather, TorchMap
 from bounds.network import NetworkBounds
 from encoders.graph import Affine, Input
 
-SPARE = 6  # roundings beside a sum: its bias, a factor, a square root and a quotient of a normalisation
+SPARE = 3  # roundings beside those that a node tells of
 INFLATION = 1.0 + 1e-6
 TINY = 1e-300  # more than float64 itself loses by underflow
 FOLDED_GAIN = 2.0**60  # what was folded into a node scales its inner values, and what they underflow by, by no more
@@ -199,7 +199,7 @@ def _added(lowered: Lowered, position: int, node: Affine, sizes: list[Tensor], a
     maps, bias_size = lowered.maps[position], lowered.bias_size[position]
     if _only_moves(maps, bias_size, node):
         return torch.zeros_like(sizes[0][:, :1]).expand(-1, node.size)
-    count = lowered.zeros(len(sizes[0]), 1) + len(maps) + 2 * node.roundings + SPARE
+    count = lowered.zeros(len(sizes[0]), 1) + len(maps) + node.roundings + SPARE
     total, weights, largest = bias_size[None], torch.ones_like(bias_size[None]), lowered.zeros(1, 1)
     for linear, size in zip(maps, sizes, strict=True):
         # What is zero adds nothing, and rounds nothing.
@@ -210,7 +210,8 @@ def _added(lowered: Lowered, position: int, node: Affine, sizes: list[Tensor], a
     gain = FOLDED_GAIN if node.roundings else 1.0
     # Flushed are products and sums, values that come in (times their weights) and weights (times what comes in).
     flushed = 2.0 * count * gain * arithmetic.least * (weights + largest)
-    lost = arithmetic.gamma(count) * total
+    # The node's own numbers, folded in float64, are as far from the file's.
+    lost = (arithmetic.gamma(count) + FLOAT64.gamma(count)) * total
     added = (lost + flushed) * INFLATION + TINY
     return torch.where(gain * (total + lost + weights) < arithmetic.most / 2, added, torch.inf)
 

@@ -21,6 +21,10 @@ from encoders.graph import Affine, Graph, Input, Node, Relu
 from encoders.linear_maps import Convolution, Dense, Gather, LinearMap, Scale, Sparse
 
 UNIT_ROUNDOFF = 2.0**-53
+# What underflow can have cost a bound, absolutely: products that leave the normal numbers lose less than 2^-1022 each,
+# and a network is refused whose layers could multiply that beyond 1e200 (`LARGEST_GAIN`), on inputs of at most 1e30.
+UNDERFLOW = 1e-70
+LARGEST_GAIN = 1e200
 LARGEST_TABLE = 4_000_000  # entries of a convolution written out as a sparse matrix
 # On a GPU, cuDNN may convolve by Fourier or Winograd transforms, whose rounding no count of terms bounds.
 ORDINARY_SUMS = partial(torch.backends.cudnn.flags, enabled=False)
@@ -267,6 +271,12 @@ TORCH_MAPS: dict[type[LinearMap], type[TorchMap]] = {
 }
 
 
+def torch_maps(node: Affine, device: str = "cpu", dtype: torch.dtype = torch.float64) -> tuple[TorchMap, ...]:
+    """The torch forms of a node's maps."""
+    place = torch.device(device)
+    return tuple(TORCH_MAPS[type(linear)](linear, place, dtype) for linear in node.maps)  # type: ignore[call-arg]
+
+
 def folded(node: Node) -> int:
     """How many roundings a node's numbers have behind them."""
     return node.roundings if isinstance(node, Affine) else 0
@@ -284,8 +294,7 @@ class Lowered:
         self.bias_size: dict[int, Tensor] = {}  # of the terms that a bias was folded of: what its error is relative to
         for position, node in enumerate(graph.nodes):
             if isinstance(node, Affine):
-                forms = (TORCH_MAPS[type(m)](m, self.device, dtype) for m in node.maps)  # type: ignore[call-arg]
-                self.maps[position] = tuple(forms)
+                self.maps[position] = torch_maps(node, device, dtype)
                 self.bias[position] = self.tensor(node.bias)
                 self.bias_size[position] = self.tensor(node.sizes)
         self.gamma = {
@@ -298,6 +307,22 @@ class Lowered:
         """The most products that a sum over all inputs and all neurons can have, and a few more."""
         neurons = sum(node.size for node in self.graph.nodes if isinstance(node, Relu))
         return neurons + self.graph.input_size + self.graph.classes + 64
+
+    @torch.no_grad()
+    def gain(self) -> float:
+        """The most that any unit in any node could grow to at the scores: products of sizes, layer by layer."""
+        gains: list[Tensor] = []
+        for position, node in enumerate(self.graph.nodes):
+            if isinstance(node, Input):
+                gains.append(torch.ones(1, node.size, dtype=self.dtype, device=self.device))
+            elif isinstance(node, Relu):
+                gains.append(gains[node.source])
+            else:
+                total = torch.ones(1, node.size, dtype=self.dtype, device=self.device)
+                for source, linear in zip(node.sources, self.maps[position], strict=True):
+                    total = total + linear.magnitude(gains[source])
+                gains.append(total)
+        return max(float(gain.nan_to_num(nan=torch.inf).max()) for gain in gains)
 
     def zeros(self, *shape: int) -> Tensor:
         return torch.zeros(*shape, dtype=self.dtype, device=self.device)

@@ -13,7 +13,7 @@ from torch import Tensor
 from bounds.backward import LinearFunction, Magnitudes, backward, relaxed
 from bounds.grouping import Grouping
 from bounds.halfspace import lowest_value
-from bounds.lowered import Lowered
+from bounds.lowered import UNDERFLOW, Lowered
 from bounds.open_rows import OpenLayer, OpenLayers, Rows, merged, relaxed_below, row_error, rows_of
 from bounds.simplex import Above, above_relu
 from encoders.errors import SoundnessError
@@ -188,7 +188,7 @@ def _interval(
         spread = spread + linear.magnitude(half)
         size = size + linear.magnitude(torch.maximum(low[source].abs(), high[source].abs()))
     out.affine[position] = size * (1.0 + 1e-9)
-    slack = 4.0 * lowered.gamma[position] * size + 1e-300
+    slack = 4.0 * lowered.gamma[position] * size + UNDERFLOW
     return middle - spread - slack, middle + spread + slack
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bounds.backward import LinearFunction, Magnitudes, ReluRule, ReluStep, backward, chords
 from bounds.grouping import Grouping
-from bounds.lowered import Lowered, gamma
+from bounds.lowered import UNDERFLOW, Lowered, gamma
 from bounds.simplex import Above
 
 INFLATION = 1.0 + 1e-6  # pays for the rounding of the slack itself
@@ -133,7 +133,7 @@ def row_error(rows: Rows, layers: OpenLayers, travel: Tensor, terms: int) -> Ten
     size = rows.group.dot(rows.x.abs(), travel) + rows.value.abs()
     for i, z in rows.z.items():
         size = size + rows.group.dot(z.abs(), layers[i].upper)
-    return (rows.slack + 4.0 * gamma(terms) * size) * INFLATION + 1e-300
+    return (rows.slack + 4.0 * gamma(terms) * size) * INFLATION + UNDERFLOW
 
 
 def relaxed_below(rows: Rows, sign: float, layers: OpenLayers, error: Tensor, steep: bool = False) -> LinearFunction:

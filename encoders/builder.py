@@ -12,6 +12,7 @@ from encoders.errors import ModelError
 from encoders.graph import Affine, Graph, Input, Node, Relu
 from encoders.linear_maps import Convolution, Dense, FloatArray, Gather, IntArray, LinearMap, Scale, Sparse
 
+LEAST_PRODUCT = 1e-280  # of folded numbers: smaller ones would be rounded by more than their share
 MAX_ELEMENTS = 2**27  # a tensor larger than this (1 GiB of float64) is refused before it is allocated
 
 
@@ -42,8 +43,19 @@ class GraphBuilder:
         self.nodes: list[Node] = [Input(size, name)]
         self.input = View(0, np.arange(size, dtype=np.int64), input_shape)
 
-    def affine(self, terms: list[tuple[View, LinearMap]], bias: FloatArray, shape: tuple[int, ...], name: str) -> View:
-        """Σ map · view + bias. Views that are not whole nodes are gathered first (or inside the map, where it can)."""
+    def affine(
+        self,
+        terms: list[tuple[View, LinearMap]],
+        bias: FloatArray,
+        shape: tuple[int, ...],
+        name: str,
+        roundings: int = 1,
+        bias_size: FloatArray | None = None,
+    ) -> View:
+        """Σ map · view + bias. Views that are not whole nodes are gathered first (or inside the map, where it can).
+
+        `roundings` and `bias_size` say what the numbers given have behind them: see `encoders.graph.Affine`.
+        """
         size = checked_size(shape, name)
         sources, maps = [], []
         for view, linear in terms:
@@ -51,7 +63,7 @@ class GraphBuilder:
                 gathered = Gather(view.index, self.nodes[view.node].size)
                 if isinstance(linear, Gather) and linear.is_identity:
                     linear = gathered
-                elif isinstance(linear, Sparse):
+                elif isinstance(linear, Sparse) and (_distinct(view.index) or _single(linear)):  # nothing adds up
                     linear = Sparse(sparse.csr_array(linear.table @ gathered.matrix()))
                 else:
                     view = self._append(Affine((view.node,), (gathered,), np.zeros(view.index.size), name))
@@ -60,34 +72,50 @@ class GraphBuilder:
         for linear in maps:
             if not finite(linear):
                 raise ModelError(f"{name}: its weights hold NaN or infinite values, or overflow; repair the model file")
-        offset = np.broadcast_to(np.asarray(bias, dtype=np.float64), shape).reshape(size).copy()
-        if not np.isfinite(offset).all():
+        offset, sizes = (
+            np.broadcast_to(np.asarray(part, dtype=np.float64), shape).reshape(size).copy()
+            for part in (bias, np.abs(bias) if bias_size is None else bias_size)
+        )
+        if not (np.isfinite(offset).all() and np.isfinite(sizes).all()):
             raise ModelError(f"{name}: its bias holds NaN or infinite values; repair the model file")
-        return replace(self._append(Affine(tuple(sources), tuple(maps), offset, name)), shape=shape)
+        return replace(self._append(Affine(tuple(sources), tuple(maps), offset, name, sizes, roundings)), shape=shape)
 
     def identity(self, view: View) -> LinearMap:
+        """The map that changes nothing."""
         return Gather(np.arange(view.index.size, dtype=np.int64), view.index.size)
 
     def shifted(self, view: View, bias: FloatArray, name: str) -> View:
         """view + bias."""
         return self.affine([(view, self.identity(view))], bias, view.shape, name)
 
-    def scaled(self, view: View, factor: FloatArray, bias: FloatArray, name: str) -> View:
+    def scaled(
+        self,
+        view: View,
+        factor: FloatArray,
+        bias: FloatArray,
+        name: str,
+        roundings: int = 2,
+        bias_size: FloatArray | None = None,
+    ) -> View:
         """factor * view + bias, entry by entry."""
         spread = np.broadcast_to(np.asarray(factor, dtype=np.float64), view.shape).reshape(-1).copy()
-        return self.affine([(view, Scale(spread))], bias, view.shape, name)
+        return self.affine([(view, Scale(spread))], bias, view.shape, name, roundings, bias_size)
 
     def combined(self, first: View, a: FloatArray, second: View, b: FloatArray, bias: FloatArray, name: str) -> View:
-        """a * first + b * second + bias, entry by entry; a and b spread over the shape."""
+        """a * first + b * second + bias, entry by entry; a and b spread over the shape, and are exact numbers.
+
+        Coefficients of the same entry are added only where their sum is exact: what cancels in a rounded sum would
+        lose more than any bound on the sum knows.
+        """
         parts = []
         for view, factor in ((first, a), (second, b)):
             spread = np.broadcast_to(np.asarray(factor, dtype=np.float64), view.shape).reshape(-1)
             picked = Gather(view.index, self.nodes[view.node].size).matrix()
             parts.append((view.node, sparse.csr_array(sparse.diags_array(spread) @ picked)))
-        if parts[0][0] == parts[1][0]:
+        if parts[0][0] == parts[1][0] and exact_sum(parts[0][1], parts[1][1]):
             parts = [(parts[0][0], sparse.csr_array(parts[0][1] + parts[1][1]))]
         terms = [(self._view(node, self.nodes[node].size), _lean(table)) for node, table in parts]
-        return self.affine(terms, bias, first.shape, name)
+        return self.affine(terms, bias, first.shape, name, roundings=2)
 
     def relu(self, view: View, name: str) -> View:
         if not self._whole(view):
@@ -96,6 +124,14 @@ class GraphBuilder:
         if isinstance(node, Relu):
             return view  # relu(relu(x)) = relu(x)
         return replace(self._append(Relu(view.node, node.size, name)), shape=view.shape)
+
+    def zeros(self, shape: tuple[int, ...]) -> View:
+        """A tensor of zeros, as a view: what an operator's shapes can be tried on."""
+        return View(0, np.full(checked_size(shape, "zeros"), -1, dtype=np.int64), shape)
+
+    def never_negative(self, view: View) -> bool:
+        """Whether a view is known to have no entry below zero: it shows what a ReLU gives."""
+        return isinstance(self.nodes[view.node], Relu)
 
     def maximum(self, first: View, second: View, name: str) -> View:
         """max(a, b) = a + relu(b - a)."""
@@ -133,6 +169,27 @@ def checked_size(shape: tuple[int, ...], what: str) -> int:
     return size
 
 
+def exact_sum(first: sparse.csr_array, second: sparse.csr_array) -> bool:
+    """Whether the two tables add up without a rounding, by Knuth's two-sum where both have an entry."""
+    both = sparse.csr_array(abs(first).sign().multiply(abs(second).sign()))
+    a, b = sparse.csr_array(first.multiply(both)), sparse.csr_array(second.multiply(both))
+    for table in (a, b):
+        table.sort_indices()
+    x, y = np.asarray(a.data), np.asarray(b.data)
+    total = x + y
+    back = total - x
+    return bool(((x - (total - back)) + (y - back) == 0).all())
+
+
+def _distinct(index: IntArray) -> bool:
+    present = index[index >= 0]
+    return len(np.unique(present)) == len(present)
+
+
+def _single(linear: Sparse) -> bool:
+    return bool((np.diff(linear.table.indptr) <= 1).all())
+
+
 def finite(linear: LinearMap) -> bool:
     """Whether a map's numbers are all finite."""
     if isinstance(linear, (Dense, Convolution)):
@@ -158,7 +215,9 @@ def _lean(table: sparse.csr_array) -> LinearMap:
 def merged(nodes: list[Node]) -> list[Node]:
     """Drop nodes that the last one does not depend on; fold shifts and scalings into the Affine node before them.
 
-    Folding is done in float64 on the file's weights, never in float32: that would be another network.
+    Folding is done in float64, and paid for: the folded bias remembers the sizes of all it was added up of, the node
+    how many roundings its numbers have behind them. A product that would leave the range of normal numbers is not
+    formed: the nodes stay apart.
     """
     nodes = list(nodes)
     for position, node in enumerate(nodes):
@@ -169,12 +228,18 @@ def merged(nodes: list[Node]) -> list[Node]:
         if not isinstance(before, Affine) or uses[node.sources[0]] > 1:
             continue
         factor = _as_factor(node.maps[0])
-        if factor is None:
+        if factor is None or not _stays_normal(factor, before.bias):
             continue
         maps = [_scaled_map(linear, factor) for linear in before.maps]
         if all(linear is not None for linear in maps):
-            kept = tuple(linear for linear in maps if linear is not None)
-            nodes[position] = Affine(before.sources, kept, factor * before.bias + node.bias, before.name or node.name)
+            nodes[position] = Affine(
+                before.sources,
+                tuple(linear for linear in maps if linear is not None),
+                factor * before.bias + node.bias,
+                before.name or node.name,
+                (np.abs(factor) * before.sizes + node.sizes) * (1.0 + 1e-12),  # never below the folded bias itself
+                before.roundings + node.roundings + 2,
+            )
     needed = {len(nodes) - 1, 0}
     for position in range(len(nodes) - 1, -1, -1):
         if position in needed:
@@ -199,15 +264,23 @@ def _as_factor(linear: LinearMap) -> FloatArray | None:
     return None
 
 
+def _stays_normal(factor: FloatArray, numbers: FloatArray) -> bool:
+    """Whether every product of the two is zero because a factor is, or far from float64's ends."""
+    product = np.abs(factor * numbers)
+    return bool(np.isfinite(product).all() and ((product > LEAST_PRODUCT) | (factor == 0) | (numbers == 0)).all())
+
+
 def _scaled_map(linear: LinearMap, factor: FloatArray) -> LinearMap | None:
+    """factor times a map, where that is a map of the same kind and no product leaves the range of normal numbers."""
     if (factor == 1.0).all():
         return linear
     if isinstance(linear, Dense):
-        return Dense(factor[:, None] * linear.weight)
+        return Dense(factor[:, None] * linear.weight) if _stays_normal(factor[:, None], linear.weight) else None
     if isinstance(linear, Scale):
-        return Scale(factor * linear.factor)
+        return Scale(factor * linear.factor) if _stays_normal(factor, linear.factor) else None
     if isinstance(linear, Convolution):
         per_channel = factor.reshape(linear.output_image[0], -1)
-        if (per_channel == per_channel[:, :1]).all():
-            return replace(linear, weight=per_channel[:, 0][:, None, None, None] * linear.weight)
+        gain = per_channel[:, :1, None, None]
+        if (per_channel == per_channel[:, :1]).all() and _stays_normal(gain, linear.weight):
+            return replace(linear, weight=gain * linear.weight)
     return None

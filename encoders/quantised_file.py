@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 
 from encoders.errors import UnsupportedOperatorError
 from encoders.graph import Graph, affine_chain
-from encoders.onnx_reader import Description, Parsed, Reading
+from encoders.onnx.model_file import ModelFile, read_model_file
+from encoders.onnx.reader import Description, Parsed, Reading
 from encoders.quantised import QuantisedNet
 from encoders.quantised_reader import Walk
 
@@ -18,34 +18,30 @@ MARKS = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "
 MARKS |= {"ConvInteger", "MatMulInteger", "QLinearAdd", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}
 
 
-def is_quantised(path: str | Path) -> bool:
+def is_quantised(file: ModelFile) -> bool:
     """Whether any node of a file is a quantised operator."""
-    try:
-        proto = onnx.load(str(path), load_external_data=False)
-    except Exception:  # whoever reads it next says what is wrong with it
-        return False
-    return any(node.op_type in MARKS for node in proto.graph.node)
+    return any(node.op_type in MARKS for node in file.proto.graph.node)
 
 
 def read_quantised(path: str | Path) -> QuantisedNet:
     """The integer semantics of a file, or an error that says what of it has another form."""
-    return parse_quantised(path)[0]
+    return parse_quantised(read_model_file(Path(path)))[0]
 
 
-def parse_quantised(path: str | Path) -> tuple[QuantisedNet, Parsed]:
+def parse_quantised(file: ModelFile, output: str | None = None) -> tuple[QuantisedNet, Parsed]:
     """The integer semantics, and the file as read; its graph is `guide`: nearly the same network, proving nothing."""
-    reading = Reading(Path(path))
+    reading = Reading(file, output)
     net = Walk(reading).net()
     graph = guide(net, reading.input_shape)
     return net, Parsed(
-        graph, reading.proto, reading.input_name, reading.feed_shape, reading.batched, reading.double,
-        reading.scores_name,
+        graph, file, reading.input_name, reading.feed_shape, reading.batched, reading.double, reading.scores_name,
+        reading.output_name,
     )  # fmt: skip
 
 
-def describe_quantised(path: str | Path) -> Description:
+def describe_quantised(file: ModelFile, output: str | None = None) -> Description:
     """What a quantised file holds, and why it is not supported if it is not."""
-    reading = Reading(Path(path))
+    reading = Reading(file, output)
     found = reading.described()
     try:
         net = Walk(reading).net()

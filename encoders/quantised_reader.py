@@ -4,7 +4,7 @@ QOperator files name what is executed: QGemm, QLinearMatMul, QLinearConv. QDQ fi
 DequantizeLinear and QuantizeLinear, and onnxruntime fuses those into the same operators at its default level. All
 three round alike:  factor = float32(float32(s_in · s_weight) / s_out).
 
-A layer's whole numbers go through the same operators as a float net's weights (`encoders.onnx_operators`), so that
+A layer's whole numbers go through the same operators as a float net's weights (`encoders.onnx.operators`), so that
 convolutions, transposed weights and reshapes mean what they mean there. What has another form is refused by name.
 """
 
@@ -21,8 +21,9 @@ from encoders.builder import GraphBuilder, View
 from encoders.errors import ModelError, UnsupportedOperatorError
 from encoders.graph import Affine, Graph
 from encoders.linear_maps import IntArray
-from encoders.onnx_operators import OPERATORS, Call, Value
-from encoders.onnx_reader import Reading, attribute_of
+from encoders.onnx.node import Call
+from encoders.onnx.operators import operator_for
+from encoders.onnx.reader import Reading
 from encoders.quantised import LARGEST_EXACT, TOP, QuantisedLayer, QuantisedNet, Scale
 
 ARRANGING = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity"}
@@ -78,6 +79,9 @@ class Walk:
             )
         if not np.array_equal(end.view.index, np.arange(self.layers[-1].outputs)):
             raise UnsupportedOperatorError(f"{self.reading.path}: its scores are rearranged after the last layer")
+        self.reading.check_tail(end.view)
+        if self.reading.refused:
+            raise UnsupportedOperatorError(f"{self.reading.path}: {self.reading.refused[0]}")
         return QuantisedNet(tuple(self.layers))
 
     def refuse(self, node: onnx.NodeProto, why: str) -> UnsupportedOperatorError:
@@ -111,14 +115,22 @@ class Walk:
             return np.asarray(self.reading.folded(self.call(node, values))[0])
         raise self.refuse(node, "it has no known integer form here")
 
-    def call(self, node: onnx.NodeProto, values: list[Any]) -> Call:
-        attributes = {a.name: attribute_of(a) for a in node.attribute}
-        return Call(node, self.reading.opset, values, attributes, self.build)
+    def call(self, node: onnx.NodeProto, values: list[Any], operator: str | None = None) -> Call:
+        """The node over what it reads; with `operator`, its linear part under that name."""
+        if operator is not None and operator != node.op_type:
+            plain = onnx.helper.make_node(operator, [f"input{k}" for k in range(len(values))], [node.output[0]])
+            plain.name = node.name
+            known = onnx.defs.get_schema(operator, self.reading.opset).attributes
+            plain.attribute.extend(a for a in node.attribute if a.name in known)
+            node = plain
+        return replace(self.reading.call(node, values), build=self.build)
 
     def view(self, node: onnx.NodeProto, values: list[Any], operator: str) -> View:
         """What an operator makes of whole numbers."""
         try:
-            found: Value = OPERATORS[operator](self.call(node, values))
+            call = self.call(node, values, operator)
+            found = operator_for(call)(call)
+            found = found[0] if isinstance(found, tuple) else found
         except UnsupportedOperatorError as error:
             raise self.refuse(node, str(error)) from None
         except (ModelError, ValueError, IndexError, KeyError, TypeError) as error:
@@ -201,7 +213,7 @@ class Walk:
     def summed(
         self, node: onnx.NodeProto, source: Tensor, operator: str, weight: Weight, bias: NDArray[Any] | None
     ) -> Tensor:
-        given = {a.name: attribute_of(a) for a in node.attribute}
+        given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         if any(given.get(name, 1.0) != 1.0 for name in ("alpha", "beta")) or given.get("transA", 0):
             raise self.refuse(node, f"its attributes are {given}")
         if weight.value.dtype != np.int8:

@@ -27,7 +27,7 @@ def test_published_minima(case: dict[str, object] | None) -> None:
     name, targets = str(case["model"]), case["targets_0based"]
     assert isinstance(targets, list)
     sample = np.load(folder / "inputs.npz")[name.removesuffix(".onnx")]
-    result = distance(load(folder / name), sample, norm=str(case["norm"]), targets=tuple(targets), time_limit=120.0)
+    result = distance(load(folder / name), sample, norm=str(case["norm"]), targets=tuple(targets), time_limit=1200.0)
     expected = case["milp_recheck"]
     if expected is None:
         assert result.lower == float("inf")
@@ -41,7 +41,9 @@ def test_published_minima(case: dict[str, object] | None) -> None:
 
 @pytest.mark.parametrize("name", NETS)
 def test_real_nets_agree_with_onnxruntime(name: str) -> None:
-    assert load(shared_data(name)).largest_difference(samples=8) < 1e-4
+    compared = load(shared_data(name)).comparison
+    assert compared is not None
+    assert compared.difference < min(1e-4, compared.allowed)
 
 
 def test_wk17a_decisions() -> None:
@@ -50,4 +52,4 @@ def test_wk17a_decisions() -> None:
     expected = {0: Verdict.CERTIFIED, 92: Verdict.FALSIFIED, 247: Verdict.MISCLASSIFIED}
     for index, verdict in expected.items():
         sample = data["x"][index].astype(np.float32) / np.float32(255)
-        assert verify(model, sample, 0.1, label=int(data["y"][index]), time_limit=60.0).verdict is verdict
+        assert verify(model, sample, 0.1, label=int(data["y"][index]), time_limit=1200.0).verdict is verdict

@@ -1,11 +1,10 @@
 """The engines against brute force over all activation patterns: hundreds of tiny nets, every kind of question.
 
-PLUMBLINE_TRUST_EXAMPLES scales the number of nets (default 120 for the search).
+`tests/draws.py` says how many, and from which seed.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -33,6 +32,7 @@ from encoders.graph import Affine, Graph, Input, Node, Relu, affine_chain
 from encoders.linear_maps import Convolution, Dense, FloatArray, Gather, Scale
 from encoders.question import CONVEX, Norm, Region, goals_for
 from tests.brute_force import brute_force_distance
+from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
 from verifier.engines.base import Engine, Proof
 from verifier.engines.frontier import Frontier
 from verifier.engines.highs import HighsEngine
@@ -40,7 +40,6 @@ from verifier.engines.search import SearchEngine, SearchOptions
 from verifier.engines.turns import Turns
 from verifier.problem import Deadline, Incumbent, Problem
 
-EXAMPLES = int(os.environ.get("PLUMBLINE_TRUST_EXAMPLES", "120"))
 TOLERANCE = 1e-6
 
 
@@ -116,7 +115,7 @@ def random_problem(rng: np.random.Generator, norm: Norm) -> tuple[Problem, Incum
 
     incumbent = Incumbent(region, norm, lambda x: graph.evaluate(x.astype(np.float64)), graph.evaluate, wins)
     ceiling = region.reach(norm) * (1 + 1e-9) + 1e-12
-    problem = Problem(graph, region, norm, goals, ceiling, None, TOLERANCE, Deadline.after(60.0))
+    problem = Problem(graph, region, norm, goals, ceiling, None, TOLERANCE, Deadline.after(None))
     return problem, incumbent, predicted
 
 
@@ -144,20 +143,21 @@ def disagreement(engine: Engine, seed: int, norm: Norm, strict: float) -> str | 
     return None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("norm", list(CONVEX))
 @pytest.mark.parametrize("block", range(4))
 def test_search_is_exact(norm: Norm, block: int) -> None:
-    share = max(1, EXAMPLES // 4)
+    share = max(1, TRUST_EXAMPLES // 4)
     strict = 1e-6 if norm is Norm.L2 else 2e-8  # the oracle's quadratic programs are solved less exactly
     # Small nets are closed before they come to all that a search may try: every second one tries it at once.
     engines = SearchEngine(), SearchEngine(EAGER)
-    wrong = [disagreement(engines[k % 2], 1000 * block + k, norm, strict) for k in range(share)]
+    wrong = [disagreement(engines[k % 2], TRUST_FIRST + 1000 * block + k, norm, strict) for k in range(share)]
     assert [w for w in wrong if w] == []
 
 
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
 def test_highs_is_exact(norm: Norm) -> None:
-    wrong = [disagreement(HighsEngine(), 5000 + k, norm, 1e-6) for k in range(max(1, EXAMPLES // 8))]
+    wrong = [disagreement(HighsEngine(), 5000 + k, norm, 1e-6) for k in range(max(1, TRUST_EXAMPLES // 8))]
     assert [w for w in wrong if w] == []
 
 

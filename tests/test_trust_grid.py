@@ -1,12 +1,11 @@
 """The engines on grids against brute force over all inputs, through onnxruntime: tiny nets, every kind of question.
 
-PLUMBLINE_TRUST_EXAMPLES scales the number of nets (default 120).
+`tests/draws.py` says how many, and from which seed.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -30,6 +29,7 @@ from encoders.linear_maps import FloatArray, IntArray
 from encoders.question import Goal, Norm, Region, goals_for
 from tests.brute_force import brute_force_distance
 from tests.brute_force_grid import Nearest, nearest_on_grid
+from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
 from verifier.engines.turns import Turns
@@ -38,7 +38,6 @@ from verifier.model import Model, load
 from verifier.query import Options, _Question, ask
 from verifier.results import Result, Verdict
 
-EXAMPLES = int(os.environ.get("PLUMBLINE_TRUST_EXAMPLES", "120"))
 LEVELS = (2, 3, 4, 5)
 
 
@@ -59,7 +58,7 @@ class Question:
 
     def ask(self, engine: str, radius: float | None = None) -> Result:
         options = Options(
-            norm=self.norm, targets=self.targets, margin=self.margin, engine=engine, grid=self.levels, time_limit=60.0,
+            norm=self.norm, targets=self.targets, margin=self.margin, engine=engine, grid=self.levels,
             count="pixels" if self.pixels else "inputs",
         )  # fmt: skip
         return ask(self.model, self.x, radius, options, mask=self.mask)
@@ -129,20 +128,22 @@ CASES = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm", "closes"), CASES)
 def test_distances_on_the_grid(engine: str, norm: Norm, closes: bool, tmp_path: Path) -> None:
     found = [
         (seed, text)
-        for seed, asked in questions(norm, tmp_path, 100, max(4, EXAMPLES // 4))
+        for seed, asked in questions(norm, tmp_path, TRUST_FIRST + 100, max(4, TRUST_EXAMPLES // 4))
         if (text := wrong(asked, asked.ask(engine), closes))
     ]
     assert found == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm", "closes"), CASES)
 def test_radii_on_the_grid(engine: str, norm: Norm, closes: bool, tmp_path: Path) -> None:
     found = []
-    for seed, asked in questions(norm, tmp_path, 5000, max(4, EXAMPLES // 8)):
+    for seed, asked in questions(norm, tmp_path, TRUST_FIRST + 5000, max(4, TRUST_EXAMPLES // 8)):
         for measure in range(4):
             for radius in (asked.length(measure), asked.length(measure) * 1.0001 + 1e-5):
                 result = asked.ask(engine, radius)
@@ -177,10 +178,11 @@ def colours(seed: int, folder: Path) -> Question:
     return Question(model, graph, x, free, levels, True, Norm.L0, None, 0.0, truth)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("engine", ["auto", "subsets", "cpsat", "highs"])
 def test_fewest_colour_pixels(engine: str, tmp_path: Path) -> None:
     found, seen = [], set()
-    for seed in range(max(4, EXAMPLES // 8)):
+    for seed in range(TRUST_FIRST, TRUST_FIRST + max(4, TRUST_EXAMPLES // 8)):
         asked = colours(seed, tmp_path)
         seen.add(asked.truth.won)
         if text := wrong(asked, asked.ask(engine), engine != "highs"):
@@ -203,10 +205,12 @@ def fewest(graph: Graph, region: Region, goals: tuple[Goal, ...]) -> float:
     return float("inf")
 
 
+@pytest.mark.thorough
 def test_fewest_inputs_off_the_grid(tmp_path: Path) -> None:
     found = []
-    for seed in range(max(4, EXAMPLES // 6)):
-        rng = np.random.default_rng(9000 + seed)
+    first = TRUST_FIRST + 9000
+    for seed in range(first, first + max(4, TRUST_EXAMPLES // 6)):
+        rng = np.random.default_rng(seed)
         graph = random_net(rng)
         if graph.input_size > 4:
             continue
@@ -217,7 +221,7 @@ def test_fewest_inputs_off_the_grid(tmp_path: Path) -> None:
         region = Region(center, np.zeros(x.size), np.ones(x.size))
         truth = fewest(graph, region, goals_for(predicted, graph.classes, None, 0.0))
         for engine in ("auto", "subsets", "highs"):
-            result = ask(model, x, None, Options(norm=Norm.L0, engine=engine, time_limit=60.0))
+            result = ask(model, x, None, Options(norm=Norm.L0, engine=engine))
             if result.lower > truth or result.upper < truth:
                 found.append((seed, engine, truth, result.lower, result.upper))
             if result.verdict is not Verdict.EXACT and result.lower != truth:

@@ -1,11 +1,10 @@
 """The engines on int8 nets against brute force over all inputs, by onnxruntime alone.
 
-PLUMBLINE_TRUST_EXAMPLES scales the number of nets (default 120).
+`tests/draws.py` says how many, and from which seed.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -23,12 +22,12 @@ from encoders.linear_maps import IntArray
 from encoders.quantised import QuantisedLayer, QuantisedNet
 from encoders.question import Norm
 from encoders.staircase import Line, digital_line
+from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
 from tests.int8_builder import random_int8
 from verifier.model import load
 from verifier.query import Options, ask
 from verifier.results import Result, Verdict
 
-EXAMPLES = int(os.environ.get("PLUMBLINE_TRUST_EXAMPLES", "120"))
 INFINITY = float("inf")
 
 
@@ -46,9 +45,7 @@ class Question:
     nearest: float
 
     def ask(self, engine: str, radius: float | None = None) -> Result:
-        options = Options(
-            norm=self.norm, targets=self.targets, margin=self.margin, engine=engine, grid=self.n, time_limit=60.0
-        )
+        options = Options(norm=self.norm, targets=self.targets, margin=self.margin, engine=engine, grid=self.n)
         return ask(load(self.path), self.x, radius, options, mask=self.mask)
 
 
@@ -97,10 +94,12 @@ CASES = [("auto", norm) for norm in Norm] + [("cpsat", norm) for norm in Norm]
 CASES += [("highs", norm) for norm in (Norm.LINF, Norm.L1, Norm.L0)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm"), CASES)
 def test_distances(engine: str, norm: Norm, tmp_path: Path) -> None:
     found = []
-    for seed in range(max(4, EXAMPLES // (30 if engine == "highs" else 10))):
+    share = TRUST_EXAMPLES // (30 if engine == "highs" else 10)
+    for seed in range(TRUST_FIRST, TRUST_FIRST + max(4, share)):
         asked = question(seed, norm, tmp_path)
         result = asked.ask(engine)
         if wrong(asked, result):
@@ -108,10 +107,12 @@ def test_distances(engine: str, norm: Norm, tmp_path: Path) -> None:
     assert found == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm"), [("auto", norm) for norm in Norm])
 def test_radii(engine: str, norm: Norm, tmp_path: Path) -> None:
     found = []
-    for seed in range(1000, 1000 + max(4, EXAMPLES // 20)):
+    first = TRUST_FIRST + 1000
+    for seed in range(first, first + max(4, TRUST_EXAMPLES // 20)):
         asked = question(seed, norm, tmp_path)
         step = 1.0 if norm is Norm.L0 else 1.0 / asked.n
         for radius in (0.0, step, 1.001 * step, 2 * step, asked.nearest, 0.999 * asked.nearest):

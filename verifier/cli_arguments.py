@@ -10,7 +10,7 @@ from typing import NoReturn, TypeAlias
 
 from verifier import __version__
 from verifier.cli_attack_arguments import add_attack, add_transfer, add_universal
-from verifier.cli_common_arguments import add_box, classes
+from verifier.cli_common_arguments import add_box, add_model, classes
 from verifier.cli_study_arguments import add_compare, add_train
 
 DESCRIPTION = """\
@@ -95,11 +95,11 @@ def _parser() -> Parser:
 def _add_inspect(commands: Commands) -> None:
     inspect = commands.add_parser("inspect", help="what a model is made of, and what of it is not supported")
     inspect.description = (
-        "Operators, layers, ReLUs, parameters, the largest difference seen between the file in float32 and the "
-        "real-valued network that is reasoned about, and every node that is not supported (then the status is 2)."
+        "Operators, layers, ReLUs, parameters, digests, how the file as read compares with onnxruntime, and every node "
+        "that is not supported (then the status is 2)."
     )
     inspect.allow_abbrev = False
-    inspect.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file")
+    add_model(inspect)
     add_box(inspect)
 
 
@@ -187,7 +187,7 @@ def _grid(text: str) -> int | Path:
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.allow_abbrev = False
-    parser.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file whose output is the class scores")
+    add_model(parser)
 
     data = parser.add_argument_group("data")
     data.add_argument(

@@ -12,7 +12,6 @@ from typing import Any
 
 from bounds.attacks import AttackOptions
 from encoders.errors import OptionError
-from verifier import __version__
 from verifier.adversaries.techniques import Attacked, Attacking, Sample, attacks_named
 from verifier.cli_report import rounded
 from verifier.data import Samples, check_box, digest, load_mask, load_samples, parse_samples
@@ -34,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_convex(options)
     effort = AttackOptions(arguments.seed, arguments.time_limit, arguments.restarts, arguments.steps)
     names = attacks_named(arguments.attack, options.norm)
-    model = load(arguments.model)
+    model = load(arguments.model, arguments.output, arguments.threshold)
     samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
@@ -74,7 +73,7 @@ def describe(attacking: Attacking, samples: Samples, mask: str | None) -> dict[s
     """All that an answer depends on but the sample's number: what a resumed run must have in common."""
     options, effort = attacking.options, attacking.effort
     return {
-        "command": "attack", "version": __version__, "model": attacking.model.sha256, "data": samples.digest,
+        "command": "attack", **attacking.model.description, "data": samples.digest,
         "mask": mask, "norm": str(options.norm),
         "targets": None if options.targets is None else list(options.targets),
         "margin": options.margin, "box": list(options.box), "device": options.device, "seed": options.seed,

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from verifier.cli_common_arguments import add_box, classes
+from verifier.cli_common_arguments import add_box, add_model, add_scores, classes
 
 
 def add_attack(commands: Any) -> None:
@@ -17,7 +17,7 @@ def add_attack(commands: Any) -> None:
         "attacks compare. An attack that finds nothing says nothing: for a proof ask `distance` or `verify`."
     )
     attack.allow_abbrev = False
-    attack.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file whose output is the class scores")
+    add_model(attack)
     _add_question(attack)
     attack.add_argument("--target", type=classes, metavar="K", help="only adversaries classified as K (or one of K,L)")
     attack.add_argument(
@@ -56,7 +56,7 @@ def add_universal(commands: Any) -> None:
         "moved sample is clipped to the box and replayed through onnxruntime. Nothing is proven."
     )
     universal.allow_abbrev = False
-    universal.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file whose output is the class scores")
+    add_model(universal)
     _add_question(universal)
     universal.add_argument("--radius", type=float, required=True, metavar="R", help="its longest length, in --norm")
     universal.add_argument("--unseen", metavar="S", help="samples that it is tried on but not made from")
@@ -74,6 +74,7 @@ def add_transfer(commands: Any) -> None:
     )
     transfer.allow_abbrev = False
     transfer.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="two or more ONNX files")
+    add_scores(transfer)
     _add_question(transfer)
     transfer.add_argument(
         "--factor",

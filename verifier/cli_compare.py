@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from verifier.compare.statistics import grouped
 from verifier.compare.tables import header, row
 from verifier.compare.workers import measure
 from verifier.data import parse_samples
-from verifier.model import load
 from verifier.wording import NAMES
 
 ANSWERED, UNRESOLVED = 0, 1
@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         subjects, data, out = subjects_of_files(arguments.subjects), arguments.data, Path("out/comparison")
         if data is None:
             raise OptionError("compare needs --data for model files: digits, an .npz, …")
+    if arguments.output is not None or arguments.threshold is not None:
+        subjects = tuple(replace(one, output=arguments.output, threshold=arguments.threshold) for one in subjects)
     check_subjects(subjects)
     options = CompareOptions.of(table | _flags(arguments))
     place = Place(arguments.data_dir, arguments.cache)
@@ -67,7 +69,7 @@ def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _compare(subjects: tuple[Subject, ...], options: CompareOptions, data: TestData, out: Path) -> int:
-    samples = data.samples(load(subjects[0].path))
+    samples = data.samples(subjects[0].model())
     indices = parse_samples(options.samples, samples.count)
     measured: list[Measured] = []
     columns = (

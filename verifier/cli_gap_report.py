@@ -13,8 +13,8 @@ from typing import Any
 
 from encoders.errors import OptionError, PlumblineError, SolverError
 from encoders.question import CONVEX, Norm, convex_norm
-from verifier import __version__
 from verifier.cli_report import HEADER, Display, row
+from verifier.code_version import code_version
 from verifier.data import Samples, check_box, load_samples, parse_samples
 from verifier.journal import Journal, Record, record_of
 from verifier.model import Model, load
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         for norm in norms
     ]  # fmt: skip
     check_jobs(arguments.jobs, arguments.share)
-    model = load(arguments.model)
+    model = load(arguments.model, arguments.output, arguments.threshold)
     if model.quantised is not None:
         raise OptionError(f"{model.path}: the report knows no quantised network; ask distance or verify with --grid N")
     samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
@@ -103,7 +103,7 @@ class Report:
     def _description(self, question: Options) -> dict[str, Any]:
         """All that a line depends on: what a resumed report must have in common."""
         return {
-            "command": "report", "version": __version__, "model": self.model.sha256, "data": self.samples.digest,
+            "command": "report", **self.model.description, "data": self.samples.digest,
             "norm": str(question.norm), "box": list(question.box), "time_limit": question.time_limit,
             "tolerance": question.tolerance, "engine": question.engine, "device": question.device,
             "seed": question.seed, "bounds": self.options.bounds, "attacks": self.options.attacks,
@@ -125,8 +125,8 @@ class Report:
         """What a reader needs to repeat it."""
         packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
         return {
-            "model": str(self.model.path.name), "SHA-256": self.model.sha256, "data": self.samples.name,
-            "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "plumbline": __version__, "packages": packages,
+            "model": str(self.model.path.name), "SHA-256": self.model.digest, "data": self.samples.name,
+            "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "plumbline": code_version(), "packages": packages,
             "Python": platform.python_version(), "machine": platform.machine(), "device": question.device,
             "engine": question.engine, "time limit a sample": question.time_limit or "none",
             "tolerance": question.tolerance, "box": f"{question.box[0]:g} to {question.box[1]:g}",

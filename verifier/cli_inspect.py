@@ -6,8 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from encoders.onnx_reader import Description, describe
+from encoders.onnx.model_file import read_model_file
+from encoders.onnx.reader import Description, describe
 from encoders.quantised_file import describe_quantised, is_quantised
+from verifier.load_comparison import Comparison
 from verifier.model import CHECKED, load
 
 SUPPORTED, UNSUPPORTED = 0, 2
@@ -16,20 +18,30 @@ SUPPORTED, UNSUPPORTED = 0, 2
 def run(arguments: argparse.Namespace) -> int:
     """Print the report; the status is 2 where the model cannot be verified."""
     path: Path = arguments.model
-    box: tuple[float, float] = arguments.box
-    quantised = is_quantised(path)
-    found = describe_quantised(path) if quantised else describe(path)
+    output, threshold = arguments.output, arguments.threshold
+    file = read_model_file(path)
+    quantised = is_quantised(file)
+    found = describe_quantised(file, output) if quantised else describe(file, output, threshold)
     print(report(path, found))
     if found.unsupported:
         print(f"plumbline: {path}: {len(found.unsupported)} nodes are not supported", file=sys.stderr)
         return UNSUPPORTED
-    if quantised:
-        load(path)
+    model = load(path, output, threshold)
+    compared = model.comparison
+    if compared is None:
         print(f"replayed         {CHECKED} random inputs in onnxruntime, equal to the bit")
         return SUPPORTED
-    difference = load(path).largest_difference(box=box)
-    print(f"float32 vs real  {difference:.3g} at most, over random inputs in {box[0]:g} to {box[1]:g}")
+    print(f"compared         {told(compared)}")
     return SUPPORTED
+
+
+def told(compared: Comparison) -> str:
+    """How a file compared with onnxruntime, in a line."""
+    how = "one by one and in a batch" if compared.batched else "one by one"
+    return (
+        f"{compared.tensors} tensors on {compared.inputs} inputs with onnxruntime, {how}, with and without its "
+        f"optimisation: scores differ by {compared.difference:.3g} at most ({compared.allowed:.3g} allowed)"
+    )
 
 
 def report(path: Path, found: Description) -> str:
@@ -46,6 +58,7 @@ def report(path: Path, found: Description) -> str:
         lines.append(f"layers           {found.layers}")
         lines.append(f"neurons          {found.neurons:,}" if found.neurons else f"ReLUs            {found.relus:,}")
     lines.append(f"parameters       {found.parameters:,}")
+    lines += [f"SHA-256          {digest}{f' {name}' if name else ''}" for name, digest in found.files]
     lines += [f"note             {note}" for note in found.notes]
     lines += [f"not supported    {reason}" for reason in found.unsupported]
     return "\n".join(lines)

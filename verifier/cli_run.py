@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from encoders.errors import PlumblineError, SolverError, SoundnessError
-from verifier import __version__
 from verifier.cli_report import HEADER, Display, row, summary
 from verifier.data import Samples, check_box, digest, load_grid, load_mask, load_samples, parse_samples
 from verifier.journal import Journal, Record, record_of
@@ -47,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     radius = getattr(arguments, "radius", None)
     Job(options, radius)  # refuses a bad radius before anything is loaded
     check_jobs(arguments.jobs, arguments.share)
-    model = load(arguments.model)
+    model = load(arguments.model, arguments.output, arguments.threshold)
     check_execution(model, options)
     samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
     indices = parse_samples(arguments.samples, samples.count)
@@ -74,8 +73,7 @@ class Run:
         options = self.job.options
         return {
             "command": "distance" if self.job.radius is None else "verify",
-            "version": __version__,
-            "model": self.model.sha256,
+            **self.model.description,
             "data": self.samples.digest,
             "radius": self.job.radius,
             "mask": None if self.job.mask is None else digest(self.job.mask),

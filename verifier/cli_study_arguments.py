@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from verifier.cli_common_arguments import add_scores
+
 
 def add_train(commands: Any) -> None:
     """`plumbline train CONFIG`, or one network from flags."""
@@ -76,6 +78,7 @@ def add_compare(commands: Any) -> None:
     compare.add_argument(
         "subjects", type=Path, nargs="+", metavar="CONFIG|MODEL", help="a study's TOML file, or ONNX files"
     )
+    add_scores(compare)
     compare.add_argument("--data", metavar="D", help="the samples, for model files: digits, an .npz, …")
     add_places(compare)
     compare.add_argument("--samples", metavar="S", help="0:100, 0:100:5 or 3,8,11 of the test split (default: 0:100)")

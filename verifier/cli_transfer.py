@@ -15,7 +15,6 @@ import numpy as np
 
 from encoders.errors import DataError, OptionError
 from encoders.linear_maps import FloatArray
-from verifier import __version__
 from verifier.adversaries.techniques import Attacking, Sample
 from verifier.adversaries.transfer import Source, matrix
 from verifier.data import Samples, check_box, load_samples, parse_samples
@@ -37,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if len(arguments.models) < 2:
         raise OptionError("transfer needs two or more models")
     names = _names(arguments.models)
-    models = [load(path) for path in arguments.models]
+    models = [load(path, arguments.output, arguments.threshold) for path in arguments.models]
     samples = [load_samples(arguments.data, model.input_shape, model.classes) for model in models]
     _check_alike(names, models, samples)
     indices = parse_samples(arguments.samples, samples[0].count)
@@ -132,7 +131,7 @@ def _save(
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     record = {
-        "version": __version__, "models": dict(zip(names, [model.sha256 for model in models], strict=True)),
+        "models": {name: model.description for name, model in zip(names, models, strict=True)},
         "data": samples.digest, "norm": str(options.norm), "box": list(options.box), "seed": options.seed,
         "matrices": told,
     }  # fmt: skip

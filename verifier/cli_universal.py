@@ -12,7 +12,6 @@ import numpy as np
 
 from bounds.attacks.universal import UniversalOptions
 from encoders.errors import OptionError
-from verifier import __version__
 from verifier.adversaries.universal import Inputs, Shares, find_universal, shares_of
 from verifier.data import Samples, check_box, load_samples, parse_samples
 from verifier.model import load
@@ -30,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     radius = float(arguments.radius)
     if not (math.isfinite(radius) and radius > 0):
         raise OptionError(f"radius {radius}: give a positive number")
-    model = load(arguments.model)
+    model = load(arguments.model, arguments.output, arguments.threshold)
     samples = load_samples(arguments.data, model.input_shape, model.classes)
     indices = parse_samples(arguments.samples, samples.count)
     unseen = () if arguments.unseen is None else parse_samples(arguments.unseen, samples.count)
@@ -48,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(line(name, told[name]))
     if arguments.out is not None:
         record = {
-            "version": __version__, "model": model.sha256, "data": samples.digest, "norm": str(options.norm),
+            **model.description, "data": samples.digest, "norm": str(options.norm),
             "radius": radius, "length": length, "box": list(options.box), "samples": list(indices),
             "unseen": list(unseen), "seed": options.seed, "steps": effort.steps, "restarts": effort.restarts,
             "shares": {name: asdict(shares) for name, shares in told.items()},

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 from encoders.errors import ModelError, OptionError, SoundnessError
 from encoders.graph import Graph
 from encoders.linear_maps import FloatArray
-from encoders.onnx_reader import Parsed, parse
+from encoders.onnx.class_scores import one_output
+from encoders.onnx.model_file import digest_of, read_model_file
+from encoders.onnx.reader import Parsed, parse
 from encoders.quantised import TOP, QuantisedNet
 from encoders.quantised_file import is_quantised, parse_quantised
+from verifier.code_version import code_version
+from verifier.load_comparison import Comparison, compare, exposing, with_classes
 
 # What a quantised file may come to: integers throughout, and what moves them about.
 EXECUTED = {"QuantizeLinear", "DequantizeLinear", "QGemm", "QLinearMatMul", "QLinearConv", "Transpose", "Flatten"}
@@ -26,17 +30,32 @@ EXECUTED |= {"Reshape", "Squeeze", "Unsqueeze", "Identity", "Softmax", "LogSoftm
 CHECKED = 256  # random inputs that a quantised file must replay to the bit when it is loaded
 
 
-class Model:
-    """An ONNX file as the verifier sees it. Pickles as its path: a worker process loads the file again."""
+@dataclass(frozen=True)
+class Reference:
+    """A model file as another process is told of it."""
 
-    def __init__(self, path: Path, parsed: Parsed, sha256: str) -> None:
-        self.path = path
-        self.sha256 = sha256
+    path: Path
+    digest: str
+    output: str | None = None
+    threshold: float | None = None
+    comparison: Comparison | None = None
+
+
+class Model:
+    """An ONNX file as the verifier sees it, compared with onnxruntime. A worker process loads the same file again."""
+
+    def __init__(self, parsed: Parsed, comparison: Comparison | None) -> None:
+        self.path = parsed.file.path
+        self.digest = parsed.file.digest  # of the file and all external data
+        self.comparison = comparison
+        self.threshold: float | None = None
+        self.output: str | None = None
         self.guide: Graph = parsed.graph  # what attacks follow
         self.input_shape = parsed.graph.input_shape
         self.classes = parsed.graph.classes
         self._parsed = parsed
-        self._session = _session(parsed, path)
+        self._together = parsed.batched and comparison is not None and comparison.batched
+        self._session = _session(parsed)
 
     @property
     def graph(self) -> Graph:
@@ -48,8 +67,22 @@ class Model:
         """The integer semantics, where the file is a quantised network."""
         return None
 
-    def __reduce__(self) -> tuple[object, tuple[Path]]:
-        return load, (self.path,)
+    def __reduce__(self) -> tuple[object, tuple[Reference]]:
+        return reopened, (self.reference,)
+
+    @property
+    def reference(self) -> Reference:
+        """What another process needs to load the same file again."""
+        return Reference(self.path, self.digest, self.output, self.threshold, self.comparison)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What every record says of the network that it is about, and of the code that read it."""
+        told: dict[str, Any] = {"version": code_version(), "model": self.digest}
+        told["output"], told["threshold"] = self.output, self.threshold
+        if len(self._parsed.file.files) > 1:
+            told["files"] = {name or self.path.name: digest for name, digest in self._parsed.file.files}
+        return told
 
     @property
     def input_type(self) -> type[np.float32] | type[np.float64]:
@@ -60,11 +93,8 @@ class Model:
         """Class scores [B, classes] of a batch [B, n], by onnxruntime on the file, in the file's own type."""
         batch = np.ascontiguousarray(inputs, dtype=self.input_type)
         shape = self._parsed.feed_shape
-        if self._parsed.batched:
-            try:
-                return self._run(batch.reshape(-1, *shape[1:]), len(batch))
-            except ModelError:
-                pass  # a fixed batch size is baked into the file after all: one by one, then
+        if self._together:
+            return self._run(batch.reshape(-1, *shape[1:]), len(batch))
         return np.concatenate([self._run(sample.reshape(shape), 1) for sample in batch])
 
     def real(self, inputs: FloatArray) -> FloatArray:
@@ -77,30 +107,29 @@ class Model:
             scores = lowered_for(self.graph).forward(torch.as_tensor(np.asarray(inputs, dtype=np.float64)))
         return np.asarray(scores.numpy())
 
-    def largest_difference(self, samples: int = 64, seed: int = 0, box: tuple[float, float] = (0.0, 1.0)) -> float:
-        """The largest |onnxruntime - real arithmetic| over random inputs in the box."""
-        rng = np.random.default_rng(seed)
-        inputs = rng.uniform(*box, size=(samples, self.graph.input_size)).astype(np.float32)
-        return float(np.abs(self.scores(inputs) - self.real(inputs.astype(np.float64))).max())
-
     def _run(self, batch: NDArray[Any], count: int) -> FloatArray:
         try:
             (found,) = self._session.run([self._parsed.scores_name], {self._parsed.input_name: batch})
         except Exception as error:  # onnxruntime raises its own family of exceptions
             raise ModelError(f"{self.path}: onnxruntime cannot run it: {str(error).splitlines()[0]}") from None
         scores = np.asarray(found, dtype=np.float64)
-        if scores.size != count * self.classes:
+        if scores.size % count:
             raise ModelError(f"{self.path}: onnxruntime gives scores of shape {scores.shape} for {count} samples")
-        return scores.reshape(count, self.classes)
+        scores = with_classes(self._parsed, scores.reshape(count, -1))
+        if scores.shape[1] != self.classes:
+            raise ModelError(f"{self.path}: onnxruntime gives scores of shape {scores.shape} for {count} samples")
+        return scores
 
 
 class QuantisedModel(Model):
     """An int8 file. Every replay is held against the integer semantics, to the bit."""
 
-    def __init__(self, path: Path, net: QuantisedNet, parsed: Parsed, sha256: str) -> None:
-        super().__init__(path, parsed, sha256)
+    def __init__(self, net: QuantisedNet, parsed: Parsed) -> None:
+        super().__init__(parsed, None)
+        path = parsed.file.path
         self._net = net
-        others = _executed(parsed, path) - EXECUTED
+        self._together = parsed.batched
+        others = _executed(parsed) - EXECUTED
         if others:
             raise ModelError(
                 f"{path}: onnxruntime does not fuse all of it into integer operators: {', '.join(sorted(others))} stay "
@@ -142,46 +171,61 @@ class QuantisedModel(Model):
         return self._net.scores(np.asarray(inputs).astype(np.float32))
 
 
-def load(path: str | Path) -> Model:
-    """Read a model file; the same unchanged file is read once."""
+def load(path: str | Path, output: str | None = None, threshold: float | None = None) -> Model:
+    """Read a model file and compare it with onnxruntime; a file with the same content is read once.
+
+    `output` names the output that holds the scores, where there are several. `threshold` makes a model with one output
+    a classifier of two classes: class 1 where the output is above it, class 0 elsewhere.
+    """
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
-    status = path.stat()
-    return _load(path.resolve(), status.st_mtime_ns, status.st_size)
+    return _load(Reference(path.resolve(), digest_of(path), output, threshold))
 
 
-@lru_cache(maxsize=4)
-def _load(path: Path, modified: int, size: int) -> Model:
-    del modified, size  # part of the key only
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if is_quantised(path):
-        return QuantisedModel(path, *parse_quantised(path), digest)
-    return Model(path, parse(path), digest)
+def reopened(reference: Reference) -> Model:
+    """The same file in another process, where it was compared already; an error if it has changed since."""
+    if digest_of(reference.path) != reference.digest:
+        raise ModelError(f"{reference.path}: it changed while it was in use; start again")
+    return _load(reference)
 
 
-def _session(parsed: Parsed, path: Path, written: Path | None = None) -> onnxruntime.InferenceSession:
-    """A session on the file, its scores among its outputs; what it executes, once optimised, may be `written`."""
-    proto = onnx.ModelProto()
-    proto.CopyFrom(parsed.proto)
-    if parsed.scores_name not in {output.name for output in proto.graph.output}:
-        kind = onnx.TensorProto.DOUBLE if parsed.double else onnx.TensorProto.FLOAT
-        proto.graph.output.append(onnx.helper.make_tensor_value_info(parsed.scores_name, kind, None))
+@lru_cache(maxsize=32)
+def _load(reference: Reference) -> Model:
+    path, output, threshold = reference.path, reference.output, reference.threshold
+    file = read_model_file(path)
+    if reference.digest not in ("", file.digest):
+        raise ModelError(f"{path}: it changed while it was read; try again")
+    if is_quantised(file):
+        if threshold is not None:
+            raise ModelError(f"{path}: a quantised model takes no threshold; export it with one score for each class")
+        return QuantisedModel(*parse_quantised(file, output))
+    parsed = parse(file, output, threshold)
+    if parsed.graph.classes < 2:
+        raise one_output(path)
+    model = Model(parsed, reference.comparison or compare(parsed))
+    model.output, model.threshold = output, threshold
+    return model
+
+
+def _session(parsed: Parsed, written: Path | None = None) -> onnxruntime.InferenceSession:
+    """A session on the file with its scores as the output; what it executes, once optimised, may be `written`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     if written is not None:
         options.optimized_model_filepath = str(written)
+    content = exposing(parsed, [parsed.scores_name])
     try:
-        return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own family of exceptions
-        raise ModelError(f"{path}: onnxruntime cannot load it: {str(error).splitlines()[0]}") from None
+        raise ModelError(f"{parsed.file.path}: onnxruntime cannot load it: {str(error).splitlines()[0]}") from None
 
 
-def _executed(parsed: Parsed, path: Path) -> set[str]:
+def _executed(parsed: Parsed) -> set[str]:
     """The operators that onnxruntime executes for a file, after its own fusions."""
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "optimised.onnx"
-        _session(parsed, path, written)
+        _session(parsed, written)
         return {node.op_type for node in onnx.load(written).graph.node}

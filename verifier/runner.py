@@ -13,18 +13,17 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.errors import ModelError, OptionError, SolverError
+from encoders.errors import OptionError, SolverError
 from encoders.graph import Relu
 from encoders.linear_maps import Inputs
 from verifier.data import Samples
 from verifier.engines.turns import Turns
-from verifier.model import Model, load
+from verifier.model import Model, Reference, reopened
 from verifier.problem import Clock
 from verifier.query import FEW_NEURONS, Options, asked, pick_device
 from verifier.results import Result
@@ -142,7 +141,7 @@ def _parallel(
     context = multiprocessing.get_context("spawn")
     messages: Any = context.Queue()
     before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(jobs, context, _start_worker, (str(model.path), model.sha256, job, seats, messages))
+    pool = ProcessPoolExecutor(jobs, context, _start_worker, (model.reference, job, seats, messages))
     # Enough samples at a time to keep the seats taken, and few enough to keep the processes busy until the end.
     size = 1 if seats == 1 else max(1, min(CHUNK * seats, -(-len(samples) // (2 * jobs))))
     left = {given.index for given in samples}
@@ -198,8 +197,7 @@ def _received(messages: Any, progress: SampleProgress, patient: bool) -> list[Ou
 class _Worker:
     """What a worker process holds for all of its samples; the model is loaded with the first."""
 
-    path: Path
-    sha256: str
+    reference: Reference
     job: Job
     seats: int
     messages: Any
@@ -207,20 +205,17 @@ class _Worker:
 
     def loaded(self) -> Model:
         if self.model is None:
-            model = load(self.path)
-            if model.sha256 != self.sha256:
-                raise ModelError(f"{self.path}: the file changed while it was being used; run again")
-            self.model = model
+            self.model = reopened(self.reference)
         return self.model
 
 
 _workers: list[_Worker] = []
 
 
-def _start_worker(path: str, sha256: str, job: Job, seats: int, messages: Any) -> None:
+def _start_worker(reference: Reference, job: Job, seats: int, messages: Any) -> None:
     """Nothing here can fail: an initialiser's error would reach the user as a process that died."""
     depend_on_parent()
-    _workers[:] = [_Worker(Path(path), sha256, job, seats, messages)]
+    _workers[:] = [_Worker(reference, job, seats, messages)]
 
 
 def depend_on_parent() -> None:

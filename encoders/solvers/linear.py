@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import highspy
 import numpy as np
@@ -22,7 +24,8 @@ class LinearAnswer:
     min over the column box of (costs - Aᵀy)·x:  recompute it, do not read the objective.
 
     `ray` y, set when INFEASIBLE and found, is a Farkas proof in the same signs: the most that yᵀA x reaches in the
-    column box stays below  Σ y⁺·row_lower - Σ y⁻·row_upper.  It has been checked, in plain float64.
+    column box stays below  Σ y⁺·row_lower - Σ y⁻·row_upper.  It has been checked, in plain float64. A program with a
+    column that lacks a side may have none: there yᵀA would have to cancel to the last bit.
     """
 
     status: Status
@@ -64,27 +67,63 @@ def solve_linear(
         duals = np.array(solution.row_dual, dtype=np.float64)
         return LinearAnswer(status, point, duals, float(costs @ point))
     if status is Status.INFEASIBLE:
-        ray = _farkas_ray(highs, matrix, row_lower, row_upper, column_lower, column_upper)
+        sides = (row_lower, row_upper, column_lower, column_upper)
+        ray = _checked(_dual_ray(highs), matrix, *sides)
+        if ray is None:
+            if time_limit is not None:
+                options["time_limit"] = max(0.0, float(time_limit) - highs.getRunTime())
+            ray = _checked(_phase_one_duals(options, matrix, *sides), matrix, *sides)
         return LinearAnswer(status, ray=ray)
     return LinearAnswer(status)
 
 
-def _farkas_ray(
-    highs: object,
+def _dual_ray(highs: Any) -> FloatArray:
+    """HiGHS's dual ray, up to its sign; empty where it keeps none, as for a matrix without entries."""
+    _, found, values = highs.getDualRay()
+    return np.array(values if found else (), dtype=np.float64)
+
+
+def _phase_one_duals(
+    options: Mapping[str, object],
+    matrix: sparse.csr_array,
+    row_lower: FloatArray,
+    row_upper: FloatArray,
+    column_lower: FloatArray,
+    column_upper: FloatArray,
+) -> FloatArray:
+    """The duals of the least total violation of the rows: where that is positive, a Farkas proof.
+
+    A second solve, for the few programs of which the dual ray is missing or spoilt by rounding.
+    """
+    below, above = np.flatnonzero(np.isfinite(row_lower)), np.flatnonzero(np.isfinite(row_upper))
+    violations = len(below) + len(above)
+    unit = sparse.eye_array(matrix.shape[0], format="csc")
+    highs = instance(options)
+    pass_arrays(
+        highs,
+        np.concatenate([np.zeros(matrix.shape[1]), np.ones(violations)]),
+        sparse.hstack([matrix, unit[:, below], -unit[:, above]], format="csr"),
+        row_lower,
+        row_upper,
+        np.concatenate([column_lower, np.zeros(violations)]),
+        np.concatenate([column_upper, np.full(violations, np.inf)]),
+    )
+    highs.run()
+    return np.array(highs.getSolution().row_dual, dtype=np.float64)
+
+
+def _checked(
+    ray: FloatArray,
     matrix: sparse.csr_array,
     row_lower: FloatArray,
     row_upper: FloatArray,
     column_lower: FloatArray,
     column_upper: FloatArray,
 ) -> FloatArray | None:
-    """HiGHS's dual ray, in the sign that proves infeasibility, or None."""
-    _, found, values = highs.getDualRay()  # type: ignore[attr-defined]
-    if not found:
-        return None
-    ray = np.array(values, dtype=np.float64)
+    """The ray, in the sign that proves infeasibility, or None."""
     if not np.isfinite(ray).all() or not ray.any():
         return None
-    ray /= np.abs(ray).max()
+    ray = ray / np.abs(ray).max()
     # Multipliers on sides that do not exist are rounding noise; without them the ray is still checked in full.
     for candidate in (ray, -ray):
         y = np.where(candidate > 0, np.where(np.isfinite(row_lower), candidate, 0.0), candidate)

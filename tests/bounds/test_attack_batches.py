@@ -16,6 +16,8 @@ from encoders.errors import SoundnessError
 from encoders.graph import affine_chain
 from encoders.question import CONVEX, Norm, Region, goals_for
 
+pytestmark = pytest.mark.usefixtures("patient_attacks")
+
 OPTIONS = AttackOptions(restarts=6, steps=8)
 WITHIN = {"apgd-ce": 0.1, "apgd-dlr": 0.1, "fab": 0.01}  # steps that are halved, sparse or mixed make more of rounding
 RNG = np.random.default_rng(14)
@@ -140,10 +142,10 @@ def test_questions_of_different_kinds_go_into_batches_of_their_own() -> None:
 
 
 def test_the_time_of_a_batch_is_that_of_its_samples() -> None:
-    limited = [replace(problem, options=replace(OPTIONS, time_limit=2.0)) for problem in samples(Norm.LINF)[:3]]
-    assert 5.0 < AttackBatch(tuple(limited)).time_left <= 6.0
-    assert limited[0].after(0.5).limit == 1.5
-    assert limited[0].after(3.0).limit == 0.0
+    limited = [replace(problem, options=replace(OPTIONS, time_limit=2000.0)) for problem in samples(Norm.LINF)[:3]]
+    assert 5000.0 < AttackBatch(tuple(limited)).time_left <= 6000.0
+    assert limited[0].after(500.0).limit == 1500.0
+    assert limited[0].after(3000.0).limit == 0.0
     assert samples(Norm.LINF)[0].after(3.0).limit == float("inf")
 
 

@@ -21,6 +21,8 @@ from tests.brute_force import SURE, SURE_EUCLIDEAN, OracleError, brute_force_dis
 from tests.test_trust import random_problem
 from verifier.problem import Problem
 
+pytestmark = pytest.mark.usefixtures("patient_attacks")
+
 NAMES = list(ATTACKS)
 NORMS = list(CONVEX)
 OPTIONS = AttackOptions(restarts=6, steps=20)

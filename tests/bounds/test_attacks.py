@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bounds.attacks import ATTACKS
@@ -19,6 +19,9 @@ from bounds.lowered import Lowered
 from encoders.errors import OptionError, SoundnessError
 from encoders.graph import Graph, affine_chain
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
+from tests.draws import examples
+
+pytestmark = pytest.mark.usefixtures("patient_attacks")
 
 # Linear, two classes:  y0 - y1 = 3·x1 - 4·x2 + 1   around (0, 0) in [-1, 1]²
 #   L∞ 1/7,  L1 1/4 (x2 alone),  L2 1/5.
@@ -137,7 +140,7 @@ def random_region(rng: np.random.Generator) -> Region:
     return Region(center, np.where(fixed, center, 0.0), np.where(fixed, center, 1.0))
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     seed=st.integers(0, 10**6), norm=st.sampled_from(NORMS), targeted=st.booleans(), margin=st.sampled_from([0, 0.3])
 )
@@ -156,7 +159,7 @@ def test_every_candidate_is_what_it_says(seed: int, norm: Norm, targeted: bool, 
         assert distance == norm.length(x - region.center)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(seed=st.integers(0, 10**6), norm=st.sampled_from([Norm.LINF, Norm.L1]), targeted=st.booleans())
 def test_polish_never_worsens_and_never_leaves_the_goal(seed: int, norm: Norm, targeted: bool) -> None:
     rng = np.random.default_rng(seed)

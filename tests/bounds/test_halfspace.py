@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from bounds.halfspace import distance_to_halfspace, lowest_value, nearest_in_halfspace
 from encoders.question import CONVEX, Norm
+from tests.draws import examples
 
 
 def tensor(*values: float) -> torch.Tensor:
@@ -85,7 +86,12 @@ def linear_program(
     return value + float(answer.fun)
 
 
-@settings(max_examples=150, deadline=None)
+def at_the_edge(a: np.ndarray, value: float, below: np.ndarray, above: np.ndarray) -> bool:
+    """Whether the half-space touches the box in its last corner: rounding decides on which side, and 0 is a bound."""
+    return abs(float(np.abs(a) @ np.where(a > 0, below, above)) - value) <= 1e-7
+
+
+@examples(150)
 @given(problems(), st.sampled_from([Norm.LINF, Norm.L1]))
 def test_agrees_with_linear_programs(
     problem: tuple[np.ndarray, float, np.ndarray, np.ndarray, float], norm: Norm
@@ -94,16 +100,16 @@ def test_agrees_with_linear_programs(
     parts = tensor(*a), torch.tensor(value, dtype=torch.float64), tensor(*below), tensor(*above)
     found = float(distance_to_halfspace(*parts, norm))
     expected = linear_program(a, value, below, above, norm, None)
-    reach = float(np.abs(a) @ np.where(a > 0, below, above))
-    if abs(reach - value) > 1e-7:  # at the very edge of what the box allows, the two may differ on whether it is empty
+    if not at_the_edge(a, value, below, above):
         assert found <= expected + 1e-8
         assert found == pytest.approx(expected, abs=1e-7)
     least = float(lowest_value(*parts, norm, torch.tensor(radius, dtype=torch.float64)))
     assert least == pytest.approx(linear_program(a, value, below, above, norm, radius), abs=1e-7)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(problems(), st.sampled_from(CONVEX))
+@example((np.ones(1), 1.0, np.ones(1), np.zeros(1), 1.0), Norm.LINF)
 def test_the_minimiser_attains_the_distance(
     problem: tuple[np.ndarray, float, np.ndarray, np.ndarray, float], norm: Norm
 ) -> None:
@@ -115,5 +121,6 @@ def test_the_minimiser_attains_the_distance(
     assert (shift >= -below - 1e-12).all()
     if np.isfinite(bound):
         assert value + a @ shift == pytest.approx(0.0, abs=1e-6)
-        assert float(norm.length(shift)) == pytest.approx(bound, abs=1e-6)
         assert bound <= float(norm.length(shift)) + 1e-12
+        if not at_the_edge(a, value, below, above):
+            assert float(norm.length(shift)) == pytest.approx(bound, abs=1e-6)

@@ -7,12 +7,13 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.errors import DataError, OptionError
 from encoders.grid import Grid, checked_grid
 from encoders.question import Norm, Region, changed
+from tests.draws import examples
 
 NORMS = list(Norm)
 
@@ -47,7 +48,7 @@ def test_levels_are_what_readers_make(n: int) -> None:
         assert (grid.values(steps) == expected).all()
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.sampled_from(NORMS), st.sampled_from([1, 2, 7, 16, 100, 255, 65536]), st.data())
 def test_a_bound_rounded_up_never_passes_a_point(norm: Norm, n: int, data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 6))

@@ -199,7 +199,7 @@ def test_residual_convolutions_agree_with_the_textbook(solver: HighsSolver, seed
 
 
 # Derandomised: the textbook trusts a single run of HiGHS, which is wrong on one net in a few thousand.
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(
     st.integers(0, 10**6),
     st.sampled_from([(3, 4, 4, 3), (4, 6, 2), (2, 3, 3, 3, 2)]),
@@ -245,7 +245,7 @@ def test_a_solver_that_lies() -> None:
     assert searched(graph, region, Norm.LINF, predicted) == pytest.approx(0.68503475, abs=1e-6)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(st.integers(0, 10**6), st.sampled_from([1e-6, 1e-3, 1e3, 1e6]), st.sampled_from(NORMS))
 def test_the_scale_of_a_layer_changes_nothing(solver: HighsSolver, seed: int, scale: float, norm: Norm) -> None:
     # relu(k·h) = k·relu(h): a layer times k and the next divided by it is the same network.

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from encoders.errors import ModelError, OptionError
-from encoders.onnx_reader import read
+from encoders.onnx.reader import read
 from trainers.architectures import ARCHITECTURES, build
 from trainers.export import export
 from trainers.layers import Residual, steps_of, values_of

@@ -1,11 +1,12 @@
 """What `auto` does where the search does not close soon: whose turn it is, for how long, and what stands at the end.
 
-Search and HiGHS are stood in for; each turn says for how long it was asked.
+Search and HiGHS are stood in for, and the clock stands still; each turn says for how long it was asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from verifier.engines import auto
 from verifier.engines.auto import FEW_PHASES, AutoEngine
 from verifier.engines.base import Proof
 from verifier.engines.highs import HighsEngine
-from verifier.problem import Incumbent, Problem, Progress
+from verifier.problem import Clock, Deadline, Incumbent, Problem, Progress
 from verifier.results import Basis
 
 INFINITY = float("inf")
@@ -51,12 +52,15 @@ class Turns:
 
 
 def closed(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> tuple[Proof, list[tuple[str, float]]]:
-    """The proof of a question that no attack answers, and the turns, in whole seconds."""
+    """The proof of a question that no attack answers, and the turns."""
     problem, incumbent, _ = random_problem(np.random.default_rng(700), Norm.LINF)
+    clock = Clock()
+    clock.pause()
+    problem = replace(problem, deadline=Deadline.after(60.0, clock))
     monkeypatch.setattr(auto, "Search", turns.search)
     monkeypatch.setattr(HighsEngine, "close", lambda *arguments: turns.close(*arguments))
     proof = AutoEngine().close(problem, incumbent, lambda lower, upper: None)
-    return proof, [(name, seconds if seconds == INFINITY else round(seconds)) for name, seconds in turns.taken]
+    return proof, turns.taken
 
 
 def test_turns_are_of_one_length_and_grow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,7 @@ def test_no_euclidean_distance(engine: HighsEngine) -> None:
 
 
 # Derandomised: the textbook trusts a single run of HiGHS, which is wrong on one net in a few thousand.
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(
     st.integers(0, 10**6),
     st.sampled_from([(3, 4, 4, 3), (4, 6, 2)]),

@@ -104,4 +104,4 @@ def test_semantics_that_onnxruntime_denies(halves: Model, monkeypatch: pytest.Mo
         halves.scores(np.ones((1, 2), dtype=np.float32))
     assert halves.quantised is not None
     with pytest.raises(ModelError, match="on this machine"):
-        QuantisedModel(halves.path, halves.quantised, halves._parsed, halves.sha256)
+        QuantisedModel(halves.quantised, halves._parsed)

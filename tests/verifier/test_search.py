@@ -311,7 +311,7 @@ def test_no_ball_is_searched_twice_where_no_adversary_replays() -> None:
         problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
         exact, _ = brute_force_distance(problem.graph, problem.region, problem.norm, problem.goals)
         deaf = Deaf(incumbent.region, Norm.LINF, incumbent.replay, incumbent.real, incumbent.wins)
-        search = Search(replace(problem, deadline=Deadline.after(30.0)), deaf, lambda *_: None, options)
+        search = Search(replace(problem, deadline=Deadline.after(600.0)), deaf, lambda *_: None, options)
         assert search.run().lower <= exact * (1 + 1e-9)
         assert search.finished
 

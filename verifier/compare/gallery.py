@@ -17,7 +17,7 @@ from trainers.adversarial import ascend
 from verifier.compare.measure import Measured
 from verifier.compare.nearest import Scale
 from verifier.data import Samples
-from verifier.model import Model, load
+from verifier.model import Model
 from verifier.page import Page, picture, signed_picture
 from verifier.plots import Frame, Line, colour, line_chart
 from verifier.wording import NAMES
@@ -68,7 +68,7 @@ def add_gradients(page: Page, measured: Sequence[Measured], samples: Samples, ch
         x, shape = samples.x[index], samples.x.shape[1:]
         cells: list[Any] = [picture(x, shape, f"sample {index}")]
         for one in measured:
-            model = load(one.subject.path)
+            model = one.subject.model()
             cells.append(signed_picture(gradient(model, x, _label(samples, model, index)), shape))
         rows.append(cells)
     page.table(["image", *(one.subject.variant for one in measured)], rows)
@@ -84,11 +84,11 @@ def add_adversaries(page: Page, measured: Sequence[Measured], samples: Samples, 
     rows = []
     for index in chosen:
         x, shape = samples.x[index], samples.x.shape[1:]
-        first: list[Any] = [picture(x, shape, f"class {_label(samples, load(measured[0].subject.path), index)}")]
+        first: list[Any] = [picture(x, shape, f"class {_label(samples, measured[0].subject.model(), index)}")]
         second: list[Any] = ["change"]
         for one in measured:
             adversary = one.adversaries[index]
-            read = int(load(one.subject.path).scores(adversary[None]).argmax())
+            read = int(one.subject.model().scores(adversary[None]).argmax())
             distance = one.upper[one.indices.index(index)]
             first.append(picture(adversary, shape, f"{read}, at {distance:.4g}"))
             second.append(signed_picture(adversary - x.reshape(-1), shape))
@@ -114,7 +114,7 @@ def add_large(
         x, shape = samples.x[index], samples.x.shape[1:]
         cells: list[Any] = [picture(x, shape, f"sample {index}")]
         for one in measured:
-            model = load(one.subject.path)
+            model = one.subject.model()
             moved = large(model, x, _label(samples, model, index), Norm.L2, radius)
             cells.append(picture(moved, shape, f"{int(model.scores(moved[None].astype(np.float32)).argmax())}"))
         rows.append(cells)
@@ -131,7 +131,7 @@ def add_paths(page: Page, measured: Sequence[Measured], samples: Samples, index:
     for one in measured:
         change = one.adversaries[index] - x
         rows.append([one.subject.variant, *(picture(np.clip(x + t * change, 0, 1), shape, f"{t:g}") for t in PATH)])
-        model = load(one.subject.path)
+        model = one.subject.model()
         points = np.clip(x + FINE[:, None] * change, 0, 1).astype(np.float32)
         scores = model.scores(points)
         chances = np.exp(scores - scores.max(1, keepdims=True))

@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from encoders.errors import SolverError
 from encoders.linear_maps import FloatArray, Inputs
 from encoders.question import Norm
-from verifier import __version__
 from verifier.compare.attacked import attack_distance
 from verifier.compare.data import TestData
 from verifier.compare.lower_bounds import cross_lipschitz_lower
 from verifier.compare.options import CompareOptions, Subject
 from verifier.data import Samples
 from verifier.journal import Journal, Record, record_of
-from verifier.model import Model, load
+from verifier.model import Model
 from verifier.query import Options, region_for
 from verifier.results import Result, Verdict, check_order
 from verifier.runner import Job, outcomes
@@ -61,7 +60,7 @@ def measure_one(
     progress: Progress,
 ) -> Measured:
     """One network in one norm, sample by sample."""
-    model = load(subject.path)
+    model = subject.model()
     samples = data.samples(model)
     question = Options(
         norm=norm, time_limit=options.time_limit, tolerance=options.tolerance, engine=options.engine,
@@ -92,7 +91,7 @@ def measure_one(
 def description(model: Model, samples: Samples, question: Options, attack: str) -> dict[str, Any]:
     """All that a measurement depends on: what a resumed comparison must have in common."""
     return {
-        "command": "compare", "version": __version__, "model": model.sha256, "data": samples.digest,
+        "command": "compare", **model.description, "data": samples.digest,
         "norm": str(question.norm), "time_limit": question.time_limit, "tolerance": question.tolerance,
         "engine": question.engine, "device": question.device, "seed": question.seed, "attack": attack,
     }  # fmt: skip

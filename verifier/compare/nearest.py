@@ -12,7 +12,6 @@ from encoders.question import Norm
 from verifier.adversaries.transfer import fooled, stretched
 from verifier.compare.measure import Measured
 from verifier.data import Samples
-from verifier.model import load
 
 REFERENCE = 2000  # samples at most, that the nearest is looked for among
 
@@ -56,7 +55,7 @@ class Transfer:
 def transfer(measured: Sequence[Measured], samples: Samples, stretch: float) -> Transfer:
     """Adversaries of each network, `stretch` times as far from their sample (inside [0, 1]), shown to every other."""
     shares = np.full((len(measured), len(measured)), np.nan)
-    models = [load(one.subject.path) for one in measured]
+    models = [one.subject.model() for one in measured]
     for a, source in enumerate(measured):
         chosen = [index for index in source.indices if index in source.adversaries]
         if not chosen:

@@ -13,6 +13,7 @@ from encoders.errors import ModelError, OptionError
 from encoders.question import CONVEX, Norm, convex_norm
 from trainers.config import Study
 from verifier.compare.attacked import ATTACK_NAMES
+from verifier.model import Model, load
 
 RADII: Mapping[Norm, tuple[float, ...]] = {
     Norm.LINF: (0.02, 0.05, 0.1), Norm.L1: (0.25, 0.5, 1.0), Norm.L2: (0.1, 0.25, 0.5),
@@ -81,10 +82,16 @@ class Subject:
     variant: str
     seed: int
     path: Path
+    output: str | None = None
+    threshold: float | None = None
 
     @property
     def stem(self) -> str:
         return self.path.stem
+
+    def model(self) -> Model:
+        """The network itself."""
+        return load(self.path, self.output, self.threshold)
 
 
 def subjects_of_study(study: Study) -> tuple[Subject, ...]:

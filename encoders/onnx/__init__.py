@@ -1,0 +1,1 @@
+"""From an ONNX file to a layer graph: the file, its constants, its operators, its class scores."""

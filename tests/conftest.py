@@ -1,0 +1,29 @@
+"""How random tests draw: the same cases in every run, and fresh ones only with `--hypothesis-profile thorough`.
+
+A test that fails one day in twenty tells nothing to whoever sees it fail; a hunt for such cases is a run of its own.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+# No deadline, and no complaint about slow draws: how fast a machine is at the moment is no property of the code.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", PATIENT, derandomize=True, max_examples=100)
+settings.register_profile("thorough", PATIENT, derandomize=False, max_examples=1000)
+settings.load_profile("ci")
+
+
+@pytest.fixture(autouse=True)
+def fixed_torch_seed() -> None:
+    """What a test draws from torch's global generator depends on no test that ran before it in the same process."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def patient_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What attacks find does not depend on how many linear programs fit into a fraction of a second."""
+    monkeypatch.setattr("bounds.attacks.portfolio.FIELD_SECONDS", 600.0)
+    monkeypatch.setattr("bounds.attacks.region_descent.SECONDS", 600.0)
