@@ -80,7 +80,7 @@ def test_no_execution_beats_a_certificate(tmp_path: Path) -> None:
         assert flips(graph, path, around(held, x, held.lower, rng), held.predicted, rng) == 0
         assert held.adversary is not None
         assert replays(path, held.adversary.input[None])[-1].argmax() == held.target != held.predicted
-        assert held.lower >= 0.9 * real.lower  # it says something
+        assert held.lower >= 0.8 * real.lower  # it says something
     assert beaten  # by points like these a proof about real arithmetic is
 
 
@@ -113,7 +113,7 @@ def test_every_engine_ends_where_no_proof_reaches(question: dict[str, Any], tmp_
     real = distance(path, x, **question)
     held = distance(path, x, **question, execution="float32", time_limit=60.0)
     assert held.seconds < 60.0
-    assert 0.9 * real.lower - 1.0 * (question.get("norm") == "l0") <= held.lower <= real.upper
+    assert 0.8 * real.lower - 1.0 * (question.get("norm") == "l0") <= held.lower <= real.upper
     assert held.upper <= 1.001 * real.upper
     near = held.lower == np.inf or held.upper - held.lower <= 1e-6 * max(1.0, held.upper)
     assert held.verdict is (Verdict.EXACT if near else Verdict.UNRESOLVED)
@@ -133,10 +133,10 @@ def test_what_is_within_the_tolerance_is_exact(tmp_path: Path) -> None:
 
 
 def test_nothing_is_proven_where_execution_has_no_bound(tmp_path: Path) -> None:
-    # Scores 1e39·x and -1: the first leaves float32's range beyond x = 0.34.
-    graph = affine_chain(single(np.array([[1e30]]), np.array([[1e9], [0.0]])), [np.zeros(1), np.array([0.0, -1.0])])
+    # Scores 1e36·x and -1: the first leaves float32's range beyond x = 340.
+    graph = affine_chain(single(np.array([[1e20]]), np.array([[1e16], [0.0]])), [np.zeros(1), np.array([0.0, -1.0])])
     path, x = to_onnx(graph, tmp_path / "net.onnx"), np.array([1e-5], dtype=np.float32)
-    held = verify(path, x, 0.5, execution="float32")
+    held = verify(path, x, 800.0, execution="float32", box=(0.0, 1000.0))
     assert (held.verdict, held.lower, held.execution_error) == (Verdict.UNRESOLVED, 0.0, float("inf"))
 
 
