@@ -8,9 +8,11 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
@@ -37,10 +39,16 @@ def gamma(terms: int) -> float:
     return count * UNIT_ROUNDOFF / (1.0 - count * UNIT_ROUNDOFF)
 
 
+def tensor_of(array: NDArray[Any], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """An array as a tensor; a file's own bytes, which nobody may write to, are copied."""
+    return torch.as_tensor(array if array.flags.writeable else array.copy(), dtype=dtype, device=device)
+
+
 class TorchMap(ABC):
     """One linear map M on batches of flat vectors."""
 
     terms: int  # the most products that meet in one sum, of M or of its adjoint
+    summands: int  # the same of M alone
 
     @abstractmethod
     def apply(self, x: Tensor) -> Tensor:
@@ -55,14 +63,18 @@ class TorchMap(ABC):
         """|M| x for x ≥ 0."""
 
     @abstractmethod
+    def magnitude_adjoint(self, y: Tensor) -> Tensor:
+        """[B, output] → [B, input], by the transpose of |M|, for y ≥ 0."""
+
+    @abstractmethod
     def rows(self, entries: Tensor) -> Tensor:
         """Rows of M [B, input]: the adjoint of unit vectors, without a product."""
 
 
 class TorchDense(TorchMap):
     def __init__(self, linear: Dense, device: torch.device, dtype: torch.dtype) -> None:
-        self.weight = torch.as_tensor(linear.weight, dtype=dtype, device=device)
-        self.terms = max(self.weight.shape)
+        self.weight = tensor_of(linear.weight, device, dtype)
+        self.terms, self.summands = max(self.weight.shape), self.weight.shape[1]
 
     def apply(self, x: Tensor) -> Tensor:
         return x @ self.weight.T
@@ -73,15 +85,18 @@ class TorchDense(TorchMap):
     def magnitude(self, x: Tensor) -> Tensor:
         return x @ self.weight.abs().T
 
+    def magnitude_adjoint(self, y: Tensor) -> Tensor:
+        return y @ self.weight.abs()
+
     def rows(self, entries: Tensor) -> Tensor:
         return self.weight[entries]
 
 
 class TorchScale(TorchMap):
-    terms = 1
+    terms = summands = 1
 
     def __init__(self, linear: Scale, device: torch.device, dtype: torch.dtype) -> None:
-        self.factor = torch.as_tensor(linear.factor, dtype=dtype, device=device)
+        self.factor = tensor_of(linear.factor, device, dtype)
 
     def apply(self, x: Tensor) -> Tensor:
         return x * self.factor
@@ -92,6 +107,9 @@ class TorchScale(TorchMap):
     def magnitude(self, x: Tensor) -> Tensor:
         return x * self.factor.abs()
 
+    def magnitude_adjoint(self, y: Tensor) -> Tensor:
+        return y * self.factor.abs()
+
     def rows(self, entries: Tensor) -> Tensor:
         found = self.factor.new_zeros(len(entries), len(self.factor))
         found[torch.arange(len(entries), device=found.device), entries] = self.factor[entries]
@@ -99,6 +117,8 @@ class TorchScale(TorchMap):
 
 
 class TorchGather(TorchMap):
+    summands = 1
+
     def __init__(self, linear: Gather, device: torch.device, dtype: torch.dtype) -> None:
         self.present = torch.as_tensor(linear.index >= 0, device=device)
         self.all_present = bool((linear.index >= 0).all())
@@ -116,6 +136,7 @@ class TorchGather(TorchMap):
         return y.new_zeros(y.shape[0], self.source_size).index_add(1, self.index, values)
 
     magnitude = apply
+    magnitude_adjoint = adjoint
 
     def rows(self, entries: Tensor) -> Tensor:
         found = torch.zeros(len(entries), self.source_size, dtype=self.dtype, device=self.index.device)
@@ -150,8 +171,9 @@ class TorchSparse(TorchMap):
         self.table = SparseRows(linear.matrix(), device, dtype)
         forward, backward = linear.table.tocsr(), linear.table.T.tocsr()
         self.forward, self.backward = (self._tensor(m, device, dtype) for m in (forward, backward))
-        self.absolute = self._tensor(abs(forward), device, dtype)
-        self.terms = int(max(np.diff(forward.indptr).max(initial=0), np.diff(backward.indptr).max(initial=0)))
+        self.absolute, self.absolute_backward = (self._tensor(abs(m), device, dtype) for m in (forward, backward))
+        self.summands = int(np.diff(forward.indptr).max(initial=0))
+        self.terms = max(self.summands, int(np.diff(backward.indptr).max(initial=0)))
 
     @staticmethod
     def _tensor(m: object, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -175,6 +197,9 @@ class TorchSparse(TorchMap):
     def magnitude(self, x: Tensor) -> Tensor:
         return (self.absolute @ x.T).T
 
+    def magnitude_adjoint(self, y: Tensor) -> Tensor:
+        return (self.absolute_backward @ y.T).T
+
     def rows(self, entries: Tensor) -> Tensor:
         return self.table.dense(entries)
 
@@ -182,9 +207,10 @@ class TorchSparse(TorchMap):
 class TorchConvolution(TorchMap):
     def __init__(self, linear: Convolution, device: torch.device, dtype: torch.dtype) -> None:
         self.map = linear
-        self.weight = torch.as_tensor(linear.weight, dtype=dtype, device=device)
+        self.weight = tensor_of(linear.weight, device, dtype)
         out_c, group_in, kernel_h, kernel_w = linear.weight.shape
         self.terms = kernel_h * kernel_w * max(group_in, out_c // linear.groups)
+        self.summands = kernel_h * kernel_w * group_in
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         top, left, bottom, right = self.map.padding
@@ -199,12 +225,15 @@ class TorchConvolution(TorchMap):
         return self._convolve(x, self.weight)
 
     def adjoint(self, y: Tensor) -> Tensor:
+        return self._transposed(y, self.weight)
+
+    def _transposed(self, y: Tensor, weight: Tensor) -> Tensor:
         top, left, bottom, right = self.map.padding
         _, height, width = self.map.image
         with ORDINARY_SUMS():
             full = functional.conv_transpose2d(
                 y.reshape(-1, *self.map.output_image),
-                self.weight,
+                weight,
                 stride=self.map.stride,
                 dilation=self.map.dilation,
                 groups=self.map.groups,
@@ -217,6 +246,9 @@ class TorchConvolution(TorchMap):
 
     def magnitude(self, x: Tensor) -> Tensor:
         return self._convolve(x, self.weight.abs())
+
+    def magnitude_adjoint(self, y: Tensor) -> Tensor:
+        return self._transposed(y, self.weight.abs())
 
     @cached_property
     def table(self) -> SparseRows:

@@ -82,8 +82,11 @@ class NodeProgram:
         count = int((node.phase == 0).sum())
         return (engine.net.open_phases + count) * (engine.net.x.shape[1] + count)
 
-    def solve(self, radius: float, push: float, time_limit: float | None) -> LinearAnswer:
-        """The nearest point within the radius, its goal beyond a tie by `push`; the goal's rows come last."""
+    def solve(self, radius: float, push: float | FloatArray, time_limit: float | None) -> LinearAnswer:
+        """The nearest point within the radius, its goal beyond a tie by `push` (of all rows, or of each).
+
+        The goal's rows come last.
+        """
         rows = np.concatenate([self.rows, -self.goal_rows])
         least = np.concatenate([self.least, self.goal_values + push])
         norm = self.engine.net.norm

@@ -101,6 +101,10 @@ class Goal:
     rows: FloatArray
     offset: FloatArray
 
+    def eased(self, error: FloatArray) -> Goal:
+        """The same goal for scores that may be off: a row counts as reached where it is `error` [J] or less above."""
+        return Goal(self.target, self.rows, np.nextafter(self.offset - error, -np.inf))
+
 
 def goals_for(predicted: int, classes: int, targets: tuple[int, ...] | None, margin: float) -> tuple[Goal, ...]:
     """The goals whose union is the question.

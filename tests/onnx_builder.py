@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from encoders.graph import Graph, Input, Relu
 
 
-def to_onnx(graph: Graph, path: Path, shape: tuple[int, ...] | None = None) -> Path:
-    """One MatMul per linear map, weights in float32; input [N, n], or [N, *shape] flattened. Returns the path."""
+def to_onnx(
+    graph: Graph, path: Path, shape: tuple[int, ...] | None = None, kind: type[np.floating[Any]] = np.float32
+) -> Path:
+    """One MatMul per linear map, numbers of one kind; input [N, n], or [N, *shape] flattened. Returns the path."""
     nodes = [helper.make_node("Flatten", ["image"], ["input"])] if shape else []
     constants: list[onnx.TensorProto] = []
 
     def constant(name: str, value: np.ndarray) -> str:
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype=np.float32), name))
+        constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype=kind), name))
         return name
 
-    last = len(graph.nodes) - 1
+    last, number = len(graph.nodes) - 1, helper.np_dtype_to_tensor_dtype(np.dtype(kind))
     names = {k: f"value{k}" for k in range(last)} | {0: "input", last: "scores"}
     for k, node in enumerate(graph.nodes):
         if isinstance(node, Input):
@@ -37,10 +40,8 @@ def to_onnx(graph: Graph, path: Path, shape: tuple[int, ...] | None = None) -> P
             total = f"term{k}_{j}" if not total else f"sum{k}_{j}"
         nodes.append(helper.make_node("Add", [total, constant(f"bias{k}", node.bias)], [names[k]]))
     sides = [
-        helper.make_tensor_value_info(
-            "image" if shape else "input", TensorProto.FLOAT, ["N", *(shape or (graph.input_size,))]
-        ),
-        helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", graph.classes]),
+        helper.make_tensor_value_info("image" if shape else "input", number, ["N", *(shape or (graph.input_size,))]),
+        helper.make_tensor_value_info("scores", number, ["N", graph.classes]),
     ]
     model = helper.make_model(
         helper.make_graph(nodes, "test", sides[:1], sides[1:], constants),

@@ -161,6 +161,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     question.add_argument(
         "--mask", type=Path, metavar="FILE", help=".npy, .npz or .png: which inputs (or pixels) may move"
     )
+    question.add_argument(
+        "--execution", default="real", metavar="A",
+        help="real: the network of the file's numbers in real arithmetic; float32 (or float64, for a file of doubles): "
+        "the file as any runtime may execute it, whatever it rounds (default: real)",
+    )  # fmt: skip
 
     _add_effort(parser)
 

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     effort = AttackOptions(arguments.seed, arguments.time_limit, arguments.restarts, arguments.steps)
     names = attacks_named(arguments.attack, options.norm)
     model = load(arguments.model, arguments.output, arguments.threshold)
-    samples = load_samples(arguments.data, model.input_shape, model.classes)
+    samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = load(arguments.model, arguments.output, arguments.threshold)
     if model.quantised is not None:
         raise OptionError(f"{model.path}: the report knows no quantised network; ask distance or verify with --grid N")
-    samples = load_samples(arguments.data, model.input_shape, model.classes)
+    samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, arguments.box)
     return Report(model, samples, chosen, arguments.out).make(questions, indices, arguments.jobs, arguments.share)

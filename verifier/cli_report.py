@@ -53,10 +53,12 @@ def summary(records: Iterable[Record]) -> str:
     counts = Counter(str(record["verdict"]) for record in records)
     seconds = [float(record["seconds"]) for record in records]
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    return (
+    told = (
         f"{len(records)} samples: {verdicts}; seconds a sample: "
         f"median {statistics.median(seconds):.2f}, worst {max(seconds):.2f}"
     )
+    errors = [float(record["execution_error"]) for record in records if record.get("execution_error") is not None]
+    return f"{told}; scores as executed off by {max(errors):.2g} at most" if errors else told
 
 
 class Display:

@@ -19,7 +19,7 @@ from verifier.data import Samples, check_box, digest, load_grid, load_mask, load
 from verifier.journal import Journal, Record, record_of
 from verifier.model import Model, load
 from verifier.pictures import save_adversary
-from verifier.query import Options
+from verifier.query import Options, check_execution
 from verifier.results import Result, Verdict
 from verifier.runner import Job, check_jobs, outcomes
 
@@ -41,12 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         grid=grid,
         count=arguments.count,
+        execution=arguments.execution,
     )
     radius = getattr(arguments, "radius", None)
     Job(options, radius)  # refuses a bad radius before anything is loaded
     check_jobs(arguments.jobs, arguments.share)
     model = load(arguments.model, arguments.output, arguments.threshold)
-    samples = load_samples(arguments.data, model.input_shape, model.classes)
+    check_execution(model, options)
+    samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
@@ -86,6 +88,7 @@ class Run:
             "seed": options.seed,
             "grid": digest(options.grid) if isinstance(options.grid, np.ndarray) else options.grid,
             "count": options.count,
+            "execution": options.execution,
         }
 
     def ask(self, indices: tuple[int, ...], jobs: int, share: int | None = None) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.errors import DataError
+from encoders.linear_maps import Inputs, InputType
 from trainers import datasets
 
 Array = NDArray[Any]
@@ -20,10 +21,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Inputs [N, *input_shape] as float32, with labels where they are known."""
+    """Inputs [N, *input_shape] in the type that a model takes, with labels where they are known."""
 
     name: str
-    x: NDArray[np.float32]
+    x: Inputs
     y: NDArray[np.int64] | None
 
     @property
@@ -48,8 +49,11 @@ def digest(*arrays: Array) -> str:
     return sha.hexdigest()[:16]
 
 
-def load_samples(source: str, input_shape: tuple[int, ...], classes: int) -> Samples:
-    """The samples that `--data` names: a data set's test split, an .npz with `x` (and `y`), or an .npy of inputs."""
+def load_samples(source: str, input_shape: tuple[int, ...], classes: int, kind: InputType = np.float32) -> Samples:
+    """The samples that `--data` names: a data set's test split, an .npz with `x` (and `y`), or an .npy of inputs.
+
+    They are rounded to `kind`, the type that the model takes, and no further.
+    """
     if source in datasets.DATASETS:
         dataset = datasets.load(source)
         x: Array = dataset.x
@@ -62,12 +66,19 @@ def load_samples(source: str, input_shape: tuple[int, ...], classes: int) -> Sam
     else:
         known = ", ".join(datasets.DATASETS)
         raise DataError(f"{source}: give a data set ({known}), an .npz with x and, if known, y, or an .npy")
-    return fitted_samples(source, x, y, input_shape, classes)
+    return fitted_samples(source, x, y, input_shape, classes, kind)
 
 
-def fitted_samples(source: str, x: Array, y: Array | None, input_shape: tuple[int, ...], classes: int) -> Samples:
+def fitted_samples(
+    source: str,
+    x: Array,
+    y: Array | None,
+    input_shape: tuple[int, ...],
+    classes: int,
+    kind: InputType = np.float32,
+) -> Samples:
     """Arrays as samples of a model; `source` is what errors call them."""
-    fitted = _fit(source, _as_pixels(source, x), input_shape)
+    fitted = _fit(source, _as_pixels(source, x, kind), input_shape)
     return Samples(source, fitted, None if y is None else _labels(source, y, len(fitted), classes))
 
 
@@ -170,21 +181,21 @@ def _read_png(path: Path) -> Array:
         raise DataError(f"{path}: not a readable PNG ({error})") from None
 
 
-def _as_pixels(source: str, x: Array) -> NDArray[np.float32]:
+def _as_pixels(source: str, x: Array, kind: InputType) -> Inputs:
     """uint8 is a pixel and divided by 255; floats stay as they are; anything else says too little about its scale."""
     if x.dtype == np.uint8:
-        return x.astype(np.float32) / np.float32(255)
+        return np.asarray(x.astype(kind) / kind(255), dtype=kind)
     if x.dtype.kind != "f":
         raise DataError(f"{source}: x holds {x.dtype}; store pixels as uint8 (divided by 255 here) or values as floats")
     with np.errstate(over="ignore"):
-        values = x.astype(np.float32)
+        values: Inputs = x.astype(kind)
     if not np.isfinite(values).all():
         where = np.argwhere(~np.isfinite(values))[0]
         raise DataError(f"{source}: x holds a NaN or infinite value at {tuple(int(i) for i in where)}")
     return values
 
 
-def _fit(source: str, x: NDArray[np.float32], input_shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _fit(source: str, x: Inputs, input_shape: tuple[int, ...]) -> Inputs:
     """x as [N, *input_shape]; a single sample may come without its N, an image with its channels last or first."""
     size = math.prod(input_shape)
     if x.ndim == 0 or x.size == 0:

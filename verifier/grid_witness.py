@@ -1,4 +1,7 @@
-"""Witnesses on the grid: whatever is offered is rounded onto it, replayed there, and walked nearer to the sample."""
+"""Witnesses on the grid: whatever is offered is rounded onto it, replayed there, and walked nearer to the sample.
+
+A level's value is a float32 number, whatever type the file takes (`encoders/grid.py`).
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,7 @@ class GridIncumbent(Incumbent):
         inputs = self.grid.values(steps)
         scores = self.replay(inputs)
         replayed = self.wins(scores)
-        genuine = replayed & self.wins(self.real(inputs.astype(np.float64)))
+        genuine = self.genuine(replayed, inputs)
         measures = self.grid.measure(steps)
         if (replayed & ~genuine).any():
             nearest = self.grid.length(int(measures[replayed & ~genuine].min()))

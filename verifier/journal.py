@@ -35,6 +35,7 @@ def record_of(result: Result, run: Mapping[str, Any]) -> Record:
         "basis": str(result.basis),
         "nodes": result.nodes,
         "open_phases": result.open_phases,
+        "execution_error": None if result.execution_error is None else _number(result.execution_error),
         "run": dict(run),
     }
 

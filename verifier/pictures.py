@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.linear_maps import Inputs
 from verifier.results import Adversary
 
 FloatImage = NDArray[np.float64]
@@ -19,7 +20,7 @@ GAP = 8
 def save_adversary(
     directory: Path,
     index: int,
-    original: NDArray[np.float32],
+    original: Inputs,
     adversary: Adversary,
     box: tuple[float, float],
 ) -> tuple[Path, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from encoders.graph import Graph
 from encoders.grid import Grid
-from encoders.linear_maps import FloatArray
+from encoders.linear_maps import FloatArray, Inputs, InputType
 from encoders.quantised import QuantisedNet
 from encoders.question import Goal, Norm, Region
 from verifier.results import Adversary
@@ -76,6 +76,8 @@ class Problem:
     `falsify_at`: a witness at most this far away ends the question (`verify`); None for `distance`.
     With a `grid`, only its points count: `ceiling` is then the real distance that proves all measures of interest, and
     a proof's lower bound is the length of a measure. With `quantised`, that is the network, and `graph` only nearly it.
+    Where the file counts as it is executed, proofs are about `goals` that are eased by what execution can do, and
+    adversaries are looked for where the goals as they were `asked` are reached.
     """
 
     graph: Graph
@@ -91,6 +93,16 @@ class Problem:
     quantised: QuantisedNet | None = None
     workers: int = 1  # cores to use where a solver can use several; no answer depends on it
     share: int = 1  # questions that this process's memory is for; nor on this
+    asked: tuple[Goal, ...] | None = None
+
+    @property
+    def aims(self) -> tuple[Goal, ...]:
+        """The goals to look for adversaries of, in the order of `goals`."""
+        return self.goals if self.asked is None else self.asked
+
+    def eased(self, goal: int) -> FloatArray:
+        """By how much each row of a goal was eased."""
+        return self.aims[goal].offset - self.goals[goal].offset
 
     @property
     def most(self) -> int:
@@ -104,17 +116,19 @@ class Problem:
 class Incumbent:
     """The best replayed adversary so far. Anything may be offered; only what replays counts.
 
-    `replay` runs onnxruntime on a float32 batch [B, n] and returns the scores in float64 [B, classes]; `real` is the
-    same network in float64, as the proofs see it. `wins(scores)` says which rows are adversaries (strictly, by the
-    margin asked for). A witness must win in both: a flip that float32 rounding alone brings about says nothing about
-    the network that the proofs are about; `float_only` keeps the nearest of those, to be reported apart.
+    `replay` runs onnxruntime on a batch [B, n] in the file's own `type` and returns the scores in float64 [B, classes];
+    `real` is the same network in float64, as the proofs see it. `wins(scores)` says which rows are adversaries
+    (strictly, by the margin asked for). A witness must win in both: a flip that the file's rounding alone brings about
+    says nothing about the network that the proofs are about; `float_only` keeps the nearest of those, to be reported
+    apart.
     """
 
     region: Region
     norm: Norm
-    replay: Callable[[NDArray[np.float32]], FloatArray]
+    replay: Callable[[Inputs], FloatArray]
     real: Callable[[FloatArray], FloatArray]
     wins: Callable[[FloatArray], NDArray[np.bool_]]
+    type: InputType = np.float32
     best: Adversary | None = None
     float_only: float = float("inf")
 
@@ -128,7 +142,9 @@ class Incumbent:
         return self.upper
 
     def offer(self, candidates: FloatArray, by: By) -> bool:
-        """Clip candidates [B, n] to the box, round to float32 inside it, replay, keep the nearest. True if improved.
+        """Clip candidates [B, n] to the box, round to the file's type inside it, replay, keep the nearest.
+
+        True if that improved.
 
         `by` says who offers them: all of them, or each.
         """
@@ -137,7 +153,7 @@ class Incumbent:
         candidates, names = candidates[finite], np.broadcast_to(by, len(candidates))[finite]
         if not len(candidates):
             return False
-        inputs = round_into_box(candidates, self.region)
+        inputs = round_into_box(candidates, self.region, self.type)
         distances = self.region.length(self.norm, inputs.astype(np.float64) - self.region.center)
         nearer = distances < self.upper
         if not nearer.any():
@@ -145,7 +161,7 @@ class Incumbent:
         inputs, distances, names = inputs[nearer], distances[nearer], names[nearer]
         scores = self.replay(inputs)
         replayed = self.wins(scores)
-        genuine = replayed & self.wins(self.real(inputs.astype(np.float64)))
+        genuine = self.genuine(replayed, inputs)
         if (replayed & ~genuine).any():
             self.float_only = min(self.float_only, float(distances[replayed & ~genuine].min()))
         good = np.flatnonzero(genuine)
@@ -155,6 +171,10 @@ class Incumbent:
         label = int(np.argmax(scores[pick]))
         self.best = Adversary(inputs[pick], float(distances[pick]), label, scores[pick], str(names[pick]))
         return True
+
+    def genuine(self, replayed: NDArray[np.bool_], inputs: Inputs) -> NDArray[np.bool_]:
+        """Which of the inputs that win in the replay count."""
+        return replayed & self.wins(self.real(inputs.astype(np.float64)))
 
     def offer_near(self, points: FloatArray, by: By) -> bool:
         """Offer points that lie on the class boundary: each as it is, and a hair beyond it as seen from the center."""
@@ -167,10 +187,10 @@ class Incumbent:
 HAIRS = np.array([0.0, 1e-8, 1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 1e-4, 1e-3])
 
 
-def round_into_box(points: FloatArray, region: Region) -> NDArray[np.float32]:
-    """Nearest float32 inputs that are still inside the box and keep what may not move."""
-    inputs = np.clip(points, region.lower, region.upper).astype(np.float32)
-    inputs = np.where(inputs.astype(np.float64) > region.upper, np.nextafter(inputs, np.float32(-np.inf)), inputs)
-    inputs = np.where(inputs.astype(np.float64) < region.lower, np.nextafter(inputs, np.float32(np.inf)), inputs)
+def round_into_box(points: FloatArray, region: Region, kind: InputType = np.float32) -> Inputs:
+    """Nearest inputs of the file's type that are still inside the box and keep what may not move."""
+    inputs = np.clip(points, region.lower, region.upper).astype(kind)
+    inputs = np.where(inputs.astype(np.float64) > region.upper, np.nextafter(inputs, kind(-np.inf)), inputs)
+    inputs = np.where(inputs.astype(np.float64) < region.lower, np.nextafter(inputs, kind(np.inf)), inputs)
     frozen = region.lower == region.upper
-    return np.where(frozen, region.center.astype(np.float32), inputs).astype(np.float32)
+    return np.asarray(np.where(frozen, region.center.astype(kind), inputs), dtype=kind)

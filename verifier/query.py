@@ -12,16 +12,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from bounds.attacks import AttackOptions, AttackProblem
 from bounds.attacks.portfolio import polished
-from bounds.network import lowered_for
+from bounds.attacks.region_descent import polish
+from bounds.execution_error import ARITHMETICS, execution_error
+from bounds.network import lowered_for, network_bounds
 from encoders.errors import DataError, OptionError
 from encoders.graph import Relu
 from encoders.grid import Grid, checked_grid
 from encoders.linear_maps import FloatArray, IntArray
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.engines.attack_ask import AttackAsk
+from verifier.engines.base import Proof
 from verifier.engines.pass_ask import PassAsk
 from verifier.engines.registry import check_engine_name, engine_for
 from verifier.engines.turns import Turns, alone
+from verifier.engines.witnesses import goal_holds
+from verifier.executed_witness import ExecutedIncumbent
 from verifier.grid_witness import GridIncumbent
 from verifier.layout import levels_for, pixels_of
 from verifier.model import Model, load
@@ -31,14 +36,23 @@ from verifier.results import Basis, Result, Verdict
 ATTACK_SHARE = 0.3  # of the time limit, at the most
 FEW_NEURONS = 600  # the search of a net as small finds a nearer adversary itself, sooner than more polishing would
 QUICK_POLISH = ((4, 3),)
+POLISH_SECONDS = 1.0  # at most, for a last walk
 OFFERED = 32  # candidates that are replayed
 COUNTS = ("inputs", "pixels")
-FARTHEST = 1e30  # inputs are float32; sums of squares of larger ones leave even float64's range in large nets
+SAMPLE = "sample"
+REAL = "real"
+EXECUTIONS = (REAL, *ARITHMETICS)
+FARTHEST = 1e30  # sums of squares of larger inputs leave even float64's range in large nets
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a question is asked. Validated once; part of every resume key."""
+    """How a question is asked. Validated once; part of every resume key.
+
+    `execution` says what an adversary is: `real`, an input that the real-valued network of the file's numbers
+    classifies otherwise; `float32` or `float64`, the type that the file computes in, one that the file classifies
+    otherwise as it is executed, with every rounding on the way (`bounds/execution_error.py`).
+    """
 
     norm: Norm = Norm.LINF
     targets: tuple[int, ...] | None = None
@@ -51,6 +65,7 @@ class Options:
     seed: int = 0
     grid: int | IntArray | None = None  # levels per unit: of all inputs, or of each
     count: str = "inputs"  # what L0 counts
+    execution: str = REAL
 
     def __post_init__(self) -> None:
         try:
@@ -77,6 +92,8 @@ class Options:
             raise OptionError(f"count {self.count!r}: choose from {', '.join(COUNTS)}")
         if self.count != "inputs" and self.norm is not Norm.L0:
             raise OptionError(f"count {self.count} is about how many differ: ask for it with norm l0")
+        if self.execution not in EXECUTIONS:
+            raise OptionError(f"execution {self.execution!r}: choose from {', '.join(EXECUTIONS)}")
         check_engine_name(self.engine)
         if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
             raise OptionError(f"device {self.device!r}: choose from auto, cpu, cuda")
@@ -154,9 +171,10 @@ def asked(
             f"{model.path}: a quantised network takes one N for all inputs, and L0 counts its inputs; "
             "give --grid N and leave out --count"
         )
+    check_execution(model, options)
     region = region_for(model, x, mask, options)
     check_classes(model, label, options.targets)
-    scores = model.scores(region.center.astype(np.float32)[None])[0]
+    scores = model.scores(region.center[None])[0]
     if not np.isfinite(scores).all():
         raise DataError(f"sample {index}: the model's scores are not finite: {scores}")
     predicted = int(np.argmax(scores))
@@ -167,9 +185,26 @@ def asked(
     question = _Question(model, region, radius, options, label, index, predicted, clock, grid, workers, share)
     if label is not None and label != predicted:
         return question.result(Verdict.MISCLASSIFIED, 0.0, 0.0)
-    if options.targets is not None and predicted in options.targets:
-        return question.already_there(scores)
+    if options.targets is not None and predicted in options.targets and options.margin == 0:
+        return question.already_there()
     return (yield from question.answer(progress or _silent))
+
+
+def check_execution(model: Model, options: Options) -> None:
+    """Refuse to ask about an execution that is not the file's, or that proofs know nothing of."""
+    if options.execution == REAL:
+        return
+    if model.quantised is not None:
+        raise OptionError(
+            f"{model.path}: a quantised network is answered as it is executed, to the bit; leave out --execution"
+        )
+    own = np.dtype(model.input_type).name
+    if options.execution != own:
+        raise OptionError(f"{model.path}: it computes in {own}; give --execution {own} or leave it out")
+    if options.grid is not None:
+        raise OptionError(
+            f"execution {options.execution}: proofs on a grid are about real arithmetic; leave out one of the two"
+        )
 
 
 def check_convex(options: Options) -> None:
@@ -180,8 +215,11 @@ def check_convex(options: Options) -> None:
 
 
 def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Options) -> Region:
-    """The sample and the box around it, flat; what the mask rules out may not move."""
-    sample = np.asarray(x, dtype=np.float32)
+    """The sample and the box around it, flat; what the mask rules out may not move.
+
+    The sample is in the type that the file takes. On a grid it is a float32 number, as all levels are.
+    """
+    sample = np.asarray(x, dtype=model.input_type if options.grid is None else np.float32)
     size = int(np.prod(model.input_shape))
     if sample.size != size:
         raise DataError(f"a sample of shape {sample.shape} does not fit the model's input {model.input_shape}")
@@ -240,11 +278,18 @@ class _Question:
             **facts,
         )
 
-    def already_there(self, scores: FloatArray) -> Result:
-        """The target is the predicted class: the sample itself is the nearest input classified so."""
+    def already_there(self) -> Result:
+        """The target is the predicted class: the sample itself is the nearest input classified so.
+
+        Predicted is what onnxruntime says, so that nothing else is asked here.
+        """
         incumbent = self._incumbent()
         incumbent.wins = lambda s: np.argmax(s, axis=1) == self.predicted
-        incumbent.offer(self.region.center, "sample")
+        incumbent.real = self.model.scores
+        incumbent.offer(self.region.center, SAMPLE)
+        return self._at_the_sample(incumbent)
+
+    def _at_the_sample(self, incumbent: Incumbent) -> Result:
         verdict = Verdict.EXACT if self.radius is None else Verdict.FALSIFIED
         return self.result(verdict, 0.0, 0.0, adversary=incumbent.best)
 
@@ -262,36 +307,48 @@ class _Question:
             if norm is Norm.L0:  # distances are whole: halfway to the next one is as good as there
                 ceiling = min(beyond, float(np.floor(self.radius)) + 0.5)
         incumbent = self._incumbent()
+        if options.targets is not None and self.predicted in options.targets:
+            incumbent.offer(self.region.center, SAMPLE)  # it may be what is asked for itself
+            if incumbent.upper == 0.0:
+                return self._at_the_sample(incumbent)
         goals = goals_for(self.predicted, self.model.classes, options.targets, options.margin)
         device = pick_device(options.device)
-        if self._may_be_certified_at_once() and (yield from self._certified_at_once(goals, ceiling, device)):
-            lower = float("inf") if ceiling >= beyond else ceiling
-            if self.grid is not None:
-                lower = self.grid.proven(self.grid.reached(ceiling))
-            return self.result(Verdict.CERTIFIED, lower, float("inf"), engine="crown")
+        if self._may_be_certified_at_once():
+            eased, error = self._eased(goals, ceiling, device)
+            if (yield from self._certified_at_once(eased, ceiling, device)):
+                lower = float("inf") if ceiling >= beyond else ceiling
+                if self.grid is not None:
+                    lower = self.grid.proven(self.grid.reached(ceiling))
+                return self.result(Verdict.CERTIFIED, lower, float("inf"), engine="crown", execution_error=error)
         goals = yield from self._attack(goals, incumbent, ceiling, deadline)
         progress(0.0, incumbent.upper)
         engine = engine_for(options.engine)
-        problem = Problem(
-            self.model.guide, self.region, norm, goals, ceiling, self.radius, options.tolerance, deadline, device,
-            self.grid, self.model.quantised, self.workers, self.share,
-        )  # fmt: skip
-        if self.radius is not None and incumbent.upper <= self.radius:
-            lower, basis, nodes, open_phases = 0.0, Basis.RIGOROUS, 0, 0
-        else:
-            proof = yield from engine.turns(problem, incumbent, progress)
-            lower, basis, nodes, open_phases = proof.lower, proof.basis, proof.nodes, proof.open_phases
+        proof, error = Proof(0.0, Basis.RIGOROUS), None
+        if self.radius is None or incumbent.upper > self.radius:
+            eased, error = self._eased(goals, min(ceiling, incumbent.upper), device)
+            problem = Problem(
+                self.model.guide, self.region, norm, eased, ceiling, self.radius, options.tolerance, deadline, device,
+                self.grid, self.model.quantised, self.workers, self.share, None if error is None else goals,
+            )  # fmt: skip
+            if isinstance(incumbent, ExecutedIncumbent) and error is not None:
+                incumbent.ease(eased, error, options.tolerance)
+            if error is None or np.isfinite(error):
+                proof = yield from engine.turns(problem, incumbent, progress)
+            if error is not None:
+                self._polish(problem, incumbent)
+        lower = proof.lower
         if self.grid is None and lower >= beyond:
             lower = float("inf")
         return self.result(
             self._verdict(lower, incumbent.upper),
             lower if lower == float("inf") else min(lower, incumbent.upper),
             incumbent.upper,
-            basis=basis,
+            basis=proof.basis,
             engine=engine.name,
             adversary=incumbent.best,
-            nodes=nodes,
-            open_phases=open_phases,
+            nodes=proof.nodes,
+            open_phases=proof.open_phases,
+            execution_error=error,
         )
 
     def _may_be_certified_at_once(self) -> bool:
@@ -303,6 +360,28 @@ class _Question:
         lowered = lowered_for(self.model.graph, device)
         proven = yield from PassAsk(lowered, self.region, self.options.norm, goals, ceiling).answer()
         return proven >= ceiling
+
+    def _eased(self, goals: tuple[Goal, ...], radius: float, device: str) -> tuple[tuple[Goal, ...], float | None]:
+        """The goals as far as any execution can reach them within `radius`, and the most that a row was eased by.
+
+        Every input of that ball that wins in some execution reaches an eased goal in real arithmetic. Where the
+        question is about real arithmetic, the goals as they are: bounds of a ball are dear, and not needed.
+        """
+        if self.options.execution == REAL:
+            return goals, None
+        if not goals:
+            return goals, 0.0
+        lowered = lowered_for(self.model.graph, device)
+        pixels, norm = self.region.pixels, self.options.norm
+        radius = radius if norm is not Norm.L0 else float(np.floor(radius))
+        # Bounds count inputs: as many as so few pixels have.
+        farthest = radius if pixels is None else radius * int(np.bincount(pixels).max())
+        bounds = network_bounds(lowered, self.region, norm, farthest)
+        rows = lowered.tensor(np.concatenate([goal.rows for goal in goals]))
+        errors = execution_error(lowered, bounds, ARITHMETICS[self.options.execution], rows)[0].cpu().numpy()
+        errors = errors + 2.0**-52 * self.options.margin  # a lead is itself rounded before it is held against a margin
+        parts = np.split(errors, np.cumsum([len(goal.offset) for goal in goals])[:-1])
+        return tuple(goal.eased(part) for goal, part in zip(goals, parts, strict=True)), float(errors.max())
 
     def _verdict(self, lower: float, upper: float) -> Verdict:
         if self.radius is not None:
@@ -342,6 +421,18 @@ class _Question:
             nearest[int(goal)] = min(nearest[int(goal)], float(length))
         return tuple(goals[k] for k in np.argsort(nearest, kind="stable"))
 
+    def _polish(self, problem: Problem, incumbent: Incumbent) -> None:
+        """Walk from the best adversary to where its goal is just reached, as asked: proofs lead short of that."""
+        best = incumbent.best
+        if best is None or problem.norm not in CONVEX:
+            return
+        for goal in problem.aims:
+            if bool(goal_holds(goal, best.scores)):
+                lowered, limit = lowered_for(problem.graph, problem.device), min(POLISH_SECONDS, problem.deadline.left)
+                start = best.input.astype(np.float64)
+                point = polish(lowered, problem.region, problem.norm, goal, start, time_limit=limit)
+                incumbent.offer_near(point, "polish")
+
     def _incumbent(self) -> Incumbent:
         return incumbent_for(self.model, self.region, self.options, self.predicted, self.grid)
 
@@ -349,7 +440,10 @@ class _Question:
 def incumbent_for(
     model: Model, region: Region, options: Options, predicted: int, grid: Grid | None = None
 ) -> Incumbent:
-    """An empty incumbent of the question: only what replays, and wins strictly and by the margin, will count."""
+    """An empty incumbent of the question: only what replays, and wins strictly and by the margin, will count.
+
+    Where the file counts as it is executed, the replay is all that counts.
+    """
 
     def wins(scores: FloatArray) -> NDArray[np.bool_]:
         targets = options.targets or tuple(t for t in range(scores.shape[1]) if t != predicted)
@@ -366,8 +460,10 @@ def incumbent_for(
         misses = [(scores @ goal.rows.T + goal.offset).max(axis=1) for goal in goals]
         return np.min(misses, axis=0) if misses else np.ones(len(scores))
 
+    if options.execution != REAL:
+        return ExecutedIncumbent(region, options.norm, model.scores, model.real, wins, model.input_type)
     if grid is None:
-        return Incumbent(region, options.norm, model.scores, model.real, wins)
+        return Incumbent(region, options.norm, model.scores, model.real, wins, model.input_type)
     return GridIncumbent(region, options.norm, model.scores, model.real, wins, grid=grid, value=miss)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.errors import SoundnessError
+from encoders.linear_maps import Inputs
 from encoders.question import Norm
 
 
@@ -33,9 +34,12 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Adversary:
-    """A real input, replayed through onnxruntime, that is classified otherwise; `found_by` names who offered it."""
+    """A real input, replayed through onnxruntime, that is classified otherwise; `found_by` names who offered it.
 
-    input: NDArray[np.float32]
+    `input` is in the type that the file takes: float32, or float64 where the file computes in it.
+    """
+
+    input: Inputs
     distance: float
     label: int
     scores: NDArray[np.float64]
@@ -44,7 +48,11 @@ class Adversary:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One sample's answer:  every adversary is at distance ≥ lower; one was replayed at distance upper (or inf)."""
+    """One sample's answer:  every adversary is at distance ≥ lower; one was replayed at distance upper (or inf).
+
+    `execution_error` is how far a goal's scores can be, as executed, from the real ones on the ball that `lower` is
+    about; None where the question is about real arithmetic, or was answered without a proof.
+    """
 
     index: int
     label: int | None
@@ -60,6 +68,7 @@ class Result:
     adversary: Adversary | None = None
     nodes: int = 0
     open_phases: int = 0
+    execution_error: float | None = None
 
     def __post_init__(self) -> None:
         check_sandwich(self.lower, self.upper, self.norm)
@@ -87,7 +96,7 @@ ORDER_TOLERANCE = 1e-7  # relative: attacks are measured in float64, lower bound
 def check_sandwich(lower: float, upper: float, norm: Norm) -> None:
     """Raise unless lower ≤ upper: a replayed adversary nearer than the proven bound refutes the proof.
 
-    The proofs are about real arithmetic and the replay runs in float32, so an adversary that exists only by float32
+    Where the proofs are about real arithmetic and the replay runs in float32, an adversary that exists only by float32
     rounding may undercut the bound by a hair: the slack allows for that and nothing more.
     """
     slack = 1e-6 * max(1.0, abs(upper)) if np.isfinite(upper) else 0.0

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from encoders.errors import OptionError, SolverError
 from encoders.graph import Relu
+from encoders.linear_maps import Inputs
 from verifier.data import Samples
 from verifier.engines.turns import Turns
 from verifier.model import Model, Reference, reopened
@@ -30,7 +31,7 @@ from verifier.sharing import Question, Table
 
 SampleProgress = Callable[[int, float, float], None]
 """Called with (index, running proven lower, running replayed upper)."""
-Beside = Callable[[Model, "Job", NDArray[np.float32], Result], Turns[dict[str, Any]]]
+Beside = Callable[[Model, "Job", Inputs, Result], Turns[dict[str, Any]]]
 """What else is measured of a sample, in turns, once its result is there and where it was computed; must pickle."""
 PROGRESS_INTERVAL = 0.1  # seconds between two messages of one worker
 POLL_INTERVAL = 0.2  # seconds between two looks at the workers' messages
@@ -108,7 +109,7 @@ class Given:
     """One sample as it is handed to a worker."""
 
     index: int
-    x: NDArray[np.float32]
+    x: Inputs
     label: int | None
 
 

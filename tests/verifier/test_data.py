@@ -40,6 +40,15 @@ def test_uint8_is_divided_by_255_in_float32_and_floats_stay(tmp_path: Path) -> N
     np.testing.assert_array_equal(load_samples(saved(tmp_path, x=values), (2,), 10).x, values)
 
 
+def test_a_model_of_doubles_has_its_samples_in_doubles(tmp_path: Path) -> None:
+    values = np.array([[0.1, 0.1 + 2.0**-50]])
+    loaded = load_samples(saved(tmp_path, x=values), (2,), 10, np.float64).x
+    assert loaded.dtype == np.float64
+    assert loaded.tolist() == values.tolist()
+    pixels = load_samples(saved(tmp_path, x=np.array([[1, 255]], dtype=np.uint8)), (2,), 10, np.float64).x
+    assert pixels.tolist() == [[1 / 255, 1.0]]
+
+
 def test_npy_and_a_single_sample(tmp_path: Path) -> None:
     path = tmp_path / "one.npy"
     np.save(path, np.arange(6, dtype=np.float32).reshape(2, 3))

@@ -37,7 +37,7 @@ def test_one_object_per_line_with_every_promised_key(tmp_path: Path) -> None:
         "index": 4, "label": 3, "predicted": 3, "norm": "linf", "radius": None, "verdict": "exact",
         "lower": 0.25, "upper": 0.25, "target": None, "found_by": None, "seconds": 1.5, "engine": "search",
         "basis": "rigorous",
-        "nodes": 0, "open_phases": 0,
+        "nodes": 0, "open_phases": 0, "execution_error": None,
     }  # fmt: skip
 
 

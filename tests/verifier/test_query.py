@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,46 @@ def test_misclassified_and_targets_already_reached(swap: Model) -> None:
     assert (wrong.verdict, wrong.upper) == (Verdict.MISCLASSIFIED, 0.0)
     there = distance(swap, sample(0.75, 0.25), targets=(0,))
     assert (there.verdict, there.upper) == (Verdict.EXACT, 0.0)
+
+
+def test_a_target_that_is_predicted_must_still_win_by_the_margin(tmp_path: Path) -> None:
+    # Scores (0.6 - x, x): at 0.25 class 0 leads by 0.1; by 0.5 it leads from 0.05 on.
+    lead = affine_chain([np.array([[-1.0], [1.0]])], [np.array([0.6, 0.0])])
+    model = load(to_onnx(lead, tmp_path / "lead.onnx"))
+    found = distance(model, sample(0.25), targets=(0,), margin=0.5)
+    assert found.verdict is Verdict.EXACT
+    assert found.upper == pytest.approx(0.2, abs=1e-6)
+    assert (found.predicted, found.target) == (0, 0)
+    assert verify(model, sample(0.25), 0.1, targets=(0,), margin=0.5).verdict is Verdict.CERTIFIED
+    assert verify(model, sample(0.25), 0.21, targets=(0,), margin=0.5).verdict is Verdict.FALSIFIED
+    there = verify(model, sample(0.05), 0.0, targets=(0, 1), margin=0.25)
+    assert (there.verdict, there.upper, there.target) == (Verdict.FALSIFIED, 0.0, 0)
+    # Either class may win by 1/4: class 0 from 0.175 on, class 1 from 0.425.
+    either = distance(model, sample(0.25), targets=(0, 1), margin=0.25)
+    assert either.upper == pytest.approx(0.075, abs=1e-6)
+    on_grid = distance(model, sample(0.25), targets=(0,), margin=0.5, grid=40)
+    assert on_grid.lower == on_grid.upper == pytest.approx(8 / 40)
+
+
+def test_a_file_of_doubles_is_asked_in_doubles(tmp_path: Path) -> None:
+    # Scores (x, 0.3): 0.3 as a double, which float32 does not hold; the sample is a hair above it.
+    limit, hair = 0.3, 2.0**-30
+    graph = affine_chain([np.array([[1.0], [0.0]])], [np.array([0.0, limit])])
+    model = load(to_onnx(graph, tmp_path / "double.onnx", kind=np.float64))
+    x = np.array([limit + hair])
+    truth = Fraction(float(x[0])) - Fraction(limit)
+    result = distance(model, x, tolerance=1e-15)
+    assert result.predicted == 0
+    assert result.adversary is not None
+    assert result.adversary.input.dtype == np.float64
+    assert Fraction(result.lower) <= truth <= Fraction(result.upper)
+    assert result.upper <= float(truth) + 1e-15
+    assert float(result.adversary.input[0]) < limit
+    assert verify(model, x, 0.9 * hair).verdict is Verdict.CERTIFIED
+    assert verify(model, x, 1.1 * hair).verdict is Verdict.FALSIFIED
+    assert verify(model, x, 0.9 * hair, execution="float64").verdict is Verdict.CERTIFIED
+    assert verify(model, x, 1e-3 * hair, execution="float64").verdict is Verdict.CERTIFIED
+    assert distance(model, np.array([0.5]), grid=10).upper == pytest.approx(0.3)  # ties are no wins: 0.3f > 0.3
 
 
 def test_bad_questions_are_refused(swap: Model) -> None:

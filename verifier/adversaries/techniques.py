@@ -145,7 +145,7 @@ class Attacking:
         model, options = self.model, self.options
         region = region_for(model, sample.x, mask, options)
         check_classes(model, sample.label, options.targets)
-        scores = model.scores(region.center.astype(np.float32)[None])[0]
+        scores = model.scores(region.center[None])[0]
         if not np.isfinite(scores).all():
             raise DataError(f"sample {sample.index}: the model's scores are not finite: {scores}")
         predicted = int(np.argmax(scores))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from bounds.network import lowered_for
+from encoders.linear_maps import Inputs
 from encoders.question import Norm
 from trainers.adversarial import ascend
 from verifier.compare.measure import Measured
@@ -42,7 +43,7 @@ def _label(samples: Samples, model: Model, index: int) -> int:
     return int(model.scores(samples.x[index].reshape(1, -1)).argmax()) if label is None else label
 
 
-def gradient(model: Model, x: NDArray[np.float32], label: int) -> NDArray[Any]:
+def gradient(model: Model, x: Inputs, label: int) -> NDArray[Any]:
     """The gradient of the cross-entropy at x, pixel by pixel."""
     point = torch.as_tensor(x.reshape(1, -1), dtype=torch.float64).requires_grad_()
     loss = functional.cross_entropy(lowered_for(model.graph).forward(point), torch.tensor([label]))
@@ -50,7 +51,7 @@ def gradient(model: Model, x: NDArray[np.float32], label: int) -> NDArray[Any]:
     return np.asarray(found.numpy()[0])
 
 
-def large(model: Model, x: NDArray[np.float32], label: int, norm: Norm, radius: float) -> NDArray[Any]:
+def large(model: Model, x: Inputs, label: int, norm: Norm, radius: float) -> NDArray[Any]:
     """Where the loss is largest within a large radius: what the network takes another class to look like."""
     point = torch.as_tensor(x.reshape(1, -1), dtype=torch.float64)
     lowered = lowered_for(model.graph)

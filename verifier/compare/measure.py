@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.errors import SolverError
-from encoders.linear_maps import FloatArray
+from encoders.linear_maps import FloatArray, Inputs
 from encoders.question import Norm
 from verifier.compare.attacked import attack_distance
 from verifier.compare.data import TestData
@@ -47,7 +47,7 @@ class Measured:
     open_phases: FloatArray
     seconds: FloatArray
     open: NDArray[np.bool_]
-    adversaries: dict[int, NDArray[np.float32]]  # by the sample's index
+    adversaries: dict[int, Inputs]  # by the sample's index
 
 
 def measure_one(

@@ -92,7 +92,8 @@ def _closed(problem: Problem, incumbent: Incumbent, lower: float) -> bool:
     """Nothing is left to do, or no time to do it in."""
     tolerance = problem.tolerance * max(1.0, min(incumbent.upper, problem.ceiling))
     answered = problem.falsify_at is not None and incumbent.upper <= problem.falsify_at
-    return answered or problem.deadline.passed or lower >= min(problem.ceiling, incumbent.upper - tolerance)
+    enough = min(problem.ceiling, incumbent.upper - tolerance, incumbent.enough)
+    return answered or problem.deadline.passed or lower >= enough
 
 
 def _better(first: Proof, second: Proof) -> Proof:

@@ -37,7 +37,7 @@ class Count:
     @property
     def enough(self) -> int:
         """No level above this needs a proof."""
-        return min(self.most + 1, self.reached)
+        return int(min(self.most + 1, self.reached, self.incumbent.enough))
 
     @property
     def answered(self) -> bool:
@@ -82,6 +82,10 @@ class Levels(Count):
     @property
     def reached(self) -> int:
         return self.witness.measure
+
+    @property
+    def enough(self) -> int:
+        return min(self.most + 1, self.reached)
 
     def proven(self, measure: int) -> float:
         return self.grid.proven(measure)

@@ -131,7 +131,7 @@ class LookAhead:
         return seen
 
     def _attack(self, engine: PhaseBounds, left: Left, starts: int) -> bool:
-        return self.witnesses.start_from(engine, self.problem.goals[left.goal], left.shifts[:starts])
+        return self.witnesses.start_from(engine, self.problem.aims[left.goal], left.shifts[:starts])
 
     def _halved(self, goal: int, low: float, high: float, failed: float) -> tuple[float, float]:
         """The largest ball between `low` and `high` in which products leave no adversary of the goal, and the least in

@@ -107,6 +107,11 @@ class Run:
             measure = min(self.problem.most + 1, self.incumbent.measure)
             before = grid.taken_before(measure) if measure > 0 else -1
             return (before + 0.5) * (1.0 if grid.norm is Norm.L0 else 1.0 / grid.n)
+        return min(self.problem.ceiling, self.incumbent.enough - 0.5 * self.problem.tolerance)
+
+    @property
+    def of_use(self) -> float:
+        """No witness is of use from here on."""
         return min(self.problem.ceiling, self.incumbent.upper - 0.5 * self.problem.tolerance)
 
     @property
@@ -150,7 +155,8 @@ class Run:
         # Only a lack of time is mended by asking again.
         self.finished[goal] = solution.status is not Status.TIME_LIMIT
         self.keep(goal, max(before, _proven(solution.lower, enough)), program, solution.point)
-        if solution.status is Status.OPTIMAL and solution.objective < self.enough and self.problem.grid is None:
+        nearer = solution.status is Status.OPTIMAL and solution.objective < self.of_use
+        if nearer and self.problem.grid is None:
             self.push(goal, solution, program)
 
     def options(self, seconds: float, enough: float) -> SolverOptions:
@@ -171,13 +177,13 @@ class Run:
             for push in PUSHES:
                 if self.problem.deadline.passed or self.incumbent.upper <= solution.objective + self.problem.tolerance:
                     return
-                beyond = self.stage.body.program(replace(asked, offset=asked.offset + push))
+                beyond = self.stage.body.program(replace(asked, offset=asked.offset + self.problem.eased(goal) + push))
                 if phases_fixed:
                     lower, upper = (
                         np.where(program.integral, fixed, a) for a in (beyond.column_lower, beyond.column_upper)
                     )
                     beyond = replace(beyond, column_lower=lower, column_upper=upper)
-                found = self.solver.solve(beyond, self.options(self.problem.deadline.left, self.enough))
+                found = self.solver.solve(beyond, self.options(self.problem.deadline.left, self.of_use))
                 self.keep(goal, 0.0, beyond, found.point)
 
     def keep(self, goal: int, lower: float, program: Program, point: FloatArray | None) -> None:

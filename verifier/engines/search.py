@@ -228,7 +228,7 @@ class Search:
             if self.visited - started > self.balls.patience and self._may_retreat(frontier):
                 break
             if self.witnesses.scouting:
-                self.witnesses.scout(self.problem.goals[frontier.goal_of_lowest])
+                self.witnesses.scout(self.problem.aims[frontier.goal_of_lowest])
             if self.horizon < self.built * self.options.rebuild_below:
                 self.frontier = frontier = self._rebuilt(frontier)
             self.floor = min(self.floor, frontier.drop_above(self.target))

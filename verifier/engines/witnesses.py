@@ -114,12 +114,13 @@ class Witnesses:
     def push_over(self, leaf: NodeProgram, shift: FloatArray, reach: float) -> None:
         """Make a strict adversary of a boundary point: ask the program for a little more than a tie."""
         points = self._points(leaf.engine, shift)
-        replayed = self.incumbent.replay(points.astype(np.float32))
+        replayed = self.incumbent.replay(points.astype(self.incumbent.type))
         noise = float(np.abs(replayed - self.incumbent.real(points)).max())
+        eased = self.problem.eased(int(leaf.node.goal[0]))
         for push in PUSHES:
             if self.incumbent.offer(self._points(leaf.engine, shift), SEARCH):
                 return
-            moved = leaf.shift(leaf.solve(reach, push * noise, self.problem.deadline.left))
+            moved = leaf.shift(leaf.solve(reach, eased + push * noise, self.problem.deadline.left))
             if moved is not None:
                 shift = moved
         self.incumbent.offer(self._points(leaf.engine, shift), SEARCH)
@@ -173,7 +174,7 @@ class Witnesses:
 
     def _goals_of_best(self) -> list[Goal]:
         best = self.incumbent.best
-        return [] if best is None else [goal for goal in self.problem.goals if bool(goal_holds(goal, best.scores))]
+        return [] if best is None else [goal for goal in self.problem.aims if bool(goal_holds(goal, best.scores))]
 
     def _length(self, phases: PhaseBounds, shift: FloatArray) -> float:
         """How far a shift of the reduced net's inputs goes."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bounds.lower import LOWER_BOUNDS, LowerBoundOptions, LowerBoundProblem
 from bounds.lower.base import samples_together
 from bounds.lowered import Lowered
-from encoders.linear_maps import FloatArray
+from encoders.linear_maps import FloatArray, Inputs
 from encoders.question import Norm, Region
 from verifier.adversaries.techniques import Attacked, Attacking, Sample
 from verifier.engines.turns import Ask, Kept, SampleAsk
@@ -57,7 +57,7 @@ class AttacksAsk(SampleAsk[Attacked]):
     """All attacks on one sample."""
 
     attacking: Attacking
-    x: NDArray[np.float32]
+    x: Inputs
     mask: NDArray[np.bool_] | None
 
     @property

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bounds.attacks import AttackOptions
 from bounds.estimates import sampled_distance
 from bounds.lower import LOWER_BOUNDS
 from bounds.network import lowered_for
-from encoders.linear_maps import FloatArray
+from encoders.linear_maps import FloatArray, Inputs
 from encoders.question import Region, goals_for
 from verifier.adversaries.techniques import Attacking
 from verifier.engines.turns import Turns
@@ -40,7 +39,7 @@ class Brackets:
 
     options: ReportOptions
 
-    def __call__(self, model: Model, job: Job, x: NDArray[np.float32], result: Result) -> Turns[Record]:
+    def __call__(self, model: Model, job: Job, x: Inputs, result: Result) -> Turns[Record]:
         told: Record = {"bounds": {}, "attacks": {}, "estimates": {}, "adversary": None}
         if result.adversary is not None:
             told["adversary"] = base64.b64encode(result.adversary.input.astype("<f4").tobytes()).decode()
@@ -81,7 +80,7 @@ class Brackets:
             found[name] = {"distance": _strict(bound), "seconds": round(seconds, 6)}
         return found
 
-    def _attacks(self, model: Model, job: Job, x: NDArray[np.float32]) -> Turns[Record]:
+    def _attacks(self, model: Model, job: Job, x: Inputs) -> Turns[Record]:
         names = self.options.attacks_for(job.options.norm)
         attacking = Attacking(model, job.options, names, AttackOptions(seed=job.options.seed))
         attacked = yield from AttacksAsk(attacking, x, job.mask).answer()
