@@ -16,6 +16,7 @@ from bounds.halfspace import lowest_value
 from bounds.lowered import Lowered
 from bounds.open_rows import OpenLayer, OpenLayers, Rows, merged, relaxed_below, row_error, rows_of
 from bounds.simplex import Above, above_relu
+from encoders.deadline import look
 from encoders.errors import SoundnessError
 from encoders.graph import Affine, Graph, Input
 from encoders.question import NeuronBounds, Norm, Region
@@ -145,6 +146,7 @@ def bounds_together(
     result = NetworkBounds(ball, {}, {}, Magnitudes({}, {}), {})
     magnitude = result.magnitudes
     for position, node in enumerate(lowered.graph.nodes):
+        look()
         if isinstance(node, Input):
             low[position], high[position] = ball.lower, ball.upper
         elif isinstance(node, Affine):

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from bounds.attacks import AttackOptions, AttackProblem
 from bounds.attacks.portfolio import polished
 from bounds.network import lowered_for
+from encoders.deadline import under
 from encoders.errors import DataError, OptionError
 from encoders.graph import Relu
 from encoders.grid import Grid, checked_grid
@@ -250,7 +251,7 @@ class _Question:
 
     def answer(self, progress: Progress) -> Turns[Result]:
         options, norm = self.options, self.options.norm
-        deadline = Deadline.after(options.time_limit, self.clock)
+        deadline = Deadline(options.time_limit, self.clock)
         reach = self.region.reach(norm)
         # Beyond the farthest point of the box there is nothing: proving this ceiling proves that no adversary exists.
         beyond = float(np.nextafter(reach * (1.0 + 1e-9), np.inf)) + 1e-12
@@ -264,7 +265,7 @@ class _Question:
         incumbent = self._incumbent()
         goals = goals_for(self.predicted, self.model.classes, options.targets, options.margin)
         device = pick_device(options.device)
-        if self._may_be_certified_at_once() and (yield from self._certified_at_once(goals, ceiling, device)):
+        if self._may_be_certified_at_once() and (yield from self._certified_at_once(goals, ceiling, device, deadline)):
             lower = float("inf") if ceiling >= beyond else ceiling
             if self.grid is not None:
                 lower = self.grid.proven(self.grid.reached(ceiling))
@@ -298,10 +299,12 @@ class _Question:
         asked = self.radius is not None and self.options.engine == "auto"
         return asked and self.options.norm is not Norm.L0 and self.model.quantised is None
 
-    def _certified_at_once(self, goals: tuple[Goal, ...], ceiling: float, device: str) -> Turns[bool]:
+    def _certified_at_once(
+        self, goals: tuple[Goal, ...], ceiling: float, device: str, deadline: Deadline
+    ) -> Turns[bool]:
         """Whether one backward pass per goal proves the whole ball: most robust samples need no attack and no tree."""
         lowered = lowered_for(self.model.graph, device)
-        proven = yield from PassAsk(lowered, self.region, self.options.norm, goals, ceiling).answer()
+        proven = yield from PassAsk(lowered, self.region, self.options.norm, goals, ceiling, deadline).answer()
         return proven >= ceiling
 
     def _verdict(self, lower: float, upper: float) -> Verdict:
@@ -331,8 +334,9 @@ class _Question:
             norm, ceiling = Norm.L1, self.region.reach(Norm.L1)
         problem = AttackProblem(lowered, self.region, norm, goals, ceiling, settings)
         started = self.clock.now()
-        walked = yield from AttackAsk(problem).answer()
-        found = polished(problem.after(self.clock.now() - started), walked)
+        walked = yield from AttackAsk(problem, deadline).answer()
+        with under(deadline):
+            found = polished(problem.after(self.clock.now() - started), walked)
         if len(found.inputs):
             incumbent.offer_near(found.inputs[:OFFERED], found.by[:OFFERED])
         if isinstance(incumbent, GridIncumbent):

@@ -21,6 +21,7 @@ from bounds.lowered import Lowered
 from bounds.node_program import NodeProgram
 from bounds.nodes import Nodes, Pass
 from bounds.phases import PhaseBounds
+from encoders.deadline import under
 from encoders.linear_maps import FloatArray
 from encoders.question import Goal
 from verifier.problem import Incumbent, Problem
@@ -77,7 +78,8 @@ class Witnesses:
         effort = AttackOptions(time_limit=min(self.options.starts_seconds, problem.deadline.left))
         attack = AttackProblem(self.lowered, problem.region, problem.norm, (goal,), radius, effort)
         center = self.lowered.tensor(problem.region.center)
-        found = nearest_from(attack, center + phases.net.moved(shifts))
+        with under(problem.deadline):
+            found = nearest_from(attack, center + phases.net.moved(shifts))
         if len(found.distances):
             self.incumbent.offer_near(found.inputs[:1], SEARCH)
             self._polish(goal, found.inputs[0])
@@ -89,7 +91,7 @@ class Witnesses:
         within `reach` is polished in the regions around."""
         live = torch.nonzero(seen.distance < target).flatten()
         started = self.clock.now()
-        if not len(live) or started < self.next_dive:
+        if not len(live) or started < self.next_dive or self.problem.deadline.passed:
             return
         undecided = (nodes.phase[live] == 0).sum(-1)
         chosen = torch.unique(torch.stack([live[seen.distance[live].argmin()], live[undecided.argmin()]]))
@@ -117,7 +119,7 @@ class Witnesses:
         replayed = self.incumbent.replay(points.astype(np.float32))
         noise = float(np.abs(replayed - self.incumbent.real(points)).max())
         for push in PUSHES:
-            if self.incumbent.offer(self._points(leaf.engine, shift), SEARCH):
+            if self.incumbent.offer(self._points(leaf.engine, shift), SEARCH) or self.problem.deadline.passed:
                 return
             moved = leaf.shift(leaf.solve(reach, push * noise, self.problem.deadline.left))
             if moved is not None:
@@ -154,7 +156,9 @@ class Witnesses:
         effort = AttackOptions(self.rounds, problem.deadline.left, options.scout_restarts)
         radius = min(FAR * problem.ceiling, problem.region.reach(problem.norm))
         # What is known is not handed on: attacks that start from there end there.
-        found = ApgdDlr().run(AttackProblem(self.lowered, problem.region, problem.norm, (goal,), radius, effort))
+        attack = AttackProblem(self.lowered, problem.region, problem.norm, (goal,), radius, effort)
+        with under(problem.deadline):
+            found = ApgdDlr().run(attack)
         if len(found.distances):
             self.incumbent.offer_near(found.inputs[:1], ApgdDlr.name)
             self._polish(goal, found.inputs[0])
@@ -168,7 +172,8 @@ class Witnesses:
     def _polish(self, goal: Goal, start: FloatArray) -> None:
         limit = min(self.options.polish_seconds, self.problem.deadline.left)
         region, norm = self.problem.region, self.problem.norm
-        point = polish(self.lowered, region, norm, goal, start, self.options.polish_pieces, limit)
+        with under(self.problem.deadline):
+            point = polish(self.lowered, region, norm, goal, start, self.options.polish_pieces, limit)
         self.incumbent.offer_near(point, SEARCH)
 
     def _goals_of_best(self) -> list[Goal]:
