@@ -18,7 +18,7 @@ from bounds.moments import AXES, Box, Found, Goal, Layer, descent, draws, least_
 from bounds.nodes import Nodes, Pass, either, handing_on
 from bounds.parabolas import Parabolas, Touch
 from bounds.phases import PhaseBounds, Touching
-from encoders.deadline import OutOfTime, out_of_time
+from encoders.deadline import OutOfTimeError, out_of_time
 
 SMALLER_BALLS = 3  # at most, with the same parabolas
 NEARER, LEAST_SHARE = 1.02, 0.3  # of the way to where the least value should be zero, and of the radius
@@ -39,7 +39,7 @@ def with_moments(
         before = seen.take(chosen)
         try:
             part, found = _raised(engine, parabolas, nodes.take(chosen), goal[chosen], steps)
-        except OutOfTime:
+        except OutOfTimeError:
             break
         best = either((found.distance >= before.distance) & torch.isfinite(found.height), found, before, of=found)
         best = replace(best, distance=torch.maximum(found.distance, before.distance), shift=found.shift)
@@ -89,7 +89,7 @@ def _farther(
             ball = again.on(radius)
             try:
                 seen, further = again.descended(ball, answer.found.vectors[far], steps).drawn(ball)
-            except OutOfTime:
+            except OutOfTimeError:
                 break
             found = torch.minimum(seen.distance, radius)
             distance[live[far]] = torch.maximum(distance[live[far]], found)

@@ -19,7 +19,7 @@ from bounds.nodes import Nodes, Pass, either, handing_on
 from bounds.phases import PhaseBounds
 from bounds.product_descent import Found, descent
 from bounds.products import Line, Program, Quadratic
-from encoders.deadline import OutOfTime, look, out_of_time
+from encoders.deadline import OutOfTimeError, look, out_of_time
 
 SMALLER_BALLS = 2  # at most, at the same prices
 NEARER, LEAST_SHARE = 1.02, 0.3  # of the way to where the least value should be zero, and of the radius
@@ -42,7 +42,7 @@ def with_products(
     for chosen in torch.split(live, at_once) if len(live) else ():
         try:
             part, better = _raised(engine, nodes.take(chosen), seen.take(chosen), goal[chosen], steps)
-        except OutOfTime:
+        except OutOfTimeError:
             break
         nodes, seen = nodes.put(chosen, part), seen.put(chosen, better)
     return nodes, seen

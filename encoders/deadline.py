@@ -1,22 +1,24 @@
-"""Deadlines, and work that ends at one: in between its steps, dear work looks at the clock that it was started under.
+"""Deadlines, and work that ends at one: between its steps, dear work looks at the clock that it was started under.
 
-A question has a clock of its own (`verifier/sharing.py`), and at most a few places know its deadline. What takes the
-time lies far below them: descents, neuron bounds, attacks, programs. So a deadline is not handed down from call to call:
-`in_time` runs a piece of work under one, and whatever is called from there may ask `out_of_time`, or have `look` end the
-work. There are two rules, and with them nothing is believed that was not finished:
+A question has a clock of its own, and few places know its deadline; what takes the time lies far below them: descents,
+neuron bounds, attacks, programs. So a deadline is not handed down from call to call. Work is started `under` one, and
+whatever is called from there may ask whether it is `out_of_time`, or have `look` end the work. Two rules keep that from
+making anything wrong:
 
-- What holds a valid answer at any moment (the best bound so far, the nearest adversary) stops where it is and returns
-  that. What has none until its end (a descent's prices, the neuron bounds of a net) is ended by `look`, and `in_time`
-  answers with what is true without it.
-- Work under `in_time` changes nothing that outlives it but in single steps that are true by themselves. A search puts
-  the nodes that it took back where their bounds were not finished.
+- What holds a valid answer at any moment, as the best bound or the nearest adversary so far, stops where it is and
+  returns that. What has none before its end, as a descent's prices or the neuron bounds of a net, is ended by `look`;
+  `in_time` then answers with what is true without it.
+- Work that `look` may end changes nothing that outlives it but by single steps that are true by themselves. A search
+  puts nodes back whose bounds were not finished.
 
-Work that has no deadline never looks: its path and its numbers are those that it has without this module.
+Work without a deadline never looks, so that its path and its numbers are what they would be without this module.
 
-The clock is looked at between operations, none of which takes long: a pass over a batch of nodes, a chunk of a layer's
-rows, a step of a descent, a part of a factorisation. A limit is overshot by the longest of them, and by what it takes to
-hand over what is known: at most a second, up to some thousand inputs and open neurons on a core of its own. Solvers in
-processes of their own are ended from outside (`encoders/solvers/process.py`).
+By how much a limit can be overshot: the clock is looked at between operations, each a pass over a batch of nodes, a
+step of a descent, a part of a layer's rows or of a factorisation. The longest of them is what can come on top, with the
+reply: less than a second of a core for nets of up to some thousand inputs and open neurons, more where a core is shared
+or a net is larger. Solvers in processes of their own are ended from outside `GRACE` seconds after
+(`encoders/solvers/process.py`); one behind Pyomo keeps its limit as well as it does by itself. A deadline is the
+question's own: where several share a batch, it ends when nobody has time left, and each is charged its part alone.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from encoders.errors import PlumblineError
 T = TypeVar("T")
 
 
-class OutOfTime(PlumblineError, TimeoutError):
+class OutOfTimeError(PlumblineError, TimeoutError):
     """A deadline has passed in the middle of a piece of work; never seen beyond `in_time`."""
 
 
@@ -111,7 +113,7 @@ def in_time(limit: Limit, work: Callable[[], T], otherwise: T) -> T:
     with under(limit):
         try:
             return work()
-        except OutOfTime:
+        except OutOfTimeError:
             return otherwise
 
 
@@ -123,4 +125,4 @@ def out_of_time() -> bool:
 def look() -> None:
     """End the work that asks, if its time is up."""
     if out_of_time():
-        raise OutOfTime("a deadline was looked at outside the work that it ends; report this as a bug")
+        raise OutOfTimeError("a deadline was looked at outside the work that it ends; report this as a bug")

@@ -24,7 +24,7 @@ from bounds.attacks.base import Attack, AttackBatch, AttackOptions, AttackProble
 from bounds.attacks.deepfool import DeepFool
 from bounds.leaf_program import nearest_in_piece
 from bounds.lowered import Lowered
-from encoders.deadline import OutOfTime, look
+from encoders.deadline import OutOfTimeError, look
 from encoders.graph import Affine, Input
 from encoders.linear_maps import FloatArray
 from encoders.question import Goal, Norm, Region
@@ -180,7 +180,7 @@ class _Descent:
             before = self.distance
             try:
                 onward = self._descend(active)
-            except OutOfTime:
+            except OutOfTimeError:
                 return
             # A nearer adversary makes the neighbours of the old one stale.
             waiting = onward if self.distance < before * (1.0 - LEAST_GAIN) else waiting + onward

@@ -28,6 +28,7 @@ from verifier.problem import Incumbent, Problem, Progress
 LOOKS = 5  # balls
 MANY_PHASES = 500  # open ones, from which on a ball is large
 GOALS = 5  # that are attacked from their moments before anything is proven by products
+SCOUTED = 0.25  # of the time there is, at most, for fresh attacks before anything is proven
 STARTS = 6  # for each of them; the one with the nearest adversary is attacked from all there are
 FARTHER = 0.5  # of the way to the nearest adversary: the ball that goals are asked about first
 PATIENCE_WITH_PRODUCTS = 10.0  # nodes
@@ -61,7 +62,7 @@ class LookAhead:
     def _look(self) -> None:
         """What plain passes prove on a few balls, then products, or a smaller first ball where many phases are open."""
         problem = self.problem
-        self.witnesses.scout(None)
+        self.witnesses.scout(None, problem.deadline.within(SCOUTED * problem.deadline.left))
         reach = self.reach
         low, high, ball = 0.0, reach, reach
         for _ in range(LOOKS):

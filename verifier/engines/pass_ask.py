@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bounds.first_pass import nearest_together
 from bounds.lower.base import samples_together
 from bounds.lowered import Lowered
-from encoders.deadline import NEVER, Deadline, OutOfTime
+from encoders.deadline import NEVER, Deadline, OutOfTimeError
 from encoders.question import Goal, Norm, Region
 from verifier.engines.turns import Ask, Kept, SampleAsk
 
@@ -38,5 +38,5 @@ class PassAsk(SampleAsk[float]):
         regions, goals, radii = ([getattr(ask, name) for ask in own] for name in ("region", "goals", "radius"))
         try:
             return nearest_together(self.lowered, regions, self.norm, goals, radii)
-        except OutOfTime:
+        except OutOfTimeError:
             return [0.0] * len(own)

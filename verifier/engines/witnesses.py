@@ -21,7 +21,7 @@ from bounds.lowered import Lowered
 from bounds.node_program import NodeProgram
 from bounds.nodes import Nodes, Pass
 from bounds.phases import PhaseBounds
-from encoders.deadline import under
+from encoders.deadline import NEVER, Deadline, under
 from encoders.linear_maps import FloatArray
 from encoders.question import Goal
 from verifier.problem import Incumbent, Problem
@@ -131,15 +131,15 @@ class Witnesses:
         """Whether it is time for a fresh attack."""
         return self.clock.now() >= self.next_scout
 
-    def scout(self, likely: Goal | None) -> None:
-        """Fresh attacks for as long as they help: random starts, pulled in and polished.
+    def scout(self, likely: Goal | None, until: Deadline = NEVER) -> None:
+        """Fresh attacks for as long as they help, or `until` then: random starts, pulled in and polished.
 
         In turns toward the goal of the adversary known and the one that is `likely`, where least is proven; one goal at
         a time, since random starts are what finds another valley. They take a small share of the time where they find
         nothing nearer.
         """
         enough = self.problem.falsify_at if self.problem.falsify_at is not None else 0.0
-        while self.incumbent.upper > enough and not self.problem.deadline.passed:
+        while self.incumbent.upper > enough and not (self.problem.deadline.passed or until.passed):
             started, upper = self.clock.now(), self.incumbent.upper
             self.rounds += 1
             known = self._goals_of_best()
