@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bounds.backward import LinearFunction, Magnitudes, backward, relaxed
+from bounds.device import check_products
 from bounds.grouping import Grouping
 from bounds.halfspace import lowest_value
 from bounds.lowered import Lowered
@@ -112,6 +113,7 @@ class NetworkBounds:
 @lru_cache(maxsize=8)
 def lowered_for(graph: Graph, device: str = "cpu") -> Lowered:
     """The graph on a device, built once (graphs compare by identity)."""
+    check_products(device)
     return Lowered(graph, device)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bounds.attacks import AttackOptions, AttackProblem
 from bounds.attacks.portfolio import polished
+from bounds.device import pick_device as pick_device
 from bounds.network import lowered_for
 from encoders.deadline import under
 from encoders.errors import DataError, OptionError
@@ -373,14 +374,3 @@ def incumbent_for(
     if grid is None:
         return Incumbent(region, options.norm, model.scores, model.real, wins)
     return GridIncumbent(region, options.norm, model.scores, model.real, wins, grid=grid, value=miss)
-
-
-def pick_device(device: str) -> str:
-    """The device asked for; `auto` takes a GPU where there is one."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise OptionError(f"device {device}: torch sees no GPU here; use --device cpu")
-    return device
