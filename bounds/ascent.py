@@ -18,6 +18,7 @@ from bounds.parabolas import Parabolas
 from bounds.phases import PhaseBounds
 from bounds.product_bounds import with_products
 from bounds.simplex_envelope import SimplexEnvelope
+from encoders.deadline import out_of_time
 from encoders.question import Norm
 
 FINE_RATES = (0.05, 0.015, 0.005)
@@ -54,7 +55,7 @@ def bounded(
     products = bool(len(live)) and effort.products > 0 and products_apply(engine)
     plain = envelope is None and parabolas is None and not products
     for turn in range(effort.rounds):
-        if not len(live) or not engine.stack.open_phases:
+        if not len(live) or not engine.stack.open_phases or out_of_time():
             break
         gap = goal[live] - seen.distance[live]
         part, better = nodes.take(live), seen.take(live)
@@ -179,6 +180,8 @@ def enveloped(
     climb = Climb.start(engine.stack, current)
     travel = torch.maximum(envelope.down, envelope.up)[engine.stack.member[current.goal]]
     for step in range(1, steps + 1):
+        if out_of_time():
+            break
         share = 2.0 / (age + step + 2.0)
         current = replace(current, point=torch.lerp(current.point, mean.shift, share.unsqueeze(-1)))
         touching = engine.touching(current, envelope, last.behind, lines)
@@ -223,7 +226,7 @@ def ascended(
     """A longer ascent, ever calmer, of nodes that need little more: cheaper than the trees below them."""
     part, better = nodes.take(chosen), seen.take(chosen)
     for rate in FINE_RATES:
-        if not len(part):
+        if not len(part) or out_of_time():
             break
         part, finer = engine.optimise(part, effort.fine_steps, target, rate)
         better = finer.after(better)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bounds.grouping import Grouping
 from bounds.lowered import UNDERFLOW, UNIT_ROUNDOFF, Lowered
+from encoders.deadline import look
 from encoders.graph import Affine, Relu
 
 SLACK_INFLATION = 1.0 + 1e-6  # pays for the rounding of the slack itself
@@ -74,6 +75,7 @@ def backward(
         a = waiting.pop(position, None)
         if a is None:
             continue
+        look()
         node = nodes[position]
         if a.dim() == 1 and isinstance(node, Affine):
             constant = constant + lowered.bias[position][a]

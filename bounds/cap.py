@@ -27,6 +27,7 @@ from bounds.nodes import N, Nodes, Pass
 from bounds.phases import PhaseBounds
 from bounds.simplex import Above
 from bounds.stack import Stack
+from encoders.deadline import out_of_time
 from encoders.question import Norm
 
 TANGENTS = 4
@@ -54,6 +55,8 @@ def on_the_cap(engine: PhaseBounds, nodes: N, seen: Pass, radius: float | Tensor
             chosen &= _costly(nodes, seen)
         node, neuron = torch.nonzero(chosen, as_tuple=True)
         for i, j in _chunks(node, neuron + layer.start, at_once):
+            if out_of_time():
+                break
             for sign, bounds in ((1.0, lower), (-1.0, upper)):
                 found = cap.lowest(Pairs(sign, i, j, layer.start), lower, upper)
                 found = torch.where(found.isnan(), -torch.inf, found)  # an overflow says nothing

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bounds.lowered import UNIT_ROUNDOFF, gamma
+from encoders.deadline import look
 
 MARGINS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)  # of the size: above what is near, until there is a factor
 LEAST = 1e-200
@@ -27,6 +28,7 @@ def no_eigenvalue_above(matrix: Tensor, near: Tensor, size: Tensor, lost: Tensor
         left = torch.nonzero(torch.isinf(found)).flatten()
         if not len(left):
             break
+        look()
         top = near[left] + margin * size[left]
         gap = _gap(matrix[left], top)
         factor, info = torch.linalg.cholesky_ex(gap)
@@ -60,6 +62,7 @@ def _missed(gap: Tensor, factor: Tensor) -> Tensor:
     """[N] at least the norm of gap - factor · factorᵀ, by the lower halves; what lies on the diagonal counts twice."""
     squares = gap.new_zeros(len(gap))
     for first in range(0, gap.shape[1], STRIP):
+        look()
         own = slice(first, min(first + STRIP, gap.shape[1]))
         before = slice(0, own.stop)
         part = gap[:, own, before] - factor[:, own, before] @ factor[:, before, before].transpose(1, 2)
@@ -95,6 +98,7 @@ def _lanczos(times: Callable[[Tensor], Tensor], like: Tensor, steps: int) -> tup
     steps = min(steps, size)
     band, basis = like.new_zeros(count, steps, steps), like.new_zeros(count, steps, size)
     for step in range(steps):
+        look()
         basis[:, step] = vector
         after = times(vector.unsqueeze(-1)).squeeze(-1) - beta.unsqueeze(-1) * before
         alpha = (after * vector).sum(-1)

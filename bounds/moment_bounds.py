@@ -18,6 +18,7 @@ from bounds.moments import AXES, Box, Found, Goal, Layer, descent, draws, least_
 from bounds.nodes import Nodes, Pass, either, handing_on
 from bounds.parabolas import Parabolas, Touch
 from bounds.phases import PhaseBounds, Touching
+from encoders.deadline import OutOfTimeError, out_of_time
 
 SMALLER_BALLS = 3  # at most, with the same parabolas
 NEARER, LEAST_SHARE = 1.02, 0.3  # of the way to where the least value should be zero, and of the radius
@@ -36,7 +37,10 @@ def with_moments(
     at_once = max(1, VALUES_AT_ONCE[live.device.type] // (engine.stack.x.shape[2] * AXES))
     for chosen in torch.split(live, at_once) if len(live) else ():
         before = seen.take(chosen)
-        part, found = _raised(engine, parabolas, nodes.take(chosen), goal[chosen], steps)
+        try:
+            part, found = _raised(engine, parabolas, nodes.take(chosen), goal[chosen], steps)
+        except OutOfTimeError:
+            break
         best = either((found.distance >= before.distance) & torch.isfinite(found.height), found, before, of=found)
         best = replace(best, distance=torch.maximum(found.distance, before.distance), shift=found.shift)
         nodes, seen = nodes.put(chosen, part), seen.put(chosen, best)
@@ -73,7 +77,7 @@ def _farther(
     live = torch.arange(len(distance), device=distance.device)
     for turn in range(SMALLER_BALLS):
         going = nearer > distance[live]
-        if not bool(going.any()):
+        if not bool(going.any()) or out_of_time():
             break
         live, radius, answer = live[going], nearer[going], answer.take(going)
         far = radius < FAR * target[live]
@@ -83,7 +87,10 @@ def _farther(
         if not turn and bool(far.any()):
             again, radius = question.take(live[far]), radius[far]
             ball = again.on(radius)
-            seen, further = again.descended(ball, answer.found.vectors[far], steps).drawn(ball)
+            try:
+                seen, further = again.descended(ball, answer.found.vectors[far], steps).drawn(ball)
+            except OutOfTimeError:
+                break
             found = torch.minimum(seen.distance, radius)
             distance[live[far]] = torch.maximum(distance[live[far]], found)
             nearer[far] = torch.maximum(nearer[far], further)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from bounds.climb import adam
 from bounds.grouping import Grouping
+from encoders.deadline import look, out_of_time
 
 AXES = 12
 STEP, LAST_STEP = 2.0, 1e-3  # in units of a vector's length: long enough to turn it around at once
@@ -126,6 +127,7 @@ def descent(
     direction = torch.zeros_like(vectors)
     least = FLAT * (box.constant.abs() + box.layer.rows.abs() @ box.width).clamp_min(TINY)
     for step in range(steps + 1):
+        look()
         neurons = box.up_to(vectors)
         neurons[..., 0] += box.constant
         mean = neurons[..., 0]
@@ -168,6 +170,8 @@ def least_point(box: Box, goal: Goal, found: Found, price: Tensor) -> Tensor:
     price, point = box.layer.spread(price), box.layer.spread(found.middle.clamp(-1.0, 1.0))
     follow, last, pace = point, point, 1.0
     for _ in range(NEAREST_STEPS):
+        if out_of_time():
+            break
         h = box.up_to(follow.unsqueeze(-1)).squeeze(-1) + box.constant
         upper = share * 0.5 * (1.0 + h / spread) + (1.0 - share) * goal.chord
         fixed = torch.where(goal.sign != 0, goal.sign * multiplier, 0.0)

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from bounds.backward import LinearFunction, Magnitudes, backward, relaxed
+from bounds.device import check_products
 from bounds.grouping import Grouping
 from bounds.halfspace import lowest_value
 from bounds.lowered import UNDERFLOW, Lowered
 from bounds.open_rows import OpenLayer, OpenLayers, Rows, merged, relaxed_below, row_error, rows_of
 from bounds.simplex import Above, above_relu
+from encoders.deadline import look
 from encoders.errors import SoundnessError
 from encoders.graph import Affine, Graph, Input
 from encoders.question import NeuronBounds, Norm, Region
@@ -111,6 +113,7 @@ class NetworkBounds:
 @lru_cache(maxsize=8)
 def lowered_for(graph: Graph, device: str = "cpu") -> Lowered:
     """The graph on a device, built once (graphs compare by identity)."""
+    check_products(device)
     return Lowered(graph, device)
 
 
@@ -145,6 +148,7 @@ def bounds_together(
     result = NetworkBounds(ball, {}, {}, Magnitudes({}, {}), {})
     magnitude = result.magnitudes
     for position, node in enumerate(lowered.graph.nodes):
+        look()
         if isinstance(node, Input):
             low[position], high[position] = ball.lower, ball.upper
         elif isinstance(node, Affine):

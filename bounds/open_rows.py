@@ -20,6 +20,7 @@ from bounds.backward import LinearFunction, Magnitudes, ReluRule, ReluStep, back
 from bounds.grouping import Grouping
 from bounds.lowered import UNDERFLOW, Lowered, gamma
 from bounds.simplex import Above
+from encoders.deadline import look
 
 INFLATION = 1.0 + 1e-6  # pays for the rounding of the slack itself
 
@@ -150,6 +151,7 @@ def relaxed_below(rows: Rows, sign: float, layers: OpenLayers, error: Tensor, st
         a = behind.pop(position, None)
         if a is None:
             continue
+        look()
         under = layers[position]
         chord, offset, least = chords(under.lower, under.upper)
         above = a.clamp_max(0.0)

@@ -28,6 +28,7 @@ from bounds.envelope import Tangents, UpperLines
 from bounds.grouping import Grouping
 from bounds.lowered import gamma
 from bounds.stack import Stack
+from encoders.deadline import look
 
 CURVATURE = 1e-9  # relative, of prices: pays for points that are not quite where the parabolas are expanded
 ELEMENTS_AT_ONCE = {"cpu": 4_000_000, "cuda": 400_000_000}  # of [nodes, neurons, inputs]
@@ -97,6 +98,7 @@ class Parabolas(UpperLines):
         place = curvature.topk(width, dim=-1).indices
         factors = []
         for chosen in torch.split(torch.arange(count, device=thin.device), at_once):
+            look()
             of = group.member[chosen].unsqueeze(-1)
             rows = self.rows[of, place[chosen]] * curvature[chosen].gather(1, place[chosen]).unsqueeze(-1)
             factors.append(_greatest(rows.mul_(thin[chosen].unsqueeze(1))))

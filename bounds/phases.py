@@ -23,6 +23,7 @@ from bounds.lowered import UNIT_ROUNDOFF
 from bounds.nodes import N, Nodes, Pass, handing_on
 from bounds.reduced import Reduced
 from bounds.stack import Stack
+from encoders.deadline import out_of_time
 from encoders.question import Norm
 
 LARGEST = 1e300
@@ -250,7 +251,7 @@ class PhaseBounds:
         climb = Climb.start(self.stack, current)
         mean_before, mean_behind = seen.mean_before.clone(), seen.mean_behind.clone()
         for step in range(1, steps + 1):
-            if not len(live):
+            if not len(live) or out_of_time():
                 break
             current = climb.step(current, seen, enough, rate * (1.0 - 0.6 * step / steps))
             seen = self.evaluate(current, upper_lines)

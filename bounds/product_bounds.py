@@ -8,7 +8,7 @@ draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,6 +19,7 @@ from bounds.nodes import Nodes, Pass, either, handing_on
 from bounds.phases import PhaseBounds
 from bounds.product_descent import Found, descent
 from bounds.products import Line, Program, Quadratic
+from encoders.deadline import OutOfTimeError, look, out_of_time
 
 SMALLER_BALLS = 2  # at most, at the same prices
 NEARER, LEAST_SHARE = 1.02, 0.3  # of the way to where the least value should be zero, and of the radius
@@ -39,7 +40,10 @@ def with_products(
     live = torch.nonzero(seen.distance < goal).flatten()
     at_once = max(1, VALUES_AT_ONCE[live.device.type] // (width * (width + engine.stack.x.shape[2])))
     for chosen in torch.split(live, at_once) if len(live) else ():
-        part, better = _raised(engine, nodes.take(chosen), seen.take(chosen), goal[chosen], steps)
+        try:
+            part, better = _raised(engine, nodes.take(chosen), seen.take(chosen), goal[chosen], steps)
+        except OutOfTimeError:
+            break
         nodes, seen = nodes.put(chosen, part), seen.put(chosen, better)
     return nodes, seen
 
@@ -49,7 +53,7 @@ class Left:
     """A goal that may have an adversary within the ball that was asked about, and where that is likely to be."""
 
     goal: int
-    shifts: Tensor  # [D, n] from the likeliest on; none where time was out
+    shifts: Tensor  # [D, n] from the likeliest on
     value: float = 0.0  # about the least value of the goal within the ball
 
 
@@ -58,7 +62,6 @@ def left_by_products(
     engine: PhaseBounds,
     steps: int,
     target: float,
-    out_of_time: Callable[[], bool],
     goals: Collection[int] | None = None,
 ) -> Left | None:
     """The first of these goals, or of all, that may have an adversary within `target`; None where none has. Plain
@@ -67,8 +70,7 @@ def left_by_products(
     for part, before in _open_goals(engine, target):
         if goals is not None and int(part.goal[0]) not in goals:
             continue
-        if out_of_time():
-            return Left(int(part.goal[0]), radius.new_zeros(0, engine.stack.x.shape[2]))
+        look()
         program, found = _descended(engine, part, before, radius, steps)
         drawn, _ = _Proof.of(engine, part, program, found).drawn(radius)
         if not bool(engine.nearest(part, drawn.normal, drawn.height)[0] >= radius):
@@ -181,7 +183,7 @@ def _farther(proof: _Proof, distance: Tensor, nearer: Tensor) -> Tensor:
     live = torch.arange(len(distance), device=distance.device)
     for _ in range(SMALLER_BALLS):
         going = nearer > distance[live]
-        if not bool(going.any()):
+        if not bool(going.any()) or out_of_time():
             break
         live, radius, proof = live[going], nearer[going], proof.take(torch.nonzero(going).flatten())
         line, nearer = proof.drawn(radius)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from bounds.climb import adam
 from bounds.products import Prices, Program
+from encoders.deadline import look
 
 STEP, LAST_STEP = 1.0, 1e-3  # in units of a vector's length
 KEPT = 0.3  # of a step's direction, for the next
@@ -77,6 +78,7 @@ def descent(program: Program, vectors: Tensor, steps: int) -> Found:
     wide = torch.where(is_open, wide, 1.0)
     means: tuple[Tensor, ...] = ()
     for step in range(steps + 1):
+        look()
         last = step == steps
         pace = LAST_STEP + STEP * 0.5 * (1.0 + math.cos(math.pi * step / (steps + 1)))
         every = rows @ vectors

@@ -41,6 +41,7 @@ from bounds.definite import LEAST, about_greatest, closer_greatest, no_eigenvalu
 from bounds.lowered import UNIT_ROUNDOFF, gamma
 from bounds.nodes import Nodes
 from bounds.phases import PhaseBounds
+from encoders.deadline import look, out_of_time
 
 ROOM = 3e-3  # of what a row of S has beside its diagonal, to be paid at least
 LEAST_NEAR = 1e-4  # below, it costs nothing
@@ -194,6 +195,7 @@ class Quadratic:
         spread = rows * other.sqrt().unsqueeze(-1)
         matrix = rows.new_zeros(len(rows), rows.shape[2], rows.shape[2])
         for layer in program.layers:  # a layer's rows know those before it, and some have no such price
+            look()
             priced = layer.start + torch.nonzero((other[:, layer] > 0).any(0)).flatten()
             known = slice(0, inputs + layer.start)
             part = spread[:, priced, known]
@@ -325,6 +327,8 @@ class Quadratic:
         follow, last, pace = point, point, 1.0
         rate = 0.5 / steep
         for _ in range(NEAREST_STEPS):
+            if out_of_time():
+                break
             gradient = linear + 2.0 * single.times(follow)
             point = torch.minimum(torch.maximum(follow - rate * gradient, low), high)
             further = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * pace * pace))

@@ -14,6 +14,7 @@ import numpy as np
 
 from bounds.level_gains import LevelBall
 from bounds.lowered import gamma
+from encoders.deadline import look
 from encoders.linear_maps import FloatArray, IntArray
 from encoders.quantised import TOP, QuantisedLayer, QuantisedNet
 from encoders.quantised_program import InputLevels, Ranges, Wanted
@@ -77,6 +78,7 @@ class Relaxation:
     def _backward(self, k: int, a: FloatArray, constant: FloatArray) -> tuple[FloatArray, FloatArray]:
         """From a·(sums of layer k) + constant to w and c:  it is at most w·(u - u(0)) + c."""
         for position in range(k, 0, -1):
+            look()
             layer, before, lines = self.net.layers[position], self.net.layers[position - 1], self.lines[position - 1]
             a, constant = _through(layer, a, constant)
             rising, falling, zero = np.maximum(a, 0.0), np.minimum(a, 0.0), layer.source.zero

@@ -12,6 +12,7 @@ from encoders.errors import ModelError
 from encoders.graph import Affine, Graph, Input, Node, Relu
 from encoders.linear_maps import Convolution, Dense, FloatArray, Gather, IntArray, LinearMap, Scale, Sparse
 
+LARGEST_FOLDED = 2.0**60  # of factors: what underflows before a larger one would not be known of after it
 LEAST_PRODUCT = 1e-280  # of folded numbers: smaller ones would be rounded by more than their share
 MAX_ELEMENTS = 2**27  # a tensor larger than this (1 GiB of float64) is refused before it is allocated
 
@@ -220,6 +221,7 @@ def merged(nodes: list[Node]) -> list[Node]:
     formed: the nodes stay apart.
     """
     nodes = list(nodes)
+    gains = np.ones(len(nodes))  # how much larger than where they arose the folded numbers' own roundings can have got
     for position, node in enumerate(nodes):
         if not isinstance(node, Affine) or len(node.sources) != 1:
             continue
@@ -230,8 +232,12 @@ def merged(nodes: list[Node]) -> list[Node]:
         factor = _as_factor(node.maps[0])
         if factor is None or not _stays_normal(factor, before.bias):
             continue
+        gain = max(1.0, gains[node.sources[0]] * float(np.abs(factor).max(initial=0.0)))
+        if gain > LARGEST_FOLDED:
+            continue
         maps = [_scaled_map(linear, factor) for linear in before.maps]
         if all(linear is not None for linear in maps):
+            gains[position] = gain
             nodes[position] = Affine(
                 before.sources,
                 tuple(linear for linear in maps if linear is not None),

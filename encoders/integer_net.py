@@ -22,6 +22,7 @@ from math import ceil, floor, frexp
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.deadline import look
 from encoders.integer_program import IntegerBuilder, IntegerProgram
 from encoders.linear_maps import FloatArray, IntArray
 from encoders.measure_rows import limit_measure
@@ -120,6 +121,7 @@ class _Encoding:
         )
         count = len(self.net.lower)
         for j in range(count):
+            look()
             if self.net.upper[j] > 0 and not self._add_neuron(j):
                 return None
             if self.net.phase[j] < 0:  # its relu is 0 and has no column, but its sign says something of the inputs

@@ -23,6 +23,7 @@ import numpy as np
 from scipy import sparse
 
 from encoders.blocks import Builder, pattern, placed, powers_of_two, times, unit_rows, wide
+from encoders.deadline import look
 from encoders.errors import DataError, SoundnessError
 from encoders.graph import Affine, Graph
 from encoders.grid import Grid
@@ -62,6 +63,7 @@ class Encoder:
         self.graph = graph
         composed: dict[int, Affinity] = {}
         for position, node in enumerate(graph.nodes):
+            look()
             if not isinstance(node, Affine):
                 composed[position] = Affinity(
                     {position: sparse.csr_array(sparse.eye_array(node.size))}, np.zeros(node.size)
@@ -118,6 +120,7 @@ class Body:
         self._center = region.center.astype(np.float64)
         self._add_inputs(region, norm, radius, grid)
         for position in encoder.graph.relus:
+            look()
             self._add_relu(position)
         self.scores = self._value(encoder.scores, np.arange(encoder.scores.constant.size))
         self._matrix, self._row_lower, self._row_upper = self._builder.row_arrays()

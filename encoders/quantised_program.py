@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from encoders.deadline import look
 from encoders.integer_program import LARGEST_SUM, IntegerBuilder, IntegerProgram
 from encoders.linear_maps import IntArray
 from encoders.measure_rows import limit_measure, measure_column
@@ -106,8 +107,10 @@ class _Encoding:
             limit_measure(self.add, norm, columns, down[inputs], up[inputs], measure)
         forms = self._inputs()
         for k, layer in enumerate(self.net.layers[:-1]):
+            look()
             sums = [self._sum(forms, layer, j) for j in range(layer.outputs)]
             ends = zip(self.ranges.low[k].tolist(), self.ranges.high[k].tolist(), strict=True)
+            look()
             forms = [self._level(s, a, b, t) for s, (a, b), t in zip(sums, ends, layer.thresholds, strict=True)]
         if not self._win(forms, wanted):
             return None

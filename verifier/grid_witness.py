@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
+from encoders.deadline import in_time, look
 from encoders.grid import Grid
 from encoders.linear_maps import FloatArray, IntArray
 from verifier.grid_walk import nearer as nearer_on_grid
@@ -17,6 +19,8 @@ from verifier.problem import By, Deadline, Incumbent
 from verifier.results import Adversary
 
 Value = Callable[[FloatArray], FloatArray]
+
+AT_ONCE = 2048  # points whose values are asked for together
 
 
 class Shadow(Incumbent):
@@ -104,9 +108,15 @@ class GridIncumbent(Incumbent):
     def walk(self, deadline: Deadline, least: int = 0) -> None:
         """Walk from the best witness to nearer ones, for as long as a local search finds any above `least`."""
         while self.steps is not None and self.measure > max(least, 1) and not deadline.passed:
-            found = nearer_on_grid(self.grid, self.steps, self._value_of, deadline)
+            found = in_time(deadline, partial(nearer_on_grid, self.grid, self.steps, self._value_of, deadline), None)
             if found is None or not self.offer_steps(found, "walk"):
                 return
 
     def _value_of(self, steps: IntArray) -> FloatArray:
-        return self.value(self.real(self.grid.values(steps).astype(np.float64)))
+        """Some at a time: neighbours can be many, and the clock is looked at in between."""
+        found = []
+        for first in range(0, max(1, len(steps)), AT_ONCE):
+            look()
+            part = self.grid.values(steps[first : first + AT_ONCE])
+            found.append(self.value(self.real(part.astype(np.float64))))
+        return np.concatenate(found)

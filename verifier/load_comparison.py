@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bounds.execution_error import ARITHMETICS, error_at_points
 from bounds.lowered import LARGEST_GAIN, Lowered, torch_maps
 from bounds.network import lowered_for
 from encoders.errors import ModelError
@@ -280,27 +281,11 @@ def _check_classes(parsed: Parsed, scores: FloatArray, outputs: Array, allowed: 
 
 def scores_and_rounding(parsed: Parsed, lowered: Lowered, probes: Array) -> tuple[FloatArray, FloatArray]:
     """The scores of the graph in float64 [P, classes], and how far executed ones may be from them."""
-    unit, least = UNITS[np.float64 if parsed.double else np.float32]
+    arithmetic = ARITHMETICS["float64" if parsed.double else "float32"]
+    points = torch.as_tensor(np.asarray(probes, dtype=np.float64))
     with torch.no_grad():
-        values = lowered.values(torch.as_tensor(np.asarray(probes, dtype=np.float64)))
-        errors: list[Tensor] = []
-        for position, node in enumerate(lowered.graph.nodes):
-            if isinstance(node, Affine):
-                size = lowered.bias_size[position][None]
-                error = torch.zeros_like(size)
-                maps = lowered.maps[position]
-                for source, linear in zip(node.sources, maps, strict=True):
-                    size = size + linear.magnitude(values[source].abs() + errors[source])
-                    error = error + linear.magnitude(errors[source])
-                terms = sum(linear.terms for linear in maps) + node.roundings + SPARE
-                share = terms * unit / (1.0 - terms * unit)
-                errors.append((error + share * size) * MARGIN + 4.0 * terms * least)
-            elif isinstance(node, Relu):
-                inactive = values[node.source] + errors[node.source] <= 0
-                errors.append(torch.where(inactive, 0.0, errors[node.source]))
-            else:
-                errors.append(torch.zeros_like(values[0]))
-        return values[-1].numpy(), errors[-1].numpy()
+        scores, errors = lowered.forward(points), error_at_points(lowered, points, arithmetic)
+    return np.asarray(scores.numpy()), np.asarray(errors.numpy())
 
 
 def with_classes(parsed: Parsed, scores: FloatArray) -> FloatArray:

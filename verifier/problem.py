@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.deadline import Clock as Clock
+from encoders.deadline import Deadline as Deadline
 from encoders.graph import Graph
 from encoders.grid import Grid
 from encoders.linear_maps import FloatArray, Inputs, InputType
@@ -21,51 +22,6 @@ Progress = Callable[[float, float], None]
 
 By = str | NDArray[np.str_]
 """Who offers candidates: an attack or an engine, one for all or one for each."""
-
-
-class Clock:
-    """The seconds that a question has had: all that pass, but for those in which others have their turn."""
-
-    def __init__(self) -> None:
-        self._spent, self._since = 0.0, time.monotonic()
-        self._running = True
-
-    def now(self) -> float:
-        """Seconds on this clock."""
-        return self._spent + (time.monotonic() - self._since if self._running else 0.0)
-
-    def pause(self) -> None:
-        self._spent, self._running = self.now(), False
-
-    def resume(self, charge: float = 0.0) -> None:
-        """Go on, with `charge` seconds of work that was done for several at once."""
-        self._spent, self._since, self._running = self.now() + charge, time.monotonic(), True
-
-
-@dataclass(frozen=True)
-class Deadline:
-    """A moment on a clock; `None` never comes."""
-
-    moment: float | None
-    clock: Clock = field(default_factory=Clock, compare=False)
-
-    @classmethod
-    def after(cls, seconds: float | None, clock: Clock | None = None) -> Deadline:
-        clock = clock or Clock()
-        return cls(None if seconds is None or seconds == float("inf") else clock.now() + seconds, clock)
-
-    def within(self, seconds: float) -> Deadline:
-        """This deadline, or one so many seconds from now if that is earlier; on the same clock."""
-        return Deadline.after(min(seconds, self.left), self.clock)
-
-    @property
-    def left(self) -> float:
-        """Seconds left, never negative; infinite without a limit."""
-        return float("inf") if self.moment is None else max(0.0, self.moment - self.clock.now())
-
-    @property
-    def passed(self) -> bool:
-        return self.left <= 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from bounds.attacks import AttackOptions, AttackProblem
 from bounds.attacks.portfolio import polished
 from bounds.attacks.region_descent import polish
+from bounds.device import pick_device as pick_device
 from bounds.execution_error import ARITHMETICS, execution_error
 from bounds.network import lowered_for, network_bounds
+from encoders.deadline import in_time, under
 from encoders.errors import DataError, OptionError
 from encoders.graph import Relu
 from encoders.grid import Grid, checked_grid
@@ -295,7 +297,7 @@ class _Question:
 
     def answer(self, progress: Progress) -> Turns[Result]:
         options, norm = self.options, self.options.norm
-        deadline = Deadline.after(options.time_limit, self.clock)
+        deadline = Deadline(options.time_limit, self.clock)
         reach = self.region.reach(norm)
         # Beyond the farthest point of the box there is nothing: proving this ceiling proves that no adversary exists.
         beyond = float(np.nextafter(reach * (1.0 + 1e-9), np.inf)) + 1e-12
@@ -314,8 +316,8 @@ class _Question:
         goals = goals_for(self.predicted, self.model.classes, options.targets, options.margin)
         device = pick_device(options.device)
         if self._may_be_certified_at_once():
-            eased, error = self._eased(goals, ceiling, device)
-            if (yield from self._certified_at_once(eased, ceiling, device)):
+            eased, error = self._eased(goals, ceiling, device, deadline)
+            if (yield from self._certified_at_once(eased, ceiling, device, deadline)):
                 lower = float("inf") if ceiling >= beyond else ceiling
                 if self.grid is not None:
                     lower = self.grid.proven(self.grid.reached(ceiling))
@@ -325,7 +327,7 @@ class _Question:
         engine = engine_for(options.engine)
         proof, error = Proof(0.0, Basis.RIGOROUS), None
         if self.radius is None or incumbent.upper > self.radius:
-            eased, error = self._eased(goals, min(ceiling, incumbent.upper), device)
+            eased, error = self._eased(goals, min(ceiling, incumbent.upper), device, deadline)
             problem = Problem(
                 self.model.guide, self.region, norm, eased, ceiling, self.radius, options.tolerance, deadline, device,
                 self.grid, self.model.quantised, self.workers, self.share, None if error is None else goals,
@@ -355,17 +357,22 @@ class _Question:
         asked = self.radius is not None and self.options.engine == "auto"
         return asked and self.options.norm is not Norm.L0 and self.model.quantised is None
 
-    def _certified_at_once(self, goals: tuple[Goal, ...], ceiling: float, device: str) -> Turns[bool]:
+    def _certified_at_once(
+        self, goals: tuple[Goal, ...], ceiling: float, device: str, deadline: Deadline
+    ) -> Turns[bool]:
         """Whether one backward pass per goal proves the whole ball: most robust samples need no attack and no tree."""
         lowered = lowered_for(self.model.graph, device)
-        proven = yield from PassAsk(lowered, self.region, self.options.norm, goals, ceiling).answer()
+        proven = yield from PassAsk(lowered, self.region, self.options.norm, goals, ceiling, deadline).answer()
         return proven >= ceiling
 
-    def _eased(self, goals: tuple[Goal, ...], radius: float, device: str) -> tuple[tuple[Goal, ...], float | None]:
+    def _eased(
+        self, goals: tuple[Goal, ...], radius: float, device: str, deadline: Deadline
+    ) -> tuple[tuple[Goal, ...], float | None]:
         """The goals as far as any execution can reach them within `radius`, and the most that a row was eased by.
 
         Every input of that ball that wins in some execution reaches an eased goal in real arithmetic. Where the
-        question is about real arithmetic, the goals as they are: bounds of a ball are dear, and not needed.
+        question is about real arithmetic, the goals as they are: bounds of a ball are dear, and not needed. Where there
+        was no time for them, no execution is known to be near: the goals are eased without end.
         """
         if self.options.execution == REAL:
             return goals, None
@@ -376,9 +383,14 @@ class _Question:
         radius = radius if norm is not Norm.L0 else float(np.floor(radius))
         # Bounds count inputs: as many as so few pixels have.
         farthest = radius if pixels is None else radius * int(np.bincount(pixels).max())
-        bounds = network_bounds(lowered, self.region, norm, farthest)
-        rows = lowered.tensor(np.concatenate([goal.rows for goal in goals]))
-        errors = execution_error(lowered, bounds, ARITHMETICS[self.options.execution], rows)[0].cpu().numpy()
+        rows = np.concatenate([goal.rows for goal in goals])
+
+        def bounded() -> FloatArray:
+            bounds = network_bounds(lowered, self.region, norm, farthest)
+            arithmetic = ARITHMETICS[self.options.execution]
+            return np.asarray(execution_error(lowered, bounds, arithmetic, lowered.tensor(rows))[0].cpu().numpy())
+
+        errors = in_time(deadline, bounded, np.full(len(rows), np.inf))
         errors = errors + 2.0**-52 * self.options.margin  # a lead is itself rounded before it is held against a margin
         parts = np.split(errors, np.cumsum([len(goal.offset) for goal in goals])[:-1])
         return tuple(goal.eased(part) for goal, part in zip(goals, parts, strict=True)), float(errors.max())
@@ -410,8 +422,9 @@ class _Question:
             norm, ceiling = Norm.L1, self.region.reach(Norm.L1)
         problem = AttackProblem(lowered, self.region, norm, goals, ceiling, settings)
         started = self.clock.now()
-        walked = yield from AttackAsk(problem).answer()
-        found = polished(problem.after(self.clock.now() - started), walked)
+        walked = yield from AttackAsk(problem, deadline).answer()
+        with under(deadline):
+            found = polished(problem.after(self.clock.now() - started), walked)
         if len(found.inputs):
             incumbent.offer_near(found.inputs[:OFFERED], found.by[:OFFERED])
         if isinstance(incumbent, GridIncumbent):
@@ -465,14 +478,3 @@ def incumbent_for(
     if grid is None:
         return Incumbent(region, options.norm, model.scores, model.real, wins, model.input_type)
     return GridIncumbent(region, options.norm, model.scores, model.real, wins, grid=grid, value=miss)
-
-
-def pick_device(device: str) -> str:
-    """The device asked for; `auto` takes a GPU where there is one."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise OptionError(f"device {device}: torch sees no GPU here; use --device cpu")
-    return device

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bounds.attacks.batch import AttackBatch, Runs
 from bounds.attacks.problem import AttackOptions, AttackProblem, Candidates
+from encoders.deadline import out_of_time
 from encoders.errors import SoundnessError
 from encoders.question import CONVEX, Norm
 
@@ -113,6 +114,8 @@ def to_boundary(runs: Runs, points: Tensor) -> Tensor:
     open_rows = holds & (low_value > 0)
     hair = HAIR * low_value.clamp_min(0.0)
     for step in range(BOUNDARY_STEPS):
+        if out_of_time():
+            break
         share = (low_value + hair) / (low_value - high_value) if step % 2 == 0 else torch.full_like(low, 0.5)
         share = share.nan_to_num(0.5).clamp(0.0, 1.0)
         share = share + 1e-7 * (1.0 - share)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bounds.attacks.problem import AttackOptions, AttackProblem, Candidates
 from bounds.lowered import Lowered
+from encoders.deadline import out_of_time
 from encoders.errors import SoundnessError
 from encoders.linear_maps import FloatArray
 from encoders.question import Goal, Norm
@@ -89,6 +90,8 @@ class AttackBatch:
     @property
     def time_left(self) -> float:
         """Seconds left, never negative: the batch may take what its samples would take one after the other."""
+        if out_of_time():
+            return 0.0
         limit = len(self.problems) * min(problem.limit for problem in self.problems)
         return max(0.0, limit - (time.monotonic() - self.started))
 

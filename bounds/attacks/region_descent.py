@@ -24,6 +24,7 @@ from bounds.attacks.base import Attack, AttackBatch, AttackOptions, AttackProble
 from bounds.attacks.deepfool import DeepFool
 from bounds.leaf_program import nearest_in_piece
 from bounds.lowered import Lowered
+from encoders.deadline import OutOfTimeError, look
 from encoders.graph import Affine, Input
 from encoders.linear_maps import FloatArray
 from encoders.question import Goal, Norm, Region
@@ -134,6 +135,7 @@ class _Piece:
         for chosen in np.array_split(neurons, max(1, -(-len(neurons) // ROWS_AT_ONCE))):
             if not len(chosen):
                 continue
+            look()
             with torch.enable_grad():
                 x = center.expand(len(chosen), -1).detach().requires_grad_()
                 before, _ = self.values(x)
@@ -176,7 +178,10 @@ class _Descent:
             seen.add(active.tobytes())
             rounds -= 1
             before = self.distance
-            onward = self._descend(active)
+            try:
+                onward = self._descend(active)
+            except OutOfTimeError:
+                return
             # A nearer adversary makes the neighbours of the old one stale.
             waiting = onward if self.distance < before * (1.0 - LEAST_GAIN) else waiting + onward
 

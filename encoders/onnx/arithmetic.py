@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.builder import View, checked_size
+from encoders.builder import LARGEST_FOLDED, View, checked_size
 from encoders.errors import ModelError
 from encoders.onnx.node import Call, Value
 
@@ -42,6 +42,14 @@ def numbers(call: Call, value: Value | None) -> NDArray[np.float64]:
     if not np.isfinite(found).all():
         raise ModelError(f"{call.name}: its constants hold NaN or infinite values; repair the model file")
     return found
+
+
+def check_gain(call: Call, factor: NDArray[np.float64]) -> None:
+    """Refuse an operator that scales its own intermediate values beyond what bounds on their underflow know of."""
+    if (np.abs(factor) > LARGEST_FOLDED).any():
+        raise ModelError(
+            f"{call.name}: it scales by {np.abs(factor).max():.3g}, more than 2^60; scale the layers apart"
+        )
 
 
 def added(call: Call, first: Value, second: Value, sign: float = 1.0) -> Value:
@@ -130,4 +138,8 @@ def cast(call: Call) -> Value:
         raise call.unsupported(f"a cast to {kind} rounds; only FLOAT and DOUBLE keep the values")
     if call.attributes["to"] == TensorProto.DOUBLE:
         return call.view()
+    if call.double:
+        raise call.unsupported(
+            "a file that takes DOUBLE and computes in FLOAT rounds in two ways; export it in one type"
+        )
     return call.build.shifted(call.view(), ZERO, call.name)

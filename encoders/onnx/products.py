@@ -9,7 +9,7 @@ from scipy import sparse
 from encoders.builder import View, checked_size
 from encoders.errors import ModelError
 from encoders.linear_maps import Dense, FloatArray, LinearMap, Sparse
-from encoders.onnx.arithmetic import ZERO, added, broadcast
+from encoders.onnx.arithmetic import ZERO, added, broadcast, check_gain
 from encoders.onnx.movement import check_growth
 from encoders.onnx.node import Call, Value
 from encoders.onnx.runtime import ExecutionError, run_node, unit_responses
@@ -37,6 +37,7 @@ def gemm(call: Call) -> Value:
                 raise ModelError(f"{call.name}: its input {call.node.input[k]!r} has shape {weight.shape}, no matrix")
             sides.append(weight.T if turned else weight)
     alpha, beta = np.float64(call.attributes["alpha"]), np.float64(call.attributes["beta"])
+    check_gain(call, np.array([alpha, beta]))
     third = call.inputs[2] if len(call.inputs) > 2 else None
     if not any(isinstance(side, View) for side in sides):
         return _onto_constant(call, alpha * np.asarray(sides[0]), np.asarray(sides[1]), beta)

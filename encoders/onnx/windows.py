@@ -12,7 +12,7 @@ from encoders.builder import View, checked_size
 from encoders.errors import ModelError
 from encoders.linear_maps import Convolution, FloatArray, IntArray, LinearMap, Sparse
 from encoders.onnx.activations import extreme_of
-from encoders.onnx.arithmetic import ZERO
+from encoders.onnx.arithmetic import ZERO, check_gain
 from encoders.onnx.node import Call, Value
 from encoders.onnx.products import MOST_PRODUCTS
 
@@ -207,6 +207,7 @@ def batch_normalization(call: Call) -> Value:
     if any(part.shape != (channels,) for part in (scale, shift, mean, variance)):
         raise ModelError(f"{call.name}: its scale, shift, mean and variance do not fit {view.shape}")
     factor = scale / np.sqrt(spread)
+    check_gain(call, factor)
     place = (1, -1, *[1] * (len(view.shape) - 2))
     moved = factor * mean
     return call.build.scaled(

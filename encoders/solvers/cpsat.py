@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 from encoders.errors import SolverError
@@ -27,10 +26,9 @@ def satisfy(
         return Answer(Status.OPTIMAL, ()) if holds else Answer(Status.INFEASIBLE)
     worker = _worker()
     limit = None if time_limit is None else max(0.0, time_limit)
-    end = time.monotonic() + (1e6 if limit is None else limit + GRACE)
     try:
         worker.connection.send(Request(program, limit, threads, hint, dict(parameters or {})))
-        if not worker.connection.poll(max(0.0, end - time.monotonic())):
+        if not worker.answers_within(float("inf") if limit is None else limit + GRACE):
             worker.end()
             return Answer(Status.TIME_LIMIT)
         answer: Answer = worker.connection.recv()

@@ -22,7 +22,7 @@ from encoders.linear_maps import FloatArray
 from encoders.program import Program
 from encoders.solvers.base import BOUND_SLACK, Solution, Solver, SolverCapabilities, SolverOptions, Status, Watch
 from encoders.solvers.highs_worker import Report, Request
-from encoders.solvers.process import Worker, running
+from encoders.solvers.process import GRACE, Worker, running
 
 # Attacks find better points than these heuristics do, sooner; what is left of the time belongs to the bound.
 PROOF_OPTIONS: Mapping[str, object] = {
@@ -37,8 +37,6 @@ PROOF_OPTIONS: Mapping[str, object] = {
     "mip_rel_gap": 0.0,
     "mip_feasibility_tolerance": 1e-9,
 }
-
-GRACE = 0.3  # seconds past its limit before a run of HiGHS is ended from outside
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class HighsSolver(Solver):
             def relay(lower: float, found: FloatArray | None, vouched: float = vouched) -> bool:
                 return watch is not None and watch(min(lower, vouched), found)
 
-            run = self._run(program, writing, options, share, point, relay)
+            run = self._run(program, writing, options, time.monotonic() + share, point, relay)
             runs.append(run)
             if run.point is not None:
                 point = run.point
@@ -116,32 +114,31 @@ class HighsSolver(Solver):
         program: Program,
         writing: Writing,
         options: SolverOptions,
-        limit: float,
+        end: float,
         known: FloatArray | None,
         relay: Watch,
     ) -> Solution:
-        """One run in one writing; beyond a known point, only what is better or as good is looked at."""
+        """One run in one writing, until `end`; beyond a known point, only what is better or as good is looked at."""
         cutoff = np.inf if known is None else _reach(program.objective(known))
         native: dict[str, object] = {
             **PROOF_OPTIONS,
             "mip_abs_gap": options.absolute_gap / program.unit,
             "threads": options.threads,
         }
-        if np.isfinite(limit):
-            native["time_limit"] = limit
         worker = running("encoders.solvers.highs_worker", "HiGHS", "highspy")
         request = writing.request(program.below(cutoff), {**native, **self._overrides})
-        solution = self._follow(worker, request, program, limit, relay)
+        if np.isfinite(end):  # whatever it took to get here
+            request.options.setdefault("time_limit", max(0.0, end - time.monotonic()))
+        solution = self._follow(worker, request, program, end, relay)
         point = self._better(program, known, solution.point)
         return Solution(solution.status, min(solution.lower, cutoff), point, nodes=solution.nodes)
 
-    def _follow(self, worker: Worker, request: Request, program: Program, limit: float, relay: Watch) -> Solution:
-        """Send the request and read reports until the last one, or until the limit is well past."""
+    def _follow(self, worker: Worker, request: Request, program: Program, end: float, relay: Watch) -> Solution:
+        """Send the request and read reports until the last one, or until the end is well past."""
         lower, point = -np.inf, None
-        end = time.monotonic() + limit + GRACE
         try:
             worker.connection.send(request)
-            while worker.connection.poll(min(max(0.0, end - time.monotonic()), 1e6)):
+            while (left := end + GRACE - time.monotonic()) > 0 and worker.answers_within(left):
                 report: Report = worker.connection.recv()
                 lower = max(lower, report.lower * program.unit)
                 found = None if report.point is None else report.point[: program.columns]

@@ -6,15 +6,19 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from encoders.deadline import look, out_of_time
 from encoders.errors import SolverError
 
 START_LIMIT = 120.0  # seconds for the process to come up, on however busy a machine
+GRACE = 0.3  # seconds past a deadline in which a solver may still answer before it is ended from outside
+BETWEEN_LOOKS = 0.1  # seconds between two looks at the clock
 
 
 class Worker:
@@ -39,15 +43,36 @@ class Worker:
         theirs.close()
         self.connection: Connection[Any, Any] = ours
         self._end = weakref.finalize(self, _end, self._process, ours)
+        self._up = False
+        self._failed = f"the {name} process did not start; check that `python -c 'import {library}'` works"
+
+    def wait_until_up(self) -> None:
+        """Where time is up first it goes on starting, for whoever asks next."""
+        if self._up:
+            return
         try:
-            ready = ours.poll(START_LIMIT)
-            if ready:
-                ours.recv()
+            self._up = self.answers_within(START_LIMIT)
+            if self._up:
+                self.connection.recv()
+                return
         except (EOFError, OSError):
-            ready = False
-        if not ready:
-            self.end()
-            raise SolverError(f"the {name} process did not start; check that `python -c 'import {library}'` works")
+            self._up = False
+        else:
+            look()
+        self.end()
+        raise SolverError(self._failed)
+
+    def answers_within(self, seconds: float) -> bool:
+        """Whether an answer is there within so many seconds, and not much later than the deadline of the work that
+        waits for it."""
+        end = time.monotonic() + seconds
+        late = False
+        while not self.connection.poll(min(max(0.0, end - time.monotonic()), BETWEEN_LOOKS)):
+            if not late and out_of_time():
+                late, end = True, min(end, time.monotonic() + GRACE)
+            if time.monotonic() >= end:
+                return False
+        return True
 
     @property
     def alive(self) -> bool:
@@ -74,6 +99,7 @@ def running(module: str, name: str, library: str) -> Worker:
     worker = _running.workers.get(key)
     if worker is None or not worker.alive:
         worker = _running.workers[key] = Worker(module, name, library)
+    worker.wait_until_up()
     return worker
 
 

@@ -24,6 +24,7 @@ from bounds.product_bounds import left_by_products, likely_by_products, with_pro
 from bounds.product_descent import Found, best_response, descent
 from bounds.products import Prices, Program, Quadratic
 from bounds.reduced import reduce
+from encoders.deadline import Deadline, in_time
 from encoders.graph import Graph, affine_chain
 from encoders.question import Norm, Region, goals_for
 from tests.bounds.test_cube_envelope import KINDS, check_against, drawn, split_at_random
@@ -228,8 +229,8 @@ def test_inputs_eliminated_prove_what_one_matrix_does_without_the_other_side(mon
 def test_what_is_left_comes_with_likely_adversaries() -> None:
     graph, center = deep_net()
     near, far = (on_ball(graph, center, radius, 1.0) for radius in (0.005, 0.3))
-    assert left_by_products(near, STEPS, 0.005, lambda: False) is None
-    left = left_by_products(far, STEPS, 0.3, lambda: False)
+    assert left_by_products(near, STEPS, 0.005) is None
+    left = left_by_products(far, STEPS, 0.3)
     assert left is not None
     assert left.goal == 0
     values = far.values(far.roots(), left.shifts[None])[0]
@@ -238,9 +239,8 @@ def test_what_is_left_comes_with_likely_adversaries() -> None:
     (likely,) = likely_by_products(far, STEPS, 0.3)
     assert bool((likely.shifts == left.shifts).all())
     assert not list(likely_by_products(near, STEPS, 0.005))
-    late = left_by_products(far, STEPS, 0.3, lambda: True)
-    assert late is not None
-    assert not len(late.shifts)
+    late = in_time(Deadline.after(0.0), lambda: left_by_products(near, STEPS, 0.005) is None, False)
+    assert not late
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -298,7 +298,7 @@ def test_where_nothing_is_open_nothing_is_left_to_raise() -> None:
     before = replace(engine.evaluate(engine.roots()), distance=torch.zeros(1, dtype=torch.float64))
     nodes, seen = with_products(engine, engine.roots(), before, STEPS, 0.5)
     assert seen is before
-    assert left_by_products(engine, STEPS, 0.5, lambda: False) is None
+    assert left_by_products(engine, STEPS, 0.5) is None
     assert len(nodes) == 1
 
 

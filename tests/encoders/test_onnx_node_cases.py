@@ -32,52 +32,52 @@ HALF_ROUGH = 2e-3
 MADE_WITH = "onnx 1.23.2 and onnxruntime 1.31.1"
 VARIABLE = """
 Abs:1/0/0  Acos:0/2/0  Acosh:0/2/0  Add:4/0/0  AffineGrid:0/4/0  ArgMax:0/16/0  ArgMin:0/16/0  Asin:0/2/0  Asinh:0/2/0
-Atan:0/2/0  Atanh:0/2/0  Attention:0/591/52  AveragePool:8/1/0  BatchNormalization:2/38/0  Bernoulli:0/0/3
-BitCast:0/4/0  CausalConvWithState:0/0/54  Ceil:0/2/0  Celu:0/1/0  CenterCropPad:0/6/0  Clip:9/14/0  Col2Im:0/5/0
-Compress:0/4/0  Concat:24/0/0  Conv:6/6/0  ConvTranspose:0/22/0  Cos:0/2/0  Cosh:0/2/0  CumProd:0/7/0  CumSum:0/7/0
-DFT:0/10/0  DeformConv:0/14/0  DepthToSpace:0/2/0  DequantizeLinear:0/0/0  Det:0/2/0  Div:3/3/0  Dropout:6/17/6
-DynamicQuantizeLinear:0/0/0  Einsum:0/8/0  Elu:0/3/0  Exp:0/2/0  Expand:2/0/0  Flatten:9/0/0  Floor:0/2/0  GRU:0/23/6
-Gather:4/0/0  GatherElements:0/3/0  GatherND:0/1/0  Gelu:0/4/0  Gemm:11/21/0  GlobalAveragePool:2/0/0
+Atan:0/2/0  Atanh:0/2/0  Attention:0/591/52  AveragePool:9/0/0  BatchNormalization:2/38/0  Bernoulli:0/0/3
+BitCast:0/4/0  CausalConvWithState:0/0/54  Ceil:0/2/0  Celu:0/1/0  CenterCropPad:6/0/0  Clip:9/14/0  Col2Im:0/5/0
+Compress:4/0/0  Concat:24/0/0  Conv:6/6/0  ConvTranspose:10/12/0  Cos:0/2/0  Cosh:0/2/0  CumProd:0/7/0  CumSum:7/0/0
+DFT:0/10/0  DeformConv:0/14/0  DepthToSpace:2/0/0  DequantizeLinear:0/5/0  Det:0/2/0  Div:3/3/0  Dropout:4/19/6
+DynamicQuantizeLinear:0/9/0  Einsum:8/0/0  Elu:0/3/0  Exp:0/2/0  Expand:2/0/0  Flatten:9/0/0  Floor:0/2/0  GRU:0/23/6
+Gather:4/0/0  GatherElements:3/0/0  GatherND:1/0/0  Gelu:0/4/0  Gemm:32/0/0  GlobalAveragePool:2/0/0
 GlobalMaxPool:2/0/0  Greater:0/4/0  GreaterOrEqual:0/4/0  GridSample:0/36/0  GroupNormalization:0/6/0
 HardSigmoid:3/0/0  HardSwish:0/1/0  Hardmax:0/7/0  Identity:2/0/0  InstanceNormalization:0/6/0  IsInf:0/3/0
 IsNaN:0/1/0  LRN:0/2/0  LSTM:0/26/6  LayerNormalization:0/171/0  LeakyRelu:3/0/0  Less:0/4/0  LessOrEqual:0/4/0
-LinearAttention:0/0/122  Log:0/2/0  LogSoftmax:0/7/0  Loop:0/2/0  LpNormalization:0/6/0  LpPool:0/2/0  MatMul:4/10/0
-Max:9/1/0  MaxPool:7/6/0  MaxUnpool:0/2/0  Mean:0/6/0  MeanVarianceNormalization:0/1/0  MelWeightMatrix:0/1/1
-Min:9/1/0  Mod:0/4/8  Mul:6/0/0  Neg:2/0/0  NegativeLogLikelihoodLoss:0/23/0  NonMaxSuppression:0/32/8  OneHot:0/6/5
-OptionalGetElement:0/2/0  OptionalHasElement:0/2/0  PRelu:2/2/0  Pad:3/3/0  Pow:0/12/2  QLinearConv:0/0/0
-QLinearMatMul:0/0/0  QuantizeLinear:0/0/0  RMSNormalization:0/38/0  RNN:0/17/6  Range:0/0/3  Reciprocal:0/2/0
-ReduceL1:0/6/0  ReduceL2:0/6/0  ReduceLogSum:0/3/0  ReduceLogSumExp:0/6/0  ReduceMax:0/8/0  ReduceMean:6/0/0
-ReduceMin:0/8/0  ReduceProd:0/8/0  ReduceSum:6/0/0  ReduceSumSquare:0/6/0  Relu:1/0/0  Reshape:9/0/0  Resize:0/43/19
-ReverseSequence:0/2/0  RoiAlign:0/0/6  RotaryEmbedding:0/24/0  Round:0/1/0  STFT:0/3/0  Scan:0/21/0  Scatter:0/4/0
-ScatterElements:0/14/0  ScatterND:0/14/0  Selu:0/3/0  Shape:0/10/0  Shrink:0/2/0  Sigmoid:0/2/0  Sign:0/1/0  Sin:0/2/0
-Sinh:0/2/0  Size:0/2/0  Slice:7/0/0  Softmax:0/7/0  SoftmaxCrossEntropyLoss:0/63/0  Softplus:0/2/0  Softsign:0/2/0
-SpaceToDepth:0/2/2  Split:35/0/0  Sqrt:0/2/0  Squeeze:2/0/0  Sub:6/0/0  Sum:5/1/0  SwiGLU:0/0/4  Swish:0/1/0
-Tan:0/2/0  Tanh:0/2/0  TensorScatter:0/6/0  ThresholdedRelu:0/3/0  Tile:0/1/0  TopK:0/6/0  Transpose:7/0/0
-Unique:0/5/15  Unsqueeze:7/0/0  Upsample:0/1/1  Where:0/2/0
+LinearAttention:0/0/122  Log:0/2/0  LogSoftmax:1/6/0  Loop:0/2/0  LpNormalization:0/6/0  LpPool:0/2/0  MatMul:14/0/0
+Max:10/0/0  MaxPool:9/4/0  MaxUnpool:0/2/0  Mean:6/0/0  MeanVarianceNormalization:0/1/0  MelWeightMatrix:0/1/1
+Min:10/0/0  Mod:0/4/8  Mul:6/0/0  Neg:2/0/0  NegativeLogLikelihoodLoss:0/23/0  NonMaxSuppression:0/32/8  OneHot:0/6/5
+OptionalGetElement:0/2/0  OptionalHasElement:0/2/0  PRelu:2/2/0  Pad:6/0/0  Pow:0/12/2  QLinearConv:0/3/0
+QLinearMatMul:0/12/0  QuantizeLinear:0/10/0  RMSNormalization:0/38/0  RNN:0/17/6  Range:0/0/3  Reciprocal:0/2/0
+ReduceL1:6/0/0  ReduceL2:0/6/0  ReduceLogSum:0/3/0  ReduceLogSumExp:0/6/0  ReduceMax:8/0/0  ReduceMean:6/0/0
+ReduceMin:8/0/0  ReduceProd:0/8/0  ReduceSum:6/0/0  ReduceSumSquare:0/6/0  Relu:1/0/0  Reshape:9/0/0  Resize:28/15/19
+ReverseSequence:2/0/0  RoiAlign:0/0/6  RotaryEmbedding:0/24/0  Round:0/1/0  STFT:0/3/0  Scan:0/21/0  Scatter:4/0/0
+ScatterElements:6/8/0  ScatterND:2/12/0  Selu:0/3/0  Shape:0/10/0  Shrink:0/2/0  Sigmoid:2/0/0  Sign:0/1/0  Sin:0/2/0
+Sinh:0/2/0  Size:0/2/0  Slice:7/0/0  Softmax:1/6/0  SoftmaxCrossEntropyLoss:0/63/0  Softplus:0/2/0  Softsign:0/2/0
+SpaceToDepth:2/0/2  Split:35/0/0  Sqrt:0/2/0  Squeeze:2/0/0  Sub:6/0/0  Sum:6/0/0  SwiGLU:0/0/4  Swish:0/1/0
+Tan:0/2/0  Tanh:0/2/0  TensorScatter:0/6/0  ThresholdedRelu:0/3/0  Tile:1/0/0  TopK:0/6/0  Transpose:7/0/0
+Unique:0/5/15  Unsqueeze:7/0/0  Upsample:1/0/1  Where:2/0/0
 """
 CONSTANT = """
 Abs:1/0/0  Acos:2/0/0  Acosh:2/0/0  Add:8/0/0  AffineGrid:4/0/0  And:8/0/0  ArgMax:16/0/0  ArgMin:16/0/0  Asin:2/0/0
-Asinh:2/0/0  Atan:2/0/0  Atanh:2/0/0  Attention:131/2/15  AveragePool:9/0/0  BatchNormalization:4/0/0  Bernoulli:0/0/3
+Asinh:2/0/0  Atan:2/0/0  Atanh:2/0/0  Attention:131/2/15  AveragePool:9/0/0  BatchNormalization:2/6/0  Bernoulli:0/0/3
 BitCast:9/0/1  BitShift:6/0/22  BitwiseAnd:4/0/0  BitwiseNot:3/0/0  BitwiseOr:4/0/0  BitwiseXor:4/0/0
 BlackmanWindow:2/0/0  CausalConvWithState:0/0/24  Ceil:2/0/0  Celu:1/0/1  CenterCropPad:6/0/0  Clip:12/0/0
-Col2Im:5/0/0  Compress:4/0/0  Concat:12/0/0  Constant:1/0/0  ConstantOfShape:2/0/0  Conv:6/0/0  ConvInteger:0/0/1
+Col2Im:5/0/0  Compress:4/0/0  Concat:12/0/0  Constant:1/0/0  ConstantOfShape:2/0/0  Conv:6/0/0  ConvInteger:1/0/1
 ConvTranspose:11/0/0  Cos:2/0/0  Cosh:2/0/0  CumProd:9/0/0  CumSum:9/0/0  DFT:10/0/0  DeformConv:4/0/0
-DepthToSpace:2/0/0  DequantizeLinear:0/5/0  Det:2/0/0  Div:10/0/0  Dropout:11/0/0  DynamicQuantizeLinear:0/3/0
+DepthToSpace:2/0/0  DequantizeLinear:5/0/0  Det:2/0/0  Div:10/0/0  Dropout:8/9/0  DynamicQuantizeLinear:9/0/0
 Einsum:6/0/0  Elu:3/0/0  Equal:8/0/0  Exp:2/0/0  Expand:2/0/0  EyeLike:3/0/0  Flatten:9/0/0  Floor:2/0/0  GRU:7/0/2
 Gather:4/0/0  GatherElements:3/0/0  GatherND:3/0/0  Gelu:4/0/0  Gemm:11/0/0  GlobalAveragePool:2/0/0
 GlobalMaxPool:2/0/0  Greater:8/0/0  GreaterOrEqual:8/0/0  GridSample:18/0/0  GroupNormalization:2/0/0
 HammingWindow:2/0/0  HannWindow:2/0/0  HardSigmoid:3/0/0  HardSwish:1/0/0  Hardmax:7/0/0  Identity:3/0/0  If:0/1/0
 ImageDecoder:0/0/1  InstanceNormalization:2/0/0  IsInf:4/0/0  IsNaN:2/0/0  LRN:2/0/0  LSTM:7/0/2
 LayerNormalization:57/0/0  LeakyRelu:3/0/0  Less:8/0/0  LessOrEqual:8/0/0  LinearAttention:0/0/28  Log:2/0/0
-LogSoftmax:7/0/0  Loop:0/2/0  LpNormalization:6/0/0  LpPool:2/0/0  MatMul:7/0/0  MatMulInteger:0/0/0  Max:12/0/2
-MaxPool:14/0/0  MaxUnpool:1/0/0  Mean:3/0/0  MeanVarianceNormalization:1/0/0  MelWeightMatrix:1/0/0  Min:12/0/2
+LogSoftmax:7/0/0  Loop:0/2/0  LpNormalization:6/0/0  LpPool:2/0/0  MatMul:7/0/0  MatMulInteger:1/0/0  Max:12/0/2
+MaxPool:14/0/0  MaxUnpool:2/0/0  Mean:3/0/0  MeanVarianceNormalization:1/0/0  MelWeightMatrix:1/0/0  Min:12/0/2
 Mod:13/0/6  Mul:9/0/0  Neg:2/0/0  NegativeLogLikelihoodLoss:15/0/0  NonMaxSuppression:10/0/0  NonZero:1/0/0  Not:0/0/3
 OneHot:5/0/0  OptionalGetElement:2/0/0  OptionalHasElement:6/0/0  Or:8/0/0  PRelu:2/0/0  Pad:6/0/0  Pow:10/0/2
-QLinearConv:0/0/0  QLinearMatMul:0/0/0  QuantizeLinear:0/0/0  RMSNormalization:19/0/0  RNN:5/0/2  Range:2/0/1
+QLinearConv:1/0/0  QLinearMatMul:8/0/0  QuantizeLinear:5/0/0  RMSNormalization:19/0/0  RNN:5/0/2  Range:2/0/1
 Reciprocal:2/0/0  ReduceL1:6/0/0  ReduceL2:6/0/0  ReduceLogSum:3/0/0  ReduceLogSumExp:6/0/0  ReduceMax:9/0/0
 ReduceMean:6/0/0  ReduceMin:9/0/0  ReduceProd:8/0/0  ReduceSum:6/0/0  ReduceSumSquare:6/0/0  Relu:1/0/0  Reshape:9/0/0
-Resize:37/0/0  ReverseSequence:2/0/0  RoiAlign:0/0/3  RotaryEmbedding:8/0/0  Round:1/0/0  STFT:2/0/0  Scan:0/9/0
-Scatter:0/2/0  ScatterElements:7/0/0  ScatterND:7/0/0  Selu:3/0/0  Shape:10/0/0  Shrink:2/0/0  Sigmoid:2/0/0
+Resize:39/0/0  ReverseSequence:2/0/0  RoiAlign:0/0/3  RotaryEmbedding:8/0/0  Round:1/0/0  STFT:2/0/0  Scan:0/9/0
+Scatter:2/0/0  ScatterElements:7/0/0  ScatterND:7/0/0  Selu:3/0/0  Shape:10/0/0  Shrink:2/0/0  Sigmoid:2/0/0
 Sign:1/0/0  Sin:2/0/0  Sinh:2/0/0  Size:2/0/0  Slice:7/0/0  Softmax:7/0/0  SoftmaxCrossEntropyLoss:42/0/0
 Softplus:2/0/0  Softsign:2/0/0  SpaceToDepth:2/0/2  Split:35/0/0  Sqrt:2/0/0  Squeeze:2/0/0  Sub:9/0/0  Sum:3/0/0
 SwiGLU:0/0/3  Swish:1/0/0  Tan:2/0/0  Tanh:2/0/0  TensorScatter:3/0/0  TfIdfVectorizer:7/0/0  ThresholdedRelu:3/0/0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
+from encoders.deadline import Deadline, in_time, under
 from encoders.solvers.process import Worker, running
 
 HIGHS = ("encoders.solvers.highs_worker", "HiGHS", "highspy")
@@ -27,3 +30,30 @@ def test_a_thread_keeps_its_worker_and_shares_it_with_no_other() -> None:
     again = running(*HIGHS)
     assert again is not mine
     assert again.alive
+
+
+def test_a_worker_is_not_waited_for_beyond_the_deadline_of_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent:
+        polls = 0
+
+        def poll(self, seconds: float) -> bool:
+            self.polls += 1
+            assert self.polls < 5, "nobody asked how late it is"
+            return False
+
+    monkeypatch.setattr("encoders.solvers.process.GRACE", 0.0)
+    worker = object.__new__(Worker)
+    worker.connection = Silent()  # type: ignore[assignment]
+    with under(Deadline.after(0.0)):
+        assert not worker.answers_within(float("inf"))
+    assert not worker.answers_within(0.0)
+
+
+def test_a_worker_that_starts_too_late_is_there_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    running(*HIGHS).end()
+    monkeypatch.setattr("encoders.solvers.process.GRACE", 0.0)
+    late = in_time(Deadline.after(0.0), lambda: running(*HIGHS), None)
+    assert late is None
+    found = running(*HIGHS)
+    assert found.alive
+    assert running(*HIGHS) is found

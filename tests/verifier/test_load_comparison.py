@@ -165,7 +165,7 @@ def test_a_fault_behind_dead_neurons_is_caught(tmp_path: Path, monkeypatch: pyte
         helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         for name, shape in (("x", [1, 2, 3]), ("y", [1, 6]))
     ]
-    low = numpy_helper.from_array(np.float32(-1e6), "low")
+    low = numpy_helper.from_array(np.array(-1e6, dtype=np.float32), "low")
     graph = helper.make_graph(nodes, "net", sides[:1], sides[1:], [low])
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(tmp_path / "a.onnx")

@@ -142,7 +142,7 @@ def test_looking_ahead_by_products_is_true_on_both_sides(monkeypatch: pytest.Mon
         if np.isinf(incumbent.upper):
             continue
         search = Search(problem, incumbent, lambda lower, upper: None, SearchOptions())
-        monkeypatch.setattr(search.witnesses, "scout", lambda likely: None)
+        monkeypatch.setattr(search.witnesses, "scout", lambda *asked: None)
         before = incumbent.upper
         search._look_ahead()
         careful += search.balls.stride < 1.0

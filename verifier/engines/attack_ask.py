@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bounds.attacks import AttackProblem, Candidates
 from bounds.attacks.batch import fitting
 from bounds.attacks.portfolio import walked
+from encoders.deadline import NEVER, Deadline
 from verifier.engines.turns import Ask, Kept, SampleAsk
 
 
@@ -16,6 +17,7 @@ class AttackAsk(SampleAsk[Candidates]):
     """The walks of the portfolio; its linear programs are each sample's own affair (`portfolio.polished`)."""
 
     problem: AttackProblem
+    deadline: Deadline = NEVER
 
     @property
     def kind(self) -> tuple[object, ...]:

@@ -9,8 +9,10 @@ subsets stands for both. CP-SAT comes last, for what none of them closes in its 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
+from encoders.deadline import in_time
 from encoders.errors import SolverError
 from encoders.question import Norm
 from verifier.engines.base import Proof
@@ -57,7 +59,10 @@ def close_on_grid(problem: Problem, incumbent: Incumbent, progress: Progress) ->
             if levels.stopped:
                 break
             if place not in begun:  # begun late, it starts from what is proven and found by then
-                begun[place] = begin(levels)
+                found = in_time(problem.deadline, partial(begin, levels), None)
+                if found is None:
+                    break
+                begun[place] = found
             technique = begun[place]
             if isinstance(technique, LevelSearch):
                 yield from technique.turns(turn)

@@ -20,6 +20,7 @@ import torch
 
 from bounds.lowered import Lowered
 from bounds.network import goal_bounds, lowered_for, network_bounds
+from encoders.deadline import in_time
 from encoders.integer_net import COARSE, FINE, Precision, encode
 from encoders.integer_program import IntegerProgram
 from encoders.linear_maps import IntArray
@@ -92,13 +93,17 @@ class Decisions:
         while not (self.stopped or self.stuck):
             measure = levels.lower
             for goal, known in enumerate(self.proven):
-                if known <= measure and not self.stopped and self._decide(goal, measure):
+                if known <= measure and not self.stopped and self._decided(goal, measure):
                     self.proven[goal] = self.grid.taken(measure + 1)
             least = min(self.proven)
             if least > measure:
                 levels.prove(min(least, levels.enough), self.basis)
             elif not self.stopped:
                 self.stuck = True
+
+    def _decided(self, goal: int, measure: int) -> bool:
+        """The same as `_decide`, in time."""
+        return in_time(self.problem.deadline, lambda: self._decide(goal, measure), False)
 
     def _decide(self, goal: int, measure: int) -> bool:
         """Whether the goal has no adversary of at most `measure`; False also where that stays open."""

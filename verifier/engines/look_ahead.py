@@ -8,7 +8,6 @@ largest ball, found by halving; the goal with the least goes first, so that the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import takewhile
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from bounds.network import network_bounds
 from bounds.phases import PhaseBounds
 from bounds.product_bounds import Left, left_by_products, likely_by_products
 from bounds.reduced import reduce
+from encoders.deadline import in_time, look
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm
 from verifier.engines.balls import Balls
@@ -28,6 +28,7 @@ from verifier.problem import Incumbent, Problem, Progress
 LOOKS = 5  # balls
 MANY_PHASES = 500  # open ones, from which on a ball is large
 GOALS = 5  # that are attacked from their moments before anything is proven by products
+SCOUTED = 0.25  # of the time there is, at most, for fresh attacks before anything is proven
 STARTS = 6  # for each of them; the one with the nearest adversary is attacked from all there are
 FARTHER = 0.5  # of the way to the nearest adversary: the ball that goals are asked about first
 PATIENCE_WITH_PRODUCTS = 10.0  # nodes
@@ -54,14 +55,18 @@ class LookAhead:
         return min(self.incumbent.enough, self.problem.ceiling)
 
     def run(self) -> None:
+        """Look as far as the time limit allows: what is cleared of all goals by then is proven."""
+        in_time(self.problem.deadline, self._look, None)
+        self._prove(min(float(self.cleared.min()), self.reach))
+
+    def _look(self) -> None:
         """What plain passes prove on a few balls, then products, or a smaller first ball where many phases are open."""
         problem = self.problem
-        self.witnesses.scout(None)
+        self.witnesses.scout(None, problem.deadline.within(SCOUTED * problem.deadline.left))
         reach = self.reach
         low, high, ball = 0.0, reach, reach
         for _ in range(LOOKS):
-            if problem.deadline.passed:
-                return
+            look()
             found = nearest_possible(self.lowered, problem.region, problem.norm, problem.goals, ball)
             self._prove(found)
             low, high = (max(ball, self.proven), high) if found >= ball else (max(low, self.proven), ball)
@@ -98,14 +103,14 @@ class LookAhead:
         for place, goal in enumerate(order):
             if ball > low and not (place and self._close(goal, ball)):
                 ball, failed = self._halved(goal, low, ball, failed)
-        while ball > low and not problem.deadline.passed:
+        while ball > low:
+            look()
             left = self._left(ball, [goal for goal in everything if goal not in order])[1]
             if left is None:
                 break
             order.append(left.goal)
             ball, failed = self._halved(left.goal, low, ball, failed)
-        if not problem.deadline.passed:
-            self._prove(min(ball, self.reach))
+        self._prove(min(ball, self.reach))
         self.balls.go_carefully(self.proven, min(failed, self.reach), PATIENCE_WITH_PRODUCTS)
         return True
 
@@ -118,13 +123,10 @@ class LookAhead:
     def _attacked(self, engine: PhaseBounds, ball: float) -> list[Left]:
         """The goals that plain passes leave open, the likeliest to have an adversary within the ball first; some of
         those are attacked from their moments."""
-        in_time = takewhile(
-            lambda _: not self.problem.deadline.passed, likely_by_products(engine, self.effort.products, ball)
-        )
-        seen = sorted(in_time, key=lambda likely: likely.value)
+        seen = sorted(likely_by_products(engine, self.effort.products, ball), key=lambda likely: likely.value)
         nearest: Left | None = None
         for likely in seen[:GOALS]:
-            if not self.problem.deadline.passed and self._attack(engine, likely, STARTS):
+            if self._attack(engine, likely, STARTS):
                 nearest = likely
         if nearest is not None:
             self._attack(engine, nearest, len(nearest.shifts))
@@ -137,8 +139,7 @@ class LookAhead:
         """The largest ball between `low` and `high` in which products leave no adversary of the goal, and the least in
         which they leave one, of this goal or those before it."""
         for _ in range(LOOKS):
-            if self.problem.deadline.passed:
-                break
+            look()
             middle = 0.5 * (low + high)
             engine, left = self._left(middle, [goal])
             if left is None:
@@ -150,7 +151,7 @@ class LookAhead:
 
     def _left(self, ball: float, goals: list[int]) -> tuple[PhaseBounds, Left | None]:
         engine = self._net_on(ball)
-        found = left_by_products(engine, self.effort.products, ball, lambda: self.problem.deadline.passed, goals)
+        found = left_by_products(engine, self.effort.products, ball, goals)
         if found is None:
             self.cleared[goals] = np.fmax(self.cleared[goals], ball)
         return engine, found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from bounds.halfspace import distance_to_halfspace
 from bounds.network import goal_bounds, lowered_for, network_bounds
+from encoders.deadline import in_time
 from encoders.graph import Affine, Relu
 from encoders.linear_maps import FloatArray
 from encoders.mip import Body, Encoder
@@ -59,11 +61,16 @@ class MixedIntegerEngine(Engine):
     def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
         if problem.quantised is not None:
             return close_by_solver(Levels(problem, incumbent, progress), problem.quantised, self._solver)
-        if self._encoder is None or self._encoder.graph is not problem.graph:
-            self._encoder = Encoder(problem.graph)
-        run = Run(self._encoder, self._solver, problem, incumbent, progress)
+        run = in_time(problem.deadline, lambda: self._begun(problem, incumbent, progress), None)
+        if run is None:
+            return Proof(0.0, Basis.SOLVER)
         run.close()
         return Proof(run.reported(run.lower), Basis.SOLVER, run.nodes, run.open_phases)
+
+    def _begun(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Run:
+        if self._encoder is None or self._encoder.graph is not problem.graph:
+            self._encoder = Encoder(problem.graph)
+        return Run(self._encoder, self._solver, problem, incumbent, progress)
 
 
 class Run:
@@ -129,7 +136,8 @@ class Run:
                 if self.answered or self.problem.deadline.passed:
                     return
                 if self.is_open(goal):
-                    self.ask(goal, self.problem.deadline.left / (len(waiting) - place))
+                    seconds = self.problem.deadline.left / (len(waiting) - place)
+                    in_time(self.problem.deadline, partial(self.ask, goal, seconds), None)
 
     def is_open(self, goal: int) -> bool:
         return not self.finished[goal] and self.lowers[goal] < self.enough

@@ -11,6 +11,7 @@ from bounds.ascent import Effort, bounded
 from bounds.carrying import gathered, parted
 from bounds.nodes import Nodes, Pass
 from bounds.phases import PhaseBounds
+from encoders.deadline import NEVER, Deadline
 from verifier.engines.turns import Ask, Kept
 
 MOST_NODES = 1024  # in one batch, unless one ask alone has more
@@ -28,6 +29,7 @@ class NodeAsk(Ask[Bounded]):
     steps: int
     target: float
     effort: Effort
+    deadline: Deadline = NEVER
 
     @property
     def kind(self) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bounds.first_pass import nearest_together
 from bounds.lower.base import samples_together
 from bounds.lowered import Lowered
+from encoders.deadline import NEVER, Deadline, OutOfTimeError
 from encoders.question import Goal, Norm, Region
 from verifier.engines.turns import Ask, Kept, SampleAsk
 
@@ -21,6 +22,7 @@ class PassAsk(SampleAsk[float]):
     norm: Norm
     goals: tuple[Goal, ...]
     radius: float
+    deadline: Deadline = NEVER
 
     @property
     def kind(self) -> tuple[object, ...]:
@@ -34,4 +36,7 @@ class PassAsk(SampleAsk[float]):
         del kept
         own = [ask for ask in asks if isinstance(ask, PassAsk)]
         regions, goals, radii = ([getattr(ask, name) for ask in own] for name in ("region", "goals", "radius"))
-        return nearest_together(self.lowered, regions, self.norm, goals, radii)
+        try:
+            return nearest_together(self.lowered, regions, self.norm, goals, radii)
+        except OutOfTimeError:
+            return [0.0] * len(own)

@@ -11,7 +11,9 @@ not: there everything rests on the program.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
+from encoders.deadline import in_time
 from encoders.quantised import QuantisedNet
 from encoders.solvers.base import Status
 from encoders.solvers.cpsat import satisfy
@@ -33,14 +35,14 @@ class QuantisedOptions:
 def close_quantised(levels: Levels, net: QuantisedNet, options: QuantisedOptions | None = None) -> Proof:
     """The goal that is proven least, again and again, until both sides meet or time is over."""
     options = options or QuantisedOptions()
-    goals = QuantisedGoals(levels, net, options.relaxed, "cpsat", Basis.INTEGER)
+    goals, deadline = QuantisedGoals(levels, net, options.relaxed, "cpsat", Basis.INTEGER), levels.problem.deadline
     if options.relaxed:
         for goal in range(len(goals.proven)):
-            _relax(goals, goal)
+            in_time(deadline, partial(_relax, goals, goal), None)
     patience = [options.patience] * len(goals.proven)
     while not levels.stopped:
         goal = min(range(len(goals.proven)), key=goals.proven.__getitem__)
-        _raise(goals, goal, patience, options)
+        in_time(deadline, partial(_raise, goals, goal, patience, options), None)
     return levels.proof()
 
 
@@ -51,6 +53,7 @@ def _relax(goals: QuantisedGoals, goal: int) -> None:
     while low < high and not goals.levels.stopped:
         if goals.ranges(goal, middle - 1) is None:
             low = middle
+            goals.prove(goal, low)
         else:
             high = middle - 1
         middle = (low + high + 1) // 2

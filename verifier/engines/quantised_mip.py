@@ -6,8 +6,11 @@ tolerances, so that the basis is `solver` and a point of theirs may fail to repl
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
+from encoders.deadline import in_time
 from encoders.linear_maps import FloatArray
 from encoders.quantised import QuantisedNet
 from encoders.quantised_mip import as_program
@@ -25,7 +28,7 @@ INFINITY = float("inf")
 def close_by_solver(levels: Levels, net: QuantisedNet, solver: Solver) -> Proof:
     """Goals in turns, each with its share of the time left; what stays open is tried again."""
     goals = QuantisedGoals(levels, net, False, "highs", Basis.SOLVER)
-    finished = [False] * len(goals.proven)
+    finished, deadline = [False] * len(goals.proven), levels.problem.deadline
 
     def waiting() -> list[int]:
         return [k for k, done in enumerate(finished) if not done and goals.proven[k] < levels.enough]
@@ -35,7 +38,8 @@ def close_by_solver(levels: Levels, net: QuantisedNet, solver: Solver) -> Proof:
             if levels.stopped:
                 break
             if goal in waiting():
-                finished[goal] = _solve(goals, goal, solver, levels.problem.deadline.left / (len(left) - place))
+                seconds = deadline.left / (len(left) - place)
+                finished[goal] = in_time(deadline, partial(_solve, goals, goal, solver, seconds), False)
     return levels.proof()
 
 

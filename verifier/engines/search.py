@@ -24,6 +24,7 @@ from bounds.nodes import Nodes, Pass
 from bounds.one_sided import ONE_SIDED, one_sided
 from bounds.phases import PhaseBounds
 from bounds.reduced import Reduced, reduce
+from encoders.deadline import in_time, under
 from encoders.graph import Relu
 from encoders.question import Norm
 from verifier.engines.balls import Balls
@@ -162,6 +163,8 @@ class Search:
             self._look_ahead()
         while True:
             frontier = self.frontier if self.frontier is not None else (yield from self._open_stage())
+            if frontier is None:  # not even the net of this ball was made in time
+                return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
             frontier = yield from self._close_stage(frontier)
             self._clear(frontier)
             whole = self.incumbent.enough <= self.stage or self.stage >= self.problem.ceiling
@@ -197,9 +200,10 @@ class Search:
             return self.problem.ceiling
         return self.problem.ceiling * FIRST_STAGE
 
-    def _open_stage(self) -> Turns[Frontier[Nodes]]:
+    def _open_stage(self) -> Turns[Frontier[Nodes] | None]:
         self.floor = INFINITY
-        self._build()
+        if not self._build():
+            return None
         self.root_open = max(self.root_open, self.net.open_phases)
         roots = self.phases.roots()
         frontier = Frontier(roots)
@@ -212,7 +216,7 @@ class Search:
         for chosen in torch.split(every, 1 if dear else len(roots)) if len(roots) else ():
             part = roots.take(chosen)
             if dear and self.problem.deadline.passed:
-                frontier.push(part, torch.zeros(len(part), dtype=part.slope.dtype), torch.zeros_like(part.goal))
+                self._keep(frontier, part, torch.zeros(len(part), dtype=part.slope.dtype))
                 continue
             part, seen = yield from self._ask(part, self.options.root_steps).answer()
             self._settle(frontier, part, seen, seen.distance.new_tensor(self.cleared[part.goal.cpu().numpy()]))
@@ -254,25 +258,39 @@ class Search:
         self.proven = max(self.proven, lower)
         self.progress(self.proven, self.incumbent.upper)
 
-    def _build(self, known: NetworkBounds | None = None) -> None:
-        self.built = self.horizon
-        self.bounds = network_bounds(self.lowered, self.problem.region, self.problem.norm, self.built, known=known)
-        self.net: Reduced = reduce(self.lowered, self.bounds, self.problem.goals)
-        if self.problem.norm in ONE_SIDED:
-            self.net = one_sided(self.net)
-        self.phases = PhaseBounds(self.net)
+    def _build(self, known: NetworkBounds | None = None) -> bool:
+        """Make the net of the ball that is of interest now; False, and nothing is changed, where time is up first."""
+        ball = self.horizon
+        built = in_time(self.problem.deadline, lambda: self._net_on(ball, known), None)
+        if built is not None:
+            self.built, (self.bounds, self.net) = ball, built
+            self.phases = PhaseBounds(self.net)
+        return built is not None
+
+    def _net_on(self, ball: float, known: NetworkBounds | None) -> tuple[NetworkBounds, Reduced]:
+        bounds = network_bounds(self.lowered, self.problem.region, self.problem.norm, ball, known=known)
+        net = reduce(self.lowered, bounds, self.problem.goals)
+        return bounds, one_sided(net) if self.problem.norm in ONE_SIDED else net
 
     def _rebuilt(self, frontier: Frontier[Nodes]) -> Frontier[Nodes]:
         """Everything tightened to the smaller ball, with the open nodes carried over."""
         old = self.net
+        if not self._build(self.bounds):
+            return frontier
         nodes, bound, _ = frontier.pop_all()
-        self._build(self.bounds)
         nodes, bound = carry_over(old, self.net, self.bounds, nodes, bound)
         fresh = Frontier(self.phases.roots(), max(1024, 2 * len(nodes)))
         for chosen in torch.split(torch.arange(len(nodes)), self.batch):
+            if self.problem.deadline.passed:
+                self._keep(fresh, nodes.take(chosen), bound[chosen])
+                continue
             part, seen = self.phases.optimise(nodes.take(chosen), 0, self.target, self.options.effort.rate)
             self._settle(fresh, part, seen, bound[chosen].to(seen.distance.device))
         return fresh
+
+    def _keep(self, frontier: Frontier[Nodes], nodes: Nodes, bound: Tensor) -> None:
+        """Push nodes that there is no time to look at."""
+        frontier.push(nodes, bound, torch.zeros_like(nodes.goal))
 
     def _pop(self, frontier: Frontier[Nodes]) -> Taken[Nodes]:
         """The nodes to split next: what is least proven, or what has least below it where memory is short."""
@@ -345,7 +363,7 @@ class Search:
             effort = replace(effort, tangents=0)
         if self.visited < self.options.splits_first and not self.large:
             effort = replace(effort, worth=max(effort.worth, self.options.worth_at_first))
-        return NodeAsk(self.phases, nodes, steps, self.target, effort)
+        return NodeAsk(self.phases, nodes, steps, self.target, effort, self.problem.deadline)
 
     def _settle(self, frontier: Frontier[Nodes], nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
         """Offer candidates, close what is proven, solve what is fully fixed, keep the rest."""
@@ -378,10 +396,11 @@ class Search:
         if len(nodes) > self.options.few_leaves:
             seen = self.phases.evaluate(nodes)
             every = torch.arange(len(nodes), device=inherited.device)
-            nodes, seen = ascended(self.phases, nodes, seen, every, self.target, self.options.effort)
+            with under(self.problem.deadline):
+                nodes, seen = ascended(self.phases, nodes, seen, every, self.target, self.options.effort)
             bound = torch.fmax(seen.distance, inherited)
         for position in torch.argsort(bound):
-            if bound[position] < self.target:
+            if bound[position] < self.target and not self.problem.deadline.passed:
                 self._leaf(nodes.take(position[None]), float(bound[position]))
             else:
                 self.floor = min(self.floor, float(bound[position]))

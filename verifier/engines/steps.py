@@ -8,6 +8,7 @@ node's phases hardly matter any more, it is split at an input. The least bound o
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil
 
 import numpy as np
@@ -20,12 +21,13 @@ from bounds.nodes import Pass
 from bounds.reduced import reduce
 from bounds.step_bounds import Ranged, StepBounds
 from bounds.subsets import Parts, SubsetBounds
+from encoders.deadline import in_time
 from encoders.linear_maps import IntArray
 from encoders.question import Norm
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.frontier import Frontier
 from verifier.engines.levels import Levels, LevelSearch
-from verifier.problem import Deadline, Incumbent, Problem, Progress
+from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis
 
 INFINITY = float("inf")
@@ -59,7 +61,9 @@ class StepEngine(Engine):
         if not levels.stopped:
             LevelSearch(levels).run(SEARCHED)
         if not levels.stopped:
-            StepSearch(levels).run(problem.deadline.left)
+            search = in_time(problem.deadline, lambda: StepSearch(levels), None)
+            if search is not None:
+                search.run()
         return levels.proof()
 
 
@@ -94,12 +98,17 @@ class StepSearch:
     @torch.no_grad()
     def run(self, seconds: float = INFINITY) -> None:
         """Search for at most so many seconds; what it proves and finds is the levels'."""
-        until = Deadline.after(None if seconds == INFINITY else seconds)
+        deadline = self.levels.problem.deadline
+        until = deadline.within(seconds)
         while not (self.finished or until.passed):
             full = self.frontier.bytes > self.options.memory // self.levels.problem.share
-            taken, known, _ = (self.frontier.pop_highest if full else self.frontier.pop_lowest)(self.options.batch)
+            taken, known, branch = (self.frontier.pop_highest if full else self.frontier.pop_lowest)(self.options.batch)
             self.levels.nodes += len(taken)
-            self._push(*self._processed(taken, known.to(self.net.x.device)))
+            left = in_time(deadline, partial(self._processed, taken, known.to(self.net.x.device)), None)
+            if left is None:
+                self.frontier.push(taken, known, branch)
+                return
+            self._push(*left)
             self.frontier.drop_above(self.levels.enough - 1 + WHOLE)
             self._prove()
 

@@ -18,6 +18,7 @@ from bounds.lowered import Lowered
 from bounds.network import lowered_for, network_bounds
 from bounds.reduced import reduce
 from bounds.subsets import Fall, Parts, SubsetBounds
+from encoders.deadline import in_time
 from encoders.linear_maps import IntArray
 from encoders.question import Norm
 from verifier.engines.base import Capabilities, Engine, Proof
@@ -73,10 +74,12 @@ class Subsets:
         levels = self.levels
         if not levels.problem.goals:
             levels.prove(levels.most + 1, Basis.RIGOROUS)
-        until = Deadline.after(None if seconds == INFINITY else seconds)
+        until = levels.problem.deadline.within(seconds)
         while not (self.finished or until.passed):
             if self.tree is None or self.tree.measure < levels.lower:
-                self.tree = Tree(levels, self.lowered, levels.lower)
+                self.tree = in_time(levels.problem.deadline, lambda: Tree(levels, self.lowered, levels.lower), None)
+            if self.tree is None:
+                return
             if self.tree.run(until):
                 levels.prove(min(self.tree.measure + 1, levels.enough), Basis.RIGOROUS)
             self.doubt = self.tree.doubt and not self.tree.stack

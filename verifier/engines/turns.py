@@ -11,10 +11,12 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
 import torch
 
+from encoders.deadline import NEVER, Deadline, under
 from encoders.errors import SoundnessError
 
 A = TypeVar("A")
@@ -24,7 +26,12 @@ Turns = Generator["Ask[Any]", Any, T]
 
 
 class Ask(ABC, Generic[A]):
-    """What can be answered in one batch with others of its kind; A is the answer."""
+    """What can be answered in one batch with others of its kind; A is the answer.
+
+    `deadline` is the question's: an answer that is not finished by then is what is known by then.
+    """
+
+    deadline: Deadline = NEVER
 
     @property
     @abstractmethod
@@ -46,6 +53,7 @@ class Ask(ABC, Generic[A]):
         """Asks that are near each other in this order fit together best."""
         return 0
 
+    @abstractmethod
     @abstractmethod
     def alone(self) -> A:
         """The answer to this ask by itself."""
@@ -108,13 +116,40 @@ def hand_back(turns: Turns[T], answer: Any) -> Ask[Any]:
 
 def _one(ask: Ask[Any]) -> Any:
     try:
-        return ask.alone()
+        with under(ask.deadline):
+            return ask.alone()
     except Exception as error:  # for the question to handle, or to end with: it is nobody else's
         return error
 
 
 def _each(asks: Sequence[Ask[A]]) -> list[A | Exception]:
     return [_one(ask) for ask in asks]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """A batch in progress, as what may end it: once nobody's part of the seconds that it takes leaves any time.
+
+    One question's deadline does not cut short what others are still waiting for, so that it is overshot by its own part
+    of a batch at the most.
+    """
+
+    asks: Sequence[Ask[Any]]
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def each(self) -> float:
+        """The seconds of an ask of size 1."""
+        return self.seconds / sum(ask.size for ask in self.asks)
+
+    @property
+    def passed(self) -> bool:
+        each = self.each
+        return all(ask.deadline.left <= each * ask.size for ask in self.asks)
 
 
 class Batches:
@@ -131,9 +166,10 @@ class Batches:
         found: dict[int, tuple[Any, float]] = {}
         self._kept.next_round()
         for chunk in _chunks(asks):
-            started = time.monotonic()
-            answers = self._together([asks[k] for k in chunk])
-            each = (time.monotonic() - started) / sum(asks[k].size for k in chunk)
+            batch = _Batch([asks[k] for k in chunk])
+            with under(batch):
+                answers = self._together(batch.asks)
+            each = batch.each
             for k, answer in zip(chunk, answers, strict=True):
                 found[k] = answer, each * asks[k].size
         return [found[k] for k in range(len(asks))]

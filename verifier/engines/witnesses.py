@@ -21,6 +21,7 @@ from bounds.lowered import Lowered
 from bounds.node_program import NodeProgram
 from bounds.nodes import Nodes, Pass
 from bounds.phases import PhaseBounds
+from encoders.deadline import NEVER, Deadline, under
 from encoders.linear_maps import FloatArray
 from encoders.question import Goal
 from verifier.problem import Incumbent, Problem
@@ -77,7 +78,8 @@ class Witnesses:
         effort = AttackOptions(time_limit=min(self.options.starts_seconds, problem.deadline.left))
         attack = AttackProblem(self.lowered, problem.region, problem.norm, (goal,), radius, effort)
         center = self.lowered.tensor(problem.region.center)
-        found = nearest_from(attack, center + phases.net.moved(shifts))
+        with under(problem.deadline):
+            found = nearest_from(attack, center + phases.net.moved(shifts))
         if len(found.distances):
             self.incumbent.offer_near(found.inputs[:1], SEARCH)
             self._polish(goal, found.inputs[0])
@@ -89,7 +91,7 @@ class Witnesses:
         within `reach` is polished in the regions around."""
         live = torch.nonzero(seen.distance < target).flatten()
         started = self.clock.now()
-        if not len(live) or started < self.next_dive:
+        if not len(live) or started < self.next_dive or self.problem.deadline.passed:
             return
         undecided = (nodes.phase[live] == 0).sum(-1)
         chosen = torch.unique(torch.stack([live[seen.distance[live].argmin()], live[undecided.argmin()]]))
@@ -118,7 +120,7 @@ class Witnesses:
         noise = float(np.abs(replayed - self.incumbent.real(points)).max())
         eased = self.problem.eased(int(leaf.node.goal[0]))
         for push in PUSHES:
-            if self.incumbent.offer(self._points(leaf.engine, shift), SEARCH):
+            if self.incumbent.offer(self._points(leaf.engine, shift), SEARCH) or self.problem.deadline.passed:
                 return
             moved = leaf.shift(leaf.solve(reach, eased + push * noise, self.problem.deadline.left))
             if moved is not None:
@@ -130,15 +132,15 @@ class Witnesses:
         """Whether it is time for a fresh attack."""
         return self.clock.now() >= self.next_scout
 
-    def scout(self, likely: Goal | None) -> None:
-        """Fresh attacks for as long as they help: random starts, pulled in and polished.
+    def scout(self, likely: Goal | None, until: Deadline = NEVER) -> None:
+        """Fresh attacks for as long as they help, or `until` then: random starts, pulled in and polished.
 
         In turns toward the goal of the adversary known and the one that is `likely`, where least is proven; one goal at
         a time, since random starts are what finds another valley. They take a small share of the time where they find
         nothing nearer.
         """
         enough = self.problem.falsify_at if self.problem.falsify_at is not None else 0.0
-        while self.incumbent.upper > enough and not self.problem.deadline.passed:
+        while self.incumbent.upper > enough and not (self.problem.deadline.passed or until.passed):
             started, upper = self.clock.now(), self.incumbent.upper
             self.rounds += 1
             known = self._goals_of_best()
@@ -155,7 +157,9 @@ class Witnesses:
         effort = AttackOptions(self.rounds, problem.deadline.left, options.scout_restarts)
         radius = min(FAR * problem.ceiling, problem.region.reach(problem.norm))
         # What is known is not handed on: attacks that start from there end there.
-        found = ApgdDlr().run(AttackProblem(self.lowered, problem.region, problem.norm, (goal,), radius, effort))
+        attack = AttackProblem(self.lowered, problem.region, problem.norm, (goal,), radius, effort)
+        with under(problem.deadline):
+            found = ApgdDlr().run(attack)
         if len(found.distances):
             self.incumbent.offer_near(found.inputs[:1], ApgdDlr.name)
             self._polish(goal, found.inputs[0])
@@ -169,7 +173,8 @@ class Witnesses:
     def _polish(self, goal: Goal, start: FloatArray) -> None:
         limit = min(self.options.polish_seconds, self.problem.deadline.left)
         region, norm = self.problem.region, self.problem.norm
-        point = polish(self.lowered, region, norm, goal, start, self.options.polish_pieces, limit)
+        with under(self.problem.deadline):
+            point = polish(self.lowered, region, norm, goal, start, self.options.polish_pieces, limit)
         self.incumbent.offer_near(point, SEARCH)
 
     def _goals_of_best(self) -> list[Goal]:
