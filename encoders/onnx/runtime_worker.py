@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+
+from encoders.solvers.process import serve_requests
 
 Array = NDArray[Any]
 PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
@@ -91,18 +92,17 @@ def responses(request: UnitResponses) -> Table:
     return Table(np.concatenate(rows), np.concatenate(columns), np.concatenate(values), at_zero)
 
 
+def answer(request: Execution | UnitResponses) -> Reply:
+    """What was asked for."""
+    return Reply(responses(request) if isinstance(request, UnitResponses) else executed(request))
+
+
+def failed(error: Exception) -> Reply:
+    """onnxruntime raises its own family of exceptions; the first line of their text says what is wrong."""
+    lines = PREFIX.sub("", str(error).strip()).splitlines()
+    return Reply(error=lines[0][:300] if lines else type(error).__name__)
+
+
 def serve(descriptor: int) -> None:
     """Answer requests from an open connection until the other side hangs up."""
-    connection: Connection[Any, Any] = Connection(descriptor)
-    connection.send(None)
-    while True:
-        try:
-            request = connection.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            reply = Reply(responses(request) if isinstance(request, UnitResponses) else executed(request))
-        except Exception as error:  # onnxruntime raises its own family of exceptions
-            lines = PREFIX.sub("", str(error).strip()).splitlines()
-            reply = Reply(error=lines[0][:300] if lines else type(error).__name__)
-        connection.send(reply)
+    serve_requests(descriptor, lambda request, _: answer(request), failed)

@@ -10,12 +10,11 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import Any
 
 from encoders.errors import SolverError
 from encoders.integer_program import LARGEST_SUM, IntegerProgram
 from encoders.solvers.base import Status
+from encoders.solvers.process import serve_requests
 
 # Measured on the digits nets (PERFORMANCE.md). The inclusion limit keeps away from a presolve step of CP-SAT 9.15 that
 # was seen to lead to wrong proofs where sums of Booleans are huge.
@@ -99,18 +98,9 @@ def serve(descriptor: int) -> None:
     import ortools.sat.python.cp_model  # noqa: F401 (so that a missing library shows at the start)
 
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    connection: Connection[Any, Any] = Connection(descriptor)
-    connection.send(None)
-    while True:
-        try:
-            request = connection.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            found = answer(request)
-        except Exception as error:  # every failure of one program is that program's answer
-            found = Answer(Status.FAILED, error=str(error))
-        connection.send(found)
+    serve_requests(
+        descriptor, lambda request, _: answer(request), lambda error: Answer(Status.FAILED, error=str(error))
+    )
 
 
 def _end_with_parent(parent: int) -> None:

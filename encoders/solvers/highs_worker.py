@@ -19,6 +19,7 @@ from scipy import sparse
 from encoders.linear_maps import FloatArray
 from encoders.solvers.base import Status
 from encoders.solvers.highs_native import instance, pass_arrays, status_of
+from encoders.solvers.process import serve_requests
 
 REPORT_INTERVAL = 0.05  # seconds between two reports of the running bound
 
@@ -94,15 +95,4 @@ def answer(request: Request, connection: Connection[Any, Any]) -> Report:
 
 def serve(descriptor: int) -> None:
     """Answer requests from an open connection until the other side hangs up."""
-    connection: Connection[Any, Any] = Connection(descriptor)
-    connection.send(None)
-    while True:
-        try:
-            request = connection.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            report = answer(request, connection)
-        except Exception as error:  # every failure of one program is that program's answer
-            report = Report(-np.inf, None, Status.FAILED, error=str(error))
-        connection.send(report)
+    serve_requests(descriptor, answer, lambda error: Report(-np.inf, None, Status.FAILED, error=str(error)))

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -80,6 +81,27 @@ class Worker:
 
     def end(self) -> None:
         self._end()
+
+
+def serve_requests(
+    descriptor: int, answer: Callable[[Any, Connection[Any, Any]], Any], failed: Callable[[Exception], Any]
+) -> None:
+    """In the worker's own process: answer requests from an open connection until the other side hangs up.
+
+    Every failure of one request is that request's answer: `failed` makes it.
+    """
+    connection: Connection[Any, Any] = Connection(descriptor)
+    connection.send(None)
+    while True:
+        try:
+            request = connection.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            found = answer(request, connection)
+        except Exception as error:
+            found = failed(error)
+        connection.send(found)
 
 
 class _Running(threading.local):

@@ -30,6 +30,10 @@ def floats(*values: float) -> Array:
     return np.array(values, dtype=np.float32)
 
 
+def scalar(value: float) -> Array:
+    return np.array(value, dtype=np.float32)
+
+
 def saved(path: Path, shape: list[int], nodes: list[onnx.NodeProto], constants: dict[str, Array], opset: int) -> Path:
     """A file from `x` to `y`, flattened to `z`."""
     nodes = [*nodes, helper.make_node("Flatten", ["y"], ["z"], axis=0)]
@@ -87,9 +91,9 @@ FORMS: dict[str, Form] = {
     "pad by the edge": ([1, 2, 3, 3], node("Pad", "x p", mode="edge"), {"p": i64(0, 0, 1, 2, 0, 0, 3, 1)}, 17),
     "pad around": ([1, 2, 3, 3], node("Pad", "x p", mode="wrap"), {"p": i64(0, 0, 1, 2, 0, 0, 3, 1)}, 19),
     "pad by less than nothing": ([1, 2, 4, 4],
-        node("Pad", "x p v"), {"p": i64(0, 0, -1, 2, 0, 0, 1, -2), "v": np.array(0.5, dtype=np.float32)}, 17),
+        node("Pad", "x p v"), {"p": i64(0, 0, -1, 2, 0, 0, 1, -2), "v": scalar(0.5)}, 17),
     "pad by an attribute": ([1, 2, 4], node("Pad", "x", pads=[0, 0, 1, 0, 0, 2], value=0.5), {}, 10),
-    "pad some axes": ([1, 2, 4], node("Pad", "x p v a"), {"p": i64(1, 2), "v": np.array(-0.5, dtype=np.float32), "a": i64(-1)}, 18),
+    "pad some axes": ([1, 2, 4], node("Pad", "x p v a"), {"p": i64(1, 2), "v": scalar(-0.5), "a": i64(-1)}, 18),
     "convolution in space": ([1, 2, 3, 4, 3],
         node("Conv", "x w b", pads=[1, 0, 1, 0, 1, 1], strides=[1, 2, 1]),
         {"w": f32(3, 2, 2, 2, 2), "b": f32(3)}, 17),
