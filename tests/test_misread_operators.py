@@ -93,6 +93,22 @@ def test_argmax_over_classes_is_read(attributes: dict[str, Any], tmp_path: Path)
     assert bracketed(argmax_file(tmp_path, nodes, attributes), [0.0], HALF) is not None
 
 
+@pytest.mark.parametrize(
+    ("kind", "read"), [(onnx.TensorProto.INT32, True), (onnx.TensorProto.BOOL, False), (onnx.TensorProto.INT8, False)]
+)
+def test_a_class_keeps_its_number_in_a_wide_type(kind: int, read: bool, tmp_path: Path) -> None:
+    # A BOOL knows no class but 0 and "another"; 8 bits know 128 classes.
+    nodes = [gemm("x", "t"), node("ArgMax", ["t"], ["c"], axis=1), node("Cast", ["c"], ["y"], to=kind)]
+    path = argmax_file(tmp_path, nodes, {"axis": 1})
+    model = onnx.load(str(path))
+    model.graph.output[0].type.tensor_type.elem_type = kind
+    onnx.save(model, str(path))
+    if read:
+        assert bracketed(path, [0.0], HALF) is not None
+    else:
+        refused(path, "Cast")
+
+
 def argmax_file(folder: Path, nodes: list[onnx.NodeProto], attributes: dict[str, Any]) -> Path:
     """A file whose output is the number of a class."""
     path = written(folder / "net.onnx", nodes, head(MINUS, PLUS))
@@ -326,6 +342,15 @@ def leaky(operator: str, source: str, slope: float) -> onnx.NodeProto:
     if operator == "PRelu":
         return node("PRelu", [source, "slope"], ["t"])
     return node("LeakyRelu", [source], ["t"], alpha=slope)
+
+
+def test_two_opsets_at_once_are_refused(tmp_path: Path) -> None:
+    # A Softmax runs along one axis by the one, along all further axes by the other.
+    path = written(tmp_path / "net.onnx", [gemm("x")], head(MINUS, PLUS))
+    model = onnx.load(str(path))
+    model.opset_import.append(onnx.helper.make_opsetid("ai.onnx", 12))
+    onnx.save(model, str(path))
+    refused(path, "12 and 17")
 
 
 def test_a_local_function_named_relu_is_what_the_file_says(tmp_path: Path) -> None:

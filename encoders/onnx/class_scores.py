@@ -26,6 +26,7 @@ ALONG_CLASSES = ("Softmax", "LogSoftmax", "ArgMax")
 MONOTONE = ("Sigmoid",)
 RESHAPING = ("Identity", "Flatten", "Squeeze", "Unsqueeze", "Reshape", "Cast")  # none changes an order
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+CLASS_NUMBERS = (*FLOATS, onnx.TensorProto.INT32, onnx.TensorProto.INT64)  # smaller types make two classes one
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +77,8 @@ def why_not_left_out(
     for node in tail.nodes:
         attributes = attributes_of(node, opset)
         if node.op_type == "Cast":
-            if attributes["to"] not in FLOATS and not chosen:
-                return refusal(node, "it rounds the scores")
+            if attributes["to"] not in (CLASS_NUMBERS if chosen else FLOATS):
+                return refusal(node, "it may make two classes one" if chosen else "it rounds the scores")
         elif node.op_type in RESHAPING:
             shape = shape_after(node, shape)
         elif chosen:
