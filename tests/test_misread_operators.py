@@ -361,6 +361,75 @@ def test_a_local_function_named_relu_is_what_the_file_says(tmp_path: Path) -> No
     like_onnxruntime(path, 1, "Relu")
 
 
+def calling(folder: Path, domain: str, function: onnx.FunctionProto) -> Path:
+    """A file whose scores, negated so that a ReLU's slope shows, go through a local function."""
+    nodes = [gemm("x", "h"), node(function.name, ["h"], ["y"], domain=domain)]
+    path = written(folder / "net.onnx", nodes, head([[1], [-1]], [-1, 0]), functions=[function])
+    model = onnx.load(str(path))
+    model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
+    onnx.save(model, str(path))
+    return path
+
+
+def referring(attribute: str, kind: int) -> onnx.AttributeProto:
+    return onnx.AttributeProto(name=attribute, type=kind, ref_attr_name="given")
+
+
+def test_a_function_by_the_name_of_an_operator_of_onnxruntime(tmp_path: Path) -> None:
+    # onnxruntime executes its own QuickGelu, whatever the file says of it.
+    opset = onnx.helper.make_opsetid("", 17)
+    body = [node("Relu", ["X"], ["Y"])]
+    refused(calling(tmp_path, "com.microsoft", onnx.helper.make_function(
+        "com.microsoft", "QuickGelu", ["X"], ["Y"], body, [opset]
+    )), "QuickGelu")  # fmt: skip
+
+
+def test_a_default_of_a_functions_attribute(tmp_path: Path) -> None:
+    # Written out, the default is lost and LeakyRelu's own slope takes its place.
+    body = node("LeakyRelu", ["X"], ["Y"])
+    body.attribute.append(referring("alpha", onnx.AttributeProto.FLOAT))
+    function = onnx.helper.make_function(
+        "own", "Leaky", ["X"], ["Y"], [body], [onnx.helper.make_opsetid("", 17)],
+        attribute_protos=[onnx.helper.make_attribute("given", 0.75)],
+    )  # fmt: skip
+    refused(calling(tmp_path, "own", function), "Leaky")
+
+
+def test_a_tensor_that_a_function_is_called_with(tmp_path: Path) -> None:
+    # (x - 1, -x) + (2, 1): the scores 1 + x and 1 - x tie at 0, half a unit from the sample.
+    made = node("Constant", [], ["C"])
+    made.attribute.append(referring("value", onnx.AttributeProto.TENSOR))
+    body = [made, node("Add", ["X", "C"], ["Y"])]
+    opset = onnx.helper.make_opsetid("", 17)
+    function = onnx.helper.make_function("own", "Shift", ["X"], ["Y"], body, [opset], attributes=["given"])
+    path = calling(tmp_path, "own", function)
+    model = onnx.load(str(path))
+    model.graph.node[1].attribute.append(
+        onnx.helper.make_attribute("given", onnx.numpy_helper.from_array(f32([2, 1]), "given"))
+    )
+    onnx.save(model, str(path))
+    assert bracketed(path, [0.5], HALF, box=(-1.0, 1.0)) is not None
+
+
+def test_functions_that_are_written_out_wrongly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = [node("Neg", ["X"], ["Y"])]
+    function = onnx.helper.make_function("own", "Turn", ["X"], ["Y"], body, [onnx.helper.make_opsetid("", 17)])
+    path = calling(tmp_path, "own", function)
+    assert verifier.load(path).classes == 2
+
+    def wrong(proto: onnx.ModelProto) -> onnx.ModelProto:
+        found = onnx.ModelProto()
+        found.CopyFrom(proto)
+        del found.functions[:]
+        found.graph.node[1].CopyFrom(node("Identity", ["h"], ["y"]))
+        return found
+
+    monkeypatch.setattr(onnx.inliner, "inline_local_functions", wrong)
+    other = tmp_path / "other.onnx"
+    other.write_bytes(path.read_bytes())
+    refused(other, "local functions")
+
+
 def test_subnormal_biases(tmp_path: Path) -> None:
     # 1e-40 - x against x.
     path = written(tmp_path / "net.onnx", [gemm("x")], head(MINUS, [1e-40, 0]))
