@@ -371,7 +371,7 @@ def calling(folder: Path, domain: str, function: onnx.FunctionProto) -> Path:
     return path
 
 
-def referring(attribute: str, kind: int) -> onnx.AttributeProto:
+def referring(attribute: str, kind: onnx.AttributeProto.AttributeType) -> onnx.AttributeProto:
     return onnx.AttributeProto(name=attribute, type=kind, ref_attr_name="given")
 
 

@@ -42,6 +42,13 @@ class Tail:
         return tuple(node.op_type for node in self.nodes if node.op_type not in RESHAPING)
 
     @property
+    def rounding(self) -> tuple[str, ...]:
+        """Operators left out that may make different scores equal, or take their order, where they are executed."""
+        kinds = [node.op_type for node in self.nodes]
+        before = kinds[: kinds.index("ArgMax")] if "ArgMax" in kinds else kinds
+        return tuple(kind for kind in before if kind in (*ALONG_CLASSES, *MONOTONE, "Cast"))
+
+    @property
     def parameters(self) -> set[str]:
         """What its nodes read besides the scores: shapes and axes."""
         return {name for node in self.nodes for name in node.input[1:] if name}

@@ -15,7 +15,6 @@ from onnx import numpy_helper
 from encoders.builder import MAX_ELEMENTS
 from encoders.errors import ModelError
 
-
 RUNTIMES_OWN = ("ai.onnx", "com.microsoft", "com.ms.")  # how domains begin whose operators onnxruntime brings itself
 
 
@@ -144,9 +143,9 @@ def _bring_in(
     files: dict[str, str],
 ) -> None:
     """Copy a tensor's values out of its file into the model, where they are hashed and cannot change any more."""
-    folder, location = path.parent.resolve(), external.get("location", "")
-    target = (folder / location).resolve()
-    if not target.is_relative_to(folder):
+    folders, location = (path.parent.resolve(), path.resolve().parent), external.get("location", "")
+    target = (path.parent / location).resolve()
+    if not any(target.is_relative_to(folder) for folder in folders):
         raise ModelError(f"{where} points to {location!r}, outside the model's folder")
     if not target.is_file():
         raise ModelError(f"{where} lies in {location!r}, which is missing")

@@ -57,6 +57,7 @@ class Parsed:
     output_name: str
     threshold: float | None = None  # of the scores tensor: a Sigmoid that was left out is accounted for
     left_out: tuple[str, ...] = ()  # operators at the end
+    rounding: tuple[str, ...] = ()  # those of them that round where they are executed
     builder: GraphBuilder | None = None  # with every node, before neighbours were merged
     steps: tuple[Step, ...] = ()
 
@@ -257,7 +258,7 @@ class Reading:
             raise ModelError(f"{self.path}: {error}") from None
         return Parsed(
             graph, self.file, self.input_name, self.feed_shape, self.batched, self.double, self.scores_name,
-            self.output_name, threshold, self.tail.kinds, self.builder, tuple(self.steps),
+            self.output_name, threshold, self.tail.kinds, self.tail.rounding, self.builder, tuple(self.steps),
         )  # fmt: skip
 
     def needed(self) -> list[onnx.NodeProto]:
