@@ -21,6 +21,7 @@ from encoders.builder import GraphBuilder, View
 from encoders.errors import ModelError, UnsupportedOperatorError
 from encoders.graph import Affine, Graph
 from encoders.linear_maps import IntArray
+from encoders.onnx.class_scores import MONOTONE
 from encoders.onnx.node import Call
 from encoders.onnx.operators import operator_for
 from encoders.onnx.reader import Reading
@@ -80,6 +81,11 @@ class Walk:
         if not np.array_equal(end.view.index, np.arange(self.layers[-1].outputs)):
             raise UnsupportedOperatorError(f"{self.reading.path}: its scores are rearranged after the last layer")
         self.reading.check_tail(end.view)
+        if set(MONOTONE).intersection(self.reading.tail.kinds):  # a Sigmoid is 1 from 17 on, for every class
+            raise UnsupportedOperatorError(
+                f"{self.reading.path}: executed, its final Sigmoid may make different scores equal; quantise the model "
+                "without it"
+            )
         if self.reading.refused:
             raise UnsupportedOperatorError(f"{self.reading.path}: {self.reading.refused[0]}")
         return QuantisedNet(tuple(self.layers))

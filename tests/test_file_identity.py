@@ -96,6 +96,25 @@ def test_a_worker_notices_other_weights(tmp_path: Path) -> None:
     assert (received.digest == model.digest) == (crossing(received) == 0.25)
 
 
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_link_to_a_file_with_weights(beside: bool, tmp_path: Path) -> None:
+    # Weights lie beside the name that a file was given by, which may be a link, as in a cache of downloads.
+    (tmp_path / "held").mkdir()
+    path, first, second = same_but_for_weights(tmp_path / "held")
+    link = tmp_path / "net.onnx"
+    link.symlink_to(path)
+    if not beside:
+        with pytest.raises(PlumblineError) as caught:
+            verifier.load(link)
+        refusal(caught.value, "net.data")
+        return
+    (tmp_path / "net.data").symlink_to(path.with_suffix(".data"))
+    put(path, first)
+    assert crossing(verifier.load(link)) == 0.25
+    put(path, second)
+    assert crossing(verifier.load(link)) == 1.0
+
+
 def test_weights_that_are_missing_take_one_line(tmp_path: Path) -> None:
     path = external(tmp_path, 1.0)
     (tmp_path / "net.data").unlink()

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.small_files import f32, i64, node, written
+from tests.small_files import f32, i64, node, refused, written
 
 ROOT = Path(__file__).parents[1]
 MEMORY = 4 * 2**30
@@ -151,3 +151,12 @@ def test_a_reference_to_itself_ends(tmp_path: Path) -> None:
         helper.make_model(graph, opset_imports=opsets, functions=[again], ir_version=8), str(tmp_path / "net.onnx")
     )
     assert loaded(tmp_path / "net.onnx").startswith("refused:")
+
+
+def test_a_constant_that_is_no_tensor(tmp_path: Path) -> None:
+    nodes = [
+        node("SequenceConstruct", ["b", "b"], ["q"]),
+        node("ConcatFromSequence", ["q"], ["c"], axis=0, new_axis=1),
+        node("MatMul", ["x", "c"], ["y"]),
+    ]
+    refused(written(tmp_path / "net.onnx", nodes, {"b": f32([1, 2])}, inputs=(1, 2)), "SequenceConstruct")

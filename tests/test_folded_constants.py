@@ -128,6 +128,24 @@ def test_constants_meet_before_they_meet_the_input(tmp_path: Path) -> None:
     bracketed(written(tmp_path / "net.onnx", nodes, constants), [0.0], Fraction(3, 4), "Add", "Sub")
 
 
+@pytest.mark.parametrize("operator", ["Sum", "Mean"])
+def test_constants_of_a_sum_are_not_added_in_float32(operator: str, tmp_path: Path) -> None:
+    # 2^27 + x against 2^27 + 7, which float32 takes for 2^27: a tie at 7, not at 0.
+    nodes = [node("MatMul", ["x", "k"], ["t"]), node(operator, ["a", "c", "t"], ["y"])]
+    constants = {"k": f32([[1, 0]]), "a": f32([2**27, 2**27]), "c": f32([0, 7])}
+    assert bracketed(written(tmp_path / "net.onnx", nodes, constants), [32.0], Fraction(25), box=(-100, 100))
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_an_entry_that_is_a_long_sum_of_constants(double: bool, tmp_path: Path) -> None:
+    # 100x against 50x: a tie at 0. A thousand roundings are in each entry.
+    kind = np.float64 if double else np.float32
+    constants = {"a": np.full((1, 1000), 0.1, dtype=kind), "c": np.tile(np.array([[1, 0.5]], dtype=kind), (1000, 1))}
+    nodes = [node("Einsum", ["x", "a", "c"], ["y"], equation="bi,ij,jk->bk")]
+    path = written(tmp_path / "net.onnx", nodes, constants, double=double)
+    assert bracketed(path, [0.5], Fraction(1, 2), box=(-1, 1))
+
+
 def nearly(path: Path, truth: Fraction | Decimal, *named: str) -> None:
     """Certified five parts in 10^9 before the tie, and not as far beyond it; or refused by name."""
     step, truth = Fraction(5, 10**9), Fraction(truth)

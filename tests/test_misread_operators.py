@@ -93,6 +93,22 @@ def test_argmax_over_classes_is_read(attributes: dict[str, Any], tmp_path: Path)
     assert bracketed(argmax_file(tmp_path, nodes, attributes), [0.0], HALF) is not None
 
 
+@pytest.mark.parametrize(
+    ("kind", "read"), [(onnx.TensorProto.INT32, True), (onnx.TensorProto.BOOL, False), (onnx.TensorProto.INT8, False)]
+)
+def test_a_class_keeps_its_number_in_a_wide_type(kind: int, read: bool, tmp_path: Path) -> None:
+    # A BOOL knows no class but 0 and "another"; 8 bits know 128 classes.
+    nodes = [gemm("x", "t"), node("ArgMax", ["t"], ["c"], axis=1), node("Cast", ["c"], ["y"], to=kind)]
+    path = argmax_file(tmp_path, nodes, {"axis": 1})
+    model = onnx.load(str(path))
+    model.graph.output[0].type.tensor_type.elem_type = kind
+    onnx.save(model, str(path))
+    if read:
+        assert bracketed(path, [0.0], HALF) is not None
+    else:
+        refused(path, "Cast")
+
+
 def argmax_file(folder: Path, nodes: list[onnx.NodeProto], attributes: dict[str, Any]) -> Path:
     """A file whose output is the number of a class."""
     path = written(folder / "net.onnx", nodes, head(MINUS, PLUS))
@@ -328,12 +344,90 @@ def leaky(operator: str, source: str, slope: float) -> onnx.NodeProto:
     return node("LeakyRelu", [source], ["t"], alpha=slope)
 
 
+def test_two_opsets_at_once_are_refused(tmp_path: Path) -> None:
+    # A Softmax runs along one axis by the one, along all further axes by the other.
+    path = written(tmp_path / "net.onnx", [gemm("x")], head(MINUS, PLUS))
+    model = onnx.load(str(path))
+    model.opset_import.append(onnx.helper.make_opsetid("ai.onnx", 12))
+    onnx.save(model, str(path))
+    refused(path, "12 and 17")
+
+
 def test_a_local_function_named_relu_is_what_the_file_says(tmp_path: Path) -> None:
     opset = onnx.helper.make_opsetid("", 17)
     negated = onnx.helper.make_function("", "Relu", ["X"], ["Y"], [node("Neg", ["X"], ["Y"])], [opset])
     nodes = [gemm("x", "h"), node("Relu", ["h"], ["y"])]
     path = written(tmp_path / "net.onnx", nodes, head(MINUS, PLUS), functions=[negated])
     like_onnxruntime(path, 1, "Relu")
+
+
+def calling(folder: Path, domain: str, function: onnx.FunctionProto) -> Path:
+    """A file whose scores, negated so that a ReLU's slope shows, go through a local function."""
+    nodes = [gemm("x", "h"), node(function.name, ["h"], ["y"], domain=domain)]
+    path = written(folder / "net.onnx", nodes, head([[1], [-1]], [-1, 0]), functions=[function])
+    model = onnx.load(str(path))
+    model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
+    onnx.save(model, str(path))
+    return path
+
+
+def referring(attribute: str, kind: onnx.AttributeProto.AttributeType) -> onnx.AttributeProto:
+    return onnx.AttributeProto(name=attribute, type=kind, ref_attr_name="given")
+
+
+def test_a_function_by_the_name_of_an_operator_of_onnxruntime(tmp_path: Path) -> None:
+    # onnxruntime executes its own QuickGelu, whatever the file says of it.
+    opset = onnx.helper.make_opsetid("", 17)
+    body = [node("Relu", ["X"], ["Y"])]
+    refused(calling(tmp_path, "com.microsoft", onnx.helper.make_function(
+        "com.microsoft", "QuickGelu", ["X"], ["Y"], body, [opset]
+    )), "QuickGelu")  # fmt: skip
+
+
+def test_a_default_of_a_functions_attribute(tmp_path: Path) -> None:
+    # Written out, the default is lost and LeakyRelu's own slope takes its place.
+    body = node("LeakyRelu", ["X"], ["Y"])
+    body.attribute.append(referring("alpha", onnx.AttributeProto.FLOAT))
+    function = onnx.helper.make_function(
+        "own", "Leaky", ["X"], ["Y"], [body], [onnx.helper.make_opsetid("", 17)],
+        attribute_protos=[onnx.helper.make_attribute("given", 0.75)],
+    )  # fmt: skip
+    refused(calling(tmp_path, "own", function), "Leaky")
+
+
+def test_a_tensor_that_a_function_is_called_with(tmp_path: Path) -> None:
+    # (x - 1, -x) + (2, 1): the scores 1 + x and 1 - x tie at 0, half a unit from the sample.
+    made = node("Constant", [], ["C"])
+    made.attribute.append(referring("value", onnx.AttributeProto.TENSOR))
+    body = [made, node("Add", ["X", "C"], ["Y"])]
+    opset = onnx.helper.make_opsetid("", 17)
+    function = onnx.helper.make_function("own", "Shift", ["X"], ["Y"], body, [opset], attributes=["given"])
+    path = calling(tmp_path, "own", function)
+    model = onnx.load(str(path))
+    model.graph.node[1].attribute.append(
+        onnx.helper.make_attribute("given", onnx.numpy_helper.from_array(f32([2, 1]), "given"))
+    )
+    onnx.save(model, str(path))
+    assert bracketed(path, [0.5], HALF, box=(-1.0, 1.0)) is not None
+
+
+def test_functions_that_are_written_out_wrongly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = [node("Neg", ["X"], ["Y"])]
+    function = onnx.helper.make_function("own", "Turn", ["X"], ["Y"], body, [onnx.helper.make_opsetid("", 17)])
+    path = calling(tmp_path, "own", function)
+    assert verifier.load(path).classes == 2
+
+    def wrong(proto: onnx.ModelProto) -> onnx.ModelProto:
+        found = onnx.ModelProto()
+        found.CopyFrom(proto)
+        del found.functions[:]
+        found.graph.node[1].CopyFrom(node("Identity", ["h"], ["y"]))
+        return found
+
+    monkeypatch.setattr(onnx.inliner, "inline_local_functions", wrong)
+    other = tmp_path / "other.onnx"
+    other.write_bytes(path.read_bytes())
+    refused(other, "local functions")
 
 
 def test_subnormal_biases(tmp_path: Path) -> None:

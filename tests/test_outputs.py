@@ -200,3 +200,11 @@ def test_a_batch_laid_out_the_other_way_is_scored_one_by_one(tmp_path: Path) -> 
     np.testing.assert_array_equal(model.scores(batch), expected)
     np.testing.assert_array_equal(np.concatenate([model.scores(sample[None]) for sample in batch]), expected)
     check_bracket(verifier.distance(model, [0.0], time_limit=0.5), single(0.6) / 2)
+
+
+def test_a_threshold_goes_through_one_sigmoid(tmp_path: Path) -> None:
+    # The second sigmoid's output is above 1/2 wherever its input is above 0: a first one's always is.
+    path = one_output(tmp_path, gemm("x", "t"), node("Sigmoid", ["t"], ["u"]), node("Sigmoid", ["u"], ["y"]))
+    with pytest.raises(PlumblineError) as caught:
+        verifier.load(path, threshold=0.6)
+    refusal(caught.value, "Sigmoid and Sigmoid")

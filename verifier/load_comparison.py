@@ -36,6 +36,7 @@ Array = NDArray[Any]
 MOST_VALUES = 2**26  # numbers that are asked of onnxruntime at once
 SPARE = 16  # roundings that an executor may add to each operator: fused constants, a scale applied by itself
 MARGIN = 1.0 + 1e-6  # for the float64 rounding of the comparison itself
+PLAIN, OPTIMISED = "without optimisation", "at its default level"
 UNITS = {np.float32: (2.0**-24, 2.0**-126), np.float64: (2.0**-53, 2.0**-1022)}
 
 
@@ -64,6 +65,7 @@ def compare(parsed: Parsed, seed: int = 0) -> Comparison:
         replies = _Replays(parsed, probes).run()
     except ExecutionError as error:
         raise ModelError(f"{path}: onnxruntime cannot run it: {error}") from None
+    _check_functions(parsed, replies)
     _OperatorByOperator(parsed, probes).check(replies.tensors)
     return _as_a_whole(parsed, lowered, probes, replies)
 
@@ -92,6 +94,7 @@ class Replies:
     scores: Mapping[str, FloatArray]  # how it was run → [P, scores]
     outputs: Mapping[str, Array]
     batch: FloatArray | None  # the scores of all probes in one run, where the file takes them
+    called: Array | None  # the output where local functions are called and not written out, if the file has any
 
 
 class _Replays:
@@ -117,13 +120,17 @@ class _Replays:
         scores: dict[str, FloatArray] = {}
         outputs: dict[str, Array] = {}
         for optimised in (False, True):
-            told = "at its default level" if optimised else "without optimisation"
+            told = OPTIMISED if optimised else PLAIN
             runs = execute(plain, [*self.feeds, *self.feeds], ends, optimised)
             for k, when in enumerate(("", ", again")):
                 part = runs[k * len(self.feeds) : (k + 1) * len(self.feeds)]
                 scores[told + when] = np.array([np.asarray(row[0], dtype=np.float64).reshape(-1) for row in part])
                 outputs[told + when] = np.array([np.asarray(row[-1]).reshape(-1) for row in part])
-        return Replies(tensors, scores, outputs, self._batch(plain, ends))
+        called = None
+        if parsed.file.given is not None:
+            rows = execute(parsed.file.given.SerializeToString(), self.feeds, [parsed.output_name])
+            called = np.array([np.asarray(row[0]).reshape(-1) for row in rows])
+        return Replies(tensors, scores, outputs, self._batch(plain, ends), called)
 
     def _batch(self, plain: bytes, ends: Sequence[str]) -> FloatArray | None:
         """All probes in one run, where the file leaves its leading dimension open; None where it cannot."""
@@ -150,6 +157,15 @@ def exposing(parsed: Parsed, names: Sequence[str]) -> bytes:
         proto.graph.output.append(known.get(name, onnx.ValueInfoProto(name=name)))
     content: bytes = proto.SerializeToString()
     return content
+
+
+def _check_functions(parsed: Parsed, replies: Replies) -> None:
+    """Local functions written out must be, to the bit, what onnxruntime makes of calling them."""
+    if replies.called is not None and not np.array_equal(replies.called, replies.outputs[PLAIN]):
+        raise ModelError(
+            f"{parsed.file.path}: its output {parsed.output_name!r} changes when its local functions are written out; "
+            "export it without local functions"
+        )
 
 
 # -- operator by operator ---------------------------------------------------------------------------------------------

@@ -85,6 +85,11 @@ class Model:
         return told
 
     @property
+    def rounded_after(self) -> tuple[str, ...]:
+        """Operators behind the scores that round where the file is executed, and may make different scores equal."""
+        return self._parsed.rounding
+
+    @property
     def input_type(self) -> type[np.float32] | type[np.float64]:
         """The numbers that the file computes with: what a sample and an adversary are rounded to, and no further."""
         return np.float64 if self._parsed.double else np.float32
@@ -180,7 +185,7 @@ def load(path: str | Path, output: str | None = None, threshold: float | None = 
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
-    return _load(Reference(path.resolve(), digest_of(path), output, threshold))
+    return _load(Reference(path.absolute(), digest_of(path), output, threshold))
 
 
 def reopened(reference: Reference) -> Model:
@@ -194,16 +199,17 @@ def reopened(reference: Reference) -> Model:
 def _load(reference: Reference) -> Model:
     path, output, threshold = reference.path, reference.output, reference.threshold
     file = read_model_file(path)
-    if reference.digest not in ("", file.digest):
+    if reference.digest != file.digest:
         raise ModelError(f"{path}: it changed while it was read; try again")
     if is_quantised(file):
         if threshold is not None:
             raise ModelError(f"{path}: a quantised model takes no threshold; export it with one score for each class")
-        return QuantisedModel(*parse_quantised(file, output))
-    parsed = parse(file, output, threshold)
-    if parsed.graph.classes < 2:
-        raise one_output(path, parsed.output_name)
-    model = Model(parsed, reference.comparison or compare(parsed))
+        model: Model = QuantisedModel(*parse_quantised(file, output))
+    else:
+        parsed = parse(file, output, threshold)
+        if parsed.graph.classes < 2:
+            raise one_output(path, parsed.output_name)
+        model = Model(parsed, reference.comparison or compare(parsed))
     model.output, model.threshold = output, threshold
     return model
 

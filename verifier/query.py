@@ -203,6 +203,11 @@ def check_execution(model: Model, options: Options) -> None:
     own = np.dtype(model.input_type).name
     if options.execution != own:
         raise OptionError(f"{model.path}: it computes in {own}; give --execution {own} or leave it out")
+    if model.rounded_after:
+        raise OptionError(
+            f"{model.path}: executed, its final {' and '.join(model.rounded_after)} may make different scores equal; "
+            "export it without, or leave out --execution"
+        )
     if options.grid is not None:
         raise OptionError(
             f"execution {options.execution}: proofs on a grid are about real arithmetic; leave out one of the two"

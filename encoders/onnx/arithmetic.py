@@ -52,18 +52,17 @@ def check_gain(call: Call, factor: NDArray[np.float64]) -> None:
         )
 
 
-def added(call: Call, first: Value, second: Value, sign: float = 1.0) -> Value:
-    """first + sign · second."""
+def added(call: Call, first: Value, second: Value, sign: float = 1.0) -> View:
+    """first + sign · second, of which one at least depends on the input."""
     shape = common_shape(call, (first, second))
     if isinstance(first, View) and isinstance(second, View):
         a, b = broadcast(call, first, shape), broadcast(call, second, shape)
         return call.build.combined(a, ONE, b, np.array(sign), ZERO, call.name)
     if isinstance(first, View):
         return call.build.shifted(broadcast(call, first, shape), sign * numbers(call, second), call.name)
-    if isinstance(second, View):
-        spread = broadcast(call, second, shape)
-        return call.build.scaled(spread, np.array(sign), numbers(call, first), call.name)
-    return np.asarray(first + sign * second)
+    assert isinstance(second, View)
+    spread = broadcast(call, second, shape)
+    return call.build.scaled(spread, np.array(sign), numbers(call, first), call.name)
 
 
 def add(call: Call) -> Value:
@@ -108,10 +107,10 @@ def negate(call: Call) -> Value:
 
 
 def total(call: Call) -> Value:
-    """Sum: any number of values."""
+    """Sum: any number of values. Constants come last, so that none are added, and rounded, by themselves."""
     values = [value for value in call.inputs if value is not None]
-    result = values[0]
-    for value in values[1:]:
+    result, *others = sorted(values, key=lambda value: not isinstance(value, View))
+    for value in others:
         result = added(call, result, value)
     return result
 

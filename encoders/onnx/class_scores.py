@@ -26,6 +26,7 @@ ALONG_CLASSES = ("Softmax", "LogSoftmax", "ArgMax")
 MONOTONE = ("Sigmoid",)
 RESHAPING = ("Identity", "Flatten", "Squeeze", "Unsqueeze", "Reshape", "Cast")  # none changes an order
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+CLASS_NUMBERS = (*FLOATS, onnx.TensorProto.INT32, onnx.TensorProto.INT64)  # smaller types make two classes one
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,13 @@ class Tail:
     def kinds(self) -> tuple[str, ...]:
         """The operators left out that are no mere reshaping."""
         return tuple(node.op_type for node in self.nodes if node.op_type not in RESHAPING)
+
+    @property
+    def rounding(self) -> tuple[str, ...]:
+        """Operators left out that may make different scores equal, or take their order, where they are executed."""
+        kinds = [node.op_type for node in self.nodes]
+        before = kinds[: kinds.index("ArgMax")] if "ArgMax" in kinds else kinds
+        return tuple(kind for kind in before if kind in (*ALONG_CLASSES, *MONOTONE, "Cast"))
 
     @property
     def parameters(self) -> set[str]:
@@ -76,8 +84,8 @@ def why_not_left_out(
     for node in tail.nodes:
         attributes = attributes_of(node, opset)
         if node.op_type == "Cast":
-            if attributes["to"] not in FLOATS and not chosen:
-                return refusal(node, "it rounds the scores")
+            if attributes["to"] not in (CLASS_NUMBERS if chosen else FLOATS):
+                return refusal(node, "it may make two classes one" if chosen else "it rounds the scores")
         elif node.op_type in RESHAPING:
             shape = shape_after(node, shape)
         elif chosen:

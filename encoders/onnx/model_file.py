@@ -15,18 +15,22 @@ from onnx import numpy_helper
 from encoders.builder import MAX_ELEMENTS
 from encoders.errors import ModelError
 
+RUNTIMES_OWN = ("ai.onnx", "com.microsoft", "com.ms.")  # how domains begin whose operators onnxruntime brings itself
+
 
 @dataclass(frozen=True, eq=False)
 class ModelFile:
     """An ONNX file and its external data, as bytes that were read once: what is hashed is what is verified.
 
     `files` are the digests of all that was read, by name; `digest` is that of the model file where it stands alone,
-    and of all names and digests together where it does not.
+    and of all names and digests together where it does not. `given` is the file before its local functions were
+    written out, where it has any: that this changes nothing is compared.
     """
 
     path: Path
     proto: onnx.ModelProto
     files: tuple[tuple[str, str], ...]
+    given: onnx.ModelProto | None = None
 
     @property
     def digest(self) -> str:
@@ -53,19 +57,31 @@ def read_model_file(path: Path) -> ModelFile:
     outside: dict[str, bytes] = {}
     for tensor in all_tensors(proto):
         _check_tensor(path, tensor, outside, files)
-    overridden = sorted({f.name for f in proto.functions if f.domain in ("", "ai.onnx")})
+    _check_functions(path, proto)
+    given = proto if proto.functions else None
+    try:
+        onnx.checker.check_model(proto)
+        if given is not None:
+            proto = onnx.inliner.inline_local_functions(given)
+    except (onnx.checker.ValidationError, ValueError, OSError, RuntimeError) as error:
+        raise ModelError(f"{path}: the ONNX checker refuses it: {first_line(error)}") from None
+    return ModelFile(path, proto, tuple(sorted(files.items())), given)
+
+
+def _check_functions(path: Path, proto: onnx.ModelProto) -> None:
+    """Refuse local functions that mean one thing written out and another where onnxruntime calls them."""
+    overridden = sorted({f.name for f in proto.functions if not f.domain or f.domain.startswith(RUNTIMES_OWN)})
     if overridden:
         raise ModelError(
             f"{path}: it gives standard operators another meaning ({', '.join(overridden)}); export it without local "
-            "functions in the domain of ONNX's own operators"
+            "functions in the domains of ONNX's and onnxruntime's own operators"
         )
-    try:
-        onnx.checker.check_model(proto)
-        if proto.functions:
-            proto = onnx.inliner.inline_local_functions(proto)
-    except (onnx.checker.ValidationError, ValueError, OSError, RuntimeError) as error:
-        raise ModelError(f"{path}: the ONNX checker refuses it: {first_line(error)}") from None
-    return ModelFile(path, proto, tuple(sorted(files.items())))
+    defaults = sorted({f.name for f in proto.functions if f.attribute_proto})
+    if defaults:
+        raise ModelError(
+            f"{path}: its local functions have attributes with defaults ({', '.join(defaults)}), which are lost when "
+            "they are written out; export it without local functions"
+        )
 
 
 def digest_of(path: Path) -> str:
@@ -93,7 +109,8 @@ def external_entry(tensor: onnx.TensorProto) -> dict[str, str]:
 def all_tensors(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
     """Every tensor that a model holds: initializers and attributes, those of local functions too."""
     nodes = [*proto.graph.node, *(node for function in proto.functions for node in function.node)]
-    held = [a.t for node in nodes for a in node.attribute if a.type == onnx.AttributeProto.TENSOR]
+    attributes = [a for node in nodes for a in node.attribute if not a.ref_attr_name]
+    held = [a.t for a in attributes if a.type == onnx.AttributeProto.TENSOR]
     return [*proto.graph.initializer, *held]
 
 
@@ -126,9 +143,9 @@ def _bring_in(
     files: dict[str, str],
 ) -> None:
     """Copy a tensor's values out of its file into the model, where they are hashed and cannot change any more."""
-    folder, location = path.parent.resolve(), external.get("location", "")
-    target = (folder / location).resolve()
-    if not target.is_relative_to(folder):
+    folders, location = (path.parent.resolve(), path.resolve().parent), external.get("location", "")
+    target = (path.parent / location).resolve()
+    if not any(target.is_relative_to(folder) for folder in folders):
         raise ModelError(f"{where} points to {location!r}, outside the model's folder")
     if not target.is_file():
         raise ModelError(f"{where} lies in {location!r}, which is missing")

@@ -169,7 +169,23 @@ def responding(call: Call) -> Value:
     if not np.isfinite(found.values).all() or not np.isfinite(found.at_zero).all():
         raise ModelError(f"{call.name}: its constants hold NaN or infinite values; repair the model file")
     bias = np.asarray(found.at_zero, dtype=np.float64)
-    return call.build.affine([(view, Sparse(own))], bias, tuple(bias.shape), call.name, roundings=16)
+    roundings = 16 + _most_summed(call, name, shape, fixed, kind)
+    return call.build.affine([(view, Sparse(own))], bias, tuple(bias.shape), call.name, roundings)
+
+
+def _most_summed(
+    call: Call, name: str, shape: tuple[int, ...], fixed: dict[str, NDArray[np.float64]], kind: type
+) -> int:
+    """No fewer than the terms of constants that any entry is a sum of: what ones in place of all numbers add up to."""
+    ones: dict[str, NDArray[np.float64]] = {
+        k: np.ones(v.shape, dtype=kind)
+        for k, v in fixed.items()
+        if np.issubdtype(v.dtype, np.floating) and _follows(call, k)
+    }
+    if not ones:
+        return 0
+    (most,) = run_node(call.node, call.opset, fixed | ones, {name: np.ones(shape, dtype=kind)})
+    return int(np.max(most))
 
 
 def _entries(

@@ -57,6 +57,7 @@ class Parsed:
     output_name: str
     threshold: float | None = None  # of the scores tensor: a Sigmoid that was left out is accounted for
     left_out: tuple[str, ...] = ()  # operators at the end
+    rounding: tuple[str, ...] = ()  # those of them that round where they are executed
     builder: GraphBuilder | None = None  # with every node, before neighbours were merged
     steps: tuple[Step, ...] = ()
 
@@ -118,8 +119,11 @@ class Reading:
     def __init__(self, file: ModelFile, output: str | None = None, threshold: float | None = None) -> None:
         self.file, self.path, self.proto = file, file.path, file.proto
         self.threshold = threshold
-        opsets = [o for o in self.proto.opset_import if o.domain in ("", "ai.onnx")]
-        self.opset = opsets[0].version if opsets else 0
+        opsets = {o.version for o in self.proto.opset_import if o.domain in ("", "ai.onnx")}
+        if len(opsets) > 1:
+            told = " and ".join(map(str, sorted(opsets)))
+            raise ModelError(f"{self.path}: it imports opsets {told} at once; export it with one opset")
+        self.opset = max(opsets, default=0)
         if self.opset < OLDEST_OPSET:
             raise ModelError(f"{self.path}: opset {self.opset} is too old; convert the model to opset 17 and try again")
         if self.proto.graph.sparse_initializer:
@@ -225,8 +229,9 @@ class Reading:
             return found[0].shape if isinstance(found, tuple) else found.shape
 
         why = why_not_left_out(self.tail, scores.shape, self.opset, shape_after)
-        if why is None and self.threshold is not None and set(self.tail.kinds) != set(MONOTONE):
-            why = f"--threshold is for a model that ends in one score or its Sigmoid, not in {self.tail.kinds[-1]}"
+        if why is None and self.threshold is not None and self.tail.kinds != MONOTONE:
+            ends = " and ".join(self.tail.kinds)
+            why = f"--threshold is for a model that ends in one score or its Sigmoid, not in {ends}"
         if why is not None:
             self.refused.append(why)
             return
@@ -253,7 +258,7 @@ class Reading:
             raise ModelError(f"{self.path}: {error}") from None
         return Parsed(
             graph, self.file, self.input_name, self.feed_shape, self.batched, self.double, self.scores_name,
-            self.output_name, threshold, self.tail.kinds, self.builder, tuple(self.steps),
+            self.output_name, threshold, self.tail.kinds, self.tail.rounding, self.builder, tuple(self.steps),
         )  # fmt: skip
 
     def needed(self) -> list[onnx.NodeProto]:

@@ -68,9 +68,13 @@ def session_of(model: bytes, optimised: bool) -> onnxruntime.InferenceSession:
 
 
 def executed(request: Execution) -> list[list[Array]]:
-    """The outputs of each run."""
+    """The outputs of each run: tensors, nothing else."""
     session = session_of(request.model, request.optimised)
-    return [session.run(list(request.outputs), dict(feed)) for feed in request.feeds]
+    found = [session.run(list(request.outputs), dict(feed)) for feed in request.feeds]
+    others = {type(value).__name__ for run in found for value in run if not isinstance(value, np.ndarray)}
+    if others:
+        raise TypeError(f"it makes no tensor but a {' and a '.join(sorted(others))}")
+    return found
 
 
 def responses(request: UnitResponses) -> Table:

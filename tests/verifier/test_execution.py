@@ -161,6 +161,26 @@ def test_executions_that_are_not_the_files_own_are_refused(tmp_path: Path, monke
         distance(model, x, execution="float32", grid=255)
 
 
+@pytest.mark.parametrize(("kinds", "asked"), [(["ArgMax"], True), (["Sigmoid"], False), (["Softmax", "ArgMax"], False)])
+def test_what_rounds_behind_the_scores_is_refused(kinds: list[str], asked: bool, tmp_path: Path) -> None:
+    # Executed, the Sigmoids of 20 and of 30 are both 1, and the file's class is the first of them.
+    path = to_onnx(affine_chain([np.eye(2)], [np.array([20.0, 30.0])]), tmp_path / "net.onnx")
+    model = onnx.load(str(path))
+    for k, kind in enumerate(kinds):
+        axis: dict[str, Any] = {} if kind == "Sigmoid" else {"axis": 1}
+        source = model.graph.node[-1].output[0]
+        model.graph.node.append(helper.make_node(kind, [source], [f"end{k}"], **axis))
+    number = TensorProto.INT64 if "ArgMax" in kinds else TensorProto.FLOAT
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info(f"end{len(kinds) - 1}", number, ["N", "C"]))
+    onnx.save(model, str(path))
+    assert verify(path, np.zeros(2, dtype=np.float32), 0.5).verdict is Verdict.CERTIFIED
+    if asked:
+        assert verify(path, np.zeros(2, dtype=np.float32), 0.5, execution="float32").verdict is Verdict.CERTIFIED
+    else:
+        with pytest.raises(OptionError, match=kinds[0]):
+            verify(path, np.zeros(2, dtype=np.float32), 0.5, execution="float32")
+
+
 def test_on_the_command_line_and_in_the_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, data, out = to_onnx(SWAP, tmp_path / "swap.onnx"), tmp_path / "x.npy", tmp_path / "out.jsonl"
     np.save(data, np.array([[0.75, 0.25], [0.25, 0.5]], dtype=np.float32))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx.compose
 import pytest
 
 from encoders.errors import ModelError, OptionError, SoundnessError
@@ -84,6 +87,20 @@ def test_command_line_and_resume(halves: Model, tmp_path: Path, capsys: pytest.C
     capsys.readouterr()
     assert main(command[:-2]) == 2
     assert "with --grid N" in capsys.readouterr().err
+
+
+def test_another_output_of_a_quantised_file_is_another_run(halves: Model, tmp_path: Path) -> None:
+    file = onnx.load(str(halves.path))
+    turned = onnx.compose.add_prefix(file, "other_").graph
+    turned.node[0].input[0] = file.graph.input[0].name
+    file.graph.node.extend(turned.node)
+    file.graph.initializer.extend(turned.initializer)
+    file.graph.output.extend(turned.output)
+    onnx.save(file, str(tmp_path / "two.onnx"))
+    models = [load(tmp_path / "two.onnx", output=name) for name in ("scores", "other_scores")]
+    assert models[0].description != models[1].description
+    again = pickle.loads(pickle.dumps(models[1]))
+    assert again.description == models[1].description
 
 
 def test_the_digits_net_in_every_norm() -> None:
