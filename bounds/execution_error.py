@@ -3,7 +3,8 @@
 The proofs are about real arithmetic on the file's numbers. A runtime computes in float32 (or float64): it may sum in
 any order, with or without fused multiply-add, may fold factors into weights in its own arithmetic, and may flush
 subnormal numbers to zero. It uses no transforms (Fourier, Winograd), whose rounding no count of terms bounds, and no
-shorter numbers (TF32, bfloat16) on the way.
+shorter numbers (TF32, bfloat16) on the way. Constants that a file computes from constants are the ones that onnxruntime
+computes, and scores are what a Softmax or Sigmoid at the end reads: it may round two of them to one number.
 
 *One node.* Let x̂ be the values as executed. A ReLU and a gather round nothing. An Affine node's value passes through
 at most k roundings per term, k being what meets in one sum, what was folded, and a few to spare, so that
@@ -46,7 +47,9 @@ from encoders.graph import Affine, Input
 SPARE = 3  # roundings beside those that a node tells of
 INFLATION = 1.0 + 1e-6
 TINY = 1e-300  # more than float64 itself loses by underflow
-FOLDED_GAIN = 2.0**60  # what was folded into a node scales its inner values, and what they underflow by, by no more
+FOLDED_GAIN = (
+    2.0**60
+)  # an operator scales its inner values by 2^±30 at the most, and what is folded after it by as much
 
 
 @dataclass(frozen=True)

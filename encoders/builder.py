@@ -12,7 +12,8 @@ from encoders.errors import ModelError
 from encoders.graph import Affine, Graph, Input, Node, Relu
 from encoders.linear_maps import Convolution, Dense, FloatArray, Gather, IntArray, LinearMap, Scale, Sparse
 
-LARGEST_FOLDED = 2.0**60  # of factors: what underflows before a larger one would not be known of after it
+LARGEST_FOLDED = 2.0**30  # of factors: what underflows before a larger one would not be known of after it
+LEAST_FOLDED = 2.0**-30  # and of what overflows before a smaller one, or before a zero
 LEAST_PRODUCT = 1e-280  # of folded numbers: smaller ones would be rounded by more than their share
 MAX_ELEMENTS = 2**27  # a tensor larger than this (1 GiB of float64) is refused before it is allocated
 
@@ -218,10 +219,12 @@ def merged(nodes: list[Node]) -> list[Node]:
 
     Folding is done in float64, and paid for: the folded bias remembers the sizes of all it was added up of, the node
     how many roundings its numbers have behind them. A product that would leave the range of normal numbers is not
-    formed: the nodes stay apart.
+    formed: the nodes stay apart. So they do where factors are so far from one that the folded numbers would no longer
+    tell how large or small the values in between can be.
     """
     nodes = list(nodes)
     gains = np.ones(len(nodes))  # how much larger than where they arose the folded numbers' own roundings can have got
+    losses = np.ones(len(nodes))  # how much smaller than the values in between those of the folded node can have got
     for position, node in enumerate(nodes):
         if not isinstance(node, Affine) or len(node.sources) != 1:
             continue
@@ -233,11 +236,12 @@ def merged(nodes: list[Node]) -> list[Node]:
         if factor is None or not _stays_normal(factor, before.bias):
             continue
         gain = max(1.0, gains[node.sources[0]] * float(np.abs(factor).max(initial=0.0)))
-        if gain > LARGEST_FOLDED:
+        loss = min(1.0, losses[node.sources[0]] * float(np.abs(factor).min(initial=1.0)))
+        if gain > LARGEST_FOLDED or loss < LEAST_FOLDED:
             continue
         maps = [_scaled_map(linear, factor) for linear in before.maps]
         if all(linear is not None for linear in maps):
-            gains[position] = gain
+            gains[position], losses[position] = gain, loss
             nodes[position] = Affine(
                 before.sources,
                 tuple(linear for linear in maps if linear is not None),

@@ -48,7 +48,7 @@ def check_gain(call: Call, factor: NDArray[np.float64]) -> None:
     """Refuse an operator that scales its own intermediate values beyond what bounds on their underflow know of."""
     if (np.abs(factor) > LARGEST_FOLDED).any():
         raise ModelError(
-            f"{call.name}: it scales by {np.abs(factor).max():.3g}, more than 2^60; scale the layers apart"
+            f"{call.name}: it scales by {np.abs(factor).max():.3g}, more than 2^30; scale the layers apart"
         )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from encoders.builder import View, checked_size
+from encoders.builder import LEAST_FOLDED, View, checked_size
 from encoders.errors import ModelError
 from encoders.linear_maps import Dense, FloatArray, LinearMap, Sparse
 from encoders.onnx.arithmetic import ZERO, added, broadcast, check_gain
@@ -38,6 +38,8 @@ def gemm(call: Call) -> Value:
             sides.append(weight.T if turned else weight)
     alpha, beta = np.float64(call.attributes["alpha"]), np.float64(call.attributes["beta"])
     check_gain(call, np.array([alpha, beta]))
+    if abs(alpha) < LEAST_FOLDED:  # the product before it may leave the file's type where what is left of it does not
+        raise ModelError(f"{call.name}: its alpha {alpha:.3g} is less than 2^-30; scale its weights in its place")
     third = call.inputs[2] if len(call.inputs) > 2 else None
     if not any(isinstance(side, View) for side in sides):
         return _onto_constant(call, alpha * np.asarray(sides[0]), np.asarray(sides[1]), beta)
@@ -141,7 +143,8 @@ def responding(call: Call) -> Value:
 
     Its other inputs are constants, and so are the entries of its matrix: in double where onnxruntime has it. They are
     believed where no two terms can have cancelled in them: with all constants' sizes in place of the constants, the
-    entries have the same sizes.
+    entries have the same sizes. With ones in their place they are how many terms an entry stands for; as many as meet
+    in one sum may each be rounded.
     """
     places = [k for k, value in enumerate(call.inputs) if isinstance(value, View)]
     if len(places) != 1:
@@ -153,6 +156,9 @@ def responding(call: Call) -> Value:
         raise call.unsupported(f"{view.index.size} inputs of a general linear operator, more than {MOST_RUNS}")
     check_growth(call)
     fixed = {other: value for other, value in call.constants().items() if other != name}
+    factors = [k for k, v in fixed.items() if np.issubdtype(v.dtype, np.floating) and _follows(call, k)]
+    for k in factors if len(factors) > 1 else ():  # multiplied by each other on the way
+        check_gain(call, np.asarray(fixed[k]))
     try:
         found, kind = _entries(call, name, shape, fixed)
         sizes = found

@@ -18,6 +18,7 @@ from encoders.errors import OptionError
 from encoders.graph import Graph, affine_chain
 from tests.executions import executed, forward_sum, pairwise_sum, replays, sums
 from tests.onnx_builder import to_onnx
+from tests.small_files import f32, node, written
 from verifier.cli import main
 from verifier.model import load
 from verifier.query import Options, distance, verify
@@ -249,3 +250,49 @@ def test_onnxruntime_stays_within_the_bound_at_every_level_of_optimisation(tmp_p
             assert (off <= bound).all()
             largest = max(largest, float((off / bound).max()))
     assert largest > 1e-2  # it says something
+
+
+@pytest.mark.parametrize("factor", [1e-36, 0.0])
+def test_what_overflows_before_it_is_scaled_down_is_not_proven(factor: float, tmp_path: Path) -> None:
+    """Beyond x = 340 a value in between leaves float32's range; times the factor it would be small, or nothing."""
+    nodes = [
+        node("MatMul", ["x", "v"], ["h"]), node("Relu", ["h"], ["t"]), node("MatMul", ["t", "w"], ["p"]),
+        node("Mul", ["p", "f"], ["s"]), node("Add", ["s", "b"], ["y"]),
+    ]  # fmt: skip
+    constants = {"v": f32([[1e16]]), "w": f32([[1e20, 0]]), "f": f32([[factor, 1]]), "b": f32([0, 1e4])}
+    path = written(tmp_path / "net.onnx", nodes, constants, inputs=("N", 1), outputs={"y": ("N", 2)})
+    assert not any(np.isfinite(scores).all() for scores in replays(path, f32([[800.0]])))
+    question: dict[str, Any] = {"box": (0.0, 1000.0), "execution": "float32"}
+    assert verify(path, f32([1.0]), 900.0, **question).verdict is not Verdict.CERTIFIED
+
+
+def off_by(path: Path, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far onnxruntime is from the network at most, and how far it may be. [B, classes] each."""
+    model, points = load(path), inputs.astype(np.float64)
+    bound = error_at_points(lowered_for(model.graph), torch.as_tensor(points), FLOAT32).numpy()
+    return np.max([np.abs(scores - model.real(points)) for scores in replays(path, inputs)], axis=0), bound
+
+
+def test_an_operators_own_factor_counts_with_those_folded_after_it(tmp_path: Path) -> None:
+    """Products that are no normal numbers lose much of their size, and are scaled up by both."""
+    nodes = [node("Gemm", ["x", "w"], ["t"], alpha=2.0**30), node("Mul", ["t", "f"], ["y"])]
+    constants = {"w": f32([[2e-38, 0]]), "f": f32([2.0**59, 1])}
+    path = written(tmp_path / "net.onnx", nodes, constants, inputs=("N", 1), outputs={"y": ("N", 2)})
+    off, bound = off_by(path, np.linspace(1e-7, 1e-5, 100, dtype=np.float32)[:, None])
+    assert (off <= bound).all()
+    assert off.max() > 2.0**-62  # 2^-150, scaled twice
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"), [("bi,ijk->bk", [(1, 2000, 2)]), ("bi,ij,jk->bk", [(1, 2000), (2000, 2)])]
+)
+def test_all_terms_of_an_einsum_count(equation: str, shapes: list[tuple[int, ...]], tmp_path: Path) -> None:
+    """An entry of its matrix is a sum of two thousand numbers that the file leaves to the runtime."""
+    constants = {f"c{k}": f32(np.full(shape, 0.3)) for k, shape in enumerate(shapes)}
+    nodes = [node("Einsum", ["x", *constants], ["y"], equation=equation)]
+    path, x = written(tmp_path / "net.onnx", nodes, constants, inputs=("N", 1), outputs={"y": ("N", 2)}), f32([[0.7]])
+    off, bound = off_by(path, x)
+    assert (off <= bound).all()
+    terms = [x[0, 0] * np.float32(0.3)] * 2000
+    total = forward_sum(terms if len(shapes) == 1 else [term * np.float32(0.3) for term in terms])
+    assert abs(float(total) - load(path).real(x)[0, 0]) <= bound[0, 0]

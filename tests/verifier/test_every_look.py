@@ -1,0 +1,183 @@
+"""Time that is up at the first look, the second, the third, …: wherever that is, all that is said is true.
+
+Every place that looks at the clock is ended once. The truth is brute force's, of the question and of each of its goals;
+a search that then goes on without a limit must still come to it, so that no open node can have been lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bounds.ascent import Effort
+from encoders.deadline import Clock, Deadline
+from encoders.linear_maps import FloatArray
+from encoders.question import Norm
+from tests.brute_force import brute_force_distance
+from tests.onnx_builder import to_onnx
+from tests.test_trust import random_problem
+from tests.test_trust_grid import question, wrong
+from verifier.engines.highs import HighsEngine
+from verifier.engines.search import Search, SearchOptions
+from verifier.engines.turns import Turns, alone
+from verifier.model import load
+from verifier.problem import Incumbent, Problem
+from verifier.query import Options, asked
+from verifier.results import Result
+from verifier.sharing import Table
+
+SEED = 701
+MOST = 8  # looks of one question that are tried; spread over all, where there are more
+NEVER_TO_COME = 10**9
+
+
+class Tripping(Clock):
+    """No time passes up to a look; behind it none is left."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self.last, self.looks = last, 0
+
+    def now(self) -> float:
+        self.looks += 1
+        return 0.0 if self.looks <= self.last else 1e6
+
+    def pause(self) -> None:
+        """It never runs."""
+
+    def resume(self, charge: float = 0.0) -> None:
+        """Nor does it go on."""
+
+
+def every_look(first: Tripping) -> Iterator[int]:
+    """The looks to end a question at, of all that `first` has seen."""
+    yield from np.unique(np.linspace(0, first.looks - 1, MOST).astype(int)).tolist()
+
+
+def begun(seed: int, norm: Norm, clock: Clock) -> tuple[Problem, Incumbent]:
+    problem, incumbent, _ = random_problem(np.random.default_rng(seed), norm)
+    return replace(problem, deadline=Deadline(1.0, clock)), incumbent
+
+
+@cache
+def truth(seed: int, norm: Norm) -> FloatArray:
+    """The distance of each goal."""
+    problem, _ = begun(seed, norm, Clock())
+    return np.array([brute_force_distance(problem.graph, problem.region, norm, (goal,))[0] for goal in problem.goals])
+
+
+def searched(seed: int, norm: Norm, options: SearchOptions, last: int) -> tuple[Search, Tripping]:
+    """A search that is ended, all that it says held against the truth."""
+    goals, clock = truth(seed, norm), Tripping(last)
+    problem, incumbent = begun(seed, norm, clock)
+    exact, slack = min(float(goals.min()), problem.ceiling), 1e-6 * max(1.0, problem.ceiling)
+    told: list[float] = []
+    search = Search(problem, incumbent, lambda lower, upper: told.append(lower), options)
+    proof = search.run()
+    assert max([proof.lower, *told]) <= exact + slack
+    assert incumbent.upper >= exact - slack
+    assert (search.cleared <= goals + slack).all()
+    return search, clock
+
+
+WEAK = Effort(rounds=0, fine_steps=0)
+BARE = SearchOptions(effort=WEAK, steps=0, shallow_steps=0, root_steps=0, program_share=0.0)
+WAYS = {
+    "as it is": ({}, SearchOptions(chords_first=0, splits_first=0)),
+    "a tree": ({}, replace(BARE, patience=1, batch=2)),
+    "programs": ({}, replace(BARE, program_worth=0.0)),
+    "little memory": ({}, replace(BARE, memory=1, batch=4)),
+    "moments": ({"bounds.ascent.FEW": 1}, SearchOptions(chords_first=0, effort=Effort(tangents=2, moments=6))),
+    "products": ({"bounds.ascent.FEWEST": 1}, SearchOptions(effort=Effort(tangents=0, moments=0, products=8))),
+    "ahead": (
+        {"verifier.engines.search.LARGE_NET": 0, "bounds.ascent.FEWEST": 1},
+        SearchOptions(effort=Effort(tangents=0, moments=0, products=8)),
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_search(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lowered, options = WAYS[way]
+    for place, value in lowered.items():
+        monkeypatch.setattr(place, value)
+    _, first = searched(SEED, Norm.LINF, options, NEVER_TO_COME)
+    for last in every_look(first):
+        search, _ = searched(SEED, Norm.LINF, options, last)
+        check_it_goes_on(search, truth(SEED, Norm.LINF))
+
+
+def check_it_goes_on(search: Search, goals: FloatArray) -> None:
+    """No node is lost: without a limit the search proves no more than there is."""
+    search.problem = search.witnesses.problem = replace(search.problem, deadline=Deadline(None))
+    search.witnesses.clock = search.problem.deadline.clock
+    slack = 1e-6 * max(1.0, search.problem.ceiling)
+    assert search.run().lower <= min(float(goals.min()), search.problem.ceiling) + slack
+    assert search.finished
+
+
+@pytest.mark.parametrize("norm", [Norm.L1, Norm.L2])
+def test_a_search_in_other_norms(norm: Norm) -> None:
+    _, first = searched(SEED, norm, BARE, NEVER_TO_COME)
+    for last in every_look(first):
+        searched(SEED, norm, BARE, last)
+
+
+def test_a_solver() -> None:
+    exact = float(truth(SEED, Norm.LINF).min())
+
+    def solved(clock: Tripping) -> Tripping:
+        problem, incumbent = begun(SEED, Norm.LINF, clock)
+        proof = HighsEngine().close(problem, incumbent, lambda lower, upper: None)
+        assert proof.lower <= min(exact, problem.ceiling) * (1 + 1e-6)
+        return clock
+
+    for last in every_look(solved(Tripping(NEVER_TO_COME))):
+        solved(Tripping(last))
+
+
+@pytest.mark.parametrize(("engine", "norm"), [("auto", Norm.LINF), ("steps", Norm.L2), ("subsets", Norm.L0)])
+def test_on_a_grid(engine: str, norm: Norm, tmp_path: Path) -> None:
+    found = next(found for seed in range(1100, 1200) if (found := question(seed, norm, tmp_path)) is not None)
+    options = Options(norm=norm, targets=found.targets, margin=found.margin, engine=engine, grid=found.levels,
+                      time_limit=1.0)  # fmt: skip
+
+    def answered(clock: Tripping, closes: bool = False) -> Tripping:
+        turns = asked(found.model, found.x, None, options, None, 0, found.mask, None, clock)
+        assert wrong(found, alone(turns), closes) is None
+        return clock
+
+    for last in every_look(answered(Tripping(NEVER_TO_COME), closes=True)):
+        answered(Tripping(last))
+
+
+def test_side_by_side_each_ends_by_itself(tmp_path: Path) -> None:
+    """Of three questions one has no limit: it is closed, wherever the others are ended."""
+    problem, _ = begun(702, Norm.LINF, Clock())
+    model = load(to_onnx(problem.graph, tmp_path / "net.onnx"))
+    rng = np.random.default_rng(0)
+    samples = rng.uniform(size=(3, problem.graph.input_size)).astype(np.float32)
+
+    def one(k: int, clock: Clock, limit: float | None = 1.0) -> Turns[Result]:
+        return asked(model, samples[k], None, Options(time_limit=limit), None, k, None, None, clock)
+
+    exact = [alone(one(k, Clock(), None)) for k in range(3)]
+    first = Tripping(NEVER_TO_COME)
+    alone(one(0, first))
+    for last in list(every_look(first))[1::3]:
+        clocks = {0: Tripping(last), 1: Tripping(last + 5)}
+        questions = [
+            (k, lambda clock, k=k: one(k, clocks.get(k, clock), 1.0 if k in clocks else None)) for k in range(3)
+        ]
+        found = dict(Table[Result](3).outcomes(questions))
+        for k, truth_of in enumerate(exact):
+            ended = found[k]
+            assert isinstance(ended, Result), ended
+            assert ended.lower <= truth_of.upper * (1 + 1e-6)
+            assert truth_of.lower <= ended.upper * (1 + 1e-6)
+        assert found[2].verdict is exact[2].verdict  # type: ignore[union-attr]
