@@ -57,8 +57,8 @@ def compare(parsed: Parsed, seed: int = 0) -> Comparison:
     lowered = lowered_for(parsed.graph)
     if not lowered.gain() <= LARGEST_GAIN:
         raise ModelError(
-            f"{path}: its weights multiply to more than {LARGEST_GAIN:g} from layer to layer, beyond what float64 can "
-            "bound; scale the layers so that they do not"
+            f"{path}: its weights multiply to more than {LARGEST_GAIN:g} from layer to layer, beyond the range that "
+            "float64 can bound; scale the layers so that they do not"
         )
     probes = probe_inputs(parsed, seed)
     try:

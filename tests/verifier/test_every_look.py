@@ -172,7 +172,8 @@ def test_side_by_side_each_ends_by_itself(tmp_path: Path) -> None:
     for last in list(every_look(first))[1::3]:
         clocks = {0: Tripping(last), 1: Tripping(last + 5)}
         questions = [
-            (k, lambda clock, k=k: one(k, clocks.get(k, clock), 1.0 if k in clocks else None)) for k in range(3)
+            (k, lambda clock, k=k, clocks=clocks: one(k, clocks.get(k, clock), 1.0 if k in clocks else None))
+            for k in range(3)
         ]
         found = dict(Table[Result](3).outcomes(questions))
         for k, truth_of in enumerate(exact):
