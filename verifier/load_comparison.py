@@ -287,8 +287,8 @@ def _as_a_whole(parsed: Parsed, lowered: Lowered, probes: Array, replies: Replie
             row, column = (int(k) for k in np.argwhere(~(apart <= allowed))[0])
             raise ModelError(
                 f"{path}: tensor {parsed.scores_name!r} is {scores[row, column]:.9g} in onnxruntime {told} and "
-                f"{real[row, column]:.9g} as read (score {column}; rounding allows {allowed[row, column]:.3g}): the "
-                "file does not mean what was read of it, and is refused; please report it"
+                f"{real[row, column]:.9g} as read (score {column}; rounding allows {allowed[row, column]:.3g}): "
+                + _why(told)
             )
         place = np.unravel_index(int(apart.argmax()), apart.shape)
         if apart[place] >= worst:
@@ -299,6 +299,16 @@ def _as_a_whole(parsed: Parsed, lowered: Lowered, probes: Array, replies: Replie
         both = with_classes(parsed, replies.batch).reshape(2, len(probes), -1)
         batched = both.shape[2] == real.shape[1] and bool((np.abs(both - real) <= allowed).all())
     return Comparison(len(probes), len(replies.tensors), worst, at, batched)
+
+
+def _why(told: str) -> str:
+    """What a difference in this run says of the file: runs without optimisation came first, and agreed."""
+    if told.startswith(OPTIMISED):
+        return (
+            "its optimisation computes something else than the file, with quantised values perhaps, and the file is "
+            "refused; export it with float weights"
+        )
+    return "the file does not mean what was read of it, and is refused; please report it"
 
 
 def _check_classes(parsed: Parsed, scores: FloatArray, outputs: Array, allowed: FloatArray) -> None:
