@@ -43,6 +43,7 @@ class GraphBuilder:
     def __init__(self, input_shape: tuple[int, ...], name: str) -> None:
         size = checked_size(input_shape, f"input {name}")
         self.nodes: list[Node] = [Input(size, name)]
+        self.unlimited: dict[int, float] = {}  # nodes whose limits were read as none, and how large those are
         self.input = View(0, np.arange(size, dtype=np.int64), input_shape)
 
     def affine(

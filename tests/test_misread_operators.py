@@ -456,3 +456,21 @@ def test_products_that_leave_the_range_under_a_relu(tmp_path: Path) -> None:
     path = written(tmp_path / "net.onnx", nodes, constants)
     scale = (single(1e-30) * single(1e30)) ** 12
     bracketed(path, [0.0], HALF + Fraction(1, 4) / scale, "Mul", "Relu", "finite", "range", "small")
+
+
+@pytest.mark.parametrize("opset", [10, 17])
+def test_a_limit_at_the_end_of_float32_is_none_where_no_value_is_as_large(opset: int, tmp_path: Path) -> None:
+    # clip(1e10 x) 1e-38 + 1/10 against 5e-29 x: below the limit class 0 leads for ever; at 3.4e38 it stays, and loses.
+    largest = float(np.finfo(np.float32).max)
+    sides: dict[str, Any] = {"min": -largest, "max": largest} if opset < 11 else {}
+    nodes = [
+        node("Mul", ["x", "k"], ["t"]),
+        node("Clip", ["t"] if opset < 11 else ["t", "low", "high"], ["u"], **sides),
+        node("Concat", ["u", "x"], ["c"], axis=1),
+        node("Gemm", ["c", "w", "b"], ["y"], transB=1),
+    ]
+    constants = {"k": f32(1e10), "low": f32(-largest), "high": f32(largest), **head([[1e-38, 0], [0, 5e-29]], [0.1, 0])}
+    path = written(tmp_path / "net.onnx", nodes, constants, opset=opset)
+    assert verifier.verify(path, [0.0], 1.0).verdict is verifier.Verdict.CERTIFIED
+    with pytest.raises(PlumblineError, match="limits of a Clip"):
+        verifier.verify(path, [0.0], 1e30, box=(0.0, 1e30))

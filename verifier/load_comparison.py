@@ -13,7 +13,7 @@ own: a file on which it crashes costs one line.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ class Comparison:
     difference: float
     allowed: float
     batched: bool  # whether several samples may be run at once
+    reach: float = float("inf")  # inputs no larger meet no limit that was read as none
 
 
 def compare(parsed: Parsed, seed: int = 0) -> Comparison:
@@ -67,7 +68,30 @@ def compare(parsed: Parsed, seed: int = 0) -> Comparison:
         raise ModelError(f"{path}: onnxruntime cannot run it: {error}") from None
     _check_functions(parsed, replies)
     _OperatorByOperator(parsed, probes).check(replies.tensors)
-    return _as_a_whole(parsed, lowered, probes, replies)
+    return replace(_as_a_whole(parsed, lowered, probes, replies), reach=reach(parsed))
+
+
+@torch.no_grad()
+def reach(parsed: Parsed) -> float:
+    """How large inputs may be so that no value meets a limit at the end of its type, which was read as none."""
+    builder = parsed.builder
+    if builder is None or not builder.unlimited:
+        return float("inf")
+    sizes: list[Tensor] = []  # of each node: what is added for each unit of input size, and without any
+    for node in builder.nodes[: max(builder.unlimited) + 1]:
+        if isinstance(node, Affine):
+            size = torch.stack([torch.zeros(node.size, dtype=torch.float64), torch.as_tensor(node.sizes)])
+            for source, linear in zip(node.sources, torch_maps(node), strict=True):
+                size = size + linear.magnitude(sizes[source])
+            sizes.append(size)
+        elif isinstance(node, Relu):
+            sizes.append(sizes[node.source])
+        else:
+            sizes.append(torch.tensor([[1.0], [0.0]], dtype=torch.float64).expand(2, node.size))
+    found = [
+        ((limit / MARGIN - sizes[k][1]) / sizes[k][0]).nan_to_num(nan=0.0) for k, limit in builder.unlimited.items()
+    ]
+    return max(0.0, min(float(room.min()) for room in found))
 
 
 def probe_inputs(parsed: Parsed, seed: int) -> Array:
@@ -263,8 +287,8 @@ def _as_a_whole(parsed: Parsed, lowered: Lowered, probes: Array, replies: Replie
             row, column = (int(k) for k in np.argwhere(~(apart <= allowed))[0])
             raise ModelError(
                 f"{path}: tensor {parsed.scores_name!r} is {scores[row, column]:.9g} in onnxruntime {told} and "
-                f"{real[row, column]:.9g} as read (score {column}; rounding allows {allowed[row, column]:.3g}): the "
-                "file does not mean what was read of it, and is refused; please report it"
+                f"{real[row, column]:.9g} as read (score {column}; rounding allows {allowed[row, column]:.3g}): "
+                + _why(told)
             )
         place = np.unravel_index(int(apart.argmax()), apart.shape)
         if apart[place] >= worst:
@@ -275,6 +299,16 @@ def _as_a_whole(parsed: Parsed, lowered: Lowered, probes: Array, replies: Replie
         both = with_classes(parsed, replies.batch).reshape(2, len(probes), -1)
         batched = both.shape[2] == real.shape[1] and bool((np.abs(both - real) <= allowed).all())
     return Comparison(len(probes), len(replies.tensors), worst, at, batched)
+
+
+def _why(told: str) -> str:
+    """What a difference in this run says of the file: runs without optimisation came first, and agreed."""
+    if told.startswith(OPTIMISED):
+        return (
+            "its optimisation computes something else than the file, with quantised values perhaps, and the file is "
+            "refused; export it with float weights"
+        )
+    return "the file does not mean what was read of it, and is refused; please report it"
 
 
 def _check_classes(parsed: Parsed, scores: FloatArray, outputs: Array, allowed: FloatArray) -> None:

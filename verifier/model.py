@@ -85,6 +85,11 @@ class Model:
         return told
 
     @property
+    def reach(self) -> float:
+        """The largest inputs, in size, that the network was read for."""
+        return float("inf") if self.comparison is None else self.comparison.reach
+
+    @property
     def rounded_after(self) -> tuple[str, ...]:
         """Operators behind the scores that round where the file is executed, and may make different scores equal."""
         return self._parsed.rounding

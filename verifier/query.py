@@ -240,6 +240,12 @@ def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Opti
         if outside.any():
             raise DataError("the sample lies outside the box; widen it with --box LO,HI")
         lower, upper = np.where(free, lower, center), np.where(free, upper, center)
+    largest = max(float(np.abs(side).max(initial=0.0)) for side in (center, lower, upper))
+    if largest > model.reach:
+        raise DataError(
+            f"inputs of size {largest:.3g} could meet the limits of a Clip in {model.path} that are read as none: up "
+            f"to {model.reach:.3g} they cannot; give a smaller box"
+        )
     return Region(center, lower, upper, pixels_of(model.input_shape) if options.count == "pixels" else None)
 
 

@@ -70,16 +70,22 @@ def clipped(call: Call, view: View, low: FloatArray, high: FloatArray) -> Value:
 
 
 def clip(call: Call) -> Value:
-    """Clip; limits at the ends of the file's own type are how exporters write "no limit"."""
+    """Clip; limits at the ends of the file's own type, which those left out are, mean none.
+
+    Bounds would not survive numbers of that size. The view is noted, so that no question is asked whose values could
+    be as large.
+    """
     if call.opset < 11:
         sides = [np.asarray(call.attributes[name]) if name in call.attributes else None for name in ("min", "max")]
     else:
         sides = [call.maybe(1), call.maybe(2)]
-    low, high = (
-        np.asarray(none if side is None or not np.size(side) else side, dtype=np.float64)
-        for side, none in zip(sides, (-np.inf, np.inf), strict=True)
-    )
     largest = float(np.finfo(np.float64 if call.double else np.float32).max)
+    low, high = (
+        np.asarray(end if side is None or not np.size(side) else side, dtype=np.float64)
+        for side, end in zip(sides, (-largest, largest), strict=True)
+    )
+    if (np.isfinite(low) & (low <= -largest)).any() or (np.isfinite(high) & (high >= largest)).any():
+        call.build.unlimited[call.view().node] = largest
     low, high = np.where(low <= -largest, -np.inf, low), np.where(high >= largest, np.inf, high)
     return clipped(call, call.view(), low, high)
 

@@ -195,3 +195,17 @@ def test_a_batch_that_scrambles_its_samples_is_run_one_by_one(tmp_path: Path) ->
     assert model.comparison is not None
     assert not model.comparison.batched
     np.testing.assert_array_equal(model.scores(np.array([[0.0], [1.0], [0.25]])), [[0, 0], [-1, 1], [-0.25, 0.25]])
+
+
+def test_what_optimisation_makes_another_network_of_is_refused(tmp_path: Path) -> None:
+    # onnxruntime multiplies quantised inputs by quantised weights where the file dequantises the weights first.
+    held = {"w": RNG.integers(-100, 100, size=(4, 3)).astype(np.int8), "s": np.float32(0.1)}
+    nodes = [helper.make_node("DequantizeLinear", ["w", "s"], ["d"]), helper.make_node("MatMul", ["x", "d"], ["y"])]
+    sides = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", k]) for n, k in (("x", 4), ("y", 3))]
+    constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in held.items()]
+    graph = helper.make_graph(nodes, "net", sides[:1], sides[1:], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "q.onnx")
+    try:
+        load(tmp_path / "q.onnx")
+    except ModelError as error:
+        assert "float weights" in str(error)
