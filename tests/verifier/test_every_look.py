@@ -29,10 +29,10 @@ from verifier.model import load
 from verifier.problem import Incumbent, Problem
 from verifier.query import Options, asked
 from verifier.results import Result
-from verifier.sharing import Table
+from verifier.sharing import Question, Table
 
-SEED = 701
-MOST = 8  # looks of one question that are tried; spread over all, where there are more
+SEED = 716
+MOST = 6  # looks of one question that are tried; spread over all, where there are more
 NEVER_TO_COME = 10**9
 
 
@@ -82,6 +82,9 @@ def searched(seed: int, norm: Norm, options: SearchOptions, last: int) -> tuple[
     assert max([proof.lower, *told]) <= exact + slack
     assert incumbent.upper >= exact - slack
     assert (search.cleared <= goals + slack).all()
+    if search.frontier is not None:  # a goal with an adversary within the target has a node that holds it
+        held = np.isin(np.arange(len(goals)), search.frontier.goals) | (search.floor <= goals + slack)
+        assert (held | (goals >= search.target - slack)).all()
     return search, clock
 
 
@@ -166,19 +169,18 @@ def test_side_by_side_each_ends_by_itself(tmp_path: Path) -> None:
     def one(k: int, clock: Clock, limit: float | None = 1.0) -> Turns[Result]:
         return asked(model, samples[k], None, Options(time_limit=limit), None, k, None, None, clock)
 
-    exact = [alone(one(k, Clock(), None)) for k in range(3)]
-    first = Tripping(NEVER_TO_COME)
+    exact, first = [alone(one(k, Clock(), None)) for k in range(3)], Tripping(NEVER_TO_COME)
     alone(one(0, first))
     for last in list(every_look(first))[1::3]:
-        clocks = {0: Tripping(last), 1: Tripping(last + 5)}
-        questions = [
-            (k, lambda clock, k=k, clocks=clocks: one(k, clocks.get(k, clock), 1.0 if k in clocks else None))
-            for k in range(3)
+        questions: list[tuple[int, Question[Result]]] = [
+            (0, lambda _, last=last: one(0, Tripping(last))),
+            (1, lambda _, last=last: one(1, Tripping(last + 5))),
+            (2, lambda clock: one(2, clock, None)),
         ]
         found = dict(Table[Result](3).outcomes(questions))
-        for k, truth_of in enumerate(exact):
+        for k, whole in enumerate(exact):
             ended = found[k]
             assert isinstance(ended, Result), ended
-            assert ended.lower <= truth_of.upper * (1 + 1e-6)
-            assert truth_of.lower <= ended.upper * (1 + 1e-6)
-        assert found[2].verdict is exact[2].verdict  # type: ignore[union-attr]
+            assert ended.lower <= whole.upper * (1 + 1e-6)
+            assert whole.lower <= ended.upper * (1 + 1e-6)
+            assert k < 2 or ended.verdict is whole.verdict
