@@ -172,9 +172,13 @@ def test_side_by_side_each_ends_by_itself(tmp_path: Path) -> None:
     exact, first = [alone(one(k, Clock(), None)) for k in range(3)], Tripping(NEVER_TO_COME)
     alone(one(0, first))
     for last in list(every_look(first))[1::3]:
+
+        def ended_at(k: int, moment: int) -> Question[Result]:
+            return lambda _: one(k, Tripping(moment))
+
         questions: list[tuple[int, Question[Result]]] = [
-            (0, lambda _, last=last: one(0, Tripping(last))),
-            (1, lambda _, last=last: one(1, Tripping(last + 5))),
+            (0, ended_at(0, last)),
+            (1, ended_at(1, last + 5)),
             (2, lambda clock: one(2, clock, None)),
         ]
         found = dict(Table[Result](3).outcomes(questions))

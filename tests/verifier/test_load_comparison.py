@@ -205,7 +205,9 @@ def test_what_optimisation_makes_another_network_of_is_refused(tmp_path: Path) -
     constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in held.items()]
     graph = helper.make_graph(nodes, "net", sides[:1], sides[1:], constants)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "q.onnx")
+    told = ""
     try:
-        load(tmp_path / "q.onnx")
+        load(tmp_path / "q.onnx")  # where onnxruntime has no such fusion, it is read
     except ModelError as error:
-        assert "float weights" in str(error)
+        told = str(error)
+    assert not told or "float weights" in told

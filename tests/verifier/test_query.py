@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.errors import DataError, OptionError, SoundnessError
+from encoders.errors import DataError, ModelError, OptionError, SoundnessError
 from encoders.graph import affine_chain
 from encoders.question import Norm
 from tests.onnx_builder import to_onnx
@@ -72,9 +72,8 @@ def test_a_tie_is_never_certified(tmp_path: Path) -> None:
 
 
 def test_one_class_one_pixel_zero_weights(tmp_path: Path) -> None:
-    one = load(to_onnx(affine_chain([np.ones((1, 1))], [np.zeros(1)]), tmp_path / "one.onnx"))
-    assert distance(one, sample(0.5)).lower == float("inf")
-    assert verify(one, sample(0.5), 1.0).verdict is Verdict.CERTIFIED
+    with pytest.raises(ModelError, match="--threshold"):
+        load(to_onnx(affine_chain([np.ones((1, 1))], [np.zeros(1)]), tmp_path / "one.onnx"))
     # scores (x, 1 - x) at 0.75: they meet at 0.5.
     pixel = load(to_onnx(affine_chain([np.array([[1.0], [-1.0]])], [np.array([0.0, 1.0])]), tmp_path / "pixel.onnx"))
     assert distance(pixel, sample(0.75)).upper == pytest.approx(0.25, abs=1e-6)
