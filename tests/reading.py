@@ -152,8 +152,8 @@ def _line(error: Exception) -> str:
 
 
 def _names(proto: onnx.ModelProto, text: str, sides: bool) -> bool:
-    """Whether a refusal is one line that points at an operator or a node of the file."""
-    known = {name for node in nodes(proto) for name in (node.op_type, node.name)}
+    """Whether a refusal is one line that points at an operator, a node or a tensor of the file."""
+    known = {name for node in nodes(proto) for name in (node.op_type, node.name, *node.output)}
     if sides:
         known |= {side.name for side in (*proto.graph.input, *proto.graph.output)}
     return "\n" not in text and any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) for name in known - {""})
