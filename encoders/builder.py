@@ -277,7 +277,8 @@ def _as_factor(linear: LinearMap) -> FloatArray | None:
 
 def _stays_normal(factor: FloatArray, numbers: FloatArray) -> bool:
     """Whether every product of the two is zero because a factor is, or far from float64's ends."""
-    product = np.abs(factor * numbers)
+    with np.errstate(over="ignore", under="ignore"):
+        product = np.abs(factor * numbers)
     return bool(np.isfinite(product).all() and ((product > LEAST_PRODUCT) | (factor == 0) | (numbers == 0)).all())
 
 
