@@ -226,11 +226,11 @@ def merged(nodes: list[Node]) -> list[Node]:
     nodes = list(nodes)
     gains = np.ones(len(nodes))  # how much larger than where they arose the folded numbers' own roundings can have got
     losses = np.ones(len(nodes))  # how much smaller than the values in between those of the folded node can have got
+    uses = Counter(source for node in nodes for source in node.sources)
     for position, node in enumerate(nodes):
         if not isinstance(node, Affine) or len(node.sources) != 1:
             continue
         before = nodes[node.sources[0]]
-        uses = Counter(source for other in nodes for source in other.sources)
         if not isinstance(before, Affine) or uses[node.sources[0]] > 1:
             continue
         factor = _as_factor(node.maps[0])
@@ -243,6 +243,8 @@ def merged(nodes: list[Node]) -> list[Node]:
         maps = [_scaled_map(linear, factor) for linear in before.maps]
         if all(linear is not None for linear in maps):
             gains[position], losses[position] = gain, loss
+            uses[node.sources[0]] -= 1
+            uses.update(before.sources)
             nodes[position] = Affine(
                 before.sources,
                 tuple(linear for linear in maps if linear is not None),

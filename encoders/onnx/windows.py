@@ -18,6 +18,7 @@ from encoders.onnx.products import MOST_PRODUCTS
 
 MOST_AVERAGED = 2**24  # entries of all windows together, of an average pool
 MOST_COMPARED = 2**20  # and of a max pool, which has about as many ReLUs
+FEW_COLUMNS = 16  # of a window: as many are compared pair by pair
 
 
 @dataclass(frozen=True)
@@ -296,8 +297,36 @@ def greatest(call: Call, view: View, table: IntArray, shape: tuple[int, ...], le
     first = np.take_along_axis(table, (table >= 0).argmax(axis=1)[:, None], axis=1)
     if (first < 0).any():
         raise call.unsupported("a window lies wholly in the padding")
-    columns = [view.arranged(column) for column in np.where(table >= 0, table, first).T]
+    table = np.where(table >= 0, table, first)
+    if table.shape[1] > FEW_COLUMNS:
+        view, table = _halved(call, view, table, least)
+    columns = [view.arranged(column) for column in table.T]
     return extreme_of(call, columns, least).arranged(np.arange(len(table)).reshape(shape))
+
+
+def _halved(call: Call, view: View, table: IntArray, least: bool) -> tuple[View, IntArray]:
+    """Wide rows made narrow, half of their columns against the other half at once: a few large nodes, not many small.
+
+    First what is beyond a power of two is compared away, so that the halves go on being equal.
+    """
+    rows, width = table.shape
+    even = 2 ** (width.bit_length() - 1)
+    if even < width:
+        more = width - even
+        won = extreme_of(call, [view.arranged(table[:, :more]), view.arranged(table[:, even:])], least)
+        kept = view.arranged(table[:, more:even])
+        places = np.arange(rows * even).reshape(rows, even)
+        terms: list[tuple[View, LinearMap]] = []
+        for part, where in ((won, places[:, :more]), (kept, places[:, more:])):
+            if part.index.size:
+                data = (np.ones(part.index.size), (where.reshape(-1), np.arange(part.index.size)))
+                terms.append((part, Sparse(sparse.csr_array(data, shape=(rows * even, part.index.size)))))
+        view, table = call.build.affine(terms, ZERO, (rows, even), call.name, roundings=0), places
+    while table.shape[1] > 1:
+        half = table.shape[1] // 2
+        view = extreme_of(call, [view.arranged(table[:, :half]), view.arranged(table[:, half:])], least)
+        table = view.positions()
+    return view, table
 
 
 def max_pool(call: Call) -> Value:

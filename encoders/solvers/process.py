@@ -32,7 +32,8 @@ class Worker:
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         ours, theirs = Pipe()
-        program = f"from {module} import serve; serve({theirs.fileno()})"
+        ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # Ctrl-C is the parent's to handle
+        program = f"{ignoring}; from {module} import serve; serve({theirs.fileno()})"
         # A plain child process rather than `multiprocessing`: callers need no main guard, and may be daemons.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", program],

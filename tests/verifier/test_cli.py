@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -250,7 +251,8 @@ def test_inspect_tells_the_layers(capsys: pytest.CaptureFixture[str]) -> None:
     assert facts["layers"] == "5"
     assert facts["parameters"] == f"{64 * 32 + 32 + 32 * 32 + 32 + 32 * 10 + 10:,}"
     assert facts["output"] == "scores: 10 classes"
-    assert "float32 vs real" in text
+    assert facts["SHA-256"] == hashlib.sha256(Path(NET).read_bytes()).hexdigest()
+    assert "compared         5 tensors on 6 inputs with onnxruntime, one by one and in a batch" in text
 
 
 def test_inspect_names_what_is_not_supported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
