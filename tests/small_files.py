@@ -118,7 +118,7 @@ def bracketed(
 
 
 def check_bracket(result: Result, truth: Fraction | None) -> None:
-    """lower ≤ truth ≤ upper, in rational numbers; a witness wins in the file's own arithmetic, which may round a tie."""
+    """lower ≤ truth ≤ upper, in rational numbers; a witness wins as the file is executed, which may round a tie."""
     if truth is None:
         assert not isfinite(result.upper), f"an adversary at {result.upper!r}, where none is"
         return
