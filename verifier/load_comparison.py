@@ -281,7 +281,10 @@ def _as_a_whole(parsed: Parsed, lowered: Lowered, probes: Array, replies: Replie
     for told, found in replies.scores.items():
         scores = with_classes(parsed, found)
         if scores.shape != real.shape:
-            raise ModelError(f"{path}: onnxruntime gives {scores.shape[1]} scores, and {real.shape[1]} are read")
+            raise ModelError(
+                f"{path}: tensor {parsed.scores_name!r} has {scores.shape[1]} scores in onnxruntime {told}, and "
+                f"{real.shape[1]} as read; the file is refused"
+            )
         apart = np.abs(scores - real)
         if not (apart <= allowed).all():
             row, column = (int(k) for k in np.argwhere(~(apart <= allowed))[0])
