@@ -121,12 +121,13 @@ class Incumbent:
         if (replayed & ~genuine).any():
             self.float_only = min(self.float_only, float(distances[replayed & ~genuine].min()))
         good = np.flatnonzero(genuine)
-        if not good.size:
-            return False
-        pick = good[np.argmin(distances[good])]
-        label = int(np.argmax(scores[pick]))
-        self.best = Adversary(inputs[pick], float(distances[pick]), label, scores[pick], str(names[pick]))
-        return True
+        for pick in good[np.argsort(distances[good], kind="stable")]:
+            alone = self.replay(inputs[pick : pick + 1])  # what a file makes of a batch must not make an adversary
+            if bool(self.wins(alone)[0]):
+                label = int(np.argmax(alone[0]))
+                self.best = Adversary(inputs[pick], float(distances[pick]), label, alone[0], str(names[pick]))
+                return True
+        return False
 
     def genuine(self, replayed: NDArray[np.bool_], inputs: Inputs) -> NDArray[np.bool_]:
         """Which of the inputs that win in the replay count."""
