@@ -18,7 +18,8 @@ from bounds.lowered import Lowered
 from encoders.question import Norm, goals_for
 from trainers.datasets import digits
 from verifier.model import Model, load
-from verifier.query import Options, region_for
+from verifier.options import Options
+from verifier.query import region_for
 
 SIZES = (1, 4, 16, 64)
 SAME = 1e-6  # relative

@@ -18,7 +18,8 @@ from encoders.question import Norm
 from trainers.datasets import digits
 from verifier.adversaries.techniques import ALL, Attacked, Attacking, attacks_named
 from verifier.model import Model, load
-from verifier.query import Options, distance
+from verifier.options import Options
+from verifier.query import distance
 from verifier.results import Verdict
 
 EXACT = 1e-4  # relative

@@ -14,10 +14,12 @@ import numpy as np
 from benchmarks.common import conditions, header, net_and_images, row, single_threaded, span
 from bounds.attacks.base import AttackOptions
 from bounds.attacks.portfolio import attack
+from bounds.device import pick_device
 from bounds.lower import LOWER_BOUNDS, LowerBoundOptions, LowerBoundProblem
 from bounds.network import lowered_for
 from encoders.question import Norm, goals_for
-from verifier.query import Options, distance, pick_device, region_for
+from verifier.options import Options
+from verifier.query import distance, region_for
 from verifier.results import Verdict
 
 

@@ -16,14 +16,15 @@ from benchmarks.common import REPOSITORY, conditions, header, row, single_thread
 from benchmarks.gurobi_peer import gurobi_engine
 from benchmarks.omlt_peer import omlt_distance
 from benchmarks.textbook import textbook_distance
+from encoders.deadline import Clock
 from encoders.question import Norm
 from trainers.datasets import digits
 from trainers.datasets.base import Dataset
 from verifier.engines.registry import ENGINES
 from verifier.engines.turns import Turns
 from verifier.model import Model, load
-from verifier.problem import Clock
-from verifier.query import Options, asked, region_for
+from verifier.options import Options
+from verifier.query import asked, region_for
 from verifier.results import Result, Verdict
 from verifier.sharing import Table
 

@@ -17,7 +17,8 @@ from encoders.mip import Encoder
 from encoders.pyomo_block import to_pyomo
 from encoders.question import Norm, goals_for
 from verifier.model import load
-from verifier.query import Options, region_for
+from verifier.options import Options
+from verifier.query import region_for
 
 
 def median_milliseconds(action: Callable[[], object], repeats: int) -> float:

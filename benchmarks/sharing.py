@@ -14,11 +14,13 @@ import torch
 from benchmarks.common import conditions, header, net_and_images, row, single_threaded
 from benchmarks.throughput import rate
 from bounds.cap import on_the_cap
+from bounds.device import pick_device
 from bounds.network import bounds_together, lowered_for, network_bounds
 from bounds.phases import PhaseBounds
 from bounds.reduced import reduce
 from encoders.question import Norm, goals_for
-from verifier.query import Options, pick_device, region_for
+from verifier.options import Options
+from verifier.query import region_for
 
 RATE, STEPS = 0.15, 4
 

@@ -18,11 +18,13 @@ from benchmarks.common import conditions, header, net_and_images, row, single_th
 from bounds.ascent import enveloped
 from bounds.cap import on_the_cap
 from bounds.cube_envelope import CubeEnvelope
+from bounds.device import pick_device
 from bounds.network import lowered_for, network_bounds
 from bounds.phases import PhaseBounds
 from bounds.reduced import reduce
 from encoders.question import Norm, goals_for
-from verifier.query import Options, pick_device, region_for
+from verifier.options import Options
+from verifier.query import region_for
 
 SECONDS = 2.0
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from benchmarks.common import SHARED, conditions, header, row, single_threaded, span
 from verifier.model import Model, load
-from verifier.query import Options, ask
+from verifier.options import Options
+from verifier.query import ask
 from verifier.runner import one_thread_each
 
 MNIST, CIFAR = "mnist_test.npz", "cifar10_300.npz"

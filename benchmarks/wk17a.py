@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.common import conditions, header, mnist, row, shared_file, span
 from verifier.data import Samples
 from verifier.model import load
-from verifier.query import Options
+from verifier.options import Options
 from verifier.runner import Job, outcomes
 
 VERDICTS = {"certified": "robust", "falsified": "adversarial", "misclassified": "misclassified"}

@@ -33,7 +33,8 @@ from trainers.datasets import digits
 from verifier.engines.search import Search, SearchOptions
 from verifier.engines.witnesses import WitnessOptions
 from verifier.model import Model, load
-from verifier.query import Options, ask, asked
+from verifier.options import Options
+from verifier.query import ask, asked
 from verifier.results import Result, Verdict
 from verifier.sharing import Question, Table
 

@@ -27,6 +27,7 @@ from bounds.nodes import Nodes, Pass
 from bounds.parabolas import Parabolas, Touch
 from bounds.phases import PhaseBounds
 from bounds.simplex import Above, above_relu
+from encoders.deadline import Deadline
 from encoders.errors import SoundnessError
 from encoders.graph import Affine, Graph, Input, Node, Relu, affine_chain
 from encoders.linear_maps import Convolution, Dense, FloatArray, Gather, Scale
@@ -38,7 +39,7 @@ from verifier.engines.frontier import Frontier
 from verifier.engines.highs import HighsEngine
 from verifier.engines.search import SearchEngine, SearchOptions
 from verifier.engines.turns import Turns
-from verifier.problem import Deadline, Incumbent, Problem
+from verifier.problem import Incumbent, Problem
 
 TOLERANCE = 1e-6
 

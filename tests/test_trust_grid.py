@@ -35,7 +35,8 @@ from tests.test_trust import random_net
 from verifier.engines.turns import Turns
 from verifier.layout import pixels_of
 from verifier.model import Model, load
-from verifier.query import Options, _Question, ask
+from verifier.options import Options
+from verifier.query import _Question, ask
 from verifier.results import Result, Verdict
 
 LEVELS = (2, 3, 4, 5)

@@ -25,7 +25,8 @@ from encoders.staircase import Line, digital_line
 from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
 from tests.int8_builder import random_int8
 from verifier.model import load
-from verifier.query import Options, ask
+from verifier.options import Options
+from verifier.query import ask
 from verifier.results import Result, Verdict
 
 INFINITY = float("inf")

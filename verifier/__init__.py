@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from encoders.question import Norm as Norm
     from verifier.model import Model as Model
     from verifier.model import load as load
+    from verifier.options import Options as Options
     from verifier.problem import Progress as Progress
-    from verifier.query import Options as Options
     from verifier.query import distance as distance
     from verifier.query import verify as verify
     from verifier.results import Adversary as Adversary
@@ -32,7 +32,7 @@ _HOMES = {
     "Basis": "verifier.results",
     "Model": "verifier.model",
     "Norm": "encoders.question",
-    "Options": "verifier.query",
+    "Options": "verifier.options",
     "Progress": "verifier.problem",
     "Result": "verifier.results",
     "Verdict": "verifier.results",

@@ -17,8 +17,8 @@ from verifier.cli_report import rounded
 from verifier.data import Samples, check_box, digest, load_mask, load_samples, parse_samples
 from verifier.journal import Journal, Record
 from verifier.model import load
+from verifier.options import Options, check_convex
 from verifier.pictures import save_adversary
-from verifier.query import Options, check_convex
 
 ANSWERED, UNRESOLVED = 0, 1
 WIDTH = 10

@@ -18,7 +18,7 @@ from verifier.code_version import code_version
 from verifier.data import Samples, check_box, load_samples, parse_samples
 from verifier.journal import Journal, Record, record_of
 from verifier.model import Model, load
-from verifier.query import Options
+from verifier.options import Options
 from verifier.report.collected import collected
 from verifier.report.files import write
 from verifier.report.options import ReportOptions

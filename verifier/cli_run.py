@@ -18,8 +18,8 @@ from verifier.cli_report import HEADER, Display, row, summary
 from verifier.data import Samples, check_box, digest, load_grid, load_mask, load_samples, parse_samples
 from verifier.journal import Journal, Record, record_of
 from verifier.model import Model, load
+from verifier.options import Options, check_execution
 from verifier.pictures import save_adversary
-from verifier.query import Options, check_execution
 from verifier.results import Result, Verdict
 from verifier.runner import Job, check_jobs, outcomes
 

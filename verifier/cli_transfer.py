@@ -19,7 +19,7 @@ from verifier.adversaries.techniques import Attacking, Sample
 from verifier.adversaries.transfer import Source, matrix
 from verifier.data import Samples, check_box, load_samples, parse_samples
 from verifier.model import Model, load
-from verifier.query import Options, check_convex
+from verifier.options import Options, check_convex
 
 ANSWERED = 0
 FACTORS = (1.0, 1.5)

@@ -15,8 +15,8 @@ from encoders.errors import OptionError
 from verifier.adversaries.universal import Inputs, Shares, find_universal, shares_of
 from verifier.data import Samples, check_box, load_samples, parse_samples
 from verifier.model import load
+from verifier.options import Options, check_convex
 from verifier.pictures import save_perturbation
-from verifier.query import Options, check_convex
 
 ANSWERED = 0
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from encoders.deadline import Deadline
 from encoders.grid import Grid
 from encoders.linear_maps import FloatArray, IntArray
 from encoders.question import Norm
-from verifier.problem import Deadline
 
 StepsValue = Callable[[IntArray], FloatArray]
 """By how much each row of steps [B, n] misses being an adversary: negative where it is one."""

@@ -11,11 +11,11 @@ from functools import partial
 
 import numpy as np
 
-from encoders.deadline import in_time, look
+from encoders.deadline import Deadline, in_time, look
 from encoders.grid import Grid
 from encoders.linear_maps import FloatArray, IntArray
 from verifier.grid_walk import nearer as nearer_on_grid
-from verifier.problem import By, Deadline, Incumbent
+from verifier.problem import By, Incumbent
 from verifier.results import Adversary
 
 Value = Callable[[FloatArray], FloatArray]

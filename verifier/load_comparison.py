@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bounds.execution_error import ARITHMETICS, error_at_points
+from bounds.execution_error import ARITHMETICS, Arithmetic, error_at_points
 from bounds.lowered import LARGEST_GAIN, Lowered, torch_maps
 from bounds.network import lowered_for
 from encoders.errors import ModelError
@@ -37,7 +37,6 @@ MOST_VALUES = 2**26  # numbers that are asked of onnxruntime at once
 SPARE = 16  # roundings that an executor may add to each operator: fused constants, a scale applied by itself
 MARGIN = 1.0 + 1e-6  # for the float64 rounding of the comparison itself
 PLAIN, OPTIMISED = "without optimisation", "at its default level"
-UNITS = {np.float32: (2.0**-24, 2.0**-126), np.float64: (2.0**-53, 2.0**-1022)}
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ class _OperatorByOperator:
         self.parsed = parsed
         builder = parsed.builder
         self.nodes: Sequence[Node] = () if builder is None else builder.nodes
-        self.unit, self.least = UNITS[np.float64 if parsed.double else np.float32]
+        self.arithmetic = arithmetic_of(parsed)
         start = torch.as_tensor(np.asarray(probes, dtype=np.float64))
         self.values: dict[int, Tensor] = {0: start}
         self.errors: dict[int, Tensor] = {0: torch.zeros_like(start)}
@@ -235,9 +234,9 @@ class _OperatorByOperator:
             size = size + linear.magnitude(self.values[source].abs() + self.errors[source])
             error = error + linear.magnitude(self.errors[source])
         terms = sum(linear.terms for linear in maps) + node.roundings + SPARE
-        share = terms * self.unit / (1.0 - terms * self.unit)
+        share = self.arithmetic.gamma(torch.tensor(float(terms), dtype=torch.float64))
         self.values[position] = total
-        self.errors[position] = (error + share * size) * MARGIN + 4.0 * terms * self.least
+        self.errors[position] = (error + share * size) * MARGIN + 4.0 * terms * self.arithmetic.least
 
     def _settle(self, step: Step, name: str, node: int, index: NDArray[np.int64], given: FloatArray) -> None:
         """Compare a tensor, and go on from what onnxruntime has for it."""
@@ -334,11 +333,15 @@ def _check_classes(parsed: Parsed, scores: FloatArray, outputs: Array, allowed: 
 
 def scores_and_rounding(parsed: Parsed, lowered: Lowered, probes: Array) -> tuple[FloatArray, FloatArray]:
     """The scores of the graph in float64 [P, classes], and how far executed ones may be from them."""
-    arithmetic = ARITHMETICS["float64" if parsed.double else "float32"]
     points = torch.as_tensor(np.asarray(probes, dtype=np.float64))
     with torch.no_grad():
-        scores, errors = lowered.forward(points), error_at_points(lowered, points, arithmetic)
+        scores, errors = lowered.forward(points), error_at_points(lowered, points, arithmetic_of(parsed))
     return np.asarray(scores.numpy()), np.asarray(errors.numpy())
+
+
+def arithmetic_of(parsed: Parsed) -> Arithmetic:
+    """The numbers that the file computes with."""
+    return ARITHMETICS["float64" if parsed.double else "float32"]
 
 
 def with_classes(parsed: Parsed, scores: FloatArray) -> FloatArray:

@@ -19,6 +19,7 @@ from encoders.linear_maps import FloatArray
 from encoders.onnx.class_scores import one_output
 from encoders.onnx.model_file import digest_of, read_model_file
 from encoders.onnx.reader import Parsed, parse
+from encoders.onnx.runtime_worker import session_of
 from encoders.quantised import TOP, QuantisedNet
 from encoders.quantised_file import is_quantised, parse_quantised
 from verifier.code_version import code_version
@@ -221,15 +222,8 @@ def _load(reference: Reference) -> Model:
 
 def _session(parsed: Parsed, written: Path | None = None) -> onnxruntime.InferenceSession:
     """A session on the file with its scores as the output; what it executes, once optimised, may be `written`."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    if written is not None:
-        options.optimized_model_filepath = str(written)
-    content = exposing(parsed, [parsed.scores_name])
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return session_of(exposing(parsed, [parsed.scores_name]), written=written)
     except Exception as error:  # onnxruntime raises its own family of exceptions
         raise ModelError(f"{parsed.file.path}: onnxruntime cannot load it: {str(error).splitlines()[0]}") from None
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.deadline import Clock as Clock
-from encoders.deadline import Deadline as Deadline
+from encoders.deadline import Deadline
 from encoders.graph import Graph
 from encoders.grid import Grid
 from encoders.linear_maps import FloatArray, Inputs, InputType

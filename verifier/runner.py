@@ -18,14 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bounds.device import pick_device
+from encoders.deadline import Clock
 from encoders.errors import OptionError, SolverError
 from encoders.graph import Relu
 from encoders.linear_maps import Inputs
 from verifier.data import Samples
 from verifier.engines.turns import Turns
 from verifier.model import Model, Reference, reopened
-from verifier.problem import Clock
-from verifier.query import FEW_NEURONS, Options, asked, pick_device
+from verifier.options import Options
+from verifier.query import FEW_NEURONS, asked
 from verifier.results import Result
 from verifier.sharing import Question, Table
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from encoders.deadline import Clock
 from verifier.engines.turns import Ask, Batches, Turns, hand_back
-from verifier.problem import Clock
 
 T = TypeVar("T")
 Question = Callable[[Clock], Turns[T]]

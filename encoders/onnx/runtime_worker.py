@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,14 +57,19 @@ class Reply:
     error: str = ""
 
 
-def session_of(model: bytes, optimised: bool) -> onnxruntime.InferenceSession:
-    """A session on one core."""
+def session_of(model: bytes, optimised: bool = True, written: Path | None = None) -> onnxruntime.InferenceSession:
+    """A session on one core, at onnxruntime's default level or without optimisation; what it executes may be `written`.
+
+    onnxruntime's own family of exceptions is raised where it cannot be had.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if written is not None:
+        options.optimized_model_filepath = str(written)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from benchmarks.textbook import textbook_distance
+from encoders.deadline import Deadline
 from encoders.errors import DataError, SoundnessError
 from encoders.graph import Affine, Graph, Input, Relu, affine_chain
 from encoders.linear_maps import Convolution, Dense, FloatArray, Gather
@@ -20,7 +21,7 @@ from encoders.solvers.base import Solution, SolverOptions, Status
 from encoders.solvers.highs import HighsSolver
 from tests.encoders.nets import interval_bounds, random_chain, two_two_two, unit_box
 from verifier.engines.search import SearchEngine
-from verifier.problem import Deadline, Incumbent, Problem
+from verifier.problem import Incumbent, Problem
 
 NORMS = (Norm.LINF, Norm.L1)
 

@@ -23,7 +23,8 @@ from verifier.adversaries.universal import find_universal, moved_by, rounded_dow
 from verifier.cli import main
 from verifier.engines import attack_ask
 from verifier.model import Model, load
-from verifier.query import Options, asked, distance
+from verifier.options import Options
+from verifier.query import asked, distance
 from verifier.results import Result
 from verifier.sharing import Table
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from encoders.deadline import Clock, Deadline
 from encoders.errors import SolverError
 from encoders.question import Norm
 from tests.test_trust import random_problem
@@ -18,7 +19,7 @@ from verifier.engines import auto
 from verifier.engines.auto import FEW_PHASES, AutoEngine
 from verifier.engines.base import Proof
 from verifier.engines.highs import HighsEngine
-from verifier.problem import Clock, Deadline, Incumbent, Problem, Progress
+from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis
 
 INFINITY = float("inf")

@@ -26,8 +26,9 @@ from verifier.engines.highs import HighsEngine
 from verifier.engines.search import Search, SearchOptions
 from verifier.engines.turns import Turns, alone
 from verifier.model import load
+from verifier.options import Options
 from verifier.problem import Incumbent, Problem
-from verifier.query import Options, asked
+from verifier.query import asked
 from verifier.results import Result
 from verifier.sharing import Question, Table
 

@@ -21,7 +21,8 @@ from tests.onnx_builder import to_onnx
 from tests.small_files import f32, node, written
 from verifier.cli import main
 from verifier.model import load
-from verifier.query import Options, distance, verify
+from verifier.options import Options
+from verifier.query import distance, verify
 from verifier.results import Result, Verdict
 
 SWAP = affine_chain([np.eye(2)], [np.zeros(2)])  # scores (x1, x2)

@@ -21,7 +21,8 @@ from verifier.data import Samples
 from verifier.engines.cpsat import Decisions
 from verifier.layout import pixels_of
 from verifier.model import Model, load
-from verifier.query import Options, distance, verify
+from verifier.options import Options
+from verifier.query import distance, verify
 from verifier.results import Verdict
 from verifier.runner import Job, Outcome, outcomes
 

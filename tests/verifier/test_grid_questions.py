@@ -18,7 +18,8 @@ from verifier.engines.search import SearchEngine
 from verifier.engines.turns import Turns
 from verifier.grid_witness import GridIncumbent
 from verifier.model import Model, load
-from verifier.query import Options, distance, verify
+from verifier.options import Options
+from verifier.query import distance, verify
 from verifier.results import Basis, Verdict
 
 ENGINES = ["auto", "search", "highs", "cpsat"]

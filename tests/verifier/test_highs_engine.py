@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from benchmarks.textbook import textbook_distance
+from encoders.deadline import Deadline
 from encoders.errors import OptionError
 from encoders.graph import Graph
 from encoders.linear_maps import FloatArray
@@ -20,7 +21,7 @@ from tests.encoders.nets import random_chain, two_two_two, unit_box
 from verifier.engines.highs import HighsEngine
 from verifier.engines.mixed_integer import MixedIntegerEngine
 from verifier.engines.pyomo_engine import PyomoEngine
-from verifier.problem import Deadline, Incumbent, Problem
+from verifier.problem import Incumbent, Problem
 from verifier.results import Basis
 
 TOLERANCE = 1e-6

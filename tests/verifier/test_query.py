@@ -13,7 +13,8 @@ from encoders.graph import affine_chain
 from encoders.question import Norm
 from tests.onnx_builder import to_onnx
 from verifier.model import Model, load
-from verifier.query import Options, distance, verify
+from verifier.options import Options
+from verifier.query import distance, verify
 from verifier.results import Basis, Result, Verdict, check_sandwich
 
 # scores (x1, x2): the class changes where x2 reaches x1.

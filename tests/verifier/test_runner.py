@@ -14,7 +14,7 @@ from trainers.datasets import digits
 from verifier import query, runner
 from verifier.data import Samples
 from verifier.model import Model, load
-from verifier.query import Options
+from verifier.options import Options
 from verifier.results import Verdict
 from verifier.runner import Job, Outcome, outcomes
 

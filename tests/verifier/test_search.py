@@ -13,6 +13,7 @@ from bounds.ascent import Effort, bounded
 from bounds.nodes import Nodes, Pass
 from bounds.phases import PhaseBounds
 from bounds.product_bounds import with_products
+from encoders.deadline import Deadline
 from encoders.linear_maps import FloatArray
 from encoders.question import CONVEX, Norm
 from tests.brute_force import brute_force_distance
@@ -20,7 +21,7 @@ from tests.test_trust import TOLERANCE, random_problem
 from verifier.engines.frontier import Frontier
 from verifier.engines.search import Search, SearchOptions
 from verifier.engines.witnesses import WitnessOptions
-from verifier.problem import By, Deadline, Incumbent
+from verifier.problem import By, Incumbent
 
 SEEDS = range(700, 712)
 

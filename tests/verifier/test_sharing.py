@@ -14,13 +14,14 @@ import torch
 from bounds.ascent import bounded
 from bounds.nodes import Nodes, Pass
 from bounds.phases import PhaseBounds
+from encoders.deadline import Clock
 from encoders.errors import SolverError, SoundnessError
 from encoders.question import CONVEX, Norm
 from trainers.datasets import digits
 from verifier.engines.turns import Ask, Kept, Turns
 from verifier.model import Model, load
-from verifier.problem import Clock
-from verifier.query import Options, ask, asked
+from verifier.options import Options
+from verifier.query import ask, asked
 from verifier.results import Result, Verdict
 from verifier.sharing import Question, Table
 

@@ -15,12 +15,14 @@ from bounds.attacks import ATTACKS, AttackOptions, AttackProblem, Candidates
 from bounds.attacks.batch import fitting
 from bounds.attacks.pixel_greedy import changed_inputs, changed_pixels
 from bounds.attacks.portfolio import attack_together
+from bounds.device import pick_device
 from bounds.network import lowered_for
 from encoders.errors import DataError, OptionError
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm, goals_for
 from verifier.model import Model
-from verifier.query import Options, check_classes, incumbent_for, pick_device, region_for
+from verifier.options import Options
+from verifier.query import check_classes, incumbent_for, region_for
 from verifier.results import Adversary
 
 PORTFOLIO, ALL = "portfolio", "all"

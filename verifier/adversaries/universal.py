@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bounds.attacks.universal import UniversalOptions, UniversalProblem, universal_perturbation
+from bounds.device import pick_device
 from bounds.network import lowered_for
 from encoders.errors import SoundnessError
 from encoders.linear_maps import FloatArray
 from encoders.question import Norm
 from verifier.model import Model
-from verifier.query import Options, pick_device
+from verifier.options import Options
 
 Inputs = NDArray[np.float32]
 BATCH = 1000

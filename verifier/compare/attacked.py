@@ -10,11 +10,12 @@ import torch
 from bounds.attacks import ATTACKS
 from bounds.attacks.base import AttackOptions, AttackProblem
 from bounds.attacks.portfolio import attack
+from bounds.device import pick_device
 from bounds.network import lowered_for
 from encoders.question import Norm, Region, goals_for
 from trainers.adversarial import ascend
 from verifier.model import Model
-from verifier.query import Options, pick_device
+from verifier.options import Options
 from verifier.results import Result
 
 BY_RADIUS = "pgd-by-radius"

@@ -23,7 +23,8 @@ from verifier.compare.options import CompareOptions, Subject
 from verifier.data import Samples
 from verifier.journal import Journal, Record, record_of
 from verifier.model import Model
-from verifier.query import Options, region_for
+from verifier.options import Options
+from verifier.query import region_for
 from verifier.results import Result, Verdict, check_order
 from verifier.runner import Job, outcomes
 

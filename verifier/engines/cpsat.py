@@ -20,7 +20,7 @@ import torch
 
 from bounds.lowered import Lowered
 from bounds.network import goal_bounds, lowered_for, network_bounds
-from encoders.deadline import in_time
+from encoders.deadline import Deadline, in_time
 from encoders.integer_net import COARSE, FINE, Precision, encode
 from encoders.integer_program import IntegerProgram
 from encoders.linear_maps import IntArray
@@ -31,7 +31,7 @@ from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.levels import Levels
 from verifier.engines.narrowing import Narrow, Narrowing, NarrowOptions, Neuron
 from verifier.engines.quantised_cpsat import QuantisedOptions, close_quantised
-from verifier.problem import Deadline, Incumbent, Problem, Progress
+from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis
 
 INFINITY = float("inf")

@@ -24,7 +24,7 @@ from bounds.nodes import Nodes, Pass
 from bounds.one_sided import ONE_SIDED, one_sided
 from bounds.phases import PhaseBounds
 from bounds.reduced import Reduced, reduce
-from encoders.deadline import in_time, under
+from encoders.deadline import Deadline, in_time, under
 from encoders.graph import Relu
 from encoders.question import Norm
 from verifier.engines.balls import Balls
@@ -34,7 +34,7 @@ from verifier.engines.look_ahead import LookAhead
 from verifier.engines.node_ask import NodeAsk
 from verifier.engines.turns import Turns, alone
 from verifier.engines.witnesses import SEARCH, Witnesses, WitnessOptions
-from verifier.problem import Deadline, Incumbent, Problem, Progress
+from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis
 
 INFINITY = float("inf")

@@ -18,13 +18,13 @@ from bounds.lowered import Lowered
 from bounds.network import lowered_for, network_bounds
 from bounds.reduced import reduce
 from bounds.subsets import Fall, Parts, SubsetBounds
-from encoders.deadline import in_time
+from encoders.deadline import Deadline, in_time
 from encoders.linear_maps import IntArray
 from encoders.question import Norm
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.levels import Count, Levels
 from verifier.engines.places import GridPlaces, OpenPlaces, Places
-from verifier.problem import Deadline, Incumbent, Problem, Progress
+from verifier.problem import Incumbent, Problem, Progress
 from verifier.results import Basis
 
 ELEMENTS_AT_ONCE = 2_000_000  # of [parts, open neurons, inputs]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bounds.attacks import AttackOptions
+from bounds.device import pick_device
 from bounds.estimates import sampled_distance
 from bounds.lower import LOWER_BOUNDS
 from bounds.network import lowered_for
@@ -24,7 +25,7 @@ from verifier.adversaries.techniques import Attacking
 from verifier.engines.turns import Turns
 from verifier.journal import Record
 from verifier.model import Model
-from verifier.query import pick_device, region_for
+from verifier.query import region_for
 from verifier.report.asks import AttacksAsk, BoundAsk
 from verifier.report.options import ReportOptions, default_bounds
 from verifier.results import ORDER_TOLERANCE, Result, Verdict, check_order

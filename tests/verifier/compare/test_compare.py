@@ -26,7 +26,8 @@ from verifier.compare.options import CompareOptions, Subject, check_subjects, su
 from verifier.compare.workers import measure
 from verifier.data import Samples
 from verifier.model import load
-from verifier.query import Options, region_for
+from verifier.options import Options
+from verifier.query import region_for
 
 STUDY = """
 widths = [6]
