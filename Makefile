@@ -53,7 +53,7 @@ tests: $(READY)  ## pytest
 fuzz: $(READY)  ## random operator graphs against onnxruntime for FUZZ_SECONDS=60, from seed FUZZ_SEED on
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz_graphs --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 
-test-thorough: $(READY)  ## random tests: ten times the cases, drawn afresh (hours)
+test-thorough: $(READY)  ## random tests: ten times the cases, drawn afresh (takes long)
 	@echo "FIRST_SEED=$(FIRST_SEED)"
 	OMP_NUM_THREADS=1 PLUMBLINE_TRUST_EXAMPLES=1200 PLUMBLINE_TRUST_FIRST=$(FIRST_SEED) \
 		$(BIN)/pytest -n $(TEST_JOBS) -m "hypothesis or thorough or exhaustive" --hypothesis-profile thorough
