@@ -24,7 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
     found = describe_quantised(file, output) if quantised else describe(file, output, threshold)
     print(report(path, found))
     if found.unsupported:
-        print(f"plumbline: {path}: {len(found.unsupported)} nodes are not supported", file=sys.stderr)
+        count = len(found.unsupported)
+        print(f"plumbline: {path}: {count} node{' is' if count == 1 else 's are'} not supported", file=sys.stderr)
         return UNSUPPORTED
     model = load(path, output, threshold)
     compared = model.comparison
@@ -44,6 +45,10 @@ def told(compared: Comparison) -> str:
     )
 
 
+def _classes(count: int | None) -> str:
+    return "? classes" if count is None else "1 number" if count == 1 else f"{count} classes"
+
+
 def report(path: Path, found: Description) -> str:
     """The facts of a model file, one a line."""
     operators = ", ".join(f"{name} x{count}" if count > 1 else name for name, count in found.operators)
@@ -52,7 +57,7 @@ def report(path: Path, found: Description) -> str:
         f"model            {path}",
         f"operators        {operators} (opset {found.opset})",
         f"input            {found.input_name}: {shape}",
-        f"output           {found.output_name}: {'?' if found.classes is None else found.classes} classes",
+        f"output           {found.output_name}: {_classes(found.classes)}",
     ]
     if not found.unsupported:
         lines.append(f"layers           {found.layers}")

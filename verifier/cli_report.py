@@ -25,10 +25,10 @@ HEADER = (
 
 
 def row(record: Record) -> str:
-    """One sample's line. Lower is shown rounded down and upper up: what is printed is as true as what was proven."""
+    """One sample's line. Lower is shown rounded down and upper up, exact between them: as true as what was proven."""
     lower, upper = float(record["lower"]), float(record["upper"])
     verdict = record["verdict"]
-    exact = f"{upper:.6f}" if verdict in ("exact", "misclassified") else ""
+    exact = f"{upper:.{DIGITS}f}" if verdict in ("exact", "misclassified") else ""
     return (
         f"{record['index']:>6} {_or_dash(record['label']):>5} {record['predicted']:>5}  {verdict:<13} "
         f"{rounded(lower, math.floor):>10} {exact:>10} {rounded(upper, math.ceil):>10} "

@@ -153,6 +153,7 @@ def check_box(samples: Samples, indices: tuple[int, ...], box: tuple[float, floa
 
 def _read(path: Path) -> dict[str, Array]:
     """All arrays of an .npz, or of an .npy under the name x; never unpickles."""
+    _check_there(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
@@ -166,6 +167,11 @@ def _read(path: Path) -> dict[str, Array]:
         raise _broken(path, error) from None
 
 
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+
+
 def _broken(path: Path, error: Exception) -> DataError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return DataError(f"{path}: not a readable numpy file without pickled objects ({reason})")
@@ -174,6 +180,7 @@ def _broken(path: Path, error: Exception) -> DataError:
 def _read_png(path: Path) -> Array:
     from PIL import Image, UnidentifiedImageError
 
+    _check_there(path)
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("L")) > 0

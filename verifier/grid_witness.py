@@ -55,7 +55,7 @@ class GridIncumbent(Incumbent):
     steps: IntArray | None = None
 
     def __post_init__(self) -> None:
-        self.shadow = Shadow(self.region, self.norm, self.replay, self.real, self.wins)
+        self.shadow = Shadow(self.region, self.norm, self.replay, self.real, self.wins, shown=self.shown)
         self.shadow.owner = self
 
     @property
@@ -87,22 +87,15 @@ class GridIncumbent(Incumbent):
         steps, first = steps[nearer], first[nearer]
         if not len(steps):
             return False
-        inputs = self.grid.values(steps)
-        scores = self.replay(inputs)
-        replayed = self.wins(scores)
-        genuine = self.genuine(replayed, inputs)
-        measures = self.grid.measure(steps)
-        if (replayed & ~genuine).any():
-            nearest = self.grid.length(int(measures[replayed & ~genuine].min()))
-            self.float_only = min(self.float_only, nearest)
-        good = np.flatnonzero(genuine)
-        if not good.size:
+        inputs, measures = self.grid.values(steps), self.grid.measure(steps)
+        found = self.nearest(inputs, measures.astype(np.float64))
+        if found is None:
             return False
-        pick = good[np.argmin(measures[good])]
+        pick, scores = found
         self.steps = steps[pick]
         length = self.grid.length(int(measures[pick]))
         name = by if isinstance(by, str) else str(by[first[pick]])
-        self.best = Adversary(inputs[pick], length, int(np.argmax(scores[pick])), scores[pick], name)
+        self.best = Adversary(inputs[pick], length, int(np.argmax(scores)), scores, name)
         return True
 
     def walk(self, deadline: Deadline, least: int = 0) -> None:

@@ -64,7 +64,7 @@ def compare(parsed: Parsed, seed: int = 0) -> Comparison:
     try:
         replies = _Replays(parsed, probes).run()
     except ExecutionError as error:
-        raise ModelError(f"{path}: onnxruntime cannot run it: {error}") from None
+        raise ModelError(f"{path}: onnxruntime cannot compute {parsed.output_name!r}: {error}") from None
     _check_functions(parsed, replies)
     _OperatorByOperator(parsed, probes).check(replies.tensors)
     return replace(_as_a_whole(parsed, lowered, probes, replies), reach=reach(parsed))

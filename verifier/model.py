@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,8 @@ from encoders.quantised import TOP, QuantisedNet
 from encoders.quantised_file import is_quantised, parse_quantised
 from verifier.code_version import code_version
 from verifier.load_comparison import Comparison, compare, exposing, with_classes
+
+Array = NDArray[Any]
 
 # What a quantised file may come to: integers throughout, and what moves them about.
 EXECUTED = {"QuantizeLinear", "DequantizeLinear", "QGemm", "QLinearMatMul", "QLinearConv", "Transpose", "Flatten"}
@@ -56,7 +59,7 @@ class Model:
         self.classes = parsed.graph.classes
         self._parsed = parsed
         self._together = parsed.batched and comparison is not None and comparison.batched
-        self._session = _session(parsed)
+        self._session = _session(parsed, [parsed.scores_name, parsed.output_name])
 
     @property
     def graph(self) -> Graph:
@@ -91,6 +94,11 @@ class Model:
         return float("inf") if self.comparison is None else self.comparison.reach
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """Operators behind the scores that proofs leave out: they do not change which class comes first."""
+        return self._parsed.left_out
+
+    @property
     def rounded_after(self) -> tuple[str, ...]:
         """Operators behind the scores that round where the file is executed, and may make different scores equal."""
         return self._parsed.rounding
@@ -100,13 +108,13 @@ class Model:
         """The numbers that the file computes with: what a sample and an adversary are rounded to, and no further."""
         return np.float64 if self._parsed.double else np.float32
 
-    def scores(self, inputs: NDArray[Any]) -> FloatArray:
+    def scores(self, inputs: Array) -> FloatArray:
         """Class scores [B, classes] of a batch [B, n], by onnxruntime on the file, in the file's own type."""
-        batch = np.ascontiguousarray(inputs, dtype=self.input_type)
-        shape = self._parsed.feed_shape
-        if self._together:
-            return self._run(batch.reshape(-1, *shape[1:]), len(batch))
-        return np.concatenate([self._run(sample.reshape(shape), 1) for sample in batch])
+        return self._replayed(inputs, self._parsed.scores_name, self._of_scores)
+
+    def outputs(self, inputs: Array) -> FloatArray:
+        """The file's own output [B, classes], with what is left out behind the scores; an ArgMax' class counts 1."""
+        return self._replayed(inputs, self._parsed.output_name, self._of_output)
 
     def real(self, inputs: FloatArray) -> FloatArray:
         """The same scores in float64, by the graph that the proofs are about."""
@@ -118,18 +126,51 @@ class Model:
             scores = lowered_for(self.graph).forward(torch.as_tensor(np.asarray(inputs, dtype=np.float64)))
         return np.asarray(scores.numpy())
 
-    def _run(self, batch: NDArray[Any], count: int) -> FloatArray:
+    def _replayed(self, inputs: Array, name: str, classes: Callable[[Array, int], FloatArray]) -> FloatArray:
+        """A tensor of the file as onnxruntime computes it, as numbers [B, classes]."""
+        batch = np.ascontiguousarray(inputs, dtype=self.input_type)
+        shape = self._parsed.feed_shape
+        if self._together:
+            return classes(self._run(batch.reshape(-1, *shape[1:]), name), len(batch))
+        return np.concatenate([classes(self._run(sample.reshape(shape), name), 1) for sample in batch])
+
+    def _run(self, batch: Array, name: str) -> Array:
         try:
-            (found,) = self._session.run([self._parsed.scores_name], {self._parsed.input_name: batch})
+            (found,) = self._session.run([name], {self._parsed.input_name: batch})
         except Exception as error:  # onnxruntime raises its own family of exceptions
             raise ModelError(f"{self.path}: onnxruntime cannot run it: {str(error).splitlines()[0]}") from None
+        return np.asarray(found)
+
+    def _of_scores(self, found: Array, count: int) -> FloatArray:
         scores = np.asarray(found, dtype=np.float64)
-        if scores.size % count:
-            raise ModelError(f"{self.path}: onnxruntime gives scores of shape {scores.shape} for {count} samples")
-        scores = with_classes(self._parsed, scores.reshape(count, -1))
-        if scores.shape[1] != self.classes:
-            raise ModelError(f"{self.path}: onnxruntime gives scores of shape {scores.shape} for {count} samples")
+        if not scores.size % count:
+            scores = with_classes(self._parsed, scores.reshape(count, -1))
+        if scores.shape != (count, self.classes):
+            raise ModelError(f"{self.path}: onnxruntime gives scores of shape {found.shape} for {count} samples")
         return scores
+
+    def _of_output(self, found: Array, count: int) -> FloatArray:
+        if self.left_out[-1:] == ("ArgMax",):
+            if found.size == count:
+                return np.eye(self.classes)[found.reshape(count).astype(np.int64)]
+        elif self.threshold is not None:
+            if found.size == count:
+                return beside_threshold(found.reshape(count), self.threshold)
+        elif found.size == count * self.classes:
+            return np.asarray(found.reshape(count, -1), dtype=np.float64)
+        raise ModelError(f"{self.path}: onnxruntime gives an output of shape {found.shape} for {count} samples")
+
+
+def beside_threshold(outputs: Array, threshold: float) -> FloatArray:
+    """Two columns, the threshold and the outputs [B]; where the nearest number of their type is one side of it, a tie.
+
+    `output > T` is asked of T as it is by some, and of T rounded to the output's type by others.
+    """
+    rounded = float(outputs.dtype.type(threshold))
+    values = outputs.astype(np.float64)
+    low, high = min(threshold, rounded), max(threshold, rounded)
+    values[(values >= low) & (values <= high)] = threshold
+    return np.stack([np.full(len(values), threshold), values], axis=1)
 
 
 class QuantisedModel(Model):
@@ -168,7 +209,7 @@ class QuantisedModel(Model):
     def quantised(self) -> QuantisedNet | None:
         return self._net
 
-    def scores(self, inputs: NDArray[Any]) -> FloatArray:
+    def scores(self, inputs: Array) -> FloatArray:
         """Class scores by onnxruntime; an alarm where the integer semantics says otherwise."""
         found = super().scores(inputs)
         if not np.array_equal(found, self._net.scores(np.asarray(inputs, dtype=np.float32))):
@@ -220,10 +261,10 @@ def _load(reference: Reference) -> Model:
     return model
 
 
-def _session(parsed: Parsed, written: Path | None = None) -> onnxruntime.InferenceSession:
-    """A session on the file with its scores as the output; what it executes, once optimised, may be `written`."""
+def _session(parsed: Parsed, tensors: Sequence[str], written: Path | None = None) -> onnxruntime.InferenceSession:
+    """A session on the file with these tensors as its outputs; what it executes, once optimised, may be `written`."""
     try:
-        return session_of(exposing(parsed, [parsed.scores_name]), written=written)
+        return session_of(exposing(parsed, tensors), written=written)
     except Exception as error:  # onnxruntime raises its own family of exceptions
         raise ModelError(f"{parsed.file.path}: onnxruntime cannot load it: {str(error).splitlines()[0]}") from None
 
@@ -232,5 +273,5 @@ def _executed(parsed: Parsed) -> set[str]:
     """The operators that onnxruntime executes for a file, after its own fusions."""
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "optimised.onnx"
-        _session(parsed, written)
+        _session(parsed, [parsed.scores_name], written)
         return {node.op_type for node in onnx.load(written).graph.node}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +43,17 @@ class Options:
     grid: int | IntArray | None = None  # levels per unit: of all inputs, or of each
     count: str = "inputs"  # what L0 counts
     execution: str = REAL
+
+    @classmethod
+    def given(cls, **options: Any) -> Options:
+        """Options from keywords; an unknown one is refused with those that there are."""
+        known = [field.name for field in fields(cls)]
+        for name in options:
+            if name not in known:
+                like = get_close_matches(name, known, 1)
+                meant = f"did you mean {like[0]}? " if like else ""
+                raise OptionError(f"option {name!r}: {meant}choose from {', '.join(known)}")
+        return cls(**options)
 
     def __post_init__(self) -> None:
         try:

@@ -74,8 +74,9 @@ class Incumbent:
     `replay` runs onnxruntime on a batch [B, n] in the file's own `type` and returns the scores in float64 [B, classes];
     `real` is the same network in float64, as the proofs see it. `wins(scores)` says which rows are adversaries
     (strictly, by the margin asked for). A witness must win in both: a flip that the file's rounding alone brings about
-    says nothing about the network that the proofs are about; `float_only` keeps the nearest of those, to be reported
-    apart.
+    says nothing about the network that the proofs are about.
+    Where a Softmax, Sigmoid or ArgMax stands behind the scores, `shown(inputs)` says which rows the file's own output
+    classifies otherwise: it may make different scores equal, and who runs the file would see no adversary.
     """
 
     region: Region
@@ -85,7 +86,7 @@ class Incumbent:
     wins: Callable[[FloatArray], NDArray[np.bool_]]
     type: InputType = np.float32
     best: Adversary | None = None
-    float_only: float = float("inf")
+    shown: Callable[[Inputs], NDArray[np.bool_]] | None = None
 
     @property
     def upper(self) -> float:
@@ -114,23 +115,36 @@ class Incumbent:
         if not nearer.any():
             return False
         inputs, distances, names = inputs[nearer], distances[nearer], names[nearer]
-        scores = self.replay(inputs)
-        replayed = self.wins(scores)
-        genuine = self.genuine(replayed, inputs)
-        if (replayed & ~genuine).any():
-            self.float_only = min(self.float_only, float(distances[replayed & ~genuine].min()))
-        good = np.flatnonzero(genuine)
-        for pick in good[np.argsort(distances[good], kind="stable")]:
-            alone = self.replay(inputs[pick : pick + 1])  # what a file makes of a batch must not make an adversary
-            if bool(self.wins(alone)[0]):
-                label = int(np.argmax(alone[0]))
-                self.best = Adversary(inputs[pick], float(distances[pick]), label, alone[0], str(names[pick]))
-                return True
-        return False
+        found = self.nearest(inputs, distances)
+        if found is None:
+            return False
+        pick, scores = found
+        self.best = Adversary(inputs[pick], float(distances[pick]), int(np.argmax(scores)), scores, str(names[pick]))
+        return True
 
-    def genuine(self, replayed: NDArray[np.bool_], inputs: Inputs) -> NDArray[np.bool_]:
+    def nearest(self, inputs: Inputs, distances: FloatArray) -> tuple[int, FloatArray] | None:
+        """The nearest row that is an adversary, and its scores; None where none is.
+
+        All are replayed in one batch, and those that win by themselves again: what a file makes of a batch must not
+        make an adversary.
+        """
+        won = self.wins(self.replay(inputs))
+        if won.any():
+            won[won] = self.genuine(inputs[won])
+        good = np.flatnonzero(won)
+        for pick in good[np.argsort(distances[good], kind="stable")]:
+            alone = inputs[pick : pick + 1]
+            scores = self.replay(alone)
+            if bool(self.wins(scores)[0]) and (self.shown is None or bool(self.shown(alone)[0])):
+                return int(pick), scores[0]
+        return None
+
+    def genuine(self, inputs: Inputs) -> NDArray[np.bool_]:
         """Which of the inputs that win in the replay count."""
-        return replayed & self.wins(self.real(inputs.astype(np.float64)))
+        won = self.wins(self.real(inputs.astype(np.float64)))
+        if self.shown is not None and won.any():
+            won[won] = self.shown(inputs[won])
+        return won
 
     def offer_near(self, points: FloatArray, by: By) -> bool:
         """Offer points that lie on the class boundary: each as it is, and a hair beyond it as seen from the center."""

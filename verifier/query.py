@@ -20,7 +20,7 @@ from encoders.deadline import Clock, Deadline, in_time, under
 from encoders.errors import DataError, OptionError
 from encoders.graph import Relu
 from encoders.grid import Grid
-from encoders.linear_maps import FloatArray
+from encoders.linear_maps import FloatArray, Inputs
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.engines.attack_ask import AttackAsk
 from verifier.engines.base import Proof
@@ -55,8 +55,12 @@ def distance(
     progress: Progress | None = None,
     **options: Any,
 ) -> Result:
-    """The exact minimal perturbation of one sample, bracketed: result.lower ≤ exact ≤ result.upper."""
-    return ask(model, x, None, Options(norm=Norm(norm), **options), label, index, mask, progress)
+    """The exact minimal perturbation of one sample, bracketed: result.lower ≤ exact ≤ result.upper.
+
+    `x` is one sample in the shape of the model's input; `options` are the fields of `Options`. The nearest adversary
+    found is `result.adversary`, None where none was.
+    """
+    return ask(model, x, None, Options.given(norm=norm, **options), label, index, mask, progress)
 
 
 def verify(
@@ -71,8 +75,12 @@ def verify(
     progress: Progress | None = None,
     **options: Any,
 ) -> Result:
-    """Is every input within `radius` (the closed ball, inside the box) classified like the sample?"""
-    return ask(model, x, radius, Options(norm=Norm(norm), **options), label, index, mask, progress)
+    """Is every input within `radius` (the closed ball, inside the box) classified like the sample?
+
+    `x` is one sample in the shape of the model's input; `options` are the fields of `Options`. Where the verdict is
+    falsified, `result.adversary` is an input within the radius that is not.
+    """
+    return ask(model, x, radius, Options.given(norm=norm, **options), label, index, mask, progress)
 
 
 def ask(
@@ -383,14 +391,17 @@ def incumbent_for(
     Where the file counts as it is executed, the replay is all that counts.
     """
 
-    def wins(scores: FloatArray) -> NDArray[np.bool_]:
+    def wins(scores: FloatArray, margin: float = options.margin) -> NDArray[np.bool_]:
         targets = options.targets or tuple(t for t in range(scores.shape[1]) if t != predicted)
         won = np.zeros(len(scores), dtype=bool)
         for t in targets:
             against = np.delete(scores, t, axis=1) if options.targets else scores[:, [predicted]]
             lead = scores[:, t] - against.max(axis=1, initial=-np.inf)
-            won |= (lead > 0) & (lead >= options.margin)
+            won |= (lead > 0) & (lead >= margin)
         return np.asarray(won & np.isfinite(scores).all(axis=1))
+
+    def shown(inputs: Inputs) -> NDArray[np.bool_]:
+        return wins(model.outputs(inputs), 0.0)  # a margin is one of scores
 
     def miss(scores: FloatArray) -> FloatArray:
         """By how much each row of scores misses being an adversary; negative where it is one."""
@@ -398,8 +409,10 @@ def incumbent_for(
         misses = [(scores @ goal.rows.T + goal.offset).max(axis=1) for goal in goals]
         return np.min(misses, axis=0) if misses else np.ones(len(scores))
 
+    replay: dict[str, Any] = {"replay": model.scores, "real": model.real, "wins": wins, "type": model.input_type}
+    replay["shown"] = shown if model.left_out else None
     if options.execution != REAL:
-        return ExecutedIncumbent(region, options.norm, model.scores, model.real, wins, model.input_type)
+        return ExecutedIncumbent(region, options.norm, **replay)
     if grid is None:
-        return Incumbent(region, options.norm, model.scores, model.real, wins, model.input_type)
-    return GridIncumbent(region, options.norm, model.scores, model.real, wins, grid=grid, value=miss)
+        return Incumbent(region, options.norm, **replay)
+    return GridIncumbent(region, options.norm, grid=grid, value=miss, **replay)

@@ -90,7 +90,7 @@ def test_distance_writes_rows_journal_and_pictures(tmp_path: Path, capsys: pytes
             assert changed == pytest.approx(line["upper"], abs=1e-12)
             assert int(arrays["scores"].argmax()) == line["target"] != line["predicted"]
         assert (out / f"adversary-{line['index']}.png").stat().st_size > 0
-        assert f"{line['upper']:.6f}" in shown
+        assert f"{line['upper']:.7f}" in shown
     assert "2 samples: 2 exact" in shown
 
 

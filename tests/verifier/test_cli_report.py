@@ -19,7 +19,7 @@ RECORD: dict[str, Any] = {
 
 def test_a_row_by_hand() -> None:
     # 0.12345678 is shown rounded down to seven digits, 0.12345679 rounded up.
-    expected = ["3", "-", "7", "exact", "0.1234567", "0.123457", "0.1234568", "2", "1.23", "search", "rigorous"]
+    expected = ["3", "-", "7", "exact", "0.1234567", "0.1234568", "0.1234568", "2", "1.23", "search", "rigorous"]
     assert row(RECORD).split() == expected
     assert len(HEADER.split()) == len(expected)
 

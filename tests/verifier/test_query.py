@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,3 +191,14 @@ def test_nothing_is_certified_by_numbers_too_large(norm: str, tmp_path: Path) ->
     assert verify(path, sample, 5e28, norm=norm, box=(-1e30, 1e30), time_limit=10.0).verdict is not Verdict.FALSIFIED
     with pytest.raises(OptionError, match="at most 1e"):
         verify(path, sample, 1.0, norm=norm, box=(-1e31, 1e31))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"norm": "l7"}, "norm 'l7': choose from linf"), ({"target": 3}, "option 'target': did you mean targets?")],
+)
+def test_a_bad_option_is_named_with_the_valid_ones(options: dict[str, Any], told: str, swap: Model) -> None:
+    for ask in (distance, partial(verify, radius=0.1)):
+        with pytest.raises(OptionError) as caught:
+            ask(swap, sample(0.75, 0.25), **options)
+        assert str(caught.value).startswith(told)
