@@ -36,6 +36,7 @@ Array = NDArray[Any]
 MOST_VALUES = 2**26  # numbers that are asked of onnxruntime at once
 SPARE = 16  # roundings that an executor may add to each operator: fused constants, a scale applied by itself
 MARGIN = 1.0 + 1e-6  # for the float64 rounding of the comparison itself
+NEARLY_EQUAL = 1e-4  # of a tensor's largest number: what a batch may round otherwise
 PLAIN, OPTIMISED = "without optimisation", "at its default level"
 
 
@@ -153,16 +154,25 @@ class _Replays:
         if parsed.file.given is not None:
             rows = execute(parsed.file.given.SerializeToString(), self.feeds, [parsed.output_name])
             called = np.array([np.asarray(row[0]).reshape(-1) for row in rows])
-        return Replies(tensors, scores, outputs, self._batch(plain, ends), called)
+        batch = self._batch(exposed, plain, ends, found) if parsed.batched else None
+        return Replies(tensors, scores, outputs, batch, called)
 
-    def _batch(self, plain: bytes, ends: Sequence[str]) -> FloatArray | None:
-        """All probes in one run, where the file leaves its leading dimension open; None where it cannot."""
-        if not self.parsed.batched:
-            return None
+    def _batch(
+        self, exposed: bytes, plain: bytes, ends: Sequence[str], alone: Sequence[Sequence[Array]]
+    ) -> FloatArray | None:
+        """All probes in one run, where the file leaves its leading dimension open; None where it cannot.
+
+        Neither where some tensor of the batch is not those of the probes one after the other: what reads it may mix
+        samples, though it need not show on these.
+        """
         batch = self.probes.reshape(-1, *self.parsed.feed_shape[1:])
+        feeds = [{self.parsed.input_name: batch}]
         try:
-            runs = [execute(plain, [{self.parsed.input_name: batch}], ends, level)[0][0] for level in (False, True)]
+            together = execute(exposed, feeds, self.names)[0]
+            runs = [execute(plain, feeds, ends, level)[0][0] for level in (False, True)]
         except ExecutionError:
+            return None
+        if not all(_stacked(whole, parts) for whole, parts in zip(together, zip(*alone, strict=True), strict=True)):
             return None
         found = [np.asarray(run, dtype=np.float64) for run in runs]
         if any(run.size != found[0].size or run.size % len(batch) for run in found):
@@ -189,6 +199,17 @@ def _check_functions(parsed: Parsed, replies: Replies) -> None:
             f"{parsed.file.path}: its output {parsed.output_name!r} changes when its local functions are written out; "
             "export it without local functions"
         )
+
+
+def _stacked(whole: Array, parts: Sequence[Array]) -> bool:
+    """Whether a tensor of a batch is its samples' tensors one after the other, but for rounding."""
+    if not parts[0].ndim:
+        return False
+    expected = np.concatenate(parts)
+    if whole.shape != expected.shape:
+        return False
+    near = NEARLY_EQUAL * float(np.abs(expected).max(initial=0.0))
+    return bool(np.allclose(whole, expected, rtol=0.0, atol=near, equal_nan=True))
 
 
 # -- operator by operator ---------------------------------------------------------------------------------------------

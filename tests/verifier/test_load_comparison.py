@@ -197,6 +197,25 @@ def test_a_batch_that_scrambles_its_samples_is_run_one_by_one(tmp_path: Path) ->
     np.testing.assert_array_equal(model.scores(np.array([[0.0], [1.0], [0.25]])), [[0, 0], [-1, 1], [-0.25, 0.25]])
 
 
+def test_a_batch_that_mixes_its_samples_out_of_the_probes_sight_is_run_one_by_one(tmp_path: Path) -> None:
+    # GatherElements makes as many rows as there are indices: one, the first sample's, which counts where it is large.
+    nodes = [
+        helper.make_node("GatherElements", ["x", "i"], ["first"], axis=1),
+        helper.make_node("Sub", ["first", "large"], ["over"]),
+        helper.make_node("Relu", ["over"], ["counts"]),
+        helper.make_node("Add", ["x", "counts"], ["y"]),
+    ]
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2]) for name in "xy"]
+    constants = {"i": np.array([[0, 1]], dtype=np.int64), "large": np.float32(100.0)}
+    held = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "net", sides[:1], sides[1:], held)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "a.onnx")
+    model = load(tmp_path / "a.onnx")
+    assert model.comparison is not None
+    assert not model.comparison.batched
+    np.testing.assert_array_equal(model.scores(np.array([[200.0, 0.0], [1.0, 2.0]])), [[300, 0], [1, 2]])
+
+
 def test_what_optimisation_makes_another_network_of_is_refused(tmp_path: Path) -> None:
     # onnxruntime multiplies quantised inputs by quantised weights where the file dequantises the weights first.
     held = {"w": RNG.integers(-100, 100, size=(4, 3)).astype(np.int8), "s": np.float32(0.1)}
