@@ -14,12 +14,12 @@ import numpy as np
 from benchmarks.common import REPOSITORY, conditions, header, row, single_threaded, span
 from bounds.attacks import ATTACKS, AttackOptions, AttackProblem, Candidates
 from bounds.attacks.portfolio import walked
-from bounds.lowered import Lowered
+from bounds.propagation.device_graph import DeviceGraph
 from encoders.question import Norm, goals_for
 from trainers.datasets import digits
-from verifier.model import Model, load
-from verifier.options import Options
-from verifier.query import region_for
+from verifier.answer import region_for
+from verifier.question.model import Model, load
+from verifier.question.options import Options
 
 SIZES = (1, 4, 16, 64)
 SAME = 1e-6  # relative
@@ -40,7 +40,7 @@ def main() -> None:
 
 def measure(model: Model, norm: Norm, samples: Sequence[int]) -> None:
     """One table: a row for each attack, and for the portfolio without its linear programs."""
-    data, lowered, problems = digits(), Lowered(model.graph), []
+    data, lowered, problems = digits(), DeviceGraph(model.graph), []
     for index in samples:
         region = region_for(model, data.x[index], None, Options(norm=norm))
         predicted = int(model.scores(region.center.astype(np.float32)[None]).argmax())

@@ -16,11 +16,11 @@ from bounds.attacks import AttackOptions
 from encoders.errors import SoundnessError
 from encoders.question import Norm
 from trainers.datasets import digits
-from verifier.adversaries.techniques import ALL, Attacked, Attacking, attacks_named
-from verifier.model import Model, load
-from verifier.options import Options
-from verifier.query import distance
-from verifier.results import Verdict
+from verifier.answer import distance
+from verifier.question.model import Model, load
+from verifier.question.options import Options
+from verifier.question.results import Verdict
+from verifier.studies.attacks.replayed import ALL, Attacked, Attacking, attacks_named
 
 EXACT = 1e-4  # relative
 BELOW = 1e-6  # what the search's own tolerance and float32 inputs may account for

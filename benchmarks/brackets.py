@@ -16,11 +16,11 @@ from bounds.attacks.base import AttackOptions
 from bounds.attacks.portfolio import attack
 from bounds.device import pick_device
 from bounds.lower import LOWER_BOUNDS, LowerBoundOptions, LowerBoundProblem
-from bounds.network import lowered_for
+from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.question import Norm, goals_for
-from verifier.options import Options
-from verifier.query import distance, region_for
-from verifier.results import Verdict
+from verifier.answer import distance, region_for
+from verifier.question.options import Options
+from verifier.question.results import Verdict
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     given = net_and_images(options.net)
     model, x, y = given.model, given.x, given.y
     norm, device = Norm(options.norm), pick_device(options.device)
-    lowered = lowered_for(model.graph, device)
+    lowered = device_graph_for(model.graph, device)
     regions, predicted, reference = [], [], []
     effort = AttackOptions(polish=()) if options.unpolished else AttackOptions()
     started = time.monotonic()

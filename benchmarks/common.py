@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.datasets import digits
-from verifier.model import Model, load
+from verifier.question.model import Model, load
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"

@@ -20,13 +20,13 @@ from encoders.deadline import Clock
 from encoders.question import Norm
 from trainers.datasets import digits
 from trainers.datasets.base import Dataset
+from verifier.answer import asked, region_for
+from verifier.batching.request import Turns
+from verifier.batching.scheduler import Table
 from verifier.engines.registry import ENGINES
-from verifier.engines.turns import Turns
-from verifier.model import Model, load
-from verifier.options import Options
-from verifier.query import asked, region_for
-from verifier.results import Result, Verdict
-from verifier.sharing import Table
+from verifier.question.model import Model, load
+from verifier.question.options import Options
+from verifier.question.results import Result, Verdict
 
 
 def main() -> None:

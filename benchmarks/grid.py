@@ -12,9 +12,9 @@ import numpy as np
 
 from benchmarks.common import REPOSITORY, conditions, header, row, single_threaded, span
 from trainers.datasets import digits
-from verifier.model import Model, load
-from verifier.query import distance
-from verifier.results import Result, Verdict
+from verifier.answer import distance
+from verifier.question.model import Model, load
+from verifier.question.results import Result, Verdict
 
 LEVELS = 16
 

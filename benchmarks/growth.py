@@ -14,11 +14,11 @@ import numpy as np
 
 from benchmarks.common import REPOSITORY, conditions, header, mnist, row, shared_file, single_threaded, span
 from trainers.datasets import digits
-from verifier.model import load
-from verifier.plots import Frame, Line, Point, colour, line_chart, scatter
-from verifier.query import distance
-from verifier.raster import save_png
-from verifier.results import Verdict
+from verifier.answer import distance
+from verifier.pages.chart_png import save_png
+from verifier.pages.charts import Frame, Line, Point, colour, line_chart, scatter
+from verifier.question.model import load
+from verifier.question.results import Verdict
 
 BINS = (0, 5, 10, 15, 20, 30, 45, 65, 100, 150, 250, 400, 10**9)
 Found = list[tuple[int, float, bool]]  # open phases, seconds, whether it was closed

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from encoders.errors import SolverError
-from encoders.program import Program
+from encoders.programs.mixed_integer_program import Program
 from encoders.solvers.base import Solution, Solver, SolverCapabilities, SolverOptions, Status, Watch
 from encoders.solvers.pyomo_solver import GUROBI
 from verifier.engines.mixed_integer import MixedIntegerEngine

@@ -12,13 +12,13 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.common import conditions, header, mnist, row, shared_file, single_threaded
-from bounds.network import neuron_bounds
-from encoders.mip import Encoder
-from encoders.pyomo_block import to_pyomo
+from bounds.propagation.neuron_bounds import neuron_bounds
+from encoders.programs.mixed_integer_encoding import Encoder
+from encoders.programs.pyomo_block import to_pyomo
 from encoders.question import Norm, goals_for
-from verifier.model import load
-from verifier.options import Options
-from verifier.query import region_for
+from verifier.answer import region_for
+from verifier.question.model import load
+from verifier.question.options import Options
 
 
 def median_milliseconds(action: Callable[[], object], repeats: int) -> float:

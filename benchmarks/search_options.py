@@ -12,13 +12,13 @@ import time
 from functools import partial
 
 from benchmarks.common import conditions, header, mnist, row, shared_file, single_threaded
-from bounds.ascent import Effort
+from bounds.nodes.raising import Effort
+from verifier.answer import distance, verify
+from verifier.engines.phase_search.adversaries import WitnessOptions
+from verifier.engines.phase_search.search import SearchEngine, SearchOptions
 from verifier.engines.registry import ENGINES
-from verifier.engines.search import SearchEngine, SearchOptions
-from verifier.engines.witnesses import WitnessOptions
-from verifier.model import load
-from verifier.query import distance, verify
-from verifier.results import Verdict
+from verifier.question.model import load
+from verifier.question.results import Verdict
 
 VARIANTS = {
     "default": SearchOptions(),

@@ -13,14 +13,14 @@ import torch
 
 from benchmarks.common import conditions, header, net_and_images, row, single_threaded
 from benchmarks.throughput import rate
-from bounds.cap import on_the_cap
 from bounds.device import pick_device
-from bounds.network import bounds_together, lowered_for, network_bounds
-from bounds.phases import PhaseBounds
-from bounds.reduced import reduce
+from bounds.nodes.node_bounds import NodeBounds
+from bounds.nodes.output_constrained import on_the_cap
+from bounds.propagation.neuron_bounds import bounds_together, device_graph_for, network_bounds
+from bounds.reduced_net.reduced_net import reduce
 from encoders.question import Norm, goals_for
-from verifier.options import Options
-from verifier.query import region_for
+from verifier.answer import region_for
+from verifier.question.options import Options
 
 RATE, STEPS = 0.15, 4
 
@@ -38,7 +38,7 @@ def main() -> None:
     print(conditions(), f"; device {device}\n")
     found = net_and_images(options.net)
     model, x = found.model, found.x
-    lowered, radius = lowered_for(model.graph, device), options.radius
+    lowered, radius = device_graph_for(model.graph, device), options.radius
     counts = [int(count) for count in options.together.split(",")]
     regions = [region_for(model, x[k].reshape(-1), None, Options()) for k in range(max(counts))]
     goals = [
@@ -50,7 +50,7 @@ def main() -> None:
     ]
     print(header(["samples at once", "neuron bounds", "one pass", f"{STEPS} ascent steps", "cap", "stacking"]))
     for count in counts:
-        engine = PhaseBounds(*nets[:count])
+        engine = NodeBounds(*nets[:count])
         nodes = engine.roots()
         seen = engine.evaluate(nodes)
         runs = (
@@ -58,7 +58,7 @@ def main() -> None:
             lambda e=engine, k=nodes: e.evaluate(k),
             lambda e=engine, k=nodes: e.optimise(k, STEPS, radius, RATE),
             lambda e=engine, k=nodes, s=seen: on_the_cap(e, k, s, radius),
-            lambda n=count: PhaseBounds(*nets[:n]),
+            lambda n=count: NodeBounds(*nets[:n]),
         )
         print(row([count, *(f"{1e6 / (count * rate(run, device)):.0f}" for run in runs)]), flush=True)
 

@@ -15,16 +15,16 @@ import numpy as np
 import torch
 
 from benchmarks.common import conditions, header, net_and_images, row, single_threaded
-from bounds.ascent import enveloped
-from bounds.cap import on_the_cap
-from bounds.cube_envelope import CubeEnvelope
 from bounds.device import pick_device
-from bounds.network import lowered_for, network_bounds
-from bounds.phases import PhaseBounds
-from bounds.reduced import reduce
+from bounds.envelopes.cube import CubeEnvelope
+from bounds.nodes.node_bounds import NodeBounds
+from bounds.nodes.output_constrained import on_the_cap
+from bounds.nodes.raising import enveloped
+from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
+from bounds.reduced_net.reduced_net import reduce
 from encoders.question import Norm, goals_for
-from verifier.options import Options
-from verifier.query import region_for
+from verifier.answer import region_for
+from verifier.question.options import Options
 
 SECONDS = 2.0
 
@@ -43,10 +43,10 @@ def main() -> None:
     model, x = found.model, found.x
     region = region_for(model, x[options.sample].reshape(-1), None, Options())
     predicted = int(model.scores(region.center.astype(np.float32)[None]).argmax())
-    lowered = lowered_for(model.graph, device)
+    lowered = device_graph_for(model.graph, device)
     goals = goals_for(predicted, model.classes, None, 0.0)
     bounds = network_bounds(lowered, region, Norm.LINF, options.radius)
-    engine = PhaseBounds(reduce(lowered, bounds, goals))
+    engine = NodeBounds(reduce(lowered, bounds, goals))
     count, size = engine.net.open_phases, engine.net.x.shape[1]
     print(f"\n{options.net}, sample {options.sample}, L∞ {options.radius}: {count} open phases, {size} inputs")
     side = 1024

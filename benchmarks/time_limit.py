@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import SHARED, conditions, header, row, single_threaded, span
-from verifier.model import Model, load
-from verifier.options import Options
-from verifier.query import ask
-from verifier.runner import one_thread_each
+from verifier.answer import ask
+from verifier.question.model import Model, load
+from verifier.question.options import Options
+from verifier.runs.run import one_thread_each
 
 MNIST, CIFAR = "mnist_test.npz", "cifar10_300.npz"
 

@@ -16,10 +16,10 @@ from collections import Counter
 import numpy as np
 
 from benchmarks.common import conditions, header, mnist, row, shared_file, span
-from verifier.data import Samples
-from verifier.model import load
-from verifier.options import Options
-from verifier.runner import Job, outcomes
+from verifier.question.model import load
+from verifier.question.options import Options
+from verifier.runs.run import Job, outcomes
+from verifier.runs.samples import Samples
 
 VERDICTS = {"certified": "robust", "falsified": "adversarial", "misclassified": "misclassified"}
 

@@ -1,11 +1,11 @@
 """The device that is computed on, and whether products of float64 numbers are ordinary sums there.
 
 Every proof accounts for the rounding of a sum of products, in some order, in IEEE float64. Two things on a GPU could
-take that away. cuDNN may convolve by transforms, and is left aside (`bounds/lowered.py`). And cuBLAS can be told by its
-environment to emulate float64 by products of integers with as many bits as it pleases: a number that is small beside
-the largest of its row is then lost altogether. So a GPU is refused where the environment asks for that, and where a
-product shows it, whoever asked. torch's own switches (TF32, reduced precision in sums, which library is preferred) are
-about narrower numbers or about who multiplies, and leave float64 alone.
+take that away. cuDNN may convolve by transforms, and is left aside (`bounds/propagation/device_graph.py`). And cuBLAS
+can be told by its environment to emulate float64 by products of integers with as many bits as it pleases: a number that
+is small beside the largest of its row is then lost altogether. So a GPU is refused where the environment asks for that,
+and where a product shows it, whoever asked. torch's own switches (TF32, reduced precision in sums, which library is
+preferred) are about narrower numbers or about who multiplies, and leave float64 alone.
 """
 
 from __future__ import annotations

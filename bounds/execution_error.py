@@ -40,9 +40,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bounds.lowered import Lowered, TorchGather, TorchMap
-from bounds.network import NetworkBounds
-from encoders.graph import Affine, Input
+from bounds.propagation.device_graph import DeviceGraph, TorchGather, TorchMap
+from bounds.propagation.neuron_bounds import NetworkBounds
+from encoders.layer_graph.graph import Affine, Input
 
 SPARE = 3  # roundings beside those that a node tells of
 INFLATION = 1.0 + 1e-6
@@ -92,7 +92,7 @@ class Executed:
 
 @torch.no_grad()
 def execution_error(
-    lowered: Lowered, bounds: NetworkBounds, arithmetic: Arithmetic, rows: Tensor | None = None
+    lowered: DeviceGraph, bounds: NetworkBounds, arithmetic: Arithmetic, rows: Tensor | None = None
 ) -> Tensor:
     """E [S, J]: no execution of an input of a sample's region has rows·scores farther than this from the real ones.
 
@@ -102,12 +102,12 @@ def execution_error(
 
 
 @torch.no_grad()
-def error_at_points(lowered: Lowered, points: Tensor, arithmetic: Arithmetic, rows: Tensor | None = None) -> Tensor:
+def error_at_points(lowered: DeviceGraph, points: Tensor, arithmetic: Arithmetic, rows: Tensor | None = None) -> Tensor:
     """The same at single inputs [B, n]; costs little more than J backward passes from each."""
     return _moved(lowered, _values_at(lowered, points), arithmetic, rows)
 
 
-def _values_at(lowered: Lowered, points: Tensor) -> Values:
+def _values_at(lowered: DeviceGraph, points: Tensor) -> Values:
     """Bounds of the values at points: as float64 computes them, and what it can be off by."""
     found: list[tuple[Tensor, Tensor]] = []
     lower: dict[int, Tensor] = {}
@@ -130,7 +130,7 @@ def _values_at(lowered: Lowered, points: Tensor) -> Values:
     return Values(lower, upper, {i: value.abs() + off for i, (value, off) in enumerate(found)})
 
 
-def _moved(lowered: Lowered, values: Values, arithmetic: Arithmetic, rows: Tensor | None) -> Tensor:
+def _moved(lowered: DeviceGraph, values: Values, arithmetic: Arithmetic, rows: Tensor | None) -> Tensor:
     """From the rows back to the input: what is added at each node, weighed by how much of it can arrive."""
     executed = _executed(lowered, values, arithmetic)
     nodes = lowered.graph.nodes
@@ -176,7 +176,7 @@ def _through_relu(
     return center.flatten(0, 1), radius.flatten(0, 1)
 
 
-def _executed(lowered: Lowered, values: Values, arithmetic: Arithmetic) -> Executed:
+def _executed(lowered: DeviceGraph, values: Values, arithmetic: Arithmetic) -> Executed:
     """From the input up: how far values can be off, and with that what each node adds."""
     off: list[Tensor] = []
     found = Executed({}, {}, {})
@@ -197,7 +197,7 @@ def _executed(lowered: Lowered, values: Values, arithmetic: Arithmetic) -> Execu
     return found
 
 
-def _added(lowered: Lowered, position: int, node: Affine, sizes: list[Tensor], arithmetic: Arithmetic) -> Tensor:
+def _added(lowered: DeviceGraph, position: int, node: Affine, sizes: list[Tensor], arithmetic: Arithmetic) -> Tensor:
     """δ of one Affine node, whose sources are at most `sizes` as executed."""
     maps, bias_size = lowered.maps[position], lowered.bias_size[position]
     if _only_moves(maps, bias_size, node):

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encoders.errors import DataError, OptionError
-from encoders.linear_maps import FloatArray, IntArray
+from encoders.layer_graph.linear_maps import FloatArray, IntArray
 from encoders.question import Norm, Region, changed
 
 FINEST = 65536  # levels per unit, of all inputs together

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.errors import DataError
-from encoders.linear_maps import FloatArray, IntArray
+from encoders.layer_graph.linear_maps import FloatArray, IntArray
 
 
 class Norm(StrEnum):

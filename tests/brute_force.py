@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from encoders.graph import Affine, Graph, Input
+from encoders.layer_graph.graph import Affine, Graph, Input
 from encoders.question import Goal, Norm, Region
 
 Array = NDArray[np.float64]

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.graph import Affine, Graph, Input
+from encoders.layer_graph.graph import Affine, Graph, Input
 from encoders.question import Goal, Norm
 
 Array = NDArray[np.float64]

@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from encoders.graph import Affine, Graph, Input
+from encoders.layer_graph.graph import Affine, Graph, Input
 
 Sum = Callable[[list[Any]], Any]
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from encoders.graph import Graph, Input, Relu
+from encoders.layer_graph.graph import Graph, Input, Relu
 
 
 def to_onnx(

@@ -10,7 +10,7 @@ import onnx
 import verifier
 from encoders.errors import PlumblineError, SoundnessError
 from tests.reading import Array, Held, Reading, hold
-from verifier.results import Result
+from verifier.question.results import Result
 
 POINTS = 3000  # of a grid over the whole box; as many again near the sample
 SECONDS = 0.5  # for one verdict

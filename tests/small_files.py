@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import verifier
 from encoders.errors import PlumblineError, SoundnessError
-from verifier.results import Result, Verdict
+from verifier.question.results import Result, Verdict
 
 node = helper.make_node
 Shape = Sequence[int | str]

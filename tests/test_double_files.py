@@ -14,7 +14,7 @@ import verifier
 from encoders.errors import PlumblineError
 from tests.file_exact import ExactFile
 from tests.small_files import bracketed, exact, gemm, node, refusal, written
-from verifier.results import Verdict
+from verifier.question.results import Verdict
 
 SHARP = Fraction(1, 10**12)
 

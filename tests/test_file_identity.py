@@ -13,7 +13,7 @@ import pytest
 import verifier
 from encoders.errors import PlumblineError
 from tests.small_files import gemm, head, refusal, written
-from verifier.cli import main
+from verifier.cli.main import main
 
 PIXELS = 40
 

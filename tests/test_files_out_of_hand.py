@@ -120,7 +120,7 @@ def test_a_crash_costs_the_command_one_line(tmp_path: Path) -> None:
     nodes = [node("Split", ["x"], ["a", "", "c"], axis=1), node("Concat", ["c", "a"], ["y"], axis=1)]
     path = written(tmp_path / "net.onnx", nodes, {}, inputs=(1, 6), outputs={"y": (1, 4)}, opset=13)
     done = subprocess.run(
-        [sys.executable, "-m", "verifier.cli", "inspect", str(path)],
+        [sys.executable, "-m", "verifier.cli.main", "inspect", str(path)],
         capture_output=True,
         text=True,
         cwd=ROOT,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.shared_data import FOLDER, shared_data
-from verifier.model import load
-from verifier.query import distance, verify
-from verifier.results import Verdict
+from verifier.answer import distance, verify
+from verifier.question.model import load
+from verifier.question.results import Verdict
 
 CASES = (
     json.loads((FOLDER / "mipverify_fixtures" / "expected.json").read_text())["cases"]

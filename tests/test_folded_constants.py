@@ -19,7 +19,7 @@ from encoders.errors import PlumblineError
 from encoders.onnx.runtime import execute, node_model
 from tests.file_exact import ExactFile
 from tests.small_files import bracketed, check_bracket, f32, gemm, head, i64, node, refusal, single, written
-from verifier.results import Verdict
+from verifier.question.results import Verdict
 
 FILES = 40  # of each kind and size
 Maker = Callable[[np.random.Generator, float, Path], Path]

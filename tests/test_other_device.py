@@ -12,16 +12,16 @@ import pytest
 import torch
 from scipy import sparse
 
-from bounds.ascent import Effort, bounded
 from bounds.attacks import ATTACKS, AttackOptions, AttackProblem
 from bounds.attacks.universal import UniversalOptions, UniversalProblem, universal_perturbation
-from bounds.estimates import sampled_distance
 from bounds.lower import LOWER_BOUNDS, LowerBoundOptions, LowerBoundProblem
-from bounds.lowered import TORCH_MAPS, Lowered
-from bounds.network import network_bounds
-from bounds.phases import PhaseBounds
-from bounds.reduced import reduce
-from encoders.linear_maps import Convolution, Dense, FloatArray, Gather, LinearMap, Scale, Sparse
+from bounds.lower.sampled_estimate import sampled_distance
+from bounds.nodes.node_bounds import NodeBounds
+from bounds.nodes.raising import Effort, bounded
+from bounds.propagation.device_graph import TORCH_MAPS, DeviceGraph
+from bounds.propagation.neuron_bounds import network_bounds
+from bounds.reduced_net.reduced_net import reduce
+from encoders.layer_graph.linear_maps import Convolution, Dense, FloatArray, Gather, LinearMap, Scale, Sparse
 from encoders.question import CONVEX, Norm, goals_for
 from tests.encoders.nets import random_chain, unit_box
 from tests.onnx_builder import to_onnx
@@ -30,13 +30,13 @@ from tests.shared_data import shared_data
 from tests.test_trust import TOLERANCE, random_problem
 from trainers.adversarial import ascend
 from trainers.datasets import digits
-from verifier.engines.search import Search, SearchOptions
-from verifier.engines.witnesses import WitnessOptions
-from verifier.model import Model, load
-from verifier.options import Options
-from verifier.query import ask, asked
-from verifier.results import Result, Verdict
-from verifier.sharing import Question, Table
+from verifier.answer import ask, asked
+from verifier.batching.scheduler import Question, Table
+from verifier.engines.phase_search.adversaries import WitnessOptions
+from verifier.engines.phase_search.search import Search, SearchOptions
+from verifier.question.model import Model, load
+from verifier.question.options import Options
+from verifier.question.results import Result, Verdict
 
 T = TypeVar("T")
 NETS = Path(__file__).parents[1] / "trainers" / "nets"
@@ -173,14 +173,14 @@ def same(found: Result | Exception, expected: Result | Exception) -> None:
 
 
 def test_a_search_that_looks_ahead(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
-    monkeypatch.setattr("verifier.engines.look_ahead.MANY_PHASES", -1)
+    monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
+    monkeypatch.setattr("verifier.engines.phase_search.look_ahead.MANY_PHASES", -1)
     same_answers(model, CENTER, None)
 
 
 def test_a_search_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
-    monkeypatch.setattr("bounds.ascent.FEWEST", 1)
+    monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
+    monkeypatch.setattr("bounds.nodes.raising.FEWEST", 1)
     options = SearchOptions(effort=Effort(tangents=0, products=5), root_steps=0, steps=0, program_share=0.0)
     for seed in (707,):
 
@@ -254,7 +254,7 @@ def test_attacks(name: str) -> None:
     for norm in CONVEX:
 
         def nearest(device: str, norm: Norm = norm) -> FloatArray:
-            problem = AttackProblem(Lowered(NET, device), region, norm, goals, region.reach(norm), options)
+            problem = AttackProblem(DeviceGraph(NET, device), region, norm, goals, region.reach(norm), options)
             return np.concatenate([one.distances for one in ATTACKS[name]().together([problem] * 2)])
 
         near(*both(nearest))
@@ -266,7 +266,7 @@ def test_lower_bounds(name: str) -> None:
     for norm in sorted(LOWER_BOUNDS[name].norms):
 
         def proven(device: str, norm: Norm = norm) -> FloatArray:
-            net = Lowered(NET, device)
+            net = DeviceGraph(NET, device)
             problem = LowerBoundProblem(net, (region,) * 2, (PREDICTED,) * 2, norm, (0.5, 0.3), options)
             return LOWER_BOUNDS[name]().run(problem).distances
 
@@ -280,7 +280,7 @@ def test_what_bounds_rest_beside(norm: Norm) -> None:
     options = UniversalOptions(restarts=2, steps=3)
 
     def everything(device: str) -> FloatArray:
-        net = Lowered(NET, device)
+        net = DeviceGraph(NET, device)
         universal = UniversalProblem(net, inputs, classes, region.lower, region.upper, norm, 0.3)
         shared = universal_perturbation(universal, options)
         estimate = sampled_distance(net, region, norm, goals_for(PREDICTED, NET.classes, None, 0.0), 0.3)
@@ -298,8 +298,8 @@ def test_nodes_of_a_large_net(name: str) -> None:
     goals = goals_for(int(np.argmax(graph.evaluate(x)[0])), graph.classes, None, 0.0)
 
     def distances(device: str) -> FloatArray:
-        net = Lowered(graph, device)
-        engine = PhaseBounds(reduce(net, network_bounds(net, region, Norm.LINF, radius), goals))
+        net = DeviceGraph(graph, device)
+        engine = NodeBounds(reduce(net, network_bounds(net, region, Norm.LINF, radius), goals))
         nodes, seen = bounded(engine, engine.roots(), 2, 10.0 * radius, Effort(rounds=1, tangents=1))
         assert int((nodes.phase == 0).sum()) > 0
         return np.asarray(seen.distance.cpu().numpy())

@@ -15,8 +15,8 @@ import pytest
 import verifier
 from encoders.errors import PlumblineError
 from tests.small_files import check_bracket, exact, f32, gemm, head, node, refusal, refused, single, written
-from verifier.cli import main
-from verifier.results import Verdict
+from verifier.cli.main import main
+from verifier.question.results import Verdict
 
 RISING = head([[2]], [-0.5])  # 2x - 1/2
 ONE = {"y": (1, 1)}

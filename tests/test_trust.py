@@ -14,32 +14,32 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-import bounds.cap
-import bounds.network
-import bounds.parabolas
-import bounds.phases
-import verifier.engines.search
-from bounds.ascent import Effort
-from bounds.cube_envelope import CubeEnvelope, CubeTangents
-from bounds.grouping import Grouping
-from bounds.node_program import NodeProgram, Proven
-from bounds.nodes import Nodes, Pass
-from bounds.parabolas import Parabolas, Touch
-from bounds.phases import PhaseBounds
-from bounds.simplex import Above, above_relu
+import bounds.nodes.node_bounds
+import bounds.nodes.output_constrained
+import bounds.propagation.neuron_bounds
+import bounds.semidefinite.parabolas
+import verifier.engines.phase_search.search
+from bounds.envelopes.cube import CubeEnvelope, CubeTangents
+from bounds.geometry.relu_over_simplex import Above, above_relu
+from bounds.nodes.linear_program import NodeProgram, Proven
+from bounds.nodes.node_bounds import NodeBounds
+from bounds.nodes.raising import Effort
+from bounds.nodes.records import Nodes, Pass
+from bounds.propagation.sample_groups import Grouping
+from bounds.semidefinite.parabolas import Parabolas, Touch
 from encoders.deadline import Deadline
 from encoders.errors import SoundnessError
-from encoders.graph import Affine, Graph, Input, Node, Relu, affine_chain
-from encoders.linear_maps import Convolution, Dense, FloatArray, Gather, Scale
+from encoders.layer_graph.graph import Affine, Graph, Input, Node, Relu, affine_chain
+from encoders.layer_graph.linear_maps import Convolution, Dense, FloatArray, Gather, Scale
 from encoders.question import CONVEX, Norm, Region, goals_for
 from tests.brute_force import brute_force_distance
 from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
+from verifier.batching.request import Turns
 from verifier.engines.base import Engine, Proof
-from verifier.engines.frontier import Frontier
 from verifier.engines.highs import HighsEngine
-from verifier.engines.search import SearchEngine, SearchOptions
-from verifier.engines.turns import Turns
-from verifier.problem import Incumbent, Problem
+from verifier.engines.phase_search.open_nodes import OpenNodes
+from verifier.engines.phase_search.search import SearchEngine, SearchOptions
+from verifier.question.problem import Incumbent, Problem
 
 TOLERANCE = 1e-6
 
@@ -176,22 +176,26 @@ def caught(norm: Norm = Norm.LINF, seeds: range = range(60), options: SearchOpti
 
 
 def test_a_bound_made_too_high_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine: Callable[..., Pass] = PhaseBounds.evaluate
+    genuine: Callable[..., Pass] = NodeBounds.evaluate
 
-    def inflated(self: PhaseBounds, nodes: Nodes, *lines: object) -> Pass:
+    def inflated(self: NodeBounds, nodes: Nodes, *lines: object) -> Pass:
         seen = genuine(self, nodes, *lines)
         return replace(seen, distance=seen.distance * 1.01)
 
-    monkeypatch.setattr(bounds.phases.PhaseBounds, "evaluate", inflated)
+    monkeypatch.setattr(bounds.nodes.node_bounds.NodeBounds, "evaluate", inflated)
     assert caught()
 
 
 def test_a_dropped_child_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    search = verifier.engines.search.Search
+    search = verifier.engines.phase_search.search.Search
     genuine = search._settle
 
     def forgetful(
-        self: verifier.engines.search.Search, frontier: Frontier[Nodes], nodes: Nodes, seen: Pass, inherited: object
+        self: verifier.engines.phase_search.search.Search,
+        frontier: OpenNodes[Nodes],
+        nodes: Nodes,
+        seen: Pass,
+        inherited: object,
     ) -> None:
         keep = torch.arange(len(nodes) - 1 if len(nodes) > 2 else len(nodes))
         genuine(self, frontier, nodes.take(keep), seen.take(keep), inherited[keep])  # type: ignore[index]
@@ -203,8 +207,8 @@ def test_a_dropped_child_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_goal_called_cleared_with_nodes_open_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Frontier, "goals", np.zeros(0, dtype=np.int64))
-    # Balls that are given up soon, with nodes open: what is cleared is not asked about again on the next.
+    monkeypatch.setattr(OpenNodes, "goals", np.zeros(0, dtype=np.int64))
+    # BallSchedule that are given up soon, with nodes open: what is cleared is not asked about again on the next.
     weak = Effort(rounds=0, fine_steps=0)
     options = SearchOptions(
         patience=1, batch=2, effort=weak, steps=0, shallow_steps=0, root_steps=0, program_share=0.0
@@ -225,12 +229,12 @@ def test_a_program_that_overstates_itself_is_caught(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_cap_that_is_too_small_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = bounds.cap.on_the_cap
+    genuine = bounds.nodes.output_constrained.on_the_cap
 
-    def smaller(engine: PhaseBounds, nodes: Nodes, seen: Pass, radius: float, lines: object) -> Nodes:
+    def smaller(engine: NodeBounds, nodes: Nodes, seen: Pass, radius: float, lines: object) -> Nodes:
         return genuine(engine, nodes, seen, 0.98 * radius)
 
-    monkeypatch.setattr("bounds.ascent.on_the_cap", smaller)
+    monkeypatch.setattr("bounds.nodes.raising.on_the_cap", smaller)
     assert caught(seeds=range(200))
 
 
@@ -248,7 +252,7 @@ def test_tangents_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_parabolas_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bounds.ascent.FEW", 1)
+    monkeypatch.setattr("bounds.nodes.raising.FEW", 1)
     genuine = Parabolas.lines
 
     def lower(
@@ -262,14 +266,15 @@ def test_parabolas_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_inputs_that_pay_too_little_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bounds.ascent.FEW", 1)
-    genuine = bounds.parabolas._greatest
-    monkeypatch.setattr("bounds.parabolas._greatest", lambda rows: 0.3 * genuine(rows))
+    monkeypatch.setattr("bounds.nodes.raising.FEW", 1)
+    genuine = bounds.semidefinite.parabolas._greatest
+    monkeypatch.setattr("bounds.semidefinite.parabolas._greatest", lambda rows: 0.3 * genuine(rows))
     assert caught(seeds=range(400), options=replace(EAGER, effort=Effort(tangents=0)))
 
 
 @pytest.mark.parametrize(
-    ("place", "factor"), [("bounds.simplex_envelope.above_relu", 0.9), ("bounds.network.above_relu", 0.5)]
+    ("place", "factor"),
+    [("bounds.envelopes.simplex.above_relu", 0.9), ("bounds.propagation.neuron_bounds.above_relu", 0.5)],
 )
 def test_envelopes_that_are_too_low_are_caught(monkeypatch: pytest.MonkeyPatch, place: str, factor: float) -> None:
     def lower(*arguments: Any) -> Above:
@@ -281,7 +286,7 @@ def test_envelopes_that_are_too_low_are_caught(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_shrunken_neuron_bounds_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = bounds.network.network_bounds
+    genuine = bounds.propagation.neuron_bounds.network_bounds
 
     def shrunk(*arguments: object, **options: object) -> object:
         found = genuine(*arguments, **options)  # type: ignore[arg-type]
@@ -289,7 +294,7 @@ def test_shrunken_neuron_bounds_are_caught(monkeypatch: pytest.MonkeyPatch) -> N
             found.opened[i].upper.mul_(0.9)
         return found
 
-    monkeypatch.setattr("verifier.engines.search.network_bounds", shrunk)
+    monkeypatch.setattr("verifier.engines.phase_search.search.network_bounds", shrunk)
     assert caught(seeds=range(200))
 
 

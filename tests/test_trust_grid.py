@@ -16,28 +16,28 @@ import pytest
 from numpy.typing import NDArray
 from torch import Tensor
 
-import bounds.subsets
-import verifier.engines.narrowing
-from bounds.grid_domains import Domains, narrowed
-from bounds.halfspace import most_of
-from bounds.step_bounds import Priced, Ranged, StepBounds
+import bounds.discrete.moved_pixels
+import verifier.engines.on_grid.narrowing
+from bounds.discrete.step_bounds import Priced, Ranged, StepBounds
+from bounds.discrete.step_ranges import Domains, narrowed
+from bounds.geometry.halfspace_in_ball import most_of
 from encoders.errors import SoundnessError
-from encoders.graph import Graph, affine_chain
 from encoders.grid import Grid
-from encoders.integer_net import Steps
-from encoders.linear_maps import FloatArray, IntArray
+from encoders.layer_graph.graph import Graph, affine_chain
+from encoders.layer_graph.linear_maps import FloatArray, IntArray
+from encoders.programs.integer_encoding import Steps
 from encoders.question import Goal, Norm, Region, goals_for
 from tests.brute_force import brute_force_distance
 from tests.brute_force_grid import Nearest, nearest_on_grid
 from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
-from verifier.engines.turns import Turns
-from verifier.layout import pixels_of
-from verifier.model import Model, load
-from verifier.options import Options
-from verifier.query import _Question, ask
-from verifier.results import Result, Verdict
+from verifier.answer import _Question, ask
+from verifier.batching.request import Turns
+from verifier.question.input_shape import pixels_of
+from verifier.question.model import Model, load
+from verifier.question.options import Options
+from verifier.question.results import Result, Verdict
 
 LEVELS = (2, 3, 4, 5)
 
@@ -272,7 +272,7 @@ def test_one_pixel_too_few_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return goals
 
     monkeypatch.setattr(_Question, "_attack", unattacked)
-    monkeypatch.setattr(bounds.subsets, "most_of", greedy)
+    monkeypatch.setattr(bounds.discrete.moved_pixels, "most_of", greedy)
     assert caught("subsets", Norm.L0, tmp_path, 100, 60)
 
 
@@ -280,5 +280,5 @@ def test_steps_narrowed_too_far_are_caught(tmp_path: Path, monkeypatch: pytest.M
     def greedy(steps: Steps, a: FloatArray, k: float) -> Domains:
         return narrowed(steps, a, 1.5 * k + 0.05)
 
-    monkeypatch.setattr(verifier.engines.narrowing, "narrowed", greedy)
+    monkeypatch.setattr(verifier.engines.on_grid.narrowing, "narrowed", greedy)
     assert caught("cpsat", Norm.L2, tmp_path, 170, 12)

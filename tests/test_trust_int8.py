@@ -14,20 +14,20 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-import bounds.quantised_ranges
-import encoders.quantised_program
-from bounds.level_gains import LevelBall
+import bounds.discrete.int8_ranges
+import encoders.quantised.integer_encoding
+from bounds.discrete.int8_input_gains import LevelBall
 from encoders.errors import SolverError, SoundnessError
-from encoders.linear_maps import IntArray
-from encoders.quantised import QuantisedLayer, QuantisedNet
+from encoders.layer_graph.linear_maps import IntArray
+from encoders.quantised.semantics import QuantisedLayer, QuantisedNet
+from encoders.quantised.staircase import Line, digital_line
 from encoders.question import Norm
-from encoders.staircase import Line, digital_line
 from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
 from tests.int8_builder import random_int8
-from verifier.model import load
-from verifier.options import Options
-from verifier.query import ask
-from verifier.results import Result, Verdict
+from verifier.answer import ask
+from verifier.question.model import load
+from verifier.question.options import Options
+from verifier.question.results import Result, Verdict
 
 INFINITY = float("inf")
 
@@ -143,7 +143,7 @@ def test_a_staircase_one_too_far_is_caught(tmp_path: Path, monkeypatch: pytest.M
         line = digital_line(y, first)
         return None if line is None else replace(line, r=line.r + line.q)
 
-    monkeypatch.setattr(encoders.quantised_program, "digital_line", shifted)
+    monkeypatch.setattr(encoders.quantised.integer_encoding, "digital_line", shifted)
     assert caught("cpsat", tmp_path)
 
 
@@ -153,13 +153,13 @@ def test_ties_taken_for_wins_are_caught(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_lines_through_the_middle_of_stairs_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = bounds.quantised_ranges._lines
+    genuine = bounds.discrete.int8_ranges._lines
 
-    def narrow(layer: QuantisedLayer, low: IntArray, high: IntArray) -> bounds.quantised_ranges._Lines:
+    def narrow(layer: QuantisedLayer, low: IntArray, high: IntArray) -> bounds.discrete.int8_ranges._Lines:
         found = genuine(layer, low, high)
         return replace(found, above=(found.above[0], found.above[1] - 3.0))
 
-    monkeypatch.setattr(bounds.quantised_ranges, "_lines", narrow)
+    monkeypatch.setattr(bounds.discrete.int8_ranges, "_lines", narrow)
     assert caught("auto", tmp_path)
 
 

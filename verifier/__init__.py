@@ -14,31 +14,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from encoders.question import Norm as Norm
-    from verifier.model import Model as Model
-    from verifier.model import load as load
-    from verifier.options import Options as Options
-    from verifier.problem import Progress as Progress
-    from verifier.query import distance as distance
-    from verifier.query import verify as verify
-    from verifier.results import Adversary as Adversary
-    from verifier.results import Basis as Basis
-    from verifier.results import Result as Result
-    from verifier.results import Verdict as Verdict
+    from verifier.answer import distance as distance
+    from verifier.answer import verify as verify
+    from verifier.question.model import Model as Model
+    from verifier.question.model import load as load
+    from verifier.question.options import Options as Options
+    from verifier.question.problem import Progress as Progress
+    from verifier.question.results import Adversary as Adversary
+    from verifier.question.results import Basis as Basis
+    from verifier.question.results import Result as Result
+    from verifier.question.results import Verdict as Verdict
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Adversary": "verifier.results",
-    "Basis": "verifier.results",
-    "Model": "verifier.model",
+    "Adversary": "verifier.question.results",
+    "Basis": "verifier.question.results",
+    "Model": "verifier.question.model",
     "Norm": "encoders.question",
-    "Options": "verifier.options",
-    "Progress": "verifier.problem",
-    "Result": "verifier.results",
-    "Verdict": "verifier.results",
-    "distance": "verifier.query",
-    "load": "verifier.model",
-    "verify": "verifier.query",
+    "Options": "verifier.question.options",
+    "Progress": "verifier.question.problem",
+    "Result": "verifier.question.results",
+    "Verdict": "verifier.question.results",
+    "distance": "verifier.answer",
+    "load": "verifier.question.model",
+    "verify": "verifier.answer",
 }
 
 __all__ = [

@@ -19,7 +19,7 @@ from bounds.attacks.base import Attack, AttackBatch, Candidates, Runs, to_bounda
 from bounds.attacks.batch import lengths
 from bounds.attacks.pgd import project, steepest
 from bounds.attacks.walk import Nearest
-from bounds.halfspace import nearest_in_halfspace
+from bounds.geometry.halfspace_in_ball import nearest_in_halfspace
 from encoders.question import Norm
 
 BALLS = 8  # tried one after the other

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bounds.attacks.problem import AttackOptions, AttackProblem, Candidates
-from bounds.lowered import Lowered
+from bounds.propagation.device_graph import DeviceGraph
 from encoders.deadline import out_of_time
 from encoders.errors import SoundnessError
-from encoders.linear_maps import FloatArray
+from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Goal, Norm
 
 MOST_SAMPLES = 64
@@ -66,7 +66,7 @@ class AttackBatch:
     reach: Tensor = field(init=False)  # [samples] the largest distance in the box
 
     @property
-    def lowered(self) -> Lowered:
+    def lowered(self) -> DeviceGraph:
         return self.problems[0].lowered
 
     @property
@@ -205,7 +205,7 @@ class Runs:
         return Candidates(inputs, distances, self.goal[hit].cpu().numpy())
 
 
-def fitting(lowered: Lowered, goals: int, options: AttackOptions) -> int:
+def fitting(lowered: DeviceGraph, goals: int, options: AttackOptions) -> int:
     """How many samples with so many goals a batch holds: beyond that a device is busy, and only memory grows."""
     values = max(1, goals, options.restarts) * sum(node.size for node in lowered.graph.nodes)
     return max(1, min(MOST_SAMPLES, MOST_VALUES[lowered.device.type] // values))

@@ -11,7 +11,7 @@ from bounds.attacks.base import Attack, AttackBatch, AttackOptions, AttackProble
 from bounds.attacks.fab import Fab
 from bounds.attacks.pgd import Pgd
 from bounds.attacks.region_descent import polish
-from bounds.lowered import Lowered
+from bounds.propagation.device_graph import DeviceGraph
 from encoders.question import Goal, Norm, Region
 
 ATTACKS: Mapping[str, type[Attack]] = {attack.name: attack for attack in (Fab, Pgd)}
@@ -21,7 +21,7 @@ HOPELESS = 1.4  # a candidate this much farther than the radius is not polished 
 
 
 def attack(
-    lowered: Lowered, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float, options: AttackOptions
+    lowered: DeviceGraph, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float, options: AttackOptions
 ) -> Candidates:
     """Near adversaries of every goal, nearest first, each checked in float64; none is no proof of anything."""
     return attack_together([AttackProblem(lowered, region, norm, goals, radius, options)])[0]

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bounds.lowered import Lowered
+from bounds.propagation.device_graph import DeviceGraph
 from encoders.errors import OptionError
-from encoders.linear_maps import FloatArray
+from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Goal, Norm, Region
 
 
@@ -78,7 +78,7 @@ class Candidates:
 class AttackProblem:
     """One sample's question: x is near the region's center, in its box, and every row of a goal is at most zero."""
 
-    lowered: Lowered
+    lowered: DeviceGraph
     region: Region
     norm: Norm
     goals: tuple[Goal, ...]

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from bounds.attacks.base import Attack, AttackBatch, AttackOptions, AttackProblem, Candidates
 from bounds.attacks.deepfool import DeepFool
-from bounds.leaf_program import nearest_in_piece
-from bounds.lowered import Lowered
+from bounds.geometry.linear_piece import nearest_in_piece
+from bounds.propagation.device_graph import DeviceGraph
 from encoders.deadline import OutOfTimeError, look
-from encoders.graph import Affine, Input
-from encoders.linear_maps import FloatArray
+from encoders.layer_graph.graph import Affine, Input
+from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Goal, Norm, Region
 
 ROWS_AT_ONCE = 64
@@ -82,7 +82,7 @@ class RegionDescent(Attack):
 
 
 def polish(
-    lowered: Lowered,
+    lowered: DeviceGraph,
     region: Region,
     norm: Norm,
     goal: Goal,
@@ -105,7 +105,7 @@ def polish(
 class _Piece:
     """The linear net of one choice of phases; h are all pre-activations, one after the other."""
 
-    lowered: Lowered
+    lowered: DeviceGraph
     active: Phases
 
     def values(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,7 +157,7 @@ class _Descent:
     """The walk: the best adversary so far, and the neurons whose phases mattered."""
 
     def __init__(
-        self, lowered: Lowered, region: Region, norm: Norm, goal: Goal, start: FloatArray, time_limit: float | None
+        self, lowered: DeviceGraph, region: Region, norm: Norm, goal: Goal, start: FloatArray, time_limit: float | None
     ) -> None:
         options = AttackOptions(time_limit=time_limit)
         self.batch = AttackBatch((AttackProblem(lowered, region, norm, (goal,), float("inf"), options),))

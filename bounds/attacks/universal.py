@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bounds.attacks.pgd import into_ball, steepest_direction
-from bounds.lowered import Lowered
+from bounds.propagation.device_graph import DeviceGraph
 from encoders.errors import OptionError
-from encoders.linear_maps import FloatArray
+from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 
 ROWS_AT_ONCE = 8192
@@ -43,7 +43,7 @@ class UniversalOptions:
 class UniversalProblem:
     """Inputs [N, n] inside the box [n], with their classes [N], and the longest perturbation asked for."""
 
-    lowered: Lowered
+    lowered: DeviceGraph
     inputs: FloatArray
     predicted: NDArray[np.int64]
     lower: FloatArray

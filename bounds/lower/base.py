@@ -15,10 +15,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from bounds.lowered import Lowered
+from bounds.propagation.device_graph import DeviceGraph
 from encoders.errors import DataError, OptionError, SoundnessError
-from encoders.graph import Graph, Relu
-from encoders.linear_maps import FloatArray
+from encoders.layer_graph.graph import Graph, Relu
+from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 
 AUDIT = 1.1  # of the nearest adversary's distance: the ball on which a technique is held against it
@@ -42,7 +42,7 @@ class LowerBoundOptions:
 class LowerBoundProblem:
     """Samples of one net: of each its region, its predicted class and the largest ball of interest."""
 
-    lowered: Lowered
+    lowered: DeviceGraph
     regions: tuple[Region, ...]
     predicted: tuple[int, ...]
     norm: Norm
@@ -57,7 +57,7 @@ class LowerBoundProblem:
             raise DataError("every sample needs a region, a predicted class and a radius")
 
 
-def samples_together(lowered: Lowered) -> int:
+def samples_together(lowered: DeviceGraph) -> int:
     """How many samples one batch should hold: of a large net, a core's cache is filled by one."""
     neurons = sum(node.size for node in lowered.graph.nodes if isinstance(node, Relu))
     return TOGETHER if lowered.device.type != "cpu" or neurons <= FEW_NEURONS else 1
@@ -67,7 +67,7 @@ def samples_together(lowered: Lowered) -> int:
 class Sample:
     """One sample of a problem, with its goals: one per class but the predicted, in order."""
 
-    lowered: Lowered
+    lowered: DeviceGraph
     region: Region
     norm: Norm
     goals: tuple[Goal, ...]

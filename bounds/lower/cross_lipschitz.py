@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from bounds.grouping import Grouping
 from bounds.lower.base import LowerBound, Sample
 from bounds.lower.jacobian import dual_length, jacobian, steepest
-from bounds.network import bounds_together, goal_bounds
-from bounds.reduced import Reduced, reduce
-from encoders.graph import Affine, Graph, Input
-from encoders.linear_maps import FloatArray
+from bounds.propagation.neuron_bounds import bounds_together, goal_bounds
+from bounds.propagation.sample_groups import Grouping
+from bounds.reduced_net.reduced_net import Reduced, reduce
+from encoders.layer_graph.graph import Affine, Graph, Input
+from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 
 INFLATION = 1.0 + 1e-9

@@ -21,11 +21,11 @@ from scipy import sparse
 from bounds.lower.base import LowerBound, Sample
 from bounds.lower.cross_lipschitz import margins, quotient, reduced_on
 from bounds.lower.jacobian import Jacobian, jacobian, steepest
-from bounds.reduced import Reduced
+from bounds.reduced_net.reduced_net import Reduced
 from encoders.errors import SolverError
-from encoders.graph import Graph, Relu
-from encoders.linear_maps import FloatArray
-from encoders.program import Program
+from encoders.layer_graph.graph import Graph, Relu
+from encoders.layer_graph.linear_maps import FloatArray
+from encoders.programs.mixed_integer_program import Program
 from encoders.question import Norm
 from encoders.solvers.base import SolverOptions
 from encoders.solvers.highs import HighsSolver

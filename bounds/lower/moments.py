@@ -1,20 +1,20 @@
 """The semidefinite relaxation of the first layer, by moments: what all inputs together can do to all neurons.
 
 Tangents and triangles know of each neuron how far the inputs push it; moments know that they cannot push all at once
-[Raghunathan et al. 2018]. See `bounds/moment_bounds.py`; the search does the same at its nodes where one layer has all
-open neurons. Later layers keep the slopes of a few steps with chords.
+[Raghunathan et al. 2018]. See `bounds/semidefinite/one_layer_bound.py`; the search does the same at its nodes where one
+layer has all open neurons. Later layers keep the slopes of a few steps with chords.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bounds.ascent import parabolas_on
 from bounds.lower.base import Sample
 from bounds.lower.relaxations import AlphaCrown, engine_on, per_sample
 from bounds.lower.tangents import FIRST_STEPS, RATE
-from bounds.moment_bounds import with_moments
-from encoders.linear_maps import FloatArray
+from bounds.nodes.raising import parabolas_on
+from bounds.semidefinite.one_layer_bound import with_moments
+from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 
 

@@ -1,20 +1,21 @@
 """The semidefinite relaxation of all layers, by products of neurons and inputs.
 
 Where moments know the first layer, products know what any layer can make of the one before it, all neurons together.
-See `bounds/product_bounds.py`; the search does the same on large balls of nets with several layers. One factorisation
-of a matrix of all open neurons for each goal: a net with more than a few thousand has the chords' bound only.
+See `bounds/semidefinite/all_layers_bound.py`; the search does the same on large balls of nets with several layers. One
+factorisation of a matrix of all open neurons for each goal: a net with more than a few thousand has the chords' bound
+only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bounds.ascent import products_fit
 from bounds.lower.base import Sample
 from bounds.lower.relaxations import AlphaCrown, engine_on, per_sample
 from bounds.lower.tangents import FIRST_STEPS, RATE
-from bounds.product_bounds import with_products
-from encoders.linear_maps import FloatArray
+from bounds.nodes.raising import products_fit
+from bounds.semidefinite.all_layers_bound import with_products
+from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 
 

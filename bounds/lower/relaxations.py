@@ -1,6 +1,7 @@
 """Lower bounds from relaxing the net on a ball: intervals, CROWN, ascended slopes, and the cap.
 
-All work on what the balls leave open (`bounds/stack.py`), all targets of all samples of a batch at once.
+All work on what the balls leave open (`bounds/reduced_net/stacked_nets.py`), all targets of all samples of a batch at
+once.
 """
 
 from __future__ import annotations
@@ -11,28 +12,28 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bounds.cap import on_the_cap
-from bounds.grouping import Grouping
-from bounds.halfspace import lowest_value
+from bounds.geometry.halfspace_in_ball import lowest_value
 from bounds.lower.base import LowerBound, Sample
-from bounds.network import bounds_together
-from bounds.nodes import Nodes, Pass
-from bounds.phases import PhaseBounds
-from bounds.stack import Stack
-from encoders.linear_maps import FloatArray
+from bounds.nodes.node_bounds import NodeBounds
+from bounds.nodes.output_constrained import on_the_cap
+from bounds.nodes.records import Nodes, Pass
+from bounds.propagation.neuron_bounds import bounds_together
+from bounds.propagation.sample_groups import Grouping
+from bounds.reduced_net.stacked_nets import Stack
+from encoders.layer_graph.linear_maps import FloatArray
 
 CAP_ROUNDS = 8
 CAP_RATE = 0.15
 
 
-def engine_on(samples: Sequence[Sample], radii: Sequence[float], crown: bool = True) -> PhaseBounds:
+def engine_on(samples: Sequence[Sample], radii: Sequence[float], crown: bool = True) -> NodeBounds:
     """The open neurons of all balls, side by side; `crown` tightens neurons beyond intervals."""
     first = samples[0]
     bounds = bounds_together(first.lowered, [s.region for s in samples], first.norm, radii, crown=crown)
-    return PhaseBounds(stack=Stack.on(first.lowered, bounds, [sample.goals for sample in samples]))
+    return NodeBounds(stack=Stack.on(first.lowered, bounds, [sample.goals for sample in samples]))
 
 
-def per_sample(engine: PhaseBounds, distances: Tensor) -> list[FloatArray]:
+def per_sample(engine: NodeBounds, distances: Tensor) -> list[FloatArray]:
     """Distances of all goals as one array for each sample."""
     return [distances[place].cpu().numpy() for place in engine.stack.goals]
 
@@ -73,7 +74,7 @@ class AlphaCrown(LowerBound):
         engine, _, seen = self.ascended(samples, radii)
         return per_sample(engine, seen.distance)
 
-    def ascended(self, samples: Sequence[Sample], radii: Sequence[float]) -> tuple[PhaseBounds, Nodes, Pass]:
+    def ascended(self, samples: Sequence[Sample], radii: Sequence[float]) -> tuple[NodeBounds, Nodes, Pass]:
         engine = engine_on(samples, radii)
         enough = engine.stack.upper.new_tensor(radii)
         nodes, seen = engine.optimise(engine.roots(), samples[0].options.steps, enough, CAP_RATE)
@@ -81,7 +82,7 @@ class AlphaCrown(LowerBound):
 
 
 class Cap(AlphaCrown):
-    """α-CROWN, then neurons bounded where an adversary can be at all (`bounds/cap.py`), in turns."""
+    """α-CROWN, then neurons bounded where an adversary can be, in turns (`bounds/nodes/output_constrained.py`)."""
 
     name = "cap"
 

@@ -1,6 +1,6 @@
 """The triangle relaxation as a linear program, the best that a triangle over each neuron's range can do.
 
-The program is that of a node with nothing fixed (`bounds/node_program.py`): HiGHS solves it, nothing it says is
+The program is that of a node with nothing fixed (`bounds/nodes/linear_program.py`): HiGHS solves it, nothing it says is
 believed, and the bound is the backward pass with the slopes that its multipliers give.
 """
 
@@ -13,11 +13,11 @@ import torch
 
 from bounds.lower.base import LowerBound, Sample
 from bounds.lower.relaxations import CAP_RATE, AlphaCrown
-from bounds.network import network_bounds
-from bounds.node_program import NodeProgram
-from bounds.phases import PhaseBounds
-from bounds.reduced import reduce
-from encoders.linear_maps import FloatArray
+from bounds.nodes.linear_program import NodeProgram
+from bounds.nodes.node_bounds import NodeBounds
+from bounds.propagation.neuron_bounds import network_bounds
+from bounds.reduced_net.reduced_net import reduce
+from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 
 BEYOND = 1.05  # a ball this much larger than what is proven: there the program can still gain, and is at its best
@@ -50,7 +50,7 @@ class TriangleProgram(LowerBound):
 
     def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
         bounds = network_bounds(sample.lowered, sample.region, sample.norm, radius)
-        engine = PhaseBounds(reduce(sample.lowered, bounds, sample.goals))
+        engine = NodeBounds(reduce(sample.lowered, bounds, sample.goals))
         nodes, seen = engine.optimise(engine.roots(), sample.options.steps, radius, CAP_RATE)
         found = seen.distance.cpu().numpy().copy()
         for k in np.flatnonzero(found < radius):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.builder import LARGEST_FOLDED, View, checked_size
 from encoders.errors import ModelError
+from encoders.layer_graph.builder import LARGEST_FOLDED, View, checked_size
 from encoders.onnx.node import Call, Value
 
 ONE, ZERO = np.array(1.0), np.array(0.0)

@@ -17,9 +17,9 @@ import numpy as np
 import onnx
 from scipy import sparse
 
-from encoders.builder import GraphBuilder, View
 from encoders.errors import ModelError, OptionError
-from encoders.linear_maps import Sparse
+from encoders.layer_graph.builder import GraphBuilder, View
+from encoders.layer_graph.linear_maps import Sparse
 from encoders.onnx.node import attributes_of, node_name
 
 ALONG_CLASSES = ("Softmax", "LogSoftmax", "ArgMax")

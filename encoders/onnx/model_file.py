@@ -12,8 +12,8 @@ import onnx.inliner
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from encoders.builder import MAX_ELEMENTS
 from encoders.errors import ModelError
+from encoders.layer_graph.builder import MAX_ELEMENTS
 
 RUNTIMES_OWN = ("ai.onnx", "com.microsoft", "com.ms.")  # how domains begin whose operators onnxruntime brings itself
 

@@ -14,9 +14,9 @@ import onnx
 from numpy.typing import NDArray
 from scipy import sparse
 
-from encoders.builder import MAX_ELEMENTS, View, checked_size
 from encoders.errors import ModelError
-from encoders.linear_maps import FloatArray, IntArray, LinearMap, Sparse
+from encoders.layer_graph.builder import MAX_ELEMENTS, View, checked_size
+from encoders.layer_graph.linear_maps import FloatArray, IntArray, LinearMap, Sparse
 from encoders.onnx.node import Call, Operator, Value
 from encoders.onnx.runtime import ExecutionError, run_node
 

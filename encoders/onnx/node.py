@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from encoders.builder import GraphBuilder, View
 from encoders.errors import ModelError, UnsupportedOperatorError
-from encoders.linear_maps import FloatArray
+from encoders.layer_graph.builder import GraphBuilder, View
+from encoders.layer_graph.linear_maps import FloatArray
 
 Array = NDArray[Any]
 Value = View | Array

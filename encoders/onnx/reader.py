@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from encoders.builder import GraphBuilder, View, checked_size
 from encoders.errors import ModelError, UnsupportedOperatorError
-from encoders.graph import Graph
+from encoders.layer_graph.builder import GraphBuilder, View, checked_size
+from encoders.layer_graph.graph import Graph
 from encoders.onnx.class_scores import (
     MONOTONE,
     Tail,

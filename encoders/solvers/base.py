@@ -10,8 +10,8 @@ from enum import StrEnum
 import numpy as np
 
 from encoders.errors import OptionError, SolverError
-from encoders.linear_maps import FloatArray
-from encoders.program import Program
+from encoders.layer_graph.linear_maps import FloatArray
+from encoders.programs.mixed_integer_program import Program
 
 ROW_SLACK = 1e-5  # a point that misses a row by more than this (rows have entries of about one) is no point
 BOUND_SLACK = 1e-6  # how far a dual bound may pass its own point, relative to max(1, |objective|)

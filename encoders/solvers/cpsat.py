@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from encoders.errors import SolverError
-from encoders.integer_program import IntegerProgram
+from encoders.programs.integer_program import IntegerProgram
 from encoders.solvers.base import Status
 from encoders.solvers.cpsat_worker import Answer, Request
 from encoders.solvers.process import Worker, running

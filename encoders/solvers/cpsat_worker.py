@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from encoders.errors import SolverError
-from encoders.integer_program import LARGEST_SUM, IntegerProgram
+from encoders.programs.integer_program import LARGEST_SUM, IntegerProgram
 from encoders.solvers.base import Status
 from encoders.solvers.process import serve_requests
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from encoders.blocks import unit_rows, wide
 from encoders.errors import SolverError
-from encoders.linear_maps import FloatArray
-from encoders.program import Program
+from encoders.layer_graph.linear_maps import FloatArray
+from encoders.programs.mixed_integer_program import Program
+from encoders.programs.sparse_blocks import unit_rows, wide
 from encoders.solvers.base import BOUND_SLACK, Solution, Solver, SolverCapabilities, SolverOptions, Status, Watch
 from encoders.solvers.highs_worker import Report, Request
 from encoders.solvers.process import GRACE, Worker, running

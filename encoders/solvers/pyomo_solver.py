@@ -12,9 +12,9 @@ from pyomo.common.errors import ApplicationError
 from pyomo.opt import TerminationCondition
 
 from encoders.errors import SolverError
-from encoders.linear_maps import FloatArray
-from encoders.program import Program
-from encoders.pyomo_block import to_pyomo
+from encoders.layer_graph.linear_maps import FloatArray
+from encoders.programs.mixed_integer_program import Program
+from encoders.programs.pyomo_block import to_pyomo
 from encoders.solvers.base import Solution, Solver, SolverCapabilities, SolverOptions, Status, Watch
 
 # Everything else that a solver may say, "infeasible or unbounded" among it, is UNKNOWN.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gurobi_peer import GurobiSolver
-from encoders.mip import encode
+from encoders.programs.mixed_integer_encoding import encode
 from encoders.question import Norm, goals_for
 from encoders.solvers.base import SolverOptions, Status
 from encoders.solvers.highs import HighsSolver

@@ -11,9 +11,9 @@ import torch
 from bounds.attacks import ATTACKS, Attack, AttackBatch, AttackOptions, AttackProblem, Candidates
 from bounds.attacks.batch import MOST_SAMPLES, fitting
 from bounds.attacks.portfolio import attack_together, walked
-from bounds.lowered import Lowered
+from bounds.propagation.device_graph import DeviceGraph
 from encoders.errors import SoundnessError
-from encoders.graph import affine_chain
+from encoders.layer_graph.graph import affine_chain
 from encoders.question import CONVEX, Norm, Region, goals_for
 
 pytestmark = pytest.mark.usefixtures("patient_attacks")
@@ -22,10 +22,10 @@ OPTIONS = AttackOptions(restarts=6, steps=8)
 WITHIN = {"apgd-ce": 0.1, "apgd-dlr": 0.1, "fab": 0.01}  # steps that are halved, sparse or mixed make more of rounding
 RNG = np.random.default_rng(14)
 WEIGHTS = [RNG.normal(size=(8, 5)), RNG.normal(size=(6, 8)), RNG.normal(size=(4, 6))]
-NET = Lowered(affine_chain(WEIGHTS, [RNG.normal(size=len(w)) for w in WEIGHTS]))
+NET = DeviceGraph(affine_chain(WEIGHTS, [RNG.normal(size=len(w)) for w in WEIGHTS]))
 
 # y0 - y1 = x1 + x2 - 1
-SUM = Lowered(affine_chain([np.array([[1.0, 1.0], [0.0, 0.0]])], [np.array([-1.0, 0.0])]))
+SUM = DeviceGraph(affine_chain([np.array([[1.0, 1.0], [0.0, 0.0]])], [np.array([-1.0, 0.0])]))
 
 
 def sample(

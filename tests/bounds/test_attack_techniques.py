@@ -13,13 +13,13 @@ from bounds.attacks import ATTACKS, Attack, AttackBatch, AttackOptions, AttackPr
 from bounds.attacks.pixel_greedy import changed_inputs, changed_pixels, pixel_of_input
 from bounds.attacks.region_descent import RegionDescent
 from bounds.attacks.walk import first_wins
-from bounds.lowered import Lowered
+from bounds.propagation.device_graph import DeviceGraph
 from encoders.errors import SoundnessError
-from encoders.graph import Graph, affine_chain
+from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from tests.brute_force import SURE, SURE_EUCLIDEAN, OracleError, brute_force_distance
 from tests.test_trust import random_problem
-from verifier.problem import Problem
+from verifier.question.problem import Problem
 
 pytestmark = pytest.mark.usefixtures("patient_attacks")
 
@@ -41,7 +41,7 @@ DISTANCES = {Norm.LINF: 1 / 8, Norm.L2: 2**0.5 / 8, Norm.L1: 1 / 4}
 def problem_of(
     graph: Graph, region: Region, norm: Norm, goals: tuple[Goal, ...], options: AttackOptions = OPTIONS
 ) -> AttackProblem:
-    return AttackProblem(Lowered(graph), region, norm, goals, region.reach(norm), options)
+    return AttackProblem(DeviceGraph(graph), region, norm, goals, region.reach(norm), options)
 
 
 def made_for(name: str) -> list[Norm]:

@@ -15,9 +15,9 @@ from bounds.attacks.base import Attack, AttackBatch, AttackOptions, AttackProble
 from bounds.attacks.pgd import project, steepest
 from bounds.attacks.portfolio import attack
 from bounds.attacks.region_descent import polish
-from bounds.lowered import Lowered
+from bounds.propagation.device_graph import DeviceGraph
 from encoders.errors import OptionError, SoundnessError
-from encoders.graph import Graph, affine_chain
+from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from tests.draws import examples
 
@@ -47,12 +47,12 @@ NORMS = CONVEX
 
 
 def run(graph: Graph, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float = np.inf) -> Candidates:
-    return attack(Lowered(graph), region, norm, goals, radius, AttackOptions())
+    return attack(DeviceGraph(graph), region, norm, goals, radius, AttackOptions())
 
 
 def runs_of(norm: Norm, count: int) -> Runs:
     """So many rows on the linear net."""
-    problem = AttackProblem(Lowered(LINEAR), SQUARE, norm, goals_for(0, 2, None, 0.0), 1.0, AttackOptions())
+    problem = AttackProblem(DeviceGraph(LINEAR), SQUARE, norm, goals_for(0, 2, None, 0.0), 1.0, AttackOptions())
     return AttackBatch((problem,)).every_goal(count)
 
 
@@ -106,7 +106,7 @@ def test_one_hidden_layer_by_hand(norm: Norm) -> None:
 @pytest.mark.parametrize(("norm", "distance"), [(Norm.LINF, 0.25), (Norm.L1, 0.5)])
 def test_polish_reaches_the_minimum_of_its_piece(norm: Norm, distance: float) -> None:
     goal = goals_for(0, 2, None, 0.0)[0]
-    polished = polish(Lowered(NEAR), MIDDLE, norm, goal, np.array([0.875, 0.0]))
+    polished = polish(DeviceGraph(NEAR), MIDDLE, norm, goal, np.array([0.875, 0.0]))
     assert norm.length(polished - MIDDLE.center) == pytest.approx(distance, rel=1e-6)
     assert holds(NEAR, polished, goal)
 
@@ -120,13 +120,13 @@ def test_polish_leaves_its_piece_where_the_next_one_is_nearer() -> None:
     line = Region(np.zeros(1), np.zeros(1), np.full(1, 4.0))
     for graph in (bend, more):
         goal = goals_for(0, 2, None, 0.0)[0]
-        assert polish(Lowered(graph), line, Norm.LINF, goal, np.array([3.0]))[0] == pytest.approx(1.25, rel=1e-8)
+        assert polish(DeviceGraph(graph), line, Norm.LINF, goal, np.array([3.0]))[0] == pytest.approx(1.25, rel=1e-8)
 
 
 def test_polish_returns_the_start_in_l2() -> None:
     start = np.array([-1.0, 0.5])
     goal = goals_for(0, 2, None, 0.0)[0]
-    assert polish(Lowered(LINEAR), SQUARE, Norm.L2, goal, start) is start
+    assert polish(DeviceGraph(LINEAR), SQUARE, Norm.L2, goal, start) is start
 
 
 def random_net(rng: np.random.Generator, classes: int = 3) -> Graph:
@@ -169,7 +169,7 @@ def test_polish_never_worsens_and_never_leaves_the_goal(seed: int, norm: Norm, t
     for x in rng.uniform(region.lower, region.upper, (200, 4)):
         goal = next((g for g in goals if holds(graph, x, g)), None)
         if goal is not None:
-            polished = polish(Lowered(graph), region, norm, goal, x)
+            polished = polish(DeviceGraph(graph), region, norm, goal, x)
             assert norm.length(polished - region.center) <= norm.length(x - region.center)
             assert holds(graph, polished, goal)
             assert (polished >= region.lower).all()
@@ -202,7 +202,7 @@ def test_the_same_seed_gives_the_same_candidates() -> None:
 
 def test_a_time_limit_of_zero_tries_nothing() -> None:
     options = AttackOptions(time_limit=0.0)
-    found = attack(Lowered(LINEAR), SQUARE, Norm.LINF, goals_for(0, 2, None, 0.0), np.inf, options)
+    found = attack(DeviceGraph(LINEAR), SQUARE, Norm.LINF, goals_for(0, 2, None, 0.0), np.inf, options)
     assert len(found.inputs) == 0
 
 
@@ -242,7 +242,7 @@ def test_the_steepest_step_by_hand(norm: Norm, step: list[float]) -> None:
 
 @pytest.mark.parametrize("name", list(ATTACKS))
 def test_each_attack_alone_flips_the_linear_net(name: str) -> None:
-    problem = AttackProblem(Lowered(LINEAR), SQUARE, Norm.LINF, goals_for(0, 2, None, 0.0), 1.0, AttackOptions())
+    problem = AttackProblem(DeviceGraph(LINEAR), SQUARE, Norm.LINF, goals_for(0, 2, None, 0.0), 1.0, AttackOptions())
     found = ATTACKS[name]().run(problem)
     assert len(found.inputs)
     assert (LINEAR.evaluate(found.inputs) @ np.array([1.0, -1.0]) <= 0).all()
@@ -261,7 +261,7 @@ class Fixed(Attack):
 
 
 def test_what_does_not_hold_is_dropped() -> None:
-    problem = AttackProblem(Lowered(LINEAR), SQUARE, Norm.LINF, goals_for(0, 2, None, 0.0), 1.0, AttackOptions())
+    problem = AttackProblem(DeviceGraph(LINEAR), SQUARE, Norm.LINF, goals_for(0, 2, None, 0.0), 1.0, AttackOptions())
     mixed = Fixed([[1.0, 0.0], [-1.0, 0.0], [float("nan"), 0.0]], [1.0, 1.0, 1.0])
     found = mixed.run(problem)
     assert len(found.inputs) == 1
@@ -269,7 +269,7 @@ def test_what_does_not_hold_is_dropped() -> None:
 
 
 def test_a_false_claim_of_a_distance_is_an_alarm() -> None:
-    problem = AttackProblem(Lowered(LINEAR), SQUARE, Norm.LINF, goals_for(0, 2, None, 0.0), 1.0, AttackOptions())
+    problem = AttackProblem(DeviceGraph(LINEAR), SQUARE, Norm.LINF, goals_for(0, 2, None, 0.0), 1.0, AttackOptions())
     with pytest.raises(SoundnessError, match="fixed claims a distance"):
         Fixed([[-1.0, 0.0]], [0.5]).run(problem)
 

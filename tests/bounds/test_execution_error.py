@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from bounds.execution_error import FLOAT32, FLOAT64, SPARE, Arithmetic, error_at_points, execution_error
-from bounds.lowered import Lowered
-from bounds.network import network_bounds
-from encoders.graph import Affine, Graph, Input, Relu, affine_chain
-from encoders.linear_maps import Convolution, Dense, Gather, Scale
+from bounds.propagation.device_graph import DeviceGraph
+from bounds.propagation.neuron_bounds import network_bounds
+from encoders.layer_graph.graph import Affine, Graph, Input, Relu, affine_chain
+from encoders.layer_graph.linear_maps import Convolution, Dense, Gather, Scale
 from encoders.question import Norm, Region
 from tests.executions import exact, executed, pairwise_sum, sums
 
@@ -21,7 +21,7 @@ UNIT = 2.0**-24
 
 
 def at(graph: Graph, *points: list[float], arithmetic: Arithmetic = FLOAT32, rows: torch.Tensor | None = None) -> Any:
-    return error_at_points(Lowered(graph), torch.tensor(points, dtype=torch.float64), arithmetic, rows).tolist()
+    return error_at_points(DeviceGraph(graph), torch.tensor(points, dtype=torch.float64), arithmetic, rows).tolist()
 
 
 def roundings(terms: int, maps: int = 1) -> float:
@@ -106,7 +106,7 @@ def test_no_execution_is_farther_off(kind: str) -> None:
     rng = np.random.default_rng(0)
     nearest = np.inf
     for _ in range(12):
-        graph, lowered = (graph := random_graph(rng, kind)), Lowered(graph)
+        graph, lowered = (graph := random_graph(rng, kind)), DeviceGraph(graph)
         center = rng.uniform(size=4).astype(np.float32).astype(np.float64)
         radius = float(rng.choice([0.0, 1e-4, 0.1]))
         bounds = network_bounds(lowered, Region(center, np.zeros(4), np.ones(4)), Norm.LINF, radius)
@@ -135,7 +135,7 @@ def test_double_precision() -> None:
     rng = np.random.default_rng(1)
     graph = random_graph(rng, "dense")
     points = rng.uniform(size=(4, 4))
-    bound = error_at_points(Lowered(graph), torch.as_tensor(points), FLOAT64).tolist()
+    bound = error_at_points(DeviceGraph(graph), torch.as_tensor(points), FLOAT64).tolist()
     for point, most in zip(points, bound, strict=True):
         truth = exact(graph, point.tolist())
         for add in sums(rng):

@@ -11,8 +11,8 @@ import torch
 
 from bounds.attacks.base import AttackOptions, AttackProblem
 from bounds.attacks.from_starts import NAME, nearest_from
-from bounds.lowered import Lowered
-from encoders.graph import affine_chain
+from bounds.propagation.device_graph import DeviceGraph
+from encoders.layer_graph.graph import affine_chain
 from encoders.question import Norm, Region, goals_for
 
 ROWS = [np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), np.array([[-1.0, 1.0, -1.0, 1.0], [0.0] * 4])]
@@ -23,7 +23,7 @@ STARTS = torch.tensor([[1.5, 0.2], [-1.0, -1.0], [0.0, 0.0], [3.0, 3.0]], dtype=
 def asked(radius: float, side: float = 2.0, seconds: float | None = None) -> AttackProblem:
     region = Region(np.zeros(2), np.full(2, -side), np.full(2, side))
     goals, options = goals_for(0, 2, None, 0.0), AttackOptions(time_limit=seconds)
-    return AttackProblem(Lowered(NET, "cpu"), region, Norm.LINF, goals, radius, options)
+    return AttackProblem(DeviceGraph(NET, "cpu"), region, Norm.LINF, goals, radius, options)
 
 
 def test_the_nearest_is_found_within_the_last_shrink() -> None:

@@ -10,14 +10,14 @@ import pytest
 from scipy import sparse
 
 from encoders.errors import OptionError, SolverError
-from encoders.mip import encode
-from encoders.program import Program
+from encoders.programs.mixed_integer_encoding import encode
+from encoders.programs.mixed_integer_program import Program
 from encoders.question import Norm, goals_for
 from encoders.solvers.base import Solution, Solver, SolverCapabilities, SolverOptions, Status, Watch
 from encoders.solvers.highs import WRITINGS, HighsSolver
 from encoders.solvers.highs_native import STATUS
 from tests.encoders.nets import interval_bounds, random_chain, unit_box
-from tests.encoders.test_program import SMALL
+from tests.encoders.programs.test_mixed_integer_program import SMALL
 
 
 def knapsacks(columns: int, rows: int) -> Program:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from encoders.errors import ModelError, UnsupportedOperatorError
-from verifier.model import Model, load
+from verifier.question.model import Model, load
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(3)

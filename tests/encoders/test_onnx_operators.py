@@ -17,7 +17,7 @@ from encoders.errors import ModelError, PlumblineError, UnsupportedOperatorError
 from encoders.onnx.model_file import read_model_file
 from encoders.onnx.reader import describe, read
 from tests.draws import examples
-from verifier.model import Model, load
+from verifier.question.model import Model, load
 
 RNG = np.random.default_rng(7)
 Array = NDArray[Any]

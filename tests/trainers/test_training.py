@@ -23,7 +23,7 @@ from trainers.export import export
 from trainers.regularisers import REGULARISERS, regulariser
 from trainers.runs import Trainer
 from trainers.training import TrainOptions, train
-from verifier.cli import main
+from verifier.cli.main import main
 
 SHAPE = (1, 8, 8)
 

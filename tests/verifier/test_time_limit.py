@@ -13,23 +13,23 @@ import numpy as np
 import pytest
 import torch
 
-from bounds.ascent import Effort, bounded
-from bounds.moment_bounds import with_moments
-from bounds.nodes import Nodes, Pass
-from bounds.parabolas import Parabolas
-from bounds.product_bounds import with_products
+from bounds.nodes.raising import Effort, bounded
+from bounds.nodes.records import Nodes, Pass
+from bounds.semidefinite.all_layers_bound import with_products
+from bounds.semidefinite.one_layer_bound import with_moments
+from bounds.semidefinite.parabolas import Parabolas
 from encoders.deadline import Clock, Deadline, out_of_time, under
 from encoders.question import CONVEX, Norm
-from tests.bounds.test_moment_bounds import on_ball
-from tests.bounds.test_products import three_neurons
+from tests.bounds.semidefinite.test_all_layers_quadratic import three_neurons
+from tests.bounds.semidefinite.test_one_layer_bound import on_ball
 from tests.brute_force import brute_force_distance
 from tests.encoders.test_deadline import Ticking
 from tests.test_trust import random_problem
+from verifier.batching.request import Ask, Batcher, BuildCache
 from verifier.engines.base import Engine
 from verifier.engines.highs import HighsEngine
-from verifier.engines.search import SearchEngine, SearchOptions
-from verifier.engines.turns import Ask, Batches, Kept
-from verifier.problem import Incumbent, Problem
+from verifier.engines.phase_search.search import SearchEngine, SearchOptions
+from verifier.question.problem import Incumbent, Problem
 
 LOOKS = (1, 2, 4, 7, 11, 16, 24, 40, 70, 130, 300)
 
@@ -70,8 +70,12 @@ def test_a_search_that_is_ended_has_proven_what_it_says(norm: Norm) -> None:
 
 
 def test_so_has_one_that_looks_ahead_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verifier.engines.search.LARGE_NET", 0)
-    for place in ("bounds.ascent", "verifier.engines.search", "verifier.engines.look_ahead"):
+    monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
+    for place in (
+        "bounds.nodes.raising",
+        "verifier.engines.phase_search.search",
+        "verifier.engines.phase_search.look_ahead",
+    ):
         monkeypatch.setattr(f"{place}.products_apply", lambda engine: engine.stack.open_phases > 0)
     engine = SearchEngine(SearchOptions(effort=Effort(products=12, tangents=0, moments=0)))
     assert sum(check_ended_early(engine, seed, Norm.LINF) for seed in range(700, 703)) > 3
@@ -121,7 +125,7 @@ class Timed(Ask[bool]):
     def alone(self) -> bool:
         return out_of_time()
 
-    def together(self, asks: Sequence[Ask[bool]], kept: Kept) -> list[bool]:
+    def together(self, asks: Sequence[Ask[bool]], kept: BuildCache) -> list[bool]:
         return [out_of_time()] * len(asks)
 
 
@@ -129,5 +133,5 @@ class Timed(Ask[bool]):
     ("moments", "late"), [((0.0, 0.0), True), ((0.0, None), False), ((0.0, 60.0), False), ((None, None), False)]
 )
 def test_a_batch_ends_once_nobody_in_it_has_time_left(moments: tuple[Any, ...], late: bool) -> None:
-    answers = Batches().answered([Timed(Deadline(moment, Still())) for moment in moments])
+    answers = Batcher().answered([Timed(Deadline(moment, Still())) for moment in moments])
     assert [answer for answer, _ in answers] == [late] * len(moments)

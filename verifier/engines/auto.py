@@ -12,14 +12,14 @@ from dataclasses import replace
 
 from encoders.errors import SolverError
 from encoders.question import Norm
+from verifier.batching.request import Turns
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.highs import HighsEngine
-from verifier.engines.levels import Count, Levels
-from verifier.engines.search import Search, SearchOptions
-from verifier.engines.subsets import Subsets
-from verifier.engines.turns import Turns
-from verifier.problem import Incumbent, Problem, Progress
-from verifier.results import Basis
+from verifier.engines.on_grid.level_question import Count, Levels
+from verifier.engines.on_grid.pixel_search import Subsets
+from verifier.engines.phase_search.search import Search, SearchOptions
+from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.results import Basis
 
 FIRST_TURN = 5.0  # seconds of search before HiGHS is asked for as many; then each has twice as many, and so on
 FIRST_TURN_IN_LARGE_NETS = 10.0  # whose attacks and first passes alone take some of them
@@ -34,7 +34,7 @@ class AutoEngine(Engine):
 
     def _turns(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Turns[Proof]:
         if problem.quantised is not None:
-            from verifier.engines.quantised_cpsat import close_quantised
+            from verifier.engines.quantised.by_cpsat import close_quantised
 
             return close_quantised(Levels(problem, incumbent, progress), problem.quantised)
         if problem.grid is not None:

@@ -15,14 +15,14 @@ from typing import Protocol
 from encoders.deadline import in_time
 from encoders.errors import SolverError
 from encoders.question import Norm
+from verifier.batching.request import Turns
 from verifier.engines.base import Proof
-from verifier.engines.cpsat import CpSatOptions, Decisions
-from verifier.engines.levels import Levels, LevelSearch
-from verifier.engines.steps import StepSearch
-from verifier.engines.subsets import Subsets
-from verifier.engines.turns import Turns
-from verifier.problem import Incumbent, Problem, Progress
-from verifier.results import Basis
+from verifier.engines.on_grid.cpsat_decisions import CpSatOptions, Decisions
+from verifier.engines.on_grid.level_question import Levels, LevelSearch
+from verifier.engines.on_grid.pixel_search import Subsets
+from verifier.engines.on_grid.step_search import StepSearch
+from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.results import Basis
 
 FIRST_TURN = 5.0  # seconds of each; each turn is twice as long as the one before
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from encoders.errors import OptionError, SoundnessError
 from encoders.question import Norm
-from verifier.engines.turns import Turns, alone
-from verifier.problem import Incumbent, Problem, Progress
-from verifier.results import Basis, check_sandwich
+from verifier.batching.request import Turns, alone
+from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.results import Basis, check_sandwich
 
 
 @dataclass(frozen=True)

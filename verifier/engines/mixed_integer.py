@@ -9,21 +9,21 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from bounds.halfspace import distance_to_halfspace
-from bounds.network import goal_bounds, lowered_for, network_bounds
+from bounds.geometry.halfspace_in_ball import distance_to_halfspace
+from bounds.propagation.neuron_bounds import device_graph_for, goal_bounds, network_bounds
 from encoders.deadline import in_time
-from encoders.graph import Affine, Relu
-from encoders.linear_maps import FloatArray
-from encoders.mip import Body, Encoder
-from encoders.program import Program
+from encoders.layer_graph.graph import Affine, Relu
+from encoders.layer_graph.linear_maps import FloatArray
+from encoders.programs.mixed_integer_encoding import Body, Encoder
+from encoders.programs.mixed_integer_program import Program
 from encoders.question import NeuronBounds, Norm
 from encoders.solvers.base import Solution, Solver, SolverOptions, Status
 from verifier.engines.base import Capabilities, Engine, Proof
-from verifier.engines.levels import Levels
-from verifier.engines.quantised_mip import close_by_solver
-from verifier.grid_witness import GridIncumbent
-from verifier.problem import Incumbent, Problem, Progress
-from verifier.results import Basis
+from verifier.engines.on_grid.level_question import Levels
+from verifier.engines.quantised.by_solver import close_by_solver
+from verifier.question.grid_incumbent import GridIncumbent
+from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.results import Basis
 
 # Solvers hold rows, bounds and integers to tolerances of 1e-9 in the program's units, and a bound moves by their sum
 # weighted with the multipliers. What is reported is lowered by this much, relative to max(1, bound).
@@ -221,7 +221,7 @@ class Run:
             drift = problem.grid.drift
             reach = max(reach, problem.grid.length(problem.grid.reach)) + drift
         radius = min(_widened(most) + 2.0 * drift, reach)
-        lowered = lowered_for(problem.graph, problem.device)
+        lowered = device_graph_for(problem.graph, problem.device)
         pixels = problem.region.pixels
         # Bounds count inputs: as many as so few pixels have.
         farthest = radius if pixels is None else radius * int(np.bincount(pixels).max())

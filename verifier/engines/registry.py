@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from encoders.errors import OptionError
 from verifier.engines.base import Engine
-from verifier.engines.search import SearchEngine
+from verifier.engines.phase_search.search import SearchEngine
 
 
 def _highs() -> Engine:
@@ -16,19 +16,19 @@ def _highs() -> Engine:
 
 
 def _cpsat() -> Engine:
-    from verifier.engines.cpsat import CpSatEngine
+    from verifier.engines.on_grid.cpsat_decisions import CpSatEngine
 
     return CpSatEngine()
 
 
 def _steps() -> Engine:
-    from verifier.engines.steps import StepEngine
+    from verifier.engines.on_grid.step_search import StepEngine
 
     return StepEngine()
 
 
 def _subsets() -> Engine:
-    from verifier.engines.subsets import SubsetEngine
+    from verifier.engines.on_grid.pixel_search import SubsetEngine
 
     return SubsetEngine()
 

@@ -15,9 +15,9 @@ from bounds.lower.cross_lipschitz import GlobalCrossLipschitz, LocalCrossLipschi
 from bounds.lower.exact_cross_lipschitz import ExactCrossLipschitz, exact_slope
 from bounds.lower.jacobian import by_pairs, jacobian, longest_sum, steepest
 from bounds.lower.smooth import SmoothNet, smooth_cross_lipschitz, steepest_smooth
-from bounds.network import lowered_for
+from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.errors import DataError, OptionError
-from encoders.graph import Graph, affine_chain
+from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import CONVEX, Norm, Region, goals_for
 from tests.brute_force import linear_pieces
 from tests.test_trust import random_net
@@ -32,7 +32,7 @@ def opposed() -> Graph:
 
 def sample_of(graph: Graph, region: Region, norm: Norm, predicted: int) -> Sample:
     goals = goals_for(predicted, graph.classes, None, 0.0)
-    return Sample(lowered_for(graph), region, norm, goals, LowerBoundOptions())
+    return Sample(device_graph_for(graph), region, norm, goals, LowerBoundOptions())
 
 
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
@@ -46,7 +46,7 @@ def test_states_that_exclude_each_other(norm: Norm) -> None:
 
 def test_the_program_doubles_the_bound_there() -> None:
     region = Region(np.zeros(1), -2 * np.ones(1), 2 * np.ones(1))
-    problem = LowerBoundProblem(lowered_for(opposed()), (region,), (0,), Norm.LINF, (1.1,))
+    problem = LowerBoundProblem(device_graph_for(opposed()), (region,), (0,), Norm.LINF, (1.1,))
     assert LocalCrossLipschitz().run(problem).distances[0, 1] == pytest.approx(0.5, rel=1e-6)
     assert ExactCrossLipschitz().run(problem).distances[0, 1] == pytest.approx(1.0, rel=1e-4)
 
@@ -133,7 +133,7 @@ def test_large_nets_are_refused_by_name() -> None:
     graph = affine_chain([np.ones((40, 2)), np.ones((2, 40))], [np.zeros(40), np.zeros(2)])
     region = Region(np.zeros(2), np.zeros(2), np.ones(2))
     with pytest.raises(OptionError, match="it has 40 ReLUs and 2 inputs; at most 32 and 64"):
-        ExactCrossLipschitz().run(LowerBoundProblem(lowered_for(graph), (region,), (0,), Norm.LINF, (1.0,)))
+        ExactCrossLipschitz().run(LowerBoundProblem(device_graph_for(graph), (region,), (0,), Norm.LINF, (1.0,)))
 
 
 def test_a_slope_that_overflowed_proves_nothing() -> None:
@@ -149,6 +149,6 @@ def test_squares_that_vanish_are_no_zero_slope(inner: float, outer: float) -> No
     # y0 - y1 = 1e-21 - 1e-20·x⁺: the tie lies at 0.1.
     graph = affine_chain([np.array([[inner]]), np.array([[-outer], [0.0]])], [np.zeros(1), np.array([1e-21, 0.0])])
     region = Region(np.zeros(1), -np.ones(1), np.ones(1))
-    problem = LowerBoundProblem(lowered_for(graph), (region,), (0,), Norm.L2, (1.0,))
+    problem = LowerBoundProblem(device_graph_for(graph), (region,), (0,), Norm.L2, (1.0,))
     for technique in (GlobalCrossLipschitz(), LocalCrossLipschitz()):
         assert technique.run(problem).distances[0, 1] <= 0.1

@@ -15,10 +15,10 @@ from bounds.lower import LOWER_BOUNDS, LowerBound, LowerBoundOptions, LowerBound
 from bounds.lower.base import Sample
 from bounds.lower.cross_lipschitz import operator_norm, reduced_on
 from bounds.lower.jacobian import jacobian, steepest
-from bounds.network import lowered_for
+from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.errors import OptionError, SoundnessError
-from encoders.graph import affine_chain
-from encoders.linear_maps import Dense, FloatArray
+from encoders.layer_graph.graph import affine_chain
+from encoders.layer_graph.linear_maps import Dense, FloatArray
 from encoders.question import CONVEX, Norm, Region, goals_for
 from tests.brute_force import brute_force_distance
 from tests.test_trust import random_net
@@ -29,7 +29,7 @@ EXACT = {Norm.LINF: 1.0, Norm.L1: 2.0, Norm.L2: 2.0**0.5}
 
 
 def one(region: Region, norm: Norm, radius: float) -> LowerBoundProblem:
-    return LowerBoundProblem(lowered_for(HAND), (region,), (0,), norm, (radius,))
+    return LowerBoundProblem(device_graph_for(HAND), (region,), (0,), norm, (radius,))
 
 
 @pytest.mark.parametrize("norm", CONVEX)
@@ -56,11 +56,11 @@ def gradient_at(sample: Sample) -> float:
 def test_the_local_gradient_by_hand() -> None:
     # At (1/2, 0) within 1/4 the first neuron is active and the second open: the gradient is (-1, [-1, 0]).
     region = Region(np.array([0.5, 0.0]), -np.ones(2), np.ones(2))
-    sample = Sample(lowered_for(HAND), region, Norm.LINF, goals_for(0, 2, None, 0.0), LowerBoundOptions())
+    sample = Sample(device_graph_for(HAND), region, Norm.LINF, goals_for(0, 2, None, 0.0), LowerBoundOptions())
     assert gradient_at(sample) == pytest.approx(2.0)
     # With the second input at -1/2 its neuron is off: only one entry is left.
     region = Region(np.array([0.5, -0.5]), -np.ones(2), np.ones(2))
-    sample = Sample(lowered_for(HAND), region, Norm.LINF, goals_for(0, 2, None, 0.0), LowerBoundOptions())
+    sample = Sample(device_graph_for(HAND), region, Norm.LINF, goals_for(0, 2, None, 0.0), LowerBoundOptions())
     assert gradient_at(sample) == pytest.approx(1.0)
 
 
@@ -93,7 +93,7 @@ def test_never_above_brute_force(name: str, block: int, norm: Norm) -> None:
         scores = graph.evaluate(center)[0]
         predicted = int(scores.argmax())
         reach = region.reach(norm)
-        problem = LowerBoundProblem(lowered_for(graph), (region,), (predicted,), norm, (reach,), options)
+        problem = LowerBoundProblem(device_graph_for(graph), (region,), (predicted,), norm, (reach,), options)
         found = LOWER_BOUNDS[name]().run(problem).distances[0]
         for goal in goals_for(predicted, graph.classes, None, 0.0):
             target = int(np.argmin(goal.rows[0]))
@@ -116,7 +116,7 @@ def test_a_batch_is_its_samples(name: str, norm: Norm) -> None:
     regions.append(Region(regions[0].center, np.array([0.0, regions[0].center[1], 0.0]), regions[0].center))
     predicted = tuple(int(graph.evaluate(region.center)[0].argmax()) for region in regions)
     radii, few = (1.0, 2.0, 0.0, 0.05), LowerBoundOptions(balls=3)
-    lowered = lowered_for(graph)
+    lowered = device_graph_for(graph)
     together = LOWER_BOUNDS[name]().run(
         LowerBoundProblem(lowered, tuple(regions), predicted, norm, radii, few, together=3)
     )

@@ -1,0 +1,162 @@
+"""The nearest point of a linear piece of the net: a linear program, in L2 a quadratic one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from bounds.geometry.least_distance import nearest_euclidean
+from encoders.errors import SolverError
+from encoders.layer_graph.linear_maps import FloatArray
+from encoders.question import Norm
+from encoders.solvers.base import Status
+from encoders.solvers.linear import LinearAnswer, solve_linear
+
+
+def nearest_in_piece(
+    rows: FloatArray,
+    least: FloatArray,
+    below: FloatArray,
+    above: FloatArray,
+    norm: Norm,
+    radius: float,
+    time_limit: float | None,
+    extra: FloatArray | None = None,
+) -> tuple[LinearAnswer, FloatArray | None]:
+    """min ‖d‖ subject to rows · d ≥ least and -below ≤ d ≤ above, within the ball: the answer, and d if there is one.
+
+    The first duals of the answer are those of `rows`. `extra` are upper sides of further variables in [0, extra],
+    which cost nothing (L∞ and L1 only): their columns follow those of d in `rows`, and their values end the point.
+    """
+    if norm is Norm.L2:
+        return _nearest_euclidean(rows, least, np.minimum(below, radius), np.minimum(above, radius))
+    size = len(below)
+    extra = np.zeros(0) if extra is None else extra
+    free = len(extra)
+    # Rows are scaled to a largest entry of one: nets have weights of any size, solvers like them near one.
+    scale = np.abs(rows).max(axis=1, initial=0.0)
+    scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
+    rows, least = rows / scale[:, None], least / scale
+    low, high = -np.minimum(below, radius), np.minimum(above, radius)
+    if norm is Norm.LINF:
+        matrix = _with_longest(rows, size)
+        costs = np.concatenate([np.zeros(size), [1.0], np.zeros(free)])
+        row_lower = np.concatenate([least, np.zeros(2 * size)])
+        column_lower = np.concatenate([low, [0.0], np.zeros(free)])
+        column_upper = np.concatenate([high, [radius], extra])
+    else:
+        own, further = rows[:, :size], rows[:, size:]
+        rises, falls = np.flatnonzero(high > 0), np.flatnonzero(low < 0)
+        if not len(rises) + len(falls):
+            rises = np.zeros(1, dtype=np.int64)  # nothing moves: a program without columns has no answer
+        matrix = sparse.csr_array(np.concatenate([own[:, rises], -own[:, falls], further], axis=1))
+        moves = len(rises) + len(falls)
+        costs = np.concatenate([np.ones(moves), np.zeros(free)])
+        row_lower = least
+        column_lower, column_upper = np.zeros(moves + free), np.concatenate([high[rises], -low[falls], extra])
+    row_upper = np.full(len(row_lower), np.inf)
+    try:
+        answer = solve_linear(costs, matrix, row_lower, row_upper, column_lower, column_upper, time_limit=time_limit)
+    except SolverError:
+        return LinearAnswer(Status.FAILED), None  # a program beyond HiGHS's range: no candidate, and nothing proven
+    answer = replace(answer, row_duals=_unscaled(answer.row_duals, scale), ray=_unscaled(answer.ray, scale))
+    if answer.point is None:
+        return answer, None
+    if norm is Norm.LINF:
+        return answer, answer.point[:size]
+    shift = np.zeros(size)
+    shift[rises] += answer.point[: len(rises)]
+    shift[falls] -= answer.point[len(rises) : moves]
+    return replace(answer, point=np.concatenate([shift, answer.point[moves:]])), shift
+
+
+def _with_longest(rows: FloatArray, size: int) -> sparse.csr_array:
+    """The rows with a column for ‖d‖∞ after the `size` columns of d, and below them ‖d‖∞ ± d_i for each i.
+
+    Written out entry by entry: putting sparse blocks together took longer than solving the program.
+    """
+    row, column = np.nonzero(rows)
+    indices, data = _plus_and_minus(size)
+    ends = np.cumsum(np.bincount(row, minlength=len(rows)))
+    starts = len(row) + 2 * np.arange(2 * size + 1)
+    return sparse.csr_array(
+        (
+            np.concatenate([rows[row, column], data]),
+            np.concatenate([column + (column >= size), indices]),
+            np.concatenate([[0], ends[:-1], starts] if len(rows) else [starts]),
+        ),
+        shape=(len(rows) + 2 * size, rows.shape[1] + 1),
+    )
+
+
+@cache
+def _plus_and_minus(size: int) -> tuple[NDArray[np.int64], FloatArray]:
+    """Columns and entries of the rows ‖d‖∞ + d_i, then of ‖d‖∞ - d_i, two to a row."""
+    columns = np.stack([np.arange(size), np.full(size, size)], axis=1).ravel()
+    entries = np.ones((2 * size, 2))
+    entries[size:, 0] = -1.0
+    return np.tile(columns, 2), entries.ravel()
+
+
+def _nearest_euclidean(
+    rows: FloatArray, least: FloatArray, below: FloatArray, above: FloatArray
+) -> tuple[LinearAnswer, FloatArray | None]:
+    found = nearest_euclidean(rows, least, -below, above)
+    if found is None:
+        return LinearAnswer(Status.FAILED), None
+    if found.point is None:
+        return LinearAnswer(Status.INFEASIBLE, ray=found.multipliers), None
+    length = float(np.linalg.norm(found.point))
+    return LinearAnswer(Status.OPTIMAL, found.point, found.multipliers, length), found.point
+
+
+def lowest_in_piece(
+    rows: FloatArray,
+    least: FloatArray,
+    goals: FloatArray,
+    goal_values: FloatArray,
+    below: FloatArray,
+    above: FloatArray,
+    radius: float,
+    time_limit: float | None,
+    extra: FloatArray | None = None,
+) -> LinearAnswer:
+    """min over the L∞ ball ∩ box of the largest goals · d + goal_values, subject to rows · d ≥ least.
+
+    The point is d and the further variables; duals and ray are those of the rows, then the weights of the goals. With
+    the ball as column bounds it has no more rows than these: far smaller than the nearest point's program. `extra` are
+    upper sides of further variables in [0, extra], whose columns follow those of d.
+    """
+    extra = np.zeros(0) if extra is None else extra
+    size = len(below) + len(extra)
+    scale = np.abs(rows).max(axis=1, initial=0.0)
+    scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
+    unit = max(float(np.abs(goals).max(initial=0.0)), 1e-300)
+    matrix = sparse.csr_array(
+        np.block([[rows / scale[:, None], np.zeros((len(rows), 1))], [-goals / unit, np.ones((len(goals), 1))]])
+    )
+    row_lower = np.concatenate([least / scale, goal_values / unit])
+    column_lower = np.concatenate([-np.minimum(below, radius), np.zeros(len(extra)), [-np.inf]])
+    column_upper = np.concatenate([np.minimum(above, radius), extra, [np.inf]])
+    costs = np.append(np.zeros(size), 1.0)
+    row_upper = np.full(len(row_lower), np.inf)
+    try:
+        answer = solve_linear(costs, matrix, row_lower, row_upper, column_lower, column_upper, time_limit=time_limit)
+    except SolverError:
+        return LinearAnswer(Status.FAILED)  # a program beyond HiGHS's range: nothing is proven
+    point = None if answer.point is None else answer.point[:size]
+    duals, ray = (_unscaled(weights, scale / unit) for weights in (answer.row_duals, answer.ray))
+    return replace(answer, point=point, row_duals=duals, ray=ray)
+
+
+def _unscaled(weights: FloatArray | None, scale: FloatArray) -> FloatArray | None:
+    """Multipliers of scaled rows as multipliers of the rows themselves."""
+    if weights is None:
+        return None
+    weights = weights.copy()
+    weights[: len(scale)] /= scale
+    return weights

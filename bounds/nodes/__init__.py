@@ -1,0 +1,1 @@
+"""The distance bound of a search node: backward pass, ascent of slopes, tightenings, linear program."""

@@ -1,0 +1,51 @@
+"""What one backward pass proves of a ball, before any attack and any search; in L1 a few, with envelopes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from bounds.nodes.node_bounds import NodeBounds
+from bounds.nodes.raising import envelope_of, enveloped
+from bounds.propagation.device_graph import DeviceGraph
+from bounds.propagation.neuron_bounds import bounds_together
+from bounds.reduced_net.one_sided_inputs import ONE_SIDED, one_sided_stack
+from bounds.reduced_net.stacked_nets import Stack
+from encoders.question import Goal, Norm, Region
+
+RATE = 0.3
+PASSES = 4  # with envelopes, which are the same for all of them
+
+
+def nearest_possible(lowered: DeviceGraph, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float) -> float:
+    """A proven lower bound, at most `radius`, on the distance of the nearest adversary of any goal: no search."""
+    return nearest_together(lowered, (region,), norm, (goals,), (radius,))[0]
+
+
+def nearest_together(
+    lowered: DeviceGraph,
+    regions: Sequence[Region],
+    norm: Norm,
+    goals: Sequence[tuple[Goal, ...]],
+    radii: Sequence[float],
+) -> list[float]:
+    """The same for several samples in one batch."""
+    asked = [k for k, each in enumerate(goals) if each]
+    found = list(radii)
+    if not asked:
+        return found
+    bounds = bounds_together(lowered, [regions[k] for k in asked], norm, [radii[k] for k in asked])
+    stack = Stack.on(lowered, bounds, [goals[k] for k in asked])
+    phases = NodeBounds(stack=one_sided_stack(stack) if norm in ONE_SIDED else stack)
+    enough = lowered.tensor([radii[k] for k in asked])
+    nodes, seen = phases.optimise(phases.roots(), 0, enough, RATE)
+    if norm in ONE_SIDED and bool((seen.distance < phases.enough(nodes, enough)).any()):
+        envelope = envelope_of(phases, enough)
+        if envelope is not None:
+            _, seen = enveloped(phases, envelope, nodes, seen, PASSES, enough, RATE)
+    # Bounds that overflowed say nothing; min() would take a NaN for the radius.
+    distances = seen.distance.nan_to_num(nan=0.0, posinf=torch.inf)
+    for k, place in zip(asked, phases.stack.goals, strict=True):
+        found[k] = min(radii[k], float(distances[place].min()))
+    return found

@@ -1,0 +1,1 @@
+"""Bounds of all neurons: intervals and backward passes over the graph."""

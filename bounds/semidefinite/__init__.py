@@ -1,0 +1,1 @@
+"""Semidefinite relaxations of one layer and of all; descents guide, factorisations prove."""

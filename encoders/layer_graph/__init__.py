@@ -1,0 +1,1 @@
+"""The network as a graph of affine layers and ReLUs."""

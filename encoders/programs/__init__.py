@@ -1,0 +1,1 @@
+"""Mixed-integer and integer programs of a network."""

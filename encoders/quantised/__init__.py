@@ -1,0 +1,1 @@
+"""Quantised (int8) networks: reading, exact integer semantics, programs."""

@@ -1,0 +1,69 @@
+"""Greatest eigenvalues: estimates against torch's own, proven numbers never below them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bounds.geometry import eigenvalue_bounds as definite
+from bounds.geometry.eigenvalue_bounds import about_greatest, closer_greatest, no_eigenvalue_above, positive_part
+
+
+def matrices(seed: int, size: int = 300, count: int = 2) -> torch.Tensor:
+    """Symmetric, and most of the spectrum close to its greatest end."""
+    generator = torch.Generator().manual_seed(seed)
+    basis, _ = torch.linalg.qr(torch.randn(count, size, size, generator=generator, dtype=torch.float64))
+    values = 1.0 - 1.5 * torch.rand(count, size, generator=generator, dtype=torch.float64).square()
+    made = (basis * (values * 10.0 ** (seed % 3 - 1)).unsqueeze(1)) @ basis.transpose(1, 2)
+    both: torch.Tensor = (made + made.transpose(1, 2)) / 2
+    return both
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_eigenvalue_is_above_what_is_proven(seed: int) -> None:
+    matrix = matrices(seed)
+    greatest = torch.linalg.eigvalsh(matrix)[:, -1]
+    rough = about_greatest(matrix, 20)
+    closer = closer_greatest(matrix, rough)
+    assert bool((rough <= greatest * (1 + 1e-9)).all())
+    assert bool((closer >= rough).all())
+    assert bool(((greatest - closer).abs() <= 1e-2 * greatest).all())
+    proven = no_eigenvalue_above(matrix, closer, 100.0 * closer, torch.zeros_like(closer))
+    assert bool((proven >= greatest).all())
+    assert bool((proven <= 1.03 * greatest).all())
+    lost = 0.5 * greatest
+    assert bool((no_eigenvalue_above(matrix, closer, 100.0 * closer, lost) >= greatest + lost).all())
+
+
+def test_a_factor_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = matrices(0)
+    greatest = torch.linalg.eigvalsh(matrix)[:, -1]
+    factor = torch.linalg.cholesky_ex
+
+    def lies(gap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        right, info = factor(gap + 0.3 * torch.eye(gap.shape[1], dtype=gap.dtype))
+        return right, torch.zeros_like(info)
+
+    monkeypatch.setattr("torch.linalg.cholesky_ex", lies)
+    below = greatest - 0.2
+    assert bool((no_eigenvalue_above(matrix, below, below, torch.zeros_like(below)) >= greatest).all())
+
+
+def test_a_residual_is_seen_in_strips() -> None:
+    gap = matrices(3, size=2 * definite.STRIP + 7)
+    factor = torch.linalg.cholesky(gap + 3.0 * torch.eye(gap.shape[1], dtype=gap.dtype))
+    whole = (gap - factor @ factor.transpose(1, 2)).square().sum((1, 2)).sqrt()
+    missed = definite._missed(gap, factor)
+    assert bool((missed >= whole).all())
+    assert bool((missed <= 1.5 * whole).all())
+
+
+def test_where_the_positive_part_is() -> None:
+    matrix = torch.diag_embed(torch.tensor([[-1.0, 0.5, -2.0, 0.25, -0.1]], dtype=torch.float64))
+    assert positive_part(matrix, 5)[0].tolist() == pytest.approx([0.0, 0.5, 0.0, 0.25, 0.0], abs=1e-9)
+    assert positive_part(torch.zeros(2, 0, 0), 5).shape == (2, 0)
+
+
+def test_no_factor_leaves_what_was_near() -> None:
+    matrix = torch.diag_embed(torch.tensor([[1.0, 5.0]], dtype=torch.float64))
+    assert closer_greatest(matrix, torch.tensor([1.0], dtype=torch.float64)).tolist() == [1.0]

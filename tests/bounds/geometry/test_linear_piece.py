@@ -1,0 +1,41 @@
+"""The nearest point of a linear piece, by hand: also where nothing can move."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bounds.geometry.linear_piece import nearest_in_piece
+from encoders.question import Norm
+from encoders.solvers.base import Status
+
+ROWS = np.array([[1.0, 2.0, 3.0]])
+
+
+@pytest.mark.parametrize(("norm", "length"), [(Norm.L1, 1 / 3), (Norm.LINF, 1 / 6), (Norm.L2, 1 / np.sqrt(14.0))])
+def test_the_nearest_point_by_hand(norm: Norm, length: float) -> None:
+    answer, shift = nearest_in_piece(ROWS, np.array([1.0]), np.ones(3), np.ones(3), norm, 1.0, None)
+    assert answer.status is Status.OPTIMAL
+    assert answer.objective == pytest.approx(length, abs=1e-7)
+    assert shift is not None
+    assert float(ROWS[0] @ shift) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_in_l1_inputs_move_the_way_they_have_room() -> None:
+    # The third input may only fall, the second not at all: the first must do it. A further variable ends the point.
+    rows = np.array([[1.0, 2.0, 3.0, 0.0]])
+    below, above = np.array([0.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0])
+    answer, shift = nearest_in_piece(rows, np.array([0.5]), below, above, Norm.L1, 1.0, None, extra=np.ones(1))
+    assert shift is not None
+    assert shift.tolist() == pytest.approx([0.5, 0.0, 0.0])
+    assert answer.point is not None
+    assert len(answer.point) == 4
+
+
+@pytest.mark.parametrize(("least", "status"), [(-1.0, Status.OPTIMAL), (1.0, Status.INFEASIBLE)])
+def test_where_nothing_moves_there_is_one_point(least: float, status: Status) -> None:
+    answer, shift = nearest_in_piece(ROWS, np.array([least]), np.zeros(3), np.zeros(3), Norm.L1, 1.0, None)
+    assert answer.status is status
+    if status is Status.OPTIMAL:
+        assert shift is not None
+        assert not shift.any()

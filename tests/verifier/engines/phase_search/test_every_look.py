@@ -1,0 +1,186 @@
+"""Time that is up at one look at the clock or another: wherever that is, all that is said is true.
+
+The truth is brute force's, of the question and of each of its goals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import verifier.engines.phase_search.search
+from bounds.nodes.raising import Effort
+from encoders.deadline import Clock, Deadline
+from encoders.layer_graph.linear_maps import FloatArray
+from encoders.question import Norm
+from tests.brute_force import brute_force_distance
+from tests.onnx_builder import to_onnx
+from tests.test_trust import random_problem
+from tests.test_trust_grid import question, wrong
+from verifier.answer import asked
+from verifier.batching.request import Turns, alone
+from verifier.batching.scheduler import Question, Table
+from verifier.engines.highs import HighsEngine
+from verifier.engines.phase_search.search import Search, SearchOptions
+from verifier.question.model import load
+from verifier.question.options import Options
+from verifier.question.problem import Incumbent, Problem
+from verifier.question.results import Result
+
+SEED = 764
+MOST = 4  # looks of one question that are tried; spread over all, where there are more
+NEVER_TO_COME = 10**9
+
+
+class Tripping(Clock):
+    """No time passes up to a look; behind it none is left."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self.last, self.looks = last, 0
+
+    def now(self) -> float:
+        self.looks += 1
+        return 0.0 if self.looks <= self.last else 1e6
+
+    def pause(self) -> None:
+        """It never runs."""
+
+    def resume(self, charge: float = 0.0) -> None:
+        """Nor does it go on."""
+
+
+def looks(first: Tripping) -> Iterator[int]:
+    """The looks to end a question at, of all that `first` has seen."""
+    yield from np.unique(np.linspace(0, first.looks - 1, MOST).astype(int)).tolist()
+
+
+def begun(seed: int, norm: Norm, clock: Clock) -> tuple[Problem, Incumbent]:
+    problem, incumbent, _ = random_problem(np.random.default_rng(seed), norm)
+    return replace(problem, deadline=Deadline(1.0, clock)), incumbent
+
+
+@cache
+def truth(seed: int, norm: Norm) -> FloatArray:
+    """The distance of each goal."""
+    problem, _ = begun(seed, norm, Clock())
+    return np.array([brute_force_distance(problem.graph, problem.region, norm, (goal,))[0] for goal in problem.goals])
+
+
+def searched(seed: int, norm: Norm, options: SearchOptions, last: int) -> tuple[Search, Tripping]:
+    """A search that is ended, all that it says held against the truth.
+
+    The whole box is asked about, and no adversary ever replays: what no node holds any more shows in the bound.
+    """
+    goals, clock = truth(seed, norm), Tripping(last)
+    problem, incumbent = begun(seed, norm, clock)
+    if verifier.engines.phase_search.search.LARGE_NET:  # else it looks ahead, as only a distance does
+        problem = replace(problem, falsify_at=problem.ceiling)
+        incumbent.wins = lambda scores: np.zeros(len(scores), dtype=np.bool_)
+    exact, slack = min(float(goals.min()), problem.ceiling), 1e-6 * max(1.0, problem.ceiling)
+    told: list[float] = []
+    search = Search(problem, incumbent, lambda lower, upper: told.append(lower), options)
+    proof = search.run()
+    assert max([proof.lower, *told]) <= exact + slack
+    assert (search.cleared <= goals + slack).all()
+    if search.frontier is not None:  # a goal with an adversary within the target has a node that holds it
+        held = np.isin(np.arange(len(goals)), search.frontier.goals) | (search.floor <= goals + slack)
+        assert (held | (goals >= search.target - slack)).all()
+    return search, clock
+
+
+WEAK = Effort(rounds=0, fine_steps=0)
+BARE = SearchOptions(effort=WEAK, steps=0, shallow_steps=0, root_steps=0, program_share=0.0)
+WAYS = {
+    "as it is": ({}, SearchOptions(chords_first=0, splits_first=0)),
+    "a tree": ({}, replace(BARE, patience=1, batch=2)),
+    "programs": ({}, replace(BARE, program_worth=0.0)),
+    "little memory": ({}, replace(BARE, memory=1, batch=4)),
+    "moments": ({"bounds.nodes.raising.FEW": 1}, SearchOptions(chords_first=0, effort=Effort(tangents=2, moments=6))),
+    "products": ({"bounds.nodes.raising.FEWEST": 1}, SearchOptions(effort=Effort(tangents=0, moments=0, products=8))),
+    "ahead": (
+        {"verifier.engines.phase_search.search.LARGE_NET": 0, "bounds.nodes.raising.FEWEST": 1},
+        SearchOptions(effort=Effort(tangents=0, moments=0, products=8)),
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_search(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lowered, options = WAYS[way]
+    for place, value in lowered.items():
+        monkeypatch.setattr(place, value)
+    _, first = searched(SEED, Norm.LINF, options, NEVER_TO_COME)
+    for last in looks(first):
+        searched(SEED, Norm.LINF, options, last)
+
+
+@pytest.mark.parametrize("norm", [Norm.L1, Norm.L2])
+def test_a_search_in_other_norms(norm: Norm) -> None:
+    _, first = searched(SEED, norm, BARE, NEVER_TO_COME)
+    for last in looks(first):
+        searched(SEED, norm, BARE, last)
+
+
+def test_a_solver() -> None:
+    exact = float(truth(SEED, Norm.LINF).min())
+
+    def solved(clock: Tripping) -> Tripping:
+        problem, incumbent = begun(SEED, Norm.LINF, clock)
+        proof = HighsEngine().close(problem, incumbent, lambda lower, upper: None)
+        assert proof.lower <= min(exact, problem.ceiling) * (1 + 1e-6)
+        return clock
+
+    for last in looks(solved(Tripping(NEVER_TO_COME))):
+        solved(Tripping(last))
+
+
+@pytest.mark.parametrize(("engine", "norm"), [("auto", Norm.LINF), ("steps", Norm.L2), ("subsets", Norm.L0)])
+def test_on_a_grid(engine: str, norm: Norm, tmp_path: Path) -> None:
+    found = next(found for seed in range(1100, 1200) if (found := question(seed, norm, tmp_path)) is not None)
+    options = Options(norm=norm, targets=found.targets, margin=found.margin, engine=engine, grid=found.levels,
+                      time_limit=1.0)  # fmt: skip
+
+    def answered(clock: Tripping, closes: bool = False) -> Tripping:
+        turns = asked(found.model, found.x, None, options, None, 0, found.mask, None, clock)
+        assert wrong(found, alone(turns), closes) is None
+        return clock
+
+    for last in looks(answered(Tripping(NEVER_TO_COME), closes=True)):
+        answered(Tripping(last))
+
+
+def test_side_by_side_each_ends_by_itself(tmp_path: Path) -> None:
+    """Of three questions one has no limit: it is closed, wherever the others are ended."""
+    problem, _ = begun(702, Norm.LINF, Clock())
+    model = load(to_onnx(problem.graph, tmp_path / "net.onnx"))
+    rng = np.random.default_rng(0)
+    samples = rng.uniform(size=(3, problem.graph.input_size)).astype(np.float32)
+
+    def one(k: int, clock: Clock, limit: float | None = 1.0) -> Turns[Result]:
+        return asked(model, samples[k], None, Options(time_limit=limit), None, k, None, None, clock)
+
+    def ended_at(k: int, last: int, clock: Clock) -> Turns[Result]:
+        del clock
+        return one(k, Tripping(last))
+
+    exact, first = [alone(one(k, Clock(), None)) for k in range(3)], Tripping(NEVER_TO_COME)
+    alone(one(0, first))
+    for last in list(looks(first))[1::2]:
+        questions: list[tuple[int, Question[Result]]] = [
+            (0, partial(ended_at, 0, last)),
+            (1, partial(ended_at, 1, last + 5)),
+            (2, lambda clock: one(2, clock, None)),
+        ]
+        found = dict(Table[Result](3).outcomes(questions))
+        for k, whole in enumerate(exact):
+            ended = found[k]
+            assert isinstance(ended, Result), ended
+            assert ended.lower <= whole.upper * (1 + 1e-6)
+            assert whole.lower <= ended.upper * (1 + 1e-6)
+            assert k < 2 or ended.verdict is whole.verdict

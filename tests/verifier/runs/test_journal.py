@@ -1,0 +1,118 @@
+"""JSON lines: what is written, what is resumed, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encoders.errors import DataError, OptionError
+from encoders.question import Norm
+from verifier.question.results import Basis, Result, Verdict
+from verifier.runs.journal import Journal, record_of
+
+RUN: dict[str, Any] = {"model": "abc", "norm": "linf", "time_limit": None, "box": (0.0, 1.0)}
+
+
+def result(index: int, lower: float = 0.25, upper: float = 0.25) -> Result:
+    return Result(index, 3, 3, Norm.LINF, None, Verdict.EXACT, lower, upper, Basis.RIGOROUS, "search", 1.5)
+
+
+def write(path: Path, *indices: int, run: dict[str, Any] = RUN) -> None:
+    with Journal(path, run) as journal:
+        for index in indices:
+            journal.write(record_of(result(index), run))
+
+
+def test_one_object_per_line_with_every_promised_key(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    write(path, 4, 2)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["index"] for line in lines] == [4, 2]
+    first = lines[0]
+    assert first.pop("run") == {**RUN, "box": [0.0, 1.0]}
+    assert first == {
+        "index": 4, "label": 3, "predicted": 3, "norm": "linf", "radius": None, "verdict": "exact",
+        "lower": 0.25, "upper": 0.25, "target": None, "found_by": None, "seconds": 1.5, "engine": "search",
+        "basis": "rigorous",
+        "nodes": 0, "open_phases": 0, "execution_error": None,
+    }  # fmt: skip
+
+
+def test_infinity_is_the_string_inf_and_the_line_is_strict_json(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    with Journal(path, RUN) as journal:
+        journal.write(record_of(result(0, float("inf"), float("inf")), RUN))
+
+    def refuse(constant: str) -> float:
+        raise AssertionError(constant)
+
+    line = json.loads(path.read_text(), parse_constant=refuse)
+    assert (line["lower"], line["upper"]) == ("inf", "inf")
+    assert float(line["upper"]) == float("inf")
+
+
+def test_each_line_is_in_the_file_before_the_next_sample_begins(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    with Journal(path, RUN) as journal:
+        for count, index in enumerate((7, 8), start=1):
+            journal.write(record_of(result(index), RUN))
+            assert path.read_text().count("\n") == count
+
+
+def test_a_second_run_knows_what_is_done_and_appends(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    write(path, 0, 1)
+    with Journal(path, RUN) as journal:
+        assert sorted(journal.done) == [0, 1]
+        assert journal.done[1]["lower"] == 0.25
+        journal.write(record_of(result(2), RUN))
+    assert [json.loads(line)["index"] for line in path.read_text().splitlines()] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("cut", [1, 5, 40])
+def test_a_line_that_a_crash_cut_short_is_dropped_and_done_again(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "results.jsonl"
+    write(path, 0, 1)
+    content = path.read_bytes()
+    path.write_bytes(content[:-cut])
+    with Journal(path, RUN) as journal:
+        assert sorted(journal.done) == [0]
+        journal.write(record_of(result(1), RUN))
+    assert path.read_bytes() == content
+
+
+def test_a_line_cut_to_its_first_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    write(path, 0)
+    with path.open("ab") as file:
+        file.write(b'{"in')
+    with Journal(path, RUN) as journal:
+        assert sorted(journal.done) == [0]
+
+
+def test_other_options_are_refused_by_name_and_the_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    write(path, 0)
+    content = path.read_bytes()
+    with pytest.raises(OptionError, match=r'norm was "linf", now "l1"; time_limit was null, now 9') as caught:
+        Journal(path, {**RUN, "norm": "l1", "time_limit": 9})
+    assert "model" not in str(caught.value)
+    assert "box" not in str(caught.value)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", ["notes to myself", "notes\n", '{"a": 1}\n', "[1]\n", "\n", '{"index": 1}\n'])
+def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text(content)
+    with pytest.raises(DataError, match="line 1 is not a result"):
+        Journal(path, RUN)
+    assert path.read_text() == content
+
+
+def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="missing"):
+        Journal(tmp_path / "missing" / "results.jsonl", RUN)

@@ -1,0 +1,125 @@
+"""One question, many samples: in this process and in several."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders.errors import OptionError, SolverError
+from trainers.datasets import digits
+from verifier import answer as query
+from verifier.question.model import Model, load
+from verifier.question.options import Options
+from verifier.question.results import Verdict
+from verifier.runs import run as runner
+from verifier.runs.run import Job, Outcome, outcomes
+from verifier.runs.samples import Samples
+
+NET = Path(runner.__file__).parents[2] / "trainers" / "nets" / "digits-64-32-32-10.onnx"
+JOB = Job(Options(), radius=0.01)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load(NET)
+
+
+@pytest.fixture(scope="module")
+def samples() -> Samples:
+    data = digits("test")
+    return Samples("digits", data.x[:6], data.y[:6])
+
+
+def ask_all(model: Model, samples: Samples, indices: list[int], jobs: int) -> list[Outcome]:
+    return list(outcomes(model, JOB, samples, indices, jobs, lambda index, lower, upper: None))
+
+
+def test_samples_are_answered_in_their_order_with_their_labels(model: Model, samples: Samples) -> None:
+    found = ask_all(model, samples, [4, 1], 1)
+    assert [outcome.index for outcome in found] == [4, 1]
+    results = [outcome.result for outcome in found if outcome.result is not None]
+    assert [result.index for result in results] == [4, 1]
+    assert [result.label for result in results] == [samples.label(4), samples.label(1)]
+    assert all(result.radius == 0.01 for result in results)
+
+
+def test_two_processes_say_what_one_says(model: Model, samples: Samples) -> None:
+    indices = [5, 0, 3]
+    alone = {o.index: o.result for o in ask_all(model, samples, indices, 1)}
+    shared = {o.index: o.result for o in ask_all(model, samples, indices, 2)}
+    assert sorted(alone) == sorted(shared) == [0, 3, 5]
+    for index, one in alone.items():
+        two = shared[index]
+        assert one is not None
+        assert two is not None
+        assert (one.verdict, one.predicted, one.label) == (two.verdict, two.predicted, two.label)
+        assert one.verdict is not Verdict.UNRESOLVED
+
+
+def test_progress_comes_with_its_sample(model: Model, samples: Samples) -> None:
+    seen: list[tuple[int, float, float]] = []
+    job = Job(Options(time_limit=60.0))
+    list(outcomes(model, job, samples, [2], 1, lambda index, lower, upper: seen.append((index, lower, upper))))
+    assert seen
+    assert {index for index, _, _ in seen} == {2}
+    assert all(lower <= upper for _, lower, upper in seen)
+
+
+def test_progress_crosses_processes(model: Model, samples: Samples) -> None:
+    seen: list[int] = []
+    job = Job(Options(time_limit=60.0))
+    list(outcomes(model, job, samples, [1, 2], 2, lambda index, lower, upper: seen.append(index)))
+    assert set(seen) <= {1, 2}
+    assert seen
+
+
+def test_an_error_is_the_outcome_of_its_sample_alone(
+    model: Model, samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = query.asked
+
+    def failing(*arguments: object) -> object:
+        if arguments[5] == 1:
+            raise SolverError("out of paper")
+        return honest(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runner, "asked", failing)
+    found = {outcome.index: outcome for outcome in ask_all(model, samples, [0, 1, 2], 1)}
+    assert [found[index].result is None for index in range(3)] == [False, True, False]
+    assert isinstance(found[1].error, SolverError)
+
+
+def test_an_error_in_a_worker_comes_back_as_itself(model: Model, samples: Samples) -> None:
+    wrong = Samples("wrong", samples.x + np.float32(2), samples.y)
+    found = ask_all(model, wrong, [0, 1], 2)
+    assert sorted(outcome.index for outcome in found) == [0, 1]
+    assert all("outside the box" in str(outcome.error) for outcome in found)
+
+
+def test_closing_early_ends_the_workers(model: Model, samples: Samples) -> None:
+    before = set(multiprocessing.active_children())
+    stream = outcomes(model, JOB, samples, [0, 1, 2, 3], 2, lambda index, lower, upper: None)
+    next(stream)
+    ours = set(multiprocessing.active_children()) - before
+    assert ours
+    stream.close()
+    # The pool's own thread waits for them too: until it has noted the end, a process that is gone counts as alive.
+    deadline = time.monotonic() + 600
+    while any(process.is_alive() for process in ours) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(process.is_alive() for process in ours)
+
+
+@pytest.mark.parametrize("radius", [-0.1, float("nan"), float("inf")])
+def test_a_bad_radius_is_refused(radius: float) -> None:
+    with pytest.raises(OptionError, match="radius"):
+        Job(Options(), radius)
+
+
+def test_no_jobs_are_refused(model: Model, samples: Samples) -> None:
+    with pytest.raises(OptionError, match="jobs 0"):
+        ask_all(model, samples, [0], 0)

@@ -1,0 +1,421 @@
+"""The two questions: how far is the nearest adversary, and is everything within a radius classified the same?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bounds.attacks import AttackOptions, AttackProblem
+from bounds.attacks.portfolio import polished
+from bounds.attacks.region_descent import polish
+from bounds.device import pick_device
+from bounds.execution_error import ARITHMETICS, execution_error
+from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
+from encoders.deadline import Clock, Deadline, in_time, under
+from encoders.errors import DataError, OptionError
+from encoders.grid import Grid
+from encoders.layer_graph.graph import Relu
+from encoders.layer_graph.linear_maps import FloatArray, Inputs
+from encoders.question import CONVEX, Goal, Norm, Region, goals_for
+from verifier.batching.attack_request import AttackRequest
+from verifier.batching.first_pass_request import FirstPassRequest
+from verifier.batching.request import Turns, alone
+from verifier.engines.base import Proof
+from verifier.engines.phase_search.adversaries import goal_holds
+from verifier.engines.registry import engine_for
+from verifier.question.executed_incumbent import ExecutedIncumbent
+from verifier.question.grid_incumbent import GridIncumbent
+from verifier.question.input_shape import levels_for, pixels_of
+from verifier.question.model import Model, load
+from verifier.question.options import REAL, Options, check_execution
+from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.results import Basis, Result, Verdict
+
+ATTACK_SHARE = 0.3  # of the time limit, at the most
+FEW_NEURONS = 600  # the search of a net as small finds a nearer adversary itself, sooner than more polishing would
+QUICK_POLISH = ((4, 3),)
+POLISH_SECONDS = 1.0  # at most, for a last walk
+OFFERED = 32  # candidates that are replayed
+SAMPLE = "sample"
+
+
+def distance(
+    model: Model | str | Path,
+    x: ArrayLike,
+    *,
+    norm: str = "linf",
+    label: int | None = None,
+    index: int = 0,
+    mask: ArrayLike | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Result:
+    """The exact minimal perturbation of one sample, bracketed: result.lower ≤ exact ≤ result.upper.
+
+    `x` is one sample in the shape of the model's input; `options` are the fields of `Options`. The nearest adversary
+    found is `result.adversary`, None where none was.
+    """
+    return ask(model, x, None, Options.given(norm=norm, **options), label, index, mask, progress)
+
+
+def verify(
+    model: Model | str | Path,
+    x: ArrayLike,
+    radius: float,
+    *,
+    norm: str = "linf",
+    label: int | None = None,
+    index: int = 0,
+    mask: ArrayLike | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Result:
+    """Is every input within `radius` (the closed ball, inside the box) classified like the sample?
+
+    `x` is one sample in the shape of the model's input; `options` are the fields of `Options`. Where the verdict is
+    falsified, `result.adversary` is an input within the radius that is not.
+    """
+    return ask(model, x, radius, Options.given(norm=norm, **options), label, index, mask, progress)
+
+
+def ask(
+    model: Model | str | Path,
+    x: ArrayLike,
+    radius: float | None,
+    options: Options,
+    label: int | None = None,
+    index: int = 0,
+    mask: ArrayLike | None = None,
+    progress: Progress | None = None,
+    workers: int = 1,
+) -> Result:
+    """One sample, one question: `distance` where `radius` is None, else `verify`. `workers` are cores it may use."""
+    model = model if isinstance(model, Model) else load(model)
+    return alone(asked(model, x, radius, options, label, index, mask, progress, Clock(), workers))
+
+
+def asked(
+    model: Model,
+    x: ArrayLike,
+    radius: float | None,
+    options: Options,
+    label: int | None,
+    index: int,
+    mask: ArrayLike | None,
+    progress: Progress | None,
+    clock: Clock,
+    workers: int = 1,
+    share: int = 1,
+) -> Turns[Result]:
+    """The same in turns, for `share` samples side by side (`verifier/batching/scheduler.py`)."""
+    if radius is not None and not (np.isfinite(radius) and radius >= 0):
+        raise OptionError(f"radius {radius}: give a finite number, zero or more")
+    if model.quantised is not None and options.grid is None:
+        raise OptionError(
+            f"{model.path}: a quantised network is asked about on a grid: distance or verify with --grid N"
+        )
+    if model.quantised is not None and (options.count != "inputs" or not isinstance(options.grid, int | np.integer)):
+        raise OptionError(
+            f"{model.path}: a quantised network takes one N for all inputs, and L0 counts its inputs; "
+            "give --grid N and leave out --count"
+        )
+    check_execution(model, options)
+    region = region_for(model, x, mask, options)
+    check_classes(model, label, options.targets)
+    scores = model.scores(region.center[None])[0]
+    if not np.isfinite(scores).all():
+        raise DataError(f"sample {index}: the model's scores are not finite: {scores}")
+    predicted = int(np.argmax(scores))
+    grid = None
+    if options.grid is not None:
+        grid = Grid.of(region, options.norm, levels_for(model.input_shape, options.grid))
+        region = replace(region, lower=grid.corner(grid.down), upper=grid.corner(grid.up))
+    question = _Question(model, region, radius, options, label, index, predicted, clock, grid, workers, share)
+    if label is not None and label != predicted:
+        return question.result(Verdict.MISCLASSIFIED, 0.0, 0.0)
+    if options.targets is not None and predicted in options.targets and options.margin == 0:
+        return question.already_there()
+    return (yield from question.answer(progress or _silent))
+
+
+def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Options) -> Region:
+    """The sample and the box around it, flat; what the mask rules out may not move.
+
+    The sample is in the type that the file takes. On a grid it is a float32 number, as all levels are.
+    """
+    sample = np.asarray(x, dtype=model.input_type if options.grid is None else np.float32)
+    size = int(np.prod(model.input_shape))
+    if sample.size != size:
+        raise DataError(f"a sample of shape {sample.shape} does not fit the model's input {model.input_shape}")
+    center = sample.reshape(-1).astype(np.float64)
+    lower, upper = np.full(size, options.box[0]), np.full(size, options.box[1])
+    if mask is not None:
+        free = np.asarray(mask).astype(bool).reshape(-1)
+        if free.size != size:
+            raise DataError(f"a mask of {free.size} entries does not fit the model's {size} inputs")
+        outside = ((center < lower) | (center > upper)) & free
+        if outside.any():
+            raise DataError("the sample lies outside the box; widen it with --box LO,HI")
+        lower, upper = np.where(free, lower, center), np.where(free, upper, center)
+    largest = max(float(np.abs(side).max(initial=0.0)) for side in (center, lower, upper))
+    if largest > model.reach:
+        raise DataError(
+            f"inputs of size {largest:.3g} could meet the limits of a Clip in {model.path} that are read as none: up "
+            f"to {model.reach:.3g} they cannot; give a smaller box"
+        )
+    return Region(center, lower, upper, pixels_of(model.input_shape) if options.count == "pixels" else None)
+
+
+def check_classes(model: Model, label: int | None, targets: Sequence[int] | None) -> None:
+    """Labels and targets must be classes of the model."""
+    for name, value in [("label", label), *(("target", t) for t in targets or ())]:
+        if value is not None and not 0 <= value < model.classes:
+            raise DataError(f"{name} {value} is not a class of {model.path}: it has classes 0 to {model.classes - 1}")
+
+
+def _silent(lower: float, upper: float) -> None:
+    del lower, upper
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """What stays the same while one question is answered."""
+
+    model: Model
+    region: Region
+    radius: float | None
+    options: Options
+    label: int | None
+    index: int
+    predicted: int
+    clock: Clock
+    grid: Grid | None = None
+    workers: int = 1
+    share: int = 1
+
+    def result(self, verdict: Verdict, lower: float, upper: float, **more: Any) -> Result:
+        facts: dict[str, Any] = {"basis": Basis.RIGOROUS, "engine": self.options.engine, **more}
+        return Result(
+            index=self.index,
+            label=self.label,
+            predicted=self.predicted,
+            norm=self.options.norm,
+            radius=self.radius,
+            verdict=verdict,
+            lower=lower,
+            upper=upper,
+            seconds=self.clock.now(),
+            **facts,
+        )
+
+    def already_there(self) -> Result:
+        """The target is the predicted class: the sample itself is the nearest input classified so.
+
+        Predicted is what onnxruntime says, so that nothing else is asked here.
+        """
+        incumbent = self._incumbent()
+        incumbent.wins = lambda s: np.argmax(s, axis=1) == self.predicted
+        incumbent.real = self.model.scores
+        incumbent.offer(self.region.center, SAMPLE)
+        return self._at_the_sample(incumbent)
+
+    def _at_the_sample(self, incumbent: Incumbent) -> Result:
+        verdict = Verdict.EXACT if self.radius is None else Verdict.FALSIFIED
+        return self.result(verdict, 0.0, 0.0, adversary=incumbent.best)
+
+    def answer(self, progress: Progress) -> Turns[Result]:
+        options, norm = self.options, self.options.norm
+        deadline = Deadline(options.time_limit, self.clock)
+        reach = self.region.reach(norm)
+        # Beyond the farthest point of the box there is nothing: proving this ceiling proves that no adversary exists.
+        beyond = float(np.nextafter(reach * (1.0 + 1e-9), np.inf)) + 1e-12
+        ceiling = beyond
+        if self.grid is not None:
+            ceiling = self.grid.beyond(1 + (self.grid.reach if self.radius is None else self.grid.within(self.radius)))
+        elif self.radius is not None:
+            ceiling = min(beyond, float(np.nextafter(self.radius * (1.0 + 1e-9), np.inf)) + 1e-12)
+            if norm is Norm.L0:  # distances are whole: halfway to the next one is as good as there
+                ceiling = min(beyond, float(np.floor(self.radius)) + 0.5)
+        incumbent = self._incumbent()
+        if options.targets is not None and self.predicted in options.targets:
+            incumbent.offer(self.region.center, SAMPLE)  # it may be what is asked for itself
+            if incumbent.upper == 0.0:
+                return self._at_the_sample(incumbent)
+        goals = goals_for(self.predicted, self.model.classes, options.targets, options.margin)
+        device = pick_device(options.device)
+        if self._may_be_certified_at_once():
+            eased, error = self._eased(goals, ceiling, device, deadline)
+            if (yield from self._certified_at_once(eased, ceiling, device, deadline)):
+                lower = float("inf") if ceiling >= beyond else ceiling
+                if self.grid is not None:
+                    lower = self.grid.proven(self.grid.reached(ceiling))
+                return self.result(Verdict.CERTIFIED, lower, float("inf"), engine="crown", execution_error=error)
+        goals = yield from self._attack(goals, incumbent, ceiling, deadline)
+        progress(0.0, incumbent.upper)
+        engine = engine_for(options.engine)
+        proof, error = Proof(0.0, Basis.RIGOROUS), None
+        if self.radius is None or incumbent.upper > self.radius:
+            eased, error = self._eased(goals, min(ceiling, incumbent.upper), device, deadline)
+            problem = Problem(
+                self.model.guide, self.region, norm, eased, ceiling, self.radius, options.tolerance, deadline, device,
+                self.grid, self.model.quantised, self.workers, self.share, None if error is None else goals,
+            )  # fmt: skip
+            if isinstance(incumbent, ExecutedIncumbent) and error is not None:
+                incumbent.ease(eased, error, options.tolerance)
+            if error is None or np.isfinite(error):
+                proof = yield from engine.turns(problem, incumbent, progress)
+            if error is not None:
+                self._polish(problem, incumbent)
+        lower = proof.lower
+        if self.grid is None and lower >= beyond:
+            lower = float("inf")
+        return self.result(
+            self._verdict(lower, incumbent.upper),
+            lower if lower == float("inf") else min(lower, incumbent.upper),
+            incumbent.upper,
+            basis=proof.basis,
+            engine=engine.name,
+            adversary=incumbent.best,
+            nodes=proof.nodes,
+            open_phases=proof.open_phases,
+            execution_error=error,
+        )
+
+    def _may_be_certified_at_once(self) -> bool:
+        asked = self.radius is not None and self.options.engine == "auto"
+        return asked and self.options.norm is not Norm.L0 and self.model.quantised is None
+
+    def _certified_at_once(
+        self, goals: tuple[Goal, ...], ceiling: float, device: str, deadline: Deadline
+    ) -> Turns[bool]:
+        """Whether one backward pass per goal proves the whole ball: most robust samples need no attack and no tree."""
+        lowered = device_graph_for(self.model.graph, device)
+        proven = yield from FirstPassRequest(lowered, self.region, self.options.norm, goals, ceiling, deadline).answer()
+        return proven >= ceiling
+
+    def _eased(
+        self, goals: tuple[Goal, ...], radius: float, device: str, deadline: Deadline
+    ) -> tuple[tuple[Goal, ...], float | None]:
+        """The goals as far as any execution can reach them within `radius`, and the most that a row was eased by.
+
+        Every input of that ball that wins in some execution reaches an eased goal in real arithmetic. Where the
+        question is about real arithmetic, the goals as they are: bounds of a ball are dear, and not needed. Where there
+        was no time for them, no execution is known to be near: the goals are eased without end.
+        """
+        if self.options.execution == REAL:
+            return goals, None
+        if not goals:
+            return goals, 0.0
+        lowered = device_graph_for(self.model.graph, device)
+        pixels, norm = self.region.pixels, self.options.norm
+        radius = radius if norm is not Norm.L0 else float(np.floor(radius))
+        # Bounds count inputs: as many as so few pixels have.
+        farthest = radius if pixels is None else radius * int(np.bincount(pixels).max())
+        rows = np.concatenate([goal.rows for goal in goals])
+
+        def bounded() -> FloatArray:
+            bounds = network_bounds(lowered, self.region, norm, farthest)
+            arithmetic = ARITHMETICS[self.options.execution]
+            return np.asarray(execution_error(lowered, bounds, arithmetic, lowered.tensor(rows))[0].cpu().numpy())
+
+        errors = in_time(deadline, bounded, np.full(len(rows), np.inf))
+        errors = errors + 2.0**-52 * self.options.margin  # a lead is itself rounded before it is held against a margin
+        parts = np.split(errors, np.cumsum([len(goal.offset) for goal in goals])[:-1])
+        return tuple(goal.eased(part) for goal, part in zip(goals, parts, strict=True)), float(errors.max())
+
+    def _verdict(self, lower: float, upper: float) -> Verdict:
+        if self.radius is not None:
+            if upper <= self.radius:
+                return Verdict.FALSIFIED
+            return Verdict.CERTIFIED if lower > self.radius else Verdict.UNRESOLVED
+        if self.grid is not None:
+            return Verdict.EXACT if lower >= upper else Verdict.UNRESOLVED  # two levels meet, or they do not
+        near = np.isfinite(upper) and upper - lower <= self.options.tolerance * max(1.0, upper)
+        closed = lower == float("inf") or bool(near)
+        return Verdict.EXACT if closed else Verdict.UNRESOLVED
+
+    def _attack(
+        self, goals: tuple[Goal, ...], incumbent: Incumbent, ceiling: float, deadline: Deadline
+    ) -> Turns[tuple[Goal, ...]]:
+        """Find a first adversary, and order the goals by how near their attacks came."""
+        if not goals or not ceiling > 0 or self.radius == 0:
+            return goals
+        lowered = device_graph_for(self.model.guide, pick_device(self.options.device))
+        limit = None if deadline.left == float("inf") else ATTACK_SHARE * deadline.left
+        settings = AttackOptions(seed=self.options.seed, time_limit=limit)
+        if sum(node.size for node in self.model.guide.nodes if isinstance(node, Relu)) <= FEW_NEURONS:
+            settings = replace(settings, polish=QUICK_POLISH)
+        norm = self.options.norm
+        if norm is Norm.L0:  # the attacks know norms; few changed inputs are what L1 comes nearest to
+            norm, ceiling = Norm.L1, self.region.reach(Norm.L1)
+        problem = AttackProblem(lowered, self.region, norm, goals, ceiling, settings)
+        started = self.clock.now()
+        walked = yield from AttackRequest(problem, deadline).answer()
+        with under(deadline):
+            found = polished(problem.after(self.clock.now() - started), walked)
+        if len(found.inputs):
+            incumbent.offer_near(found.inputs[:OFFERED], found.by[:OFFERED])
+        if isinstance(incumbent, GridIncumbent):
+            incumbent.walk(deadline)
+        nearest = [float("inf")] * len(goals)
+        for goal, length in zip(found.goal, found.distances, strict=True):
+            nearest[int(goal)] = min(nearest[int(goal)], float(length))
+        return tuple(goals[k] for k in np.argsort(nearest, kind="stable"))
+
+    def _polish(self, problem: Problem, incumbent: Incumbent) -> None:
+        """Walk from the best adversary to where its goal is just reached, as asked: proofs lead short of that."""
+        best = incumbent.best
+        if best is None or problem.norm not in CONVEX:
+            return
+        for goal in problem.aims:
+            if bool(goal_holds(goal, best.scores)):
+                lowered, limit = (
+                    device_graph_for(problem.graph, problem.device),
+                    min(POLISH_SECONDS, problem.deadline.left),
+                )
+                start = best.input.astype(np.float64)
+                point = polish(lowered, problem.region, problem.norm, goal, start, time_limit=limit)
+                incumbent.offer_near(point, "polish")
+
+    def _incumbent(self) -> Incumbent:
+        return incumbent_for(self.model, self.region, self.options, self.predicted, self.grid)
+
+
+def incumbent_for(
+    model: Model, region: Region, options: Options, predicted: int, grid: Grid | None = None
+) -> Incumbent:
+    """An empty incumbent of the question: only what replays, and wins strictly and by the margin, will count.
+
+    Where the file counts as it is executed, the replay is all that counts.
+    """
+
+    def wins(scores: FloatArray, margin: float = options.margin) -> NDArray[np.bool_]:
+        targets = options.targets or tuple(t for t in range(scores.shape[1]) if t != predicted)
+        won = np.zeros(len(scores), dtype=bool)
+        for t in targets:
+            against = np.delete(scores, t, axis=1) if options.targets else scores[:, [predicted]]
+            lead = scores[:, t] - against.max(axis=1, initial=-np.inf)
+            won |= (lead > 0) & (lead >= margin)
+        return np.asarray(won & np.isfinite(scores).all(axis=1))
+
+    def shown(inputs: Inputs) -> NDArray[np.bool_]:
+        return wins(model.outputs(inputs), 0.0)  # a margin is one of scores
+
+    def miss(scores: FloatArray) -> FloatArray:
+        """By how much each row of scores misses being an adversary; negative where it is one."""
+        goals = goals_for(predicted, model.classes, options.targets, options.margin)
+        misses = [(scores @ goal.rows.T + goal.offset).max(axis=1) for goal in goals]
+        return np.min(misses, axis=0) if misses else np.ones(len(scores))
+
+    replay: dict[str, Any] = {"replay": model.scores, "real": model.real, "wins": wins, "type": model.input_type}
+    replay["shown"] = shown if model.left_out else None
+    if options.execution != REAL:
+        return ExecutedIncumbent(region, options.norm, **replay)
+    if grid is None:
+        return Incumbent(region, options.norm, **replay)
+    return GridIncumbent(region, options.norm, grid=grid, value=miss, **replay)

@@ -1,0 +1,1 @@
+"""Samples side by side: the scheduler, and what can be computed in one batch."""

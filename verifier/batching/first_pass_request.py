@@ -1,0 +1,42 @@
+"""One backward pass over a ball: what a question asks for before anything else, and often all it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bounds.lower.base import samples_together
+from bounds.nodes.first_pass import nearest_together
+from bounds.propagation.device_graph import DeviceGraph
+from encoders.deadline import NEVER, Deadline, OutOfTimeError
+from encoders.question import Goal, Norm, Region
+from verifier.batching.request import Ask, BuildCache, SampleRequest
+
+
+@dataclass(frozen=True, eq=False)
+class FirstPassRequest(SampleRequest[float]):
+    """How far the nearest adversary of any goal must be, as one pass proves it; at most `radius`."""
+
+    lowered: DeviceGraph
+    region: Region
+    norm: Norm
+    goals: tuple[Goal, ...]
+    radius: float
+    deadline: Deadline = NEVER
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        return id(self.lowered), self.norm
+
+    @property
+    def most(self) -> int:
+        return samples_together(self.lowered)
+
+    def together(self, asks: Sequence[Ask[float]], kept: BuildCache) -> list[float]:
+        del kept
+        own = [ask for ask in asks if isinstance(ask, FirstPassRequest)]
+        regions, goals, radii = ([getattr(ask, name) for ask in own] for name in ("region", "goals", "radius"))
+        try:
+            return nearest_together(self.lowered, regions, self.norm, goals, radii)
+        except OutOfTimeError:
+            return [0.0] * len(own)

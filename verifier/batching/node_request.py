@@ -1,0 +1,65 @@
+"""Nodes whose bounds are to be raised: what a search asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from bounds.nodes.node_bounds import NodeBounds
+from bounds.nodes.raising import Effort, bounded
+from bounds.nodes.records import Nodes, Pass
+from bounds.nodes.regrouping import gathered, parted
+from encoders.deadline import NEVER, Deadline
+from verifier.batching.request import Ask, BuildCache
+
+MOST_NODES = 1024  # in one batch, unless one ask alone has more
+SMALL = {"cpu": 20_000, "cuda": 4_000_000}  # entries of a net's rows: below, several nets side by side pay
+
+Bounded = tuple[Nodes, Pass]
+
+
+@dataclass(frozen=True, eq=False)
+class NodeRequest(Ask[Bounded]):
+    """Nodes of one net whose bounds are to be raised to `target`."""
+
+    engine: NodeBounds
+    nodes: Nodes
+    steps: int
+    target: float
+    effort: Effort
+    deadline: Deadline = NEVER
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        stack = self.engine.stack
+        return stack.norm, stack.x.device, self.engine.width, self.effort
+
+    @property
+    def size(self) -> int:
+        return len(self.nodes)
+
+    @property
+    def most(self) -> int:
+        """A net with many rows fills a device by itself."""
+        entries = self.engine.stack.x
+        return 0 if entries.numel() > SMALL[entries.device.type] else MOST_NODES
+
+    @property
+    def order(self) -> int:
+        """Padded to one size, nets of similar size waste least."""
+        return self.engine.stack.open_phases
+
+    def alone(self) -> Bounded:
+        return bounded(self.engine, self.nodes, self.steps, self.target, self.effort)
+
+    def together(self, asks: Sequence[Ask[Bounded]], kept: BuildCache) -> list[Bounded]:
+        """Nets stand side by side; they are kept for as long as they are the same."""
+        own = [ask for ask in asks if isinstance(ask, NodeRequest)]
+        engines = tuple(ask.engine for ask in own)
+        engine = kept.get(engines, lambda: NodeBounds(*(one.net for one in engines)))
+        nodes = gathered(engine.stack, [ask.nodes for ask in own])
+        target = torch.tensor([ask.target for ask in own], dtype=nodes.slope.dtype, device=nodes.slope.device)
+        nodes, seen = bounded(engine, nodes, max(ask.steps for ask in own), target, self.effort)
+        return list(parted(engine, nodes, seen, [len(ask.nodes) for ask in own]))

@@ -1,0 +1,164 @@
+"""`plumbline attack`: samples in; each attack's replayed distance, and how the attacks compare."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import chain
+from statistics import median
+from typing import Any
+
+from bounds.attacks import AttackOptions
+from encoders.errors import OptionError
+from verifier.cli.display import rounded
+from verifier.question.model import load
+from verifier.question.options import Options, check_convex
+from verifier.runs.journal import Journal, Record
+from verifier.runs.samples import Samples, check_box, digest, load_mask, load_samples, parse_samples
+from verifier.runs.saved_adversary import save_adversary
+from verifier.studies.attacks.replayed import Attacked, Attacking, Sample, attacks_named
+
+ANSWERED, UNRESOLVED = 0, 1
+WIDTH = 10
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Attack every chosen sample; returns the exit status."""
+    options = Options(
+        norm=arguments.norm, targets=arguments.target, margin=arguments.margin, box=arguments.box,
+        device=arguments.device, seed=arguments.seed,
+    )  # fmt: skip
+    check_convex(options)
+    effort = AttackOptions(arguments.seed, arguments.time_limit, arguments.restarts, arguments.steps)
+    names = attacks_named(arguments.attack, options.norm)
+    model = load(arguments.model, arguments.output, arguments.threshold)
+    samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
+    indices = parse_samples(arguments.samples, samples.count)
+    check_box(samples, indices, options.box)
+    mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
+    if arguments.batch is not None and arguments.batch < 1:
+        raise OptionError(f"batch {arguments.batch}: give a whole number, one or more")
+    attacking = Attacking(model, options, names, effort)
+    description = describe(attacking, samples, None if mask is None else digest(mask))
+    records: list[Record] = []
+    with ExitStack() as stack:
+        journal = None if arguments.json is None else stack.enter_context(Journal(arguments.json, description))
+        if arguments.out is not None:
+            arguments.out.mkdir(parents=True, exist_ok=True)
+        print(header(names), flush=True)
+        known = {} if journal is None else dict(journal.done)
+        left = (Sample(samples.x[index], samples.label(index), index) for index in indices if index not in known)
+        attacked = chain.from_iterable(attacking.batches(left, mask, arguments.batch))
+        for index in indices:
+            if index in known:
+                record = known[index]
+            else:
+                done = next(attacked)
+                record = record_of(done, description)
+                if arguments.out is not None and done.best is not None and done.best.adversary is not None:
+                    save_adversary(arguments.out, index, samples.x[index], done.best.adversary, options.box)
+                if journal is not None:
+                    journal.write(record)
+            records.append(record)
+            print(row(record, names), flush=True)
+    print()
+    print(summary(records, names))
+    open_ = any(record["verdict"] == "unresolved" for record in records)
+    return UNRESOLVED if open_ else ANSWERED
+
+
+def describe(attacking: Attacking, samples: Samples, mask: str | None) -> dict[str, Any]:
+    """All that an answer depends on but the sample's number: what a resumed run must have in common."""
+    options, effort = attacking.options, attacking.effort
+    return {
+        "command": "attack", **attacking.model.description, "data": samples.digest,
+        "mask": mask, "norm": str(options.norm),
+        "targets": None if options.targets is None else list(options.targets),
+        "margin": options.margin, "box": list(options.box), "device": options.device, "seed": options.seed,
+        "attacks": list(attacking.attacks), "steps": effort.steps, "restarts": effort.restarts,
+        "time_limit": effort.time_limit,
+    }  # fmt: skip
+
+
+def record_of(done: Attacked, run: dict[str, Any]) -> Record:
+    """One sample's line: `falsified` where an adversary was found, else `unresolved`: attacks prove nothing."""
+    best = done.best
+    verdict = "misclassified" if done.misclassified else "unresolved" if best is None else "falsified"
+    upper = 0.0 if done.misclassified else math.inf if best is None else best.distance
+    return {
+        "index": done.index,
+        "label": done.label,
+        "predicted": done.predicted,
+        "norm": run["norm"],
+        "verdict": verdict,
+        "upper": upper if math.isfinite(upper) else "inf",
+        "best": None if best is None else best.attack,
+        "target": None if best is None or best.adversary is None else best.adversary.label,
+        "found_by": None if best is None or best.adversary is None else best.adversary.found_by,
+        "attacks": {
+            one.attack: {
+                "distance": one.distance if one.adversary else "inf",
+                "target": one.adversary.label if one.adversary else None,
+                "found_by": one.adversary.found_by if one.adversary else None,
+                "inputs": one.inputs,
+                "pixels": one.pixels,
+                "seconds": round(one.seconds, 6),
+            }
+            for one in done.found
+        },
+        "run": run,
+    }
+
+
+def header(names: Sequence[str]) -> str:
+    columns = " ".join(f"{name:>{max(WIDTH, len(name))}}" for name in names)
+    return f"{'sample':>6} {'label':>5} {'class':>5}  {columns}  nearest"
+
+
+def row(record: Record, names: Sequence[str]) -> str:
+    """One sample's line, distances rounded up."""
+    cells = []
+    for name in names:
+        told = record["attacks"].get(name)
+        shown = "-" if told is None else rounded(float(told["distance"]), math.ceil)
+        cells.append(f"{shown:>{max(WIDTH, len(name))}}")
+    label = "-" if record["label"] is None else record["label"]
+    return f"{record['index']:>6} {label:>5} {record['predicted']:>5}  {' '.join(cells)}  {_nearest(record)}"
+
+
+def _nearest(record: Record) -> str:
+    """Which attack came nearest; of the portfolio, which of its members."""
+    best = record["best"]
+    if best is None:
+        return "misclassified" if record["verdict"] == "misclassified" else "nothing found"
+    return str(best) if best == record["found_by"] else f"{best} ({record['found_by']})"
+
+
+def summary(records: Sequence[Record], names: Sequence[str]) -> str:
+    """A line per attack, over the samples that are classified right: nothing found counts as infinitely far."""
+    attacked = [record for record in records if record["attacks"]]
+    if not attacked:
+        return "no sample was attacked"
+    lines = [f"{'attack':<16} {'found':>9} {'median':>10} {'of the nearest':>14} {'changed inputs':>14} {'seconds':>8}"]
+    for name in names:
+        told = [record["attacks"][name] for record in attacked]
+        distances = [float(one["distance"]) for one in told]
+        hit = [one for one, distance in zip(told, distances, strict=True) if math.isfinite(distance)]
+        ratios = [
+            _ratio(distance, float(record["upper"])) for distance, record in zip(distances, attacked, strict=True)
+        ]
+        changed = f"{median(one['inputs'] for one in hit):g}" if hit else "-"
+        lines.append(
+            f"{name:<16} {len(hit):>4}/{len(told):<4} {rounded(median(distances), math.ceil):>10} "
+            f"{median(ratios):>14.4f} {changed:>14} {median(one['seconds'] for one in told):>8.3f}"
+        )
+    lines.append(f"{len(attacked)} of {len(records)} samples attacked; medians over them")
+    return "\n".join(lines)
+
+
+def _ratio(distance: float, nearest: float) -> float:
+    if not math.isfinite(distance):
+        return math.inf
+    return distance / nearest if nearest > 0 else 1.0

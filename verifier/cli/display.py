@@ -1,0 +1,120 @@
+"""What a run shows: one row per sample on stdout, the samples in progress on stderr."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from verifier.runs.journal import Record
+
+DIGITS = 7
+PLAIN_INTERVAL = 10.0  # seconds between two lines about one sample where there is no terminal
+HEADER = (
+    f"{'sample':>6} {'label':>5} {'class':>5}  {'verdict':<13} {'lower':>10} {'exact':>10} {'upper':>10} "
+    f"{'target':>6} {'seconds':>8}  {'engine':<8} basis"
+)
+
+
+def row(record: Record) -> str:
+    """One sample's line. Lower is shown rounded down and upper up, exact between them: as true as what was proven."""
+    lower, upper = float(record["lower"]), float(record["upper"])
+    verdict = record["verdict"]
+    exact = f"{upper:.{DIGITS}f}" if verdict in ("exact", "misclassified") else ""
+    return (
+        f"{record['index']:>6} {_or_dash(record['label']):>5} {record['predicted']:>5}  {verdict:<13} "
+        f"{rounded(lower, math.floor):>10} {exact:>10} {rounded(upper, math.ceil):>10} "
+        f"{_or_dash(record['target']):>6} {record['seconds']:>8.2f}  {record['engine']:<8} {record['basis']}"
+    )
+
+
+def rounded(value: float, direction: object) -> str:
+    """A bound in decimals, rounded down (math.floor) or up (math.ceil)."""
+    if not math.isfinite(value):
+        return str(value)
+    scaled = value * 10**DIGITS
+    whole = math.floor(scaled) if direction is math.floor else math.ceil(scaled)
+    return f"{whole / 10**DIGITS:.{DIGITS}f}"
+
+
+def summary(records: Iterable[Record]) -> str:
+    """The last line: how many of each verdict, and how long they took."""
+    records = list(records)
+    if not records:
+        return "no sample finished"
+    counts = Counter(str(record["verdict"]) for record in records)
+    seconds = [float(record["seconds"]) for record in records]
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    told = (
+        f"{len(records)} samples: {verdicts}; seconds a sample: "
+        f"median {statistics.median(seconds):.2f}, worst {max(seconds):.2f}"
+    )
+    errors = [float(record["execution_error"]) for record in records if record.get("execution_error") is not None]
+    return f"{told}; scores as executed off by {max(errors):.2g} at most" if errors else told
+
+
+class Display:
+    """The samples in progress: a live table on a terminal, now and then a plain line elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._finished = total, 0
+        self._running: dict[int, tuple[float, float, float]] = {}
+        self._said: dict[int, float] = {}
+        console = Console(stderr=True)
+        self._live = (
+            Live(console=console, get_renderable=self._table, transient=True, redirect_stdout=sys.stdout.isatty())
+            if console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> Display:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def running(self, index: int, lower: float, upper: float) -> None:
+        """A sample's bounds moved."""
+        now = time.monotonic()
+        started = self._running[index][2] if index in self._running else now
+        self._running[index] = (lower, upper, started)
+        if self._live is None and now >= self._said.setdefault(index, now) + PLAIN_INTERVAL:
+            self._said[index] = now
+            print(
+                f"sample {index}: {rounded(lower, math.floor)} to {rounded(upper, math.ceil)} "
+                f"after {now - started:.0f} s",
+                file=sys.stderr,
+            )
+
+    def finished(self, index: int, line: str) -> None:
+        """A sample is done: its row goes to stdout."""
+        self._finished += 1
+        self._running.pop(index, None)
+        self._said.pop(index, None)
+        print(line, flush=True)
+
+    def _table(self) -> Table:
+        table = Table(title=f"{self._finished} of {self._total} done", title_justify="left", box=None)
+        for name in ("sample", "proven lower", "replayed upper", "seconds"):
+            table.add_column(name, justify="right")
+        now = time.monotonic()
+        for index, (lower, upper, started) in sorted(self._running.items()):
+            table.add_row(str(index), rounded(lower, math.floor), rounded(upper, math.ceil), f"{now - started:.0f}")
+        return table
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)

@@ -1,0 +1,166 @@
+"""`plumbline distance` and `plumbline verify`: samples in; rows, journal and pictures out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encoders.errors import PlumblineError, SolverError, SoundnessError
+from verifier.cli.display import HEADER, Display, row, summary
+from verifier.question.model import Model, load
+from verifier.question.options import Options, check_execution
+from verifier.question.results import Result, Verdict
+from verifier.runs.journal import Journal, Record, record_of
+from verifier.runs.run import Job, check_jobs, outcomes
+from verifier.runs.samples import Samples, check_box, digest, load_grid, load_mask, load_samples, parse_samples
+from verifier.runs.saved_adversary import save_adversary
+
+ANSWERED, UNRESOLVED, BAD_INPUT = 0, 1, 2
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask the question of every chosen sample; returns the exit status."""
+    grid = load_grid(arguments.grid) if isinstance(arguments.grid, Path) else arguments.grid
+    options = Options(
+        norm=arguments.norm,
+        targets=arguments.target,
+        margin=arguments.margin,
+        box=arguments.box,
+        time_limit=arguments.time_limit,
+        tolerance=arguments.tolerance,
+        engine=arguments.engine,
+        device=arguments.device,
+        seed=arguments.seed,
+        grid=grid,
+        count=arguments.count,
+        execution=arguments.execution,
+    )
+    radius = getattr(arguments, "radius", None)
+    Job(options, radius)  # refuses a bad radius before anything is loaded
+    check_jobs(arguments.jobs, arguments.share)
+    model = load(arguments.model, arguments.output, arguments.threshold)
+    check_execution(model, options)
+    samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
+    indices = parse_samples(arguments.samples, samples.count)
+    check_box(samples, indices, options.box)
+    mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
+    return Run(model, Job(options, radius, mask), samples, arguments.json, arguments.out).ask(
+        indices, arguments.jobs, arguments.share
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One question of one model about one data set, and where the answers go."""
+
+    model: Model
+    job: Job
+    samples: Samples
+    json: Path | None = None
+    out: Path | None = None
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """All that an answer depends on but the sample's number: what a resumed run must have in common."""
+        options = self.job.options
+        return {
+            "command": "distance" if self.job.radius is None else "verify",
+            **self.model.description,
+            "data": self.samples.digest,
+            "radius": self.job.radius,
+            "mask": None if self.job.mask is None else digest(self.job.mask),
+            "norm": str(options.norm),
+            "targets": None if options.targets is None else list(options.targets),
+            "margin": options.margin,
+            "box": list(options.box),
+            "time_limit": options.time_limit,
+            "tolerance": options.tolerance,
+            "engine": options.engine,
+            "device": options.device,
+            "seed": options.seed,
+            "grid": digest(options.grid) if isinstance(options.grid, np.ndarray) else options.grid,
+            "count": options.count,
+            "execution": options.execution,
+        }
+
+    def ask(self, indices: tuple[int, ...], jobs: int, share: int | None = None) -> int:
+        """Answer what is not answered yet, showing every row; returns the exit status."""
+        records: dict[int, Record] = {}
+        failed = False
+        with ExitStack() as stack:
+            journal = None if self.json is None else stack.enter_context(Journal(self.json, self.description))
+            if self.out is not None:
+                self.out.mkdir(parents=True, exist_ok=True)
+            print(HEADER, flush=True)
+            display = stack.enter_context(Display(len(indices)))
+            for index in indices:
+                if journal is not None and index in journal.done:
+                    records[index] = journal.done[index]
+                    display.finished(index, row(records[index]))
+            left = [index for index in indices if index not in records]
+            stream = outcomes(self.model, self.job, self.samples, left, jobs, display.running, share)
+            for outcome in stack.enter_context(closing(stream)):
+                if outcome.result is None:
+                    self._report(outcome.index, outcome.error)
+                    failed = True
+                    continue
+                record = record_of(outcome.result, self.description)
+                self._save_adversary(outcome.result)
+                # The line comes last: a sample that the journal calls done has everything it should have.
+                if journal is not None:
+                    journal.write(record)
+                records[outcome.index] = record
+                display.finished(outcome.index, row(record))
+        print(summary(records.values()))
+        if failed:
+            return BAD_INPUT
+        unresolved = any(record["verdict"] == Verdict.UNRESOLVED for record in records.values())
+        return UNRESOLVED if unresolved else ANSWERED
+
+    def _save_adversary(self, result: Result) -> None:
+        if self.out is not None and result.adversary is not None:
+            original = self.samples.x[result.index]
+            save_adversary(self.out, result.index, original, result.adversary, self.job.options.box)
+
+    def _report(self, index: int, error: Exception | None) -> None:
+        """A solver that fails on one sample costs that sample; an alarm or any other error ends the run."""
+        if isinstance(error, SoundnessError):
+            saved = self.save_alarm(index, error)
+            raise SoundnessError(f"sample {index}: {error}; trust nothing of this run; {saved} holds what repeats it")
+        if isinstance(error, SolverError):
+            print(f"plumbline: sample {index}: {error}", file=sys.stderr)
+            return
+        if isinstance(error, PlumblineError):
+            raise type(error)(f"sample {index}: {error}") from error
+        raise error or RuntimeError(f"sample {index} has neither a result nor an error")
+
+    def save_alarm(self, index: int, error: SoundnessError) -> Path:
+        """Write alarm-INDEX.json (the question) and alarm-INDEX.npz (x, y, mask, grid) beside the other outputs."""
+        folder = self.out or (self.json.parent if self.json else Path())
+        arrays: dict[str, Any] = {"x": self.samples.x[index : index + 1]}
+        label = self.samples.label(index)
+        if label is not None:
+            arrays["y"] = np.array([label])
+        if self.job.mask is not None:
+            arrays["mask"] = self.job.mask
+        if isinstance(self.job.options.grid, np.ndarray):
+            arrays["grid"] = self.job.options.grid
+        np.savez_compressed(folder / f"alarm-{index}.npz", **arrays)
+        told = {
+            "error": str(error),
+            "index": index,
+            "model": str(self.model.path),
+            "data": self.samples.name,
+            "run": self.description,
+        }
+        path = folder / f"alarm-{index}.json"
+        path.write_text(json.dumps(told, indent=2) + "\n")
+        return path

@@ -1,0 +1,57 @@
+"""The command `plumbline`: reads the arguments, hands over, and turns every failure into one line and a status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from encoders.errors import PlumblineError, SoundnessError
+from verifier.cli.parser import parse
+
+# Each command's module, whose `run` takes the parsed arguments and returns the exit status.
+COMMANDS = {
+    "inspect": "verifier.cli.inspect",
+    "distance": "verifier.cli.distance",
+    "verify": "verifier.cli.distance",
+    "report": "verifier.cli.report",
+    "train": "verifier.cli.train",
+    "compare": "verifier.cli.compare",
+    "attack": "verifier.cli.attack",
+    "universal": "verifier.cli.universal",
+    "transfer": "verifier.cli.transfer",
+}
+BAD_INPUT, ALARM, INTERRUPTED = 2, 3, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    arguments = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        # Only now: torch takes seconds to import, and --help should not.
+        status: int = import_module(COMMANDS[arguments.command]).run(arguments)
+        return status
+    except KeyboardInterrupt:
+        return _say("interrupted; what was finished is kept", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BAD_INPUT
+    except SoundnessError as error:
+        return _say(f"SOUNDNESS ALARM: {error}", ALARM)
+    except (PlumblineError, OSError) as error:
+        return _say(str(error), BAD_INPUT)
+    except Exception as error:
+        if os.environ.get("PLUMBLINE_TRACEBACK"):
+            raise
+        hint = "an error inside plumbline; set PLUMBLINE_TRACEBACK=1 to see where"
+        return _say(f"{type(error).__name__}: {error} ({hint})", BAD_INPUT)
+
+
+def _say(message: str, status: int) -> int:
+    print(f"plumbline: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

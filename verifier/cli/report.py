@@ -1,0 +1,148 @@
+"""`plumbline report`: every bound and every attack set against the exact distance, as a page, tables and charts."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from encoders.errors import OptionError, PlumblineError, SolverError
+from encoders.question import CONVEX, Norm, convex_norm
+from verifier.cli.display import HEADER, Display, row
+from verifier.question.code_version import code_version
+from verifier.question.model import Model, load
+from verifier.question.options import Options
+from verifier.question.results import Verdict
+from verifier.runs.journal import Journal, Record, record_of
+from verifier.runs.run import Job, check_jobs, outcomes
+from verifier.runs.samples import Samples, check_box, load_samples, parse_samples
+from verifier.studies.gap_report.files import write
+from verifier.studies.gap_report.measure import Brackets
+from verifier.studies.gap_report.options import ReportOptions
+from verifier.studies.gap_report.records import collected
+
+ANSWERED, UNRESOLVED = 0, 1
+PACKAGES = ("torch", "highspy", "onnxruntime", "numpy")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure what is not measured yet, then write the report of all that is finished; returns the exit status."""
+    chosen = ReportOptions(_names(arguments.bounds), _names(arguments.attacks), pictures=arguments.pictures)
+    try:
+        norms = tuple(dict.fromkeys(convex_norm(name) for name in arguments.norm or ["linf"]))
+    except ValueError as error:
+        raise OptionError(f"{error}: choose from {', '.join(CONVEX)}") from None
+    questions = [
+        Options(
+            norm=norm, box=arguments.box, time_limit=arguments.time_limit, tolerance=arguments.tolerance,
+            engine=arguments.engine, device=arguments.device, seed=arguments.seed,
+        )
+        for norm in norms
+    ]  # fmt: skip
+    check_jobs(arguments.jobs, arguments.share)
+    model = load(arguments.model, arguments.output, arguments.threshold)
+    if model.quantised is not None:
+        raise OptionError(f"{model.path}: the report knows no quantised network; ask distance or verify with --grid N")
+    samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
+    indices = parse_samples(arguments.samples, samples.count)
+    check_box(samples, indices, arguments.box)
+    return Report(model, samples, chosen, arguments.out).make(questions, indices, arguments.jobs, arguments.share)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One report on one model and data set, and the folder it goes to."""
+
+    model: Model
+    samples: Samples
+    options: ReportOptions
+    out: Path
+
+    def make(self, questions: list[Options], indices: tuple[int, ...], jobs: int, share: int | None = None) -> int:
+        """Measure norm by norm; whatever stops it, what is finished becomes the report."""
+        finished: dict[Norm, dict[int, Record]] = {question.norm: {} for question in questions}
+        try:
+            for question in questions:
+                print(f"{question.norm}:")
+                self._measure(question, indices, jobs, share, finished[question.norm])
+        finally:
+            self._write(questions, indices, finished)
+        records = [record for done in finished.values() for record in done.values()]
+        short = any(len(done) < len(indices) for done in finished.values())
+        return UNRESOLVED if short or any(r["verdict"] == Verdict.UNRESOLVED for r in records) else ANSWERED
+
+    def _measure(
+        self, question: Options, indices: tuple[int, ...], jobs: int, share: int | None, done: dict[int, Record]
+    ) -> None:
+        job = Job(question, beside=Brackets(self.options))
+        description = self._description(question)
+        folder = self.out / "journal"
+        folder.mkdir(parents=True, exist_ok=True)
+        with Journal(folder / f"{question.norm}.jsonl", description) as journal, Display(len(indices)) as display:
+            print(HEADER, flush=True)
+            for index in indices:
+                if index in journal.done:
+                    done[index] = journal.done[index]
+                    display.finished(index, row(done[index]))
+            left = [index for index in indices if index not in done]
+            with closing(outcomes(self.model, job, self.samples, left, jobs, display.running, share)) as stream:
+                for outcome in stream:
+                    if outcome.result is None:
+                        _raise(outcome.index, outcome.error)
+                        continue
+                    record = record_of(outcome.result, description) | (outcome.beside or {})
+                    journal.write(record)
+                    done[outcome.index] = record
+                    display.finished(outcome.index, row(record))
+
+    def _description(self, question: Options) -> dict[str, Any]:
+        """All that a line depends on: what a resumed report must have in common."""
+        return {
+            "command": "report", **self.model.description, "data": self.samples.digest,
+            "norm": str(question.norm), "box": list(question.box), "time_limit": question.time_limit,
+            "tolerance": question.tolerance, "engine": question.engine, "device": question.device,
+            "seed": question.seed, "bounds": self.options.bounds, "attacks": self.options.attacks,
+            "effort": asdict(self.options.effort),
+        }  # fmt: skip
+
+    def _write(
+        self, questions: list[Options], indices: tuple[int, ...], finished: dict[Norm, dict[int, Record]]
+    ) -> None:
+        norms = []
+        for norm, done in finished.items():
+            norms.append(collected(norm, [done[index] for index in indices if index in done]))
+        told = self._conditions(questions[0])
+        for path in write(self.out, self.model, self.samples, norms, self.options, told, len(indices)):
+            if path.suffix != ".png":
+                print(path)
+
+    def _conditions(self, question: Options) -> dict[str, Any]:
+        """What a reader needs to repeat it."""
+        packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+        return {
+            "model": str(self.model.path.name), "SHA-256": self.model.digest, "data": self.samples.name,
+            "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "plumbline": code_version(), "packages": packages,
+            "Python": platform.python_version(), "machine": platform.machine(), "device": question.device,
+            "engine": question.engine, "time limit a sample": question.time_limit or "none",
+            "tolerance": question.tolerance, "box": f"{question.box[0]:g} to {question.box[1]:g}",
+            "seed": question.seed, "balls per bound": self.options.effort.balls,
+            "ascent steps": self.options.effort.steps,
+        }  # fmt: skip
+
+
+def _raise(index: int, error: Exception | None) -> None:
+    """A solver that fails on one sample leaves that sample unfinished; anything else ends the run."""
+    if isinstance(error, SolverError):
+        return
+    if isinstance(error, PlumblineError):
+        raise type(error)(f"sample {index}: {error}") from error
+    raise error or RuntimeError(f"sample {index} has neither a result nor an error")
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(","))

@@ -1,0 +1,1 @@
+"""Engines for inputs on a grid."""

@@ -1,0 +1,129 @@
+"""A question of whole levels in progress: the proven one, the witness's, and what closes the gap between them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from encoders.question import Norm
+from verifier.batching.request import Turns, alone
+from verifier.engines.base import Proof
+from verifier.engines.phase_search.search import Search, SearchOptions
+from verifier.question.grid_incumbent import GridIncumbent
+from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.results import Basis
+
+INFINITY = float("inf")
+
+
+class Count:
+    """How many inputs (or pixels) every adversary must move: `lower`, a whole number that rests on `basis`."""
+
+    def __init__(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> None:
+        self.problem, self.incumbent, self.progress = problem, incumbent, progress
+        self.lower, self.basis = 0, Basis.RIGOROUS
+        self.nodes = self.open_phases = 0
+
+    @property
+    def most(self) -> int:
+        """The greatest number that matters."""
+        reach = self.problem.region.reach(Norm.L0)
+        return int(min(reach, reach if self.problem.falsify_at is None else self.problem.falsify_at))
+
+    @property
+    def reached(self) -> int:
+        """The least number of a known adversary; beyond all that matter without one."""
+        return int(min(self.incumbent.upper, self.most + 1))
+
+    @property
+    def enough(self) -> int:
+        """No level above this needs a proof."""
+        return int(min(self.most + 1, self.reached, self.incumbent.enough))
+
+    @property
+    def answered(self) -> bool:
+        """Whether the two sides meet, or a witness ends a `verify`."""
+        falsified = self.problem.falsify_at is not None and self.reached <= self.most
+        return falsified or self.lower >= self.enough
+
+    @property
+    def stopped(self) -> bool:
+        return self.answered or self.problem.deadline.passed
+
+    def prove(self, measure: int, basis: Basis) -> None:
+        """Every adversary has at least this measure."""
+        if measure > self.lower:
+            self.lower, self.basis = measure, basis
+            self.tell()
+
+    def tell(self) -> None:
+        self.progress(self.proven(self.lower), self.incumbent.upper)
+
+    def proven(self, measure: int) -> float:
+        """The distance that a measure proves."""
+        return float("inf") if measure > self.problem.region.reach(Norm.L0) else float(measure)
+
+    def proof(self) -> Proof:
+        return Proof(self.proven(self.lower), self.basis, self.nodes, self.open_phases)
+
+
+class Levels(Count):
+    """`lower` is a measure of the grid: every adversary there has at least that."""
+
+    def __init__(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> None:
+        super().__init__(problem, incumbent, progress)
+        assert problem.grid is not None
+        assert isinstance(incumbent, GridIncumbent)
+        self.grid, self.witness = problem.grid, incumbent
+
+    @property
+    def most(self) -> int:
+        return self.problem.most
+
+    @property
+    def reached(self) -> int:
+        return self.witness.measure
+
+    @property
+    def enough(self) -> int:
+        return min(self.most + 1, self.reached)
+
+    def proven(self, measure: int) -> float:
+        return self.grid.proven(measure)
+
+
+class LevelSearch:
+    """The search over phases, asked for levels: it ends where no continuous proof can reach the next one."""
+
+    def __init__(self, levels: Levels, options: SearchOptions | None = None) -> None:
+        problem = levels.problem
+        self.levels = levels
+        # Off the grid, any adversary below the ceiling ends the search for a proof of the whole of a `verify`.
+        whole = None if problem.falsify_at is None else problem.ceiling
+        inner = replace(problem, falsify_at=whole, grid=None)
+        self.search = Search(inner, levels.witness.shadow, self._progress, options or SearchOptions())
+
+    @property
+    def finished(self) -> bool:
+        return self.search.finished or self.search.answered
+
+    def run(self, seconds: float = INFINITY) -> None:
+        """Search for at most so many seconds; what it proves and finds is the levels'."""
+        alone(self.turns(seconds))
+
+    def turns(self, seconds: float = INFINITY) -> Turns[None]:
+        """Search for at most so many seconds; what it proves and finds is the levels'."""
+        levels = self.levels
+        if self.finished or levels.stopped:
+            return
+        proof = yield from self.search.turns(seconds)
+        levels.open_phases = max(levels.open_phases, proof.open_phases)
+        levels.prove(min(levels.grid.reached(proof.lower), levels.problem.most + 1), Basis.RIGOROUS)
+        levels.nodes += proof.nodes
+        levels.witness.walk(levels.problem.deadline, levels.lower)
+        levels.tell()
+
+    def _progress(self, lower: float, upper: float) -> None:
+        del upper
+        levels = self.levels
+        measure = max(levels.lower, min(levels.grid.reached(lower), levels.problem.most + 1))
+        levels.progress(levels.grid.proven(measure), levels.incumbent.upper)

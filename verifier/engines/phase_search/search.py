@@ -1,0 +1,420 @@
+"""Branch and bound on ReLU phases over the reduced net: the same integer program, with the tree in our hands.
+
+A node's bound is a *distance* (`bounds.nodes.node_bounds`), so the least bound over the open nodes is a proven lower
+bound on the exact distance at any moment. Nodes are evaluated in batches, all targets of a sample together. The points
+where the bounds are attained are candidate adversaries; every one that replays shrinks the ball, and the reduced net
+with it. A node with every phase fixed is closed by its linear program, from whose multipliers the bound is recomputed.
+Everything that a verdict rests on is float64 with its rounding accounted for: the basis is `rigorous`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bounds.nodes.linear_program import NodeProgram
+from bounds.nodes.node_bounds import NodeBounds
+from bounds.nodes.raising import Effort, ascended, parabolas_of, products_apply
+from bounds.nodes.records import Nodes, Pass
+from bounds.nodes.regrouping import carry_over
+from bounds.propagation.device_graph import DeviceGraph
+from bounds.propagation.neuron_bounds import NetworkBounds, device_graph_for, network_bounds
+from bounds.reduced_net.one_sided_inputs import ONE_SIDED, one_sided
+from bounds.reduced_net.reduced_net import Reduced, reduce
+from encoders.deadline import Deadline, in_time, under
+from encoders.layer_graph.graph import Relu
+from encoders.question import Norm
+from verifier.batching.node_request import NodeRequest
+from verifier.batching.request import Turns, alone
+from verifier.engines.base import Capabilities, Engine, Proof
+from verifier.engines.phase_search.adversaries import SEARCH, Witnesses, WitnessOptions
+from verifier.engines.phase_search.ball_schedule import BallSchedule
+from verifier.engines.phase_search.look_ahead import LookAhead
+from verifier.engines.phase_search.open_nodes import OpenNodes, Taken
+from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.results import Basis
+
+INFINITY = float("inf")
+FIRST_STAGE = 1.0 / 128.0
+LEAST_STAGE = 1e-5  # relative
+LARGE_NET = 1000  # neurons, from which on a net is large
+PROGRAM_SECONDS, PROGRAM_ENTRIES = 1.0, 2_000_000  # for one node, at most
+PROGRAMS_AT_ONCE = 32
+BATCH_SECONDS = 2.0  # at most, or a time limit is overshot by as much
+GAIN_RATE = 0.1
+DEEP_BATCH = 16  # nodes at a time while memory is short: each has at most its depth in open siblings below it
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What the search may be tuned by; none of it can change an answer, only the time it takes."""
+
+    batch: int = 256
+    batch_on_device: int = 2048  # the same beside the CPU, where a batch costs little more than a node
+    memory: int = 2 * 2**30  # bytes of open nodes; beyond it the search goes deep where least is left
+    root_steps: int = 4
+    steps: int = 4
+    shallow_steps: int = 2  # the same where all open neurons lie in one layer: slopes gain little there
+    effort: Effort = field(default_factory=Effort)
+    few_leaves: int = 8  # at a time: their programs are cheaper than an ascent first
+    chords_first: int = 32  # nodes before tangents are tried in L∞, but for large nets: few nodes have no need of them
+    splits_first: int = 128  # nodes of which a round of tightening must close more: few splits are cheap
+    worth_at_first: float = 0.75  # part of their gap, but in large nets
+    witnesses: WitnessOptions = field(default_factory=WitnessOptions)
+    rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
+    patience: int = 50  # nodes without a nearer adversary before a smaller ball is tried
+    program_share: float = 0.1  # of the time, for linear programs while they gain little
+    program_worth: float = 0.15  # of the gap: where programs close that much of it, every node has its own
+
+
+class SearchEngine(Engine):
+    """See the module."""
+
+    name = SEARCH
+    capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1, Norm.L2}), Basis.RIGOROUS, grid=True)
+
+    def __init__(self, options: SearchOptions | None = None) -> None:
+        self.options = options or SearchOptions()
+
+    def _turns(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Turns[Proof]:
+        if problem.grid is not None:
+            from verifier.engines.on_grid.level_question import Levels, LevelSearch
+
+            levels = Levels(problem, incumbent, progress)
+            yield from LevelSearch(levels, self.options).turns()
+            return levels.proof()
+        return (yield from Search(problem, incumbent, progress, self.options).turns())
+
+
+class Search:
+    """One problem being closed. `turns` and `run` may be called again to go on where it stopped."""
+
+    def __init__(self, problem: Problem, incumbent: Incumbent, progress: Progress, options: SearchOptions) -> None:
+        self.problem, self.incumbent, self.progress, self.options = problem, incumbent, progress, options
+        self.lowered: DeviceGraph = device_graph_for(problem.graph, problem.device)
+        self.witnesses = Witnesses(problem, incumbent, self.lowered, options.witnesses)
+        self.large = sum(node.size for node in problem.graph.nodes if isinstance(node, Relu)) >= LARGE_NET
+        self.floor = INFINITY  # the least bound among nodes that were closed
+        self.visited = 0
+        self.root_open = 0
+        self.proven = 0.0
+        self.patient_until = Deadline(None)
+        self.frontier: OpenNodes[Nodes] | None = None
+        self.finished = False  # every node is closed: whatever gap is left lies between float32 and real scores
+        self.balls = BallSchedule(self._first_stage(), float(self.options.patience))
+        self.cleared = np.zeros(len(problem.goals))  # of each goal, a ball that is proven to hold no adversary of it
+        self.started = problem.deadline.clock.now()
+        self.program_seconds, self.program_gain = 0.0, 0.0  # the part of the gap that programs closed, of late
+        self.seconds_a_node = 0.0
+        on_cpu = self.lowered.device.type == "cpu"
+        self.batch = options.batch if on_cpu else options.batch_on_device  # halved whenever memory is short
+
+    @property
+    def stage(self) -> float:
+        """The ball that is asked about."""
+        return self.balls.radius
+
+    @property
+    def reach(self) -> float:
+        """Nothing beyond is of interest, whatever the ball."""
+        return min(self.incumbent.enough, self.problem.ceiling)
+
+    @property
+    def horizon(self) -> float:
+        """Adversaries at this distance or more are of no interest: the ball that is searched."""
+        return min(self.stage, self.incumbent.enough)
+
+    @property
+    def target(self) -> float:
+        """A node whose bound reaches this is closed."""
+        if self.incumbent.enough > self.stage:
+            return self.stage
+        upper = self.incumbent.upper
+        near = upper - 0.5 * self.problem.tolerance * max(1.0, upper) if upper < INFINITY else upper
+        return max(0.0, min(near, self.incumbent.enough))
+
+    @property
+    def answered(self) -> bool:
+        at = self.problem.falsify_at
+        return at is not None and self.incumbent.upper <= at
+
+    @property
+    def steps(self) -> int:
+        return self.options.steps if len(self.net.layers) > 1 else self.options.shallow_steps
+
+    @property
+    def stopped(self) -> bool:
+        """Answered, or out of time or patience."""
+        return self.answered or self.patient_until.passed
+
+    def run(self, patience: float = INFINITY) -> Proof:
+        """Search for at most `patience` seconds, stage by stage."""
+        return alone(self.turns(patience))
+
+    def turns(self, patience: float = INFINITY) -> Turns[Proof]:
+        """The same, asking for one batch of bounds after the other."""
+        if not self.problem.goals:
+            return Proof(self.problem.ceiling, Basis.RIGOROUS)
+        self.patient_until = self.problem.deadline.within(patience)
+        if not self.visited and self.frontier is None:
+            self._look_ahead()
+        while True:
+            frontier = self.frontier if self.frontier is not None else (yield from self._open_stage())
+            if frontier is None:  # not even the net of this ball was made in time
+                return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
+            frontier = yield from self._close_stage(frontier)
+            self._clear(frontier)
+            whole = self.incumbent.enough <= self.stage or self.stage >= self.problem.ceiling
+            self.finished = whole and not len(frontier)
+            if self.stopped or self.finished:
+                return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
+            (self.balls.after_failed if len(frontier) else self.balls.after_closed)(self.proven, self.reach)
+            self.frontier = None
+
+    def _look_ahead(self) -> None:
+        """For the distance in a large net: what can be proven without a tree, and the first ball to grow one on."""
+        if self.large and self.problem.falsify_at is None:
+            ahead = LookAhead(
+                self.problem, self.incumbent, self.lowered, self.witnesses, self.balls, self.options.effort,
+                self.progress, self.cleared,
+            )  # fmt: skip
+            ahead.run()
+            self.proven = max(self.proven, ahead.proven)
+
+    def _may_retreat(self, frontier: OpenNodes[Nodes]) -> bool:
+        """Whether a smaller ball could help: not for `verify`, which asks about this one, nor near the end."""
+        if self.options.effort.moments and parabolas_of(self.phases, self.target) is not None:
+            return False
+        wide = len(frontier) >= self.balls.patience // 2
+        return wide and self.problem.falsify_at is None and self.horizon - self.proven > LEAST_STAGE * self.horizon
+
+    def _first_stage(self) -> float:
+        """The first ball to search: the whole question if an adversary is known, else a small one that then grows.
+
+        Bounds on a ball far larger than the distance say nothing; a small ball that is proven empty says much.
+        """
+        if self.incumbent.upper < INFINITY or self.problem.falsify_at is not None:
+            return self.problem.ceiling
+        return self.problem.ceiling * FIRST_STAGE
+
+    def _open_stage(self) -> Turns[OpenNodes[Nodes] | None]:
+        self.floor = INFINITY
+        if not self._build():
+            return None
+        self.root_open = max(self.root_open, self.net.open_phases)
+        roots = self.phases.roots()
+        frontier = OpenNodes(roots)
+        # What larger balls hold no adversary of is closed on this one; what is no number proves nothing.
+        asked = np.flatnonzero(~(self.cleared >= self.target))
+        roots = roots.take(torch.tensor(asked, device=roots.goal.device))
+        # By products a root takes a second or two: the time limit is looked at between them.
+        dear = self.options.effort.products > 0 and products_apply(self.phases)
+        every = torch.arange(len(roots), device=roots.goal.device)
+        for chosen in torch.split(every, 1 if dear else len(roots)) if len(roots) else ():
+            part = roots.take(chosen)
+            if dear and self.problem.deadline.passed:
+                self._keep(frontier, part, torch.zeros(len(part), dtype=part.slope.dtype))
+                continue
+            part, seen = yield from self._ask(part, self.options.root_steps).answer()
+            self._settle(frontier, part, seen, seen.distance.new_tensor(self.cleared[part.goal.cpu().numpy()]))
+        self.frontier = frontier  # all roots are in it
+        return frontier
+
+    def _close_stage(self, frontier: OpenNodes[Nodes]) -> Turns[OpenNodes[Nodes]]:
+        started, upper = self.visited, self.incumbent.upper
+        while len(frontier) and not self.stopped:
+            self._report(frontier)
+            if self.incumbent.upper < upper:
+                started, upper = self.visited, self.incumbent.upper
+            if self.visited - started > self.balls.patience and self._may_retreat(frontier):
+                break
+            if self.witnesses.scouting:
+                self.witnesses.scout(self.problem.aims[frontier.goal_of_lowest])
+            if self.horizon < self.built * self.options.rebuild_below:
+                self.frontier = frontier = self._rebuilt(frontier)
+            self.floor = min(self.floor, frontier.drop_above(self.target))
+            if len(frontier):
+                yield from self._expand(frontier)
+        self._report(frontier)
+        return frontier
+
+    def _clear(self, frontier: OpenNodes[Nodes]) -> None:
+        """Remember the goals without an open node: this ball holds no adversary of them, unless a leaf proved less."""
+        if self.floor >= self.target:
+            closed = np.setdiff1d(np.arange(len(self.cleared)), frontier.goals)
+            self.cleared[closed] = np.fmax(self.cleared[closed], self.target)
+
+    def _report(self, frontier: OpenNodes[Nodes]) -> None:
+        """The proven lower bound: least over open nodes, closed nodes, and the target.
+
+        Neuron bounds, and phases that follow from them, hold for adversaries within the target only
+        (`bounds/nodes/output_constrained.py`): whatever a node's bound or program says, and wherever a node was
+        dropped, beyond it nothing is claimed. It only shrinks while a tree is searched, so what was said of a node
+        earlier covers it.
+        """
+        lower = min(frontier.lowest, self.floor, self.target)
+        self.proven = max(self.proven, lower)
+        self.progress(self.proven, self.incumbent.upper)
+
+    def _build(self, known: NetworkBounds | None = None) -> bool:
+        """Make the net of the ball that is of interest now; False, and nothing is changed, where time is up first."""
+        ball = self.horizon
+        built = in_time(self.problem.deadline, lambda: self._net_on(ball, known), None)
+        if built is not None:
+            self.built, (self.bounds, self.net) = ball, built
+            self.phases = NodeBounds(self.net)
+        return built is not None
+
+    def _net_on(self, ball: float, known: NetworkBounds | None) -> tuple[NetworkBounds, Reduced]:
+        bounds = network_bounds(self.lowered, self.problem.region, self.problem.norm, ball, known=known)
+        net = reduce(self.lowered, bounds, self.problem.goals)
+        return bounds, one_sided(net) if self.problem.norm in ONE_SIDED else net
+
+    def _rebuilt(self, frontier: OpenNodes[Nodes]) -> OpenNodes[Nodes]:
+        """Everything tightened to the smaller ball, with the open nodes carried over."""
+        old = self.net
+        if not self._build(self.bounds):
+            return frontier
+        nodes, bound, _ = frontier.pop_all()
+        nodes, bound = carry_over(old, self.net, self.bounds, nodes, bound)
+        fresh = OpenNodes(self.phases.roots(), max(1024, 2 * len(nodes)))
+        for chosen in torch.split(torch.arange(len(nodes)), self.batch):
+            if self.problem.deadline.passed:
+                self._keep(fresh, nodes.take(chosen), bound[chosen])
+                continue
+            part, seen = self.phases.optimise(nodes.take(chosen), 0, self.target, self.options.effort.rate)
+            self._settle(fresh, part, seen, bound[chosen].to(seen.distance.device))
+        return fresh
+
+    def _keep(self, frontier: OpenNodes[Nodes], nodes: Nodes, bound: Tensor) -> None:
+        """Push nodes that there is no time to look at."""
+        frontier.push(nodes, bound, torch.zeros_like(nodes.goal))
+
+    def _pop(self, frontier: OpenNodes[Nodes]) -> Taken[Nodes]:
+        """The nodes to split next: what is least proven, or what has least below it where memory is short."""
+        if frontier.bytes < self.options.memory // self.problem.share:
+            count = self.batch // 2 if self.program_gain < self.options.program_worth else PROGRAMS_AT_ONCE
+            return frontier.pop_lowest(max(1, min(count, int(BATCH_SECONDS / max(self.seconds_a_node, 1e-9)))))
+        return frontier.pop_highest(DEEP_BATCH)
+
+    def _programmed(self, taken: Taken[Nodes]) -> Taken[Nodes]:
+        """The nodes raised by their linear programs, for as long as that gains much; what is closed is left out.
+
+        A few steps of an ascent are cheaper, but get stuck where a node needs large multipliers, as near the end of a
+        hard tree: there a program closes what would else become a tree of its own, and says best where to split. A few
+        are tried all the time.
+        """
+        nodes, bound, branch = taken
+        clock = self.problem.deadline.clock
+        kept = torch.ones(len(nodes), dtype=torch.bool)
+        for k in range(len(nodes) if self.problem.norm is not Norm.L2 else 0):
+            allowed = self.options.program_share * (clock.now() - self.started)
+            if self.stopped or (self.program_gain < self.options.program_worth and self.program_seconds >= allowed):
+                break
+            began, place = clock.now(), torch.tensor([k])
+            node = nodes.take(place.to(nodes.goal.device))
+            if NodeProgram.entries(self.phases, node) > PROGRAM_ENTRIES:
+                continue
+            program = NodeProgram(self.phases, node)
+            found = program.raised(self.target, min(PROGRAM_SECONDS, self.problem.deadline.left))
+            gap, gained = self.target - float(bound[k]), found.distance - float(bound[k])
+            if gained > 0.0:
+                bound[k] = found.distance
+                nodes = nodes.put(place.to(nodes.goal.device), found.node)
+            if found.cost is not None and found.cost.any():
+                branch[k] = int(found.cost.argmax())
+            if found.shift is not None:
+                self.witnesses.see(self.phases, self.lowered.tensor(found.shift)[None])
+            kept[k] = bool(bound[k] < self.target)
+            self.program_gain += GAIN_RATE * (min(1.0, max(0.0, gained / max(gap, 1e-300))) - self.program_gain)
+            self.program_seconds += clock.now() - began
+        if not kept.all():
+            self.floor = min(self.floor, float(bound[~kept].min()))
+        left = torch.nonzero(kept).flatten()
+        return nodes.take(left.to(nodes.goal.device)), bound[left], branch[left]
+
+    def _expand(self, frontier: OpenNodes[Nodes]) -> Turns[None]:
+        clock = self.problem.deadline.clock
+        taken, began = self._pop(frontier), clock.now()
+        try:
+            taken = self._programmed(taken)
+            nodes, bound, branch = taken
+            if not len(nodes):
+                return
+            split = nodes.split(branch.to(nodes.goal.device))
+            children, seen = yield from self._ask(split, self.steps).answer()
+            self.seconds_a_node = (clock.now() - began) / len(nodes)
+        except torch.OutOfMemoryError:
+            if self.batch < 2:
+                raise
+            self.batch //= 2
+            frontier.push(*taken)
+            torch.cuda.empty_cache()
+            return
+        self._settle(frontier, children, seen, bound.to(nodes.goal.device).repeat(2))
+        self.witnesses.dive(self.phases, children, seen, self.target, self.horizon)
+
+    def _ask(self, nodes: Nodes, steps: int) -> NodeRequest:
+        effort = self.options.effort
+        early = self.visited < self.options.chords_first and not self.large
+        if early and self.problem.norm is Norm.LINF:
+            effort = replace(effort, tangents=0)
+        if self.visited < self.options.splits_first and not self.large:
+            effort = replace(effort, worth=max(effort.worth, self.options.worth_at_first))
+        return NodeRequest(self.phases, nodes, steps, self.target, effort, self.problem.deadline)
+
+    def _settle(self, frontier: OpenNodes[Nodes], nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
+        """Offer candidates, close what is proven, solve what is fully fixed, keep the rest."""
+        self.visited += len(nodes)
+        bound = torch.fmax(seen.distance, inherited)  # a bound that is NaN proves no more than its parent's
+        self.witnesses.corners(self.phases, seen, bound)
+        closed = bound >= self.target
+        if bool(closed.any()):
+            self.floor = min(self.floor, float(bound[closed].min()))
+        fixed = ~closed & (nodes.phase != 0).all(-1)
+        if bool(fixed.any()):
+            self._leaves(nodes.take(fixed.nonzero().flatten()), bound[fixed])
+        rest = torch.nonzero(~closed & ~fixed).flatten()
+        if len(rest):
+            frontier.push(nodes.take(rest), bound[rest], self._branch(nodes.take(rest), seen, rest))
+
+    def _branch(self, nodes: Nodes, seen: Pass, rest: Tensor) -> Tensor:
+        """The open neuron whose relaxation costs the most at the mean of the points that the ascent passed.
+
+        One such point is a corner of the ball, where most neurons are wherever the corner takes them; the mean comes
+        near the optimum of the relaxation itself, and what costs there is what a split removes.
+        """
+        behind = seen.behind[rest]
+        cost = behind.abs() * (seen.mean_behind[rest] - seen.mean_before[rest].clamp_min(0.0)).abs()
+        return torch.where(nodes.phase == 0, cost, -1.0).argmax(-1)
+
+    def _leaves(self, nodes: Nodes, inherited: Tensor) -> None:
+        """Fully fixed nodes: more ascent, all at once, and a linear program each for what is still not closed."""
+        bound = inherited
+        if len(nodes) > self.options.few_leaves:
+            seen = self.phases.evaluate(nodes)
+            every = torch.arange(len(nodes), device=inherited.device)
+            with under(self.problem.deadline):
+                nodes, seen = ascended(self.phases, nodes, seen, every, self.target, self.options.effort)
+            bound = torch.fmax(seen.distance, inherited)
+        for position in torch.argsort(bound):
+            if bound[position] < self.target and not self.problem.deadline.passed:
+                self._leaf(nodes.take(position[None]), float(bound[position]))
+            else:
+                self.floor = min(self.floor, float(bound[position]))
+
+    def _leaf(self, node: Nodes, inherited: float) -> None:
+        leaf = NodeProgram(self.phases, node)
+        quick = self.problem.norm is Norm.LINF
+        if quick and leaf.raised(self.target, self.problem.deadline.left).distance >= self.target:
+            self.floor = min(self.floor, self.target)
+            return
+        answer = leaf.solve(self.horizon, 0.0, self.problem.deadline.left)
+        bound = max(inherited, leaf.proven(answer).distance)
+        shift = leaf.shift(answer)
+        if shift is not None and bound < self.target:
+            self.witnesses.push_over(leaf, shift, self.horizon)
+        self.floor = min(self.floor, bound)

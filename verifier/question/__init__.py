@@ -1,0 +1,1 @@
+"""What is asked: the model, options, the problem, the best adversary so far, results."""

@@ -1,0 +1,41 @@
+"""What the shape of a model's input says: which levels go with which input, and which inputs make up a pixel."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from encoders.errors import OptionError
+from encoders.layer_graph.linear_maps import IntArray
+from verifier.runs.saved_adversary import image_shape
+
+
+def levels_for(shape: tuple[int, ...], levels: int | IntArray) -> int | IntArray:
+    """Levels per unit, of all inputs or flat for each; an array may be broadcast to the model's input."""
+    if not isinstance(levels, np.ndarray):
+        return levels
+    if levels.size == math.prod(shape):
+        return levels.reshape(-1)
+    try:
+        return np.broadcast_to(levels, shape).reshape(-1)
+    except ValueError:
+        raise OptionError(
+            f"grid: levels of shape {levels.shape} do not fit the model's input {shape}; give one number, "
+            f"or an array of that shape or one that numpy can broadcast to it"
+        ) from None
+
+
+def pixels_of(shape: tuple[int, ...]) -> IntArray:
+    """Which pixel each input belongs to; refuses an input that is no image."""
+    image = image_shape(shape) if len(shape) > 1 else None
+    if image is None:
+        raise OptionError(
+            f"count pixels: the model's input {shape} is no image of shape (H, W), (C, H, W) or (H, W, C) with 1 or 3 "
+            f"channels; count inputs instead"
+        )
+    if len(image) == 2 or image[0] in (1, 3):
+        pixels = np.broadcast_to(np.arange(image[-2] * image[-1]).reshape(image[-2:]), image)
+    else:
+        pixels = np.broadcast_to(np.arange(image[0] * image[1]).reshape(*image[:2], 1), image)
+    return pixels.reshape(-1)

@@ -1,0 +1,1 @@
+"""Many samples: in this process or in several, with a journal."""

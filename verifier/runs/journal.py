@@ -1,0 +1,112 @@
+"""Results as JSON lines, each on the disk as soon as it is known: a second run goes on where the first ended."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from encoders.errors import DataError, OptionError
+from verifier.question.results import Result
+
+Record = dict[str, Any]
+FIRST_BYTES = b'{"index": '
+
+
+def record_of(result: Result, run: Mapping[str, Any]) -> Record:
+    """One sample's line. `run` is what the answer depends on: the question, the model, the data."""
+    return {
+        "index": result.index,
+        "label": result.label,
+        "predicted": result.predicted,
+        "norm": str(result.norm),
+        "radius": result.radius,
+        "verdict": str(result.verdict),
+        "lower": _number(result.lower),
+        "upper": _number(result.upper),
+        "target": result.target,
+        "found_by": result.found_by,
+        "seconds": round(result.seconds, 6),
+        "engine": result.engine,
+        "basis": str(result.basis),
+        "nodes": result.nodes,
+        "open_phases": result.open_phases,
+        "execution_error": None if result.execution_error is None else _number(result.execution_error),
+        "run": dict(run),
+    }
+
+
+class Journal:
+    """The file that `--json` names, and what it already held for the same run."""
+
+    def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
+        self.path = path
+        self.done: dict[int, Record] = {}
+        self._regular = not path.exists() or path.is_file()  # a pipe or /dev/stdout has no past
+        if self._regular:
+            self._resume(json.loads(json.dumps(run)))
+        self._file: BinaryIO = open(path, "ab")  # noqa: SIM115 (closed by __exit__)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, record: Record) -> None:
+        """Append one line and wait until it is on the disk."""
+        self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+        self._file.flush()
+        if self._regular:
+            os.fsync(self._file.fileno())
+        self.done[int(record["index"])] = record
+
+    def _resume(self, run: Record) -> None:
+        content = self.path.read_bytes() if self.path.exists() else b""
+        *lines, rest = content.split(b"\n")
+        for number, line in enumerate(lines, start=1):
+            record = self._parse(number, line)
+            _refuse_other_run(self.path, record["run"], run)
+            self.done[record["index"]] = record
+        if rest:  # the line that a crash cut short: its sample is done again
+            if not (rest.startswith(FIRST_BYTES) or FIRST_BYTES.startswith(rest)):
+                raise self._foreign(len(lines) + 1)
+            os.truncate(self.path, len(content) - len(rest))
+
+    def _parse(self, number: int, line: bytes) -> Record:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            raise self._foreign(number) from None
+        if not (
+            isinstance(record, dict) and isinstance(record.get("index"), int) and isinstance(record.get("run"), dict)
+        ):
+            raise self._foreign(number)
+        return record
+
+    def _foreign(self, number: int) -> DataError:
+        return DataError(f"{self.path}: line {number} is not a result of plumbline; name another file with --json")
+
+
+def _refuse_other_run(path: Path, before: Record, now: Record) -> None:
+    differing = [
+        f"{name} was {json.dumps(before.get(name))}, now {json.dumps(now.get(name))}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+    if differing:
+        raise OptionError(
+            f"{path} holds results of another run ({'; '.join(differing)}); "
+            f"use the same options to resume, or another --json file"
+        )
+
+
+def _number(value: float) -> float | str:
+    """Strict JSON has no infinity: it is written as the string "inf", which float() reads back."""
+    return value if math.isfinite(value) else str(value)

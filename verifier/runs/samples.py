@@ -1,0 +1,233 @@
+"""Samples, labels and masks from files or by name, fitted to a model's input or refused in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.errors import DataError
+from encoders.layer_graph.linear_maps import Inputs, InputType
+from trainers import datasets
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Inputs [N, *input_shape] in the type that a model takes, with labels where they are known."""
+
+    name: str
+    x: Inputs
+    y: NDArray[np.int64] | None
+
+    @property
+    def count(self) -> int:
+        return len(self.x)
+
+    @property
+    def digest(self) -> str:
+        """Tells two data sets apart, whatever file they come from."""
+        return digest(self.x, *([] if self.y is None else [self.y]))
+
+    def label(self, index: int) -> int | None:
+        return None if self.y is None else int(self.y[index])
+
+
+def digest(*arrays: Array) -> str:
+    """A short hash of the arrays' shapes, types and values."""
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(f"{array.dtype.str}{array.shape}".encode())
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()[:16]
+
+
+def load_samples(source: str, input_shape: tuple[int, ...], classes: int, kind: InputType = np.float32) -> Samples:
+    """The samples that `--data` names: a data set's test split, an .npz with `x` (and `y`), or an .npy of inputs.
+
+    They are rounded to `kind`, the type that the model takes, and no further.
+    """
+    if source in datasets.DATASETS:
+        dataset = datasets.load(source)
+        x: Array = dataset.x
+        y: Array | None = dataset.y
+    elif Path(source).suffix.lower() in (".npz", ".npy"):
+        arrays = _read(Path(source))
+        if "x" not in arrays:
+            raise DataError(f"{source}: holds no array called x, only: {', '.join(sorted(arrays)) or 'nothing'}")
+        x, y = arrays["x"], arrays.get("y")
+    else:
+        known = ", ".join(datasets.DATASETS)
+        raise DataError(f"{source}: give a data set ({known}), an .npz with x and, if known, y, or an .npy")
+    return fitted_samples(source, x, y, input_shape, classes, kind)
+
+
+def fitted_samples(
+    source: str,
+    x: Array,
+    y: Array | None,
+    input_shape: tuple[int, ...],
+    classes: int,
+    kind: InputType = np.float32,
+) -> Samples:
+    """Arrays as samples of a model; `source` is what errors call them."""
+    fitted = _fit(source, _as_pixels(source, x, kind), input_shape)
+    return Samples(source, fitted, None if y is None else _labels(source, y, len(fitted), classes))
+
+
+def load_mask(path: Path, input_shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which inputs may move: an .npy, .npz or .png that is true per input, or per pixel and then for every channel."""
+    if path.suffix.lower() == ".png":
+        mask = _read_png(path)
+    elif path.suffix.lower() in (".npy", ".npz"):
+        arrays = _read(path)
+        if "mask" not in arrays and len(arrays) != 1:
+            raise DataError(f"{path}: holds several arrays and none is called mask: {', '.join(sorted(arrays))}")
+        mask = arrays["mask"] if "mask" in arrays else next(iter(arrays.values()))
+    else:
+        raise DataError(f"{path}: a mask is an .npy, .npz or .png file")
+    if mask.dtype != np.bool_ and not (mask.dtype.kind in "ui" and np.isin(mask, (0, 1)).all()):
+        raise DataError(f"{path}: a mask holds true and false (or 1 and 0), this holds {mask.dtype}")
+    size = math.prod(input_shape)
+    if mask.size != size and len(input_shape) == 3 and mask.size == size // input_shape[0]:
+        mask = np.broadcast_to(mask.reshape(input_shape[1:]), input_shape)
+    if mask.size != size:
+        raise DataError(f"{path}: a mask of shape {mask.shape} does not fit the model's input {input_shape}")
+    free = mask.reshape(input_shape).astype(np.bool_)
+    if not free.any():
+        raise DataError(f"{path}: this mask lets no input move; mark with true those that may")
+    return free
+
+
+def load_grid(path: Path) -> Array:
+    """How many levels per unit each input has: an .npy, or an .npz with one array or one called grid."""
+    if path.suffix.lower() not in (".npy", ".npz"):
+        raise DataError(f"{path}: a grid is a whole number (255 for 8-bit images), or an .npy or .npz file of them")
+    arrays = _read(path)
+    if "grid" not in arrays and len(arrays) != 1:
+        raise DataError(f"{path}: holds several arrays and none is called grid: {', '.join(sorted(arrays))}")
+    return arrays["grid"] if "grid" in arrays else next(iter(arrays.values()))
+
+
+def parse_samples(text: str | None, count: int) -> tuple[int, ...]:
+    """Indices from `0:100`, `0:100:5` (every fifth), `3,8,11` or a mixture, in the order given; all for None."""
+    if text is None:
+        return tuple(range(count))
+    chosen: dict[int, None] = {}
+    for part in text.split(","):
+        begin, colon, rest = part.strip().partition(":")
+        end, stepped, stride = rest.partition(":")
+        try:
+            first = int(begin) if begin or not colon else 0
+            past = (int(end) if end else count) if colon else first + 1
+            step = int(stride) if stepped else 1
+            if step < 1:
+                raise ValueError
+        except ValueError:
+            raise DataError(f"samples {text!r}: write a range such as 0:100, or numbers such as 3,8,11") from None
+        if first < 0 or past > count:
+            raise DataError(f"samples {text!r}: the data holds {count} samples, 0 to {count - 1}")
+        if first >= past:
+            raise DataError(f"samples {text!r}: the range {part.strip()} is empty")
+        chosen |= dict.fromkeys(range(first, past, step))
+    return tuple(chosen)
+
+
+def check_box(samples: Samples, indices: tuple[int, ...], box: tuple[float, float]) -> None:
+    """Every chosen sample lies in the box, or the first that does not is named before anything is computed."""
+    for index in indices:
+        low, high = float(samples.x[index].min()), float(samples.x[index].max())
+        if low < box[0] or high > box[1]:
+            raise DataError(
+                f"sample {index} holds values from {low:g} to {high:g}, outside the box {box[0]:g},{box[1]:g}; "
+                f"widen it with --box LO,HI, or scale the data"
+            )
+
+
+def _read(path: Path) -> dict[str, Array]:
+    """All arrays of an .npz, or of an .npy under the name x; never unpickles."""
+    _check_there(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except TypeError:  # an .npy is an array, and no context manager
+        pass
+    except (ValueError, EOFError, MemoryError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise _broken(path, error) from None
+    try:
+        return {"x": np.asarray(np.load(path, allow_pickle=False))}
+    except (ValueError, EOFError, MemoryError) as error:
+        raise _broken(path, error) from None
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+
+
+def _broken(path: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return DataError(f"{path}: not a readable numpy file without pickled objects ({reason})")
+
+
+def _read_png(path: Path) -> Array:
+    from PIL import Image, UnidentifiedImageError
+
+    _check_there(path)
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("L")) > 0
+    except (UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: not a readable PNG ({error})") from None
+
+
+def _as_pixels(source: str, x: Array, kind: InputType) -> Inputs:
+    """uint8 is a pixel and divided by 255; floats stay as they are; anything else says too little about its scale."""
+    if x.dtype == np.uint8:
+        return np.asarray(x.astype(kind) / kind(255), dtype=kind)
+    if x.dtype.kind != "f":
+        raise DataError(f"{source}: x holds {x.dtype}; store pixels as uint8 (divided by 255 here) or values as floats")
+    with np.errstate(over="ignore"):
+        values: Inputs = x.astype(kind)
+    if not np.isfinite(values).all():
+        where = np.argwhere(~np.isfinite(values))[0]
+        raise DataError(f"{source}: x holds a NaN or infinite value at {tuple(int(i) for i in where)}")
+    return values
+
+
+def _fit(source: str, x: Inputs, input_shape: tuple[int, ...]) -> Inputs:
+    """x as [N, *input_shape]; a single sample may come without its N, an image with its channels last or first."""
+    size = math.prod(input_shape)
+    if x.ndim == 0 or x.size == 0:
+        raise DataError(f"{source}: x is empty (shape {x.shape}); the model's input is {input_shape}")
+    if math.prod(x.shape[1:]) == size and (x.ndim > 1 or size == 1):
+        batch = x
+    elif x.size == size:
+        batch = x[None]
+    else:
+        raise DataError(f"{source}: samples of shape {x.shape[1:]} do not fit the model's input {input_shape}")
+    shape = batch.shape[1:]
+    if len(shape) == len(input_shape) == 3 and shape != input_shape:
+        if (shape[2], *shape[:2]) == input_shape:
+            batch = np.moveaxis(batch, 3, 1)
+        elif (*shape[1:], shape[0]) == input_shape:
+            batch = np.moveaxis(batch, 1, 3)
+    return np.ascontiguousarray(batch.reshape(len(batch), *input_shape))
+
+
+def _labels(source: str, y: Array, count: int, classes: int) -> NDArray[np.int64]:
+    if y.dtype.kind not in "ui" or y.size != count:
+        raise DataError(f"{source}: y holds {y.dtype} of shape {y.shape}; give one whole number for each of {count} x")
+    labels = y.reshape(-1)
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if wrong.size:
+        first = int(wrong[0])
+        raise DataError(f"{source}: label {labels[first]} of sample {first} is not a class: the model has {classes}")
+    return labels.astype(np.int64)

@@ -1,0 +1,1 @@
+"""What is measured beside a distance, and its pages."""

@@ -1,0 +1,64 @@
+"""The distance that an attack alone would have reported: what the exact one is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from bounds.attacks import ATTACKS
+from bounds.attacks.base import AttackOptions, AttackProblem
+from bounds.attacks.portfolio import attack
+from bounds.device import pick_device
+from bounds.propagation.neuron_bounds import device_graph_for
+from encoders.question import Norm, Region, goals_for
+from trainers.adversarial import ascend
+from verifier.question.model import Model
+from verifier.question.options import Options
+from verifier.question.results import Result
+
+BY_RADIUS = "pgd-by-radius"
+STEPS = 40
+RADII = np.geomspace(1.0, 8.0, 64)  # times the exact distance: below it there is nothing to find
+
+ATTACK_NAMES: Mapping[str, str] = {
+    BY_RADIUS: f"projected gradient ascent ({STEPS} steps, one random start) at one radius after another, from the "
+    "exact distance on in steps of 3 %, as robustness curves are usually drawn",
+    **{name: f"{name} alone, its nearest adversary" for name in ATTACKS},
+    "all": "all attacks of bounds/ together, their nearest adversary",
+}
+
+
+def attack_distance(name: str, model: Model, region: Region, question: Options, result: Result) -> float:
+    """The smallest distance at which the attack has an adversary; infinite where it has none."""
+    if name == BY_RADIUS:
+        return _by_radius(model, region, question, result)
+    lowered = device_graph_for(model.graph, pick_device(question.device))
+    goals = goals_for(result.predicted, model.classes, None, 0.0)
+    options, reach = AttackOptions(seed=question.seed), region.reach(question.norm)
+    if name == "all":
+        distances = attack(lowered, region, question.norm, goals, reach, options).distances
+    else:
+        problem = AttackProblem(lowered, region, question.norm, goals, reach, options)
+        distances = ATTACKS[name]().run(problem).distances
+    return float(distances[0]) if len(distances) else float("inf")
+
+
+def _by_radius(model: Model, region: Region, question: Options, result: Result) -> float:
+    reach = region.reach(question.norm)
+    start = min(result.upper, reach)
+    radii = np.minimum(start * RADII, reach)
+    lowered = device_graph_for(model.graph, pick_device(question.device))
+    center = lowered.tensor(region.center).expand(len(radii), -1)
+    labels = torch.full((len(radii),), result.predicted, device=lowered.device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(question.seed)
+        moved = ascend(lowered.forward, center, labels, question.norm, lowered.tensor(radii), STEPS)
+    with torch.no_grad():
+        fooled = (lowered.forward(moved).argmax(1) != result.predicted).cpu().numpy()
+    return _nearest(question.norm, moved[torch.as_tensor(fooled)].cpu().numpy() - region.center)
+
+
+def _nearest(norm: Norm, differences: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+    return float(norm.length(differences).min(initial=np.inf))

@@ -1,0 +1,149 @@
+"""Pictures of the same few samples under every network: gradients, exact and large adversaries, paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from bounds.propagation.neuron_bounds import device_graph_for
+from encoders.layer_graph.linear_maps import Inputs
+from encoders.question import Norm
+from trainers.adversarial import ascend
+from verifier.pages.charts import Frame, Line, colour, line_chart
+from verifier.pages.page import Page, picture, signed_picture
+from verifier.pages.wording import NAMES
+from verifier.question.model import Model
+from verifier.runs.samples import Samples
+from verifier.studies.comparison.measure import Measured
+from verifier.studies.comparison.nearest import Scale
+
+LARGE_STEPS = 40
+PATH = np.linspace(0.0, 2.0, 9)  # 0 is the image, 1 its exact adversary
+FINE = np.linspace(0.0, 2.0, 81)
+
+
+def chosen_samples(measured: Sequence[Measured], count: int) -> list[int]:
+    """The first samples that every network classifies right and has an adversary for."""
+    shared = [
+        index
+        for k, index in enumerate(measured[0].indices)
+        if all(one.correct[k] and index in one.adversaries for one in measured)
+    ]
+    return shared[:count]
+
+
+def _label(samples: Samples, model: Model, index: int) -> int:
+    """The sample's class; what the network reads where it is not known."""
+    label = samples.label(index)
+    return int(model.scores(samples.x[index].reshape(1, -1)).argmax()) if label is None else label
+
+
+def gradient(model: Model, x: Inputs, label: int) -> NDArray[Any]:
+    """The gradient of the cross-entropy at x, pixel by pixel."""
+    point = torch.as_tensor(x.reshape(1, -1), dtype=torch.float64).requires_grad_()
+    loss = functional.cross_entropy(device_graph_for(model.graph).forward(point), torch.tensor([label]))
+    (found,) = torch.autograd.grad(loss, point)
+    return np.asarray(found.numpy()[0])
+
+
+def large(model: Model, x: Inputs, label: int, norm: Norm, radius: float) -> NDArray[Any]:
+    """Where the loss is largest within a large radius: what the network takes another class to look like."""
+    point = torch.as_tensor(x.reshape(1, -1), dtype=torch.float64)
+    lowered = device_graph_for(model.graph)
+    moved = ascend(lowered.forward, point, torch.tensor([label]), norm, radius, LARGE_STEPS, start=False)
+    return np.asarray(moved.numpy()[0])
+
+
+def add_gradients(page: Page, measured: Sequence[Measured], samples: Samples, chosen: Sequence[int]) -> None:
+    """A row for each sample: the image, then the loss gradient of every network."""
+    page.heading("Input gradients")
+    page.paragraph("The gradient of the loss at each pixel, each scaled by its largest entry; mid-grey is zero.")
+    rows = []
+    for index in chosen:
+        x, shape = samples.x[index], samples.x.shape[1:]
+        cells: list[Any] = [picture(x, shape, f"sample {index}")]
+        for one in measured:
+            model = one.subject.model()
+            cells.append(signed_picture(gradient(model, x, _label(samples, model, index)), shape))
+        rows.append(cells)
+    page.table(["image", *(one.subject.variant for one in measured)], rows)
+
+
+def add_adversaries(page: Page, measured: Sequence[Measured], samples: Samples, chosen: Sequence[int]) -> None:
+    """Exact adversaries of the same image side by side, and below each what was changed."""
+    norm = measured[0].norm
+    page.heading(f"Exact adversaries, {NAMES[norm]}")
+    page.paragraph(
+        "The nearest adversary of the same image under each network, its class and distance; below, the change."
+    )
+    rows = []
+    for index in chosen:
+        x, shape = samples.x[index], samples.x.shape[1:]
+        first: list[Any] = [picture(x, shape, f"class {_label(samples, measured[0].subject.model(), index)}")]
+        second: list[Any] = ["change"]
+        for one in measured:
+            adversary = one.adversaries[index]
+            read = int(one.subject.model().scores(adversary[None]).argmax())
+            distance = one.upper[one.indices.index(index)]
+            first.append(picture(adversary, shape, f"{read}, at {distance:.4g}"))
+            second.append(signed_picture(adversary - x.reshape(-1), shape))
+        rows += [first, second]
+    page.table(["image", *(one.subject.variant for one in measured)], rows)
+
+
+def add_large(
+    page: Page, measured: Sequence[Measured], samples: Samples, chosen: Sequence[int], scales: Sequence[Scale]
+) -> None:
+    """Adversaries at the distance where the data itself has another class."""
+    found = next((one for one in scales if one.norm is Norm.L2 and np.isfinite(one.other).any()), None)
+    if found is None:
+        return
+    radius = float(np.median(found.other))
+    page.heading("Large adversaries")
+    page.paragraph(
+        f"Where {LARGE_STEPS} gradient steps lead within an L2 radius of {radius:.3g}, the median distance to the "
+        "nearest sample of another class."
+    )
+    rows = []
+    for index in chosen:
+        x, shape = samples.x[index], samples.x.shape[1:]
+        cells: list[Any] = [picture(x, shape, f"sample {index}")]
+        for one in measured:
+            model = one.subject.model()
+            moved = large(model, x, _label(samples, model, index), Norm.L2, radius)
+            cells.append(picture(moved, shape, f"{int(model.scores(moved[None].astype(np.float32)).argmax())}"))
+        rows.append(cells)
+    page.table(["image", *(one.subject.variant for one in measured)], rows)
+
+
+def add_paths(page: Page, measured: Sequence[Measured], samples: Samples, index: int) -> None:
+    """From one image straight through its exact adversary, and as far again: pictures and probabilities."""
+    norm = measured[0].norm
+    page.heading(f"From an image to its adversary, {NAMES[norm]}")
+    page.paragraph(f"Sample {index}: 0 is the image, 1 its exact adversary, 2 as far again (clipped to [0, 1]).")
+    x, shape = samples.x[index].reshape(-1), samples.x.shape[1:]
+    rows, charts = [], []
+    for one in measured:
+        change = one.adversaries[index] - x
+        rows.append([one.subject.variant, *(picture(np.clip(x + t * change, 0, 1), shape, f"{t:g}") for t in PATH)])
+        model = one.subject.model()
+        points = np.clip(x + FINE[:, None] * change, 0, 1).astype(np.float32)
+        scores = model.scores(points)
+        chances = np.exp(scores - scores.max(1, keepdims=True))
+        chances /= chances.sum(1, keepdims=True)
+        own = int(scores[0].argmax())
+        target = int(model.scores(one.adversaries[index][None]).argmax())
+        lines = [
+            Line(f"class {own}", FINE, chances[:, own], colour(0)),
+            Line(f"class {target}", FINE, chances[:, target], colour(1)),
+        ]
+        charts.append(
+            line_chart(Frame(one.subject.variant, "along the path", "probability", 260, 170, y_range=(0, 1)), lines)
+        )
+    page.table(["network", *[""] * len(PATH)], rows)
+    page.figures(charts)

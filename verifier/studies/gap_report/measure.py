@@ -1,0 +1,105 @@
+"""Everything that brackets one sample, beside its exact distance: each lower bound and each attack, with its seconds.
+
+    every lower bound  ≤  exact  ≤  every attack
+
+Whatever is out of order is a contradiction between a proof and a replayed adversary, and raises the alarm.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bounds.attacks import AttackOptions
+from bounds.device import pick_device
+from bounds.lower import LOWER_BOUNDS
+from bounds.lower.sampled_estimate import sampled_distance
+from bounds.propagation.neuron_bounds import device_graph_for
+from encoders.layer_graph.linear_maps import FloatArray, Inputs
+from encoders.question import Region, goals_for
+from verifier.answer import region_for
+from verifier.batching.request import Turns
+from verifier.question.model import Model
+from verifier.question.results import ORDER_TOLERANCE, Result, Verdict, check_order
+from verifier.runs.journal import Record
+from verifier.runs.run import Job
+from verifier.studies.attacks.replayed import Attacking
+from verifier.studies.gap_report.options import ReportOptions, default_bounds
+from verifier.studies.gap_report.requests import AttacksRequest, BoundRequest
+
+SAMPLED = "sampled-cross-lipschitz"
+
+
+@dataclass(frozen=True)
+class Brackets:
+    """Measures all chosen techniques of one sample; what a report's journal holds besides the exact bracket."""
+
+    options: ReportOptions
+
+    def __call__(self, model: Model, job: Job, x: Inputs, result: Result) -> Turns[Record]:
+        told: Record = {"bounds": {}, "attacks": {}, "estimates": {}, "adversary": None}
+        if result.adversary is not None:
+            told["adversary"] = base64.b64encode(result.adversary.input.astype("<f4").tobytes()).decode()
+        if result.verdict is Verdict.MISCLASSIFIED:
+            return told
+        region = region_for(model, x, job.mask, job.options)
+        told["attacks"] = yield from self._attacks(model, job, x)
+        told["bounds"] = yield from self._bounds(model, job, region, result)
+        told["estimates"] = self._estimates(model, job, region, result)
+        bounds, attacks = (
+            {name: float(one["distance"]) for name, one in told[kind].items()} for kind in ("bounds", "attacks")
+        )
+        check_order(result, bounds, attacks)
+        return told
+
+    def _estimates(self, model: Model, job: Job, region: Region, result: Result) -> Record:
+        lowered = device_graph_for(model.graph, pick_device(job.options.device))
+        goals = goals_for(result.predicted, model.classes, None, 0.0)
+        started = time.monotonic()
+        # Within twice the nearest adversary: the estimate is not told where the distance lies.
+        radius = min(2.0 * result.upper, region.reach(result.norm))
+        found = sampled_distance(lowered, region, result.norm, goals, radius, job.options.seed)
+        return {SAMPLED: {"distance": found, "seconds": round(time.monotonic() - started, 6)}}
+
+    def _bounds(self, model: Model, job: Job, region: Region, result: Result) -> Turns[Record]:
+        lowered = device_graph_for(model.graph, pick_device(job.options.device))
+        radius = min(result.upper, region.reach(result.norm))
+        known = np.full(model.classes, np.inf)
+        if result.adversary is not None:
+            known[result.adversary.label] = result.upper * (1.0 + ORDER_TOLERANCE)  # a float32 input, replayed
+        found: Record = {}
+        for name in self.options.bounds or default_bounds():
+            technique = LOWER_BOUNDS[name]()
+            if result.norm not in technique.norms or technique.unsupported(model.graph) is not None:
+                continue
+            ask = BoundRequest(name, lowered, region, result.predicted, result.norm, radius, self.options.effort, known)
+            bound, seconds = yield from ask.answer()
+            found[name] = {"distance": _strict(bound), "seconds": round(seconds, 6)}
+        return found
+
+    def _attacks(self, model: Model, job: Job, x: Inputs) -> Turns[Record]:
+        names = self.options.attacks_for(job.options.norm)
+        attacking = Attacking(model, job.options, names, AttackOptions(seed=job.options.seed))
+        attacked = yield from AttacksRequest(attacking, x, job.mask).answer()
+        return {
+            one.attack: {"distance": _strict(one.distance), "seconds": round(one.seconds, 6)} for one in attacked.found
+        }
+
+
+def _distances(told: Record) -> dict[str, float]:
+    return {name: float(one["distance"]) for name, one in told.items()}
+
+
+def adversary_of(record: Record) -> FloatArray | None:
+    """The nearest adversary that a journal's line holds, flat."""
+    if record["adversary"] is None:
+        return None
+    return np.frombuffer(base64.b64decode(record["adversary"]), "<f4").astype(np.float64)
+
+
+def _strict(value: Any) -> float | str:
+    return float(value) if np.isfinite(value) else str(float(value))
