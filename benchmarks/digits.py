@@ -21,8 +21,7 @@ from encoders.question import Norm
 from trainers.datasets import digits
 from trainers.datasets.base import Dataset
 from verifier.answer import asked, region_for
-from verifier.batching.request import Turns
-from verifier.batching.scheduler import Table
+from verifier.batching.scheduler import Scheduler
 from verifier.engines.registry import ENGINES
 from verifier.question.model import Model, load
 from verifier.question.options import Options
@@ -63,7 +62,7 @@ def engines(model: Model, norm: Norm, options: argparse.Namespace) -> dict[int, 
             asked = Options(norm=norm, engine=engine, time_limit=options.time_limit)
             questions = ((k, lambda clock, k=k, asked=asked: question(model, data, k, asked, clock)) for k in batch)
             started = time.monotonic()
-            for index, ended in Table[Result](int(share or 1)).outcomes(questions):
+            for index, ended in Scheduler[Result](int(share or 1)).outcomes(questions):
                 if isinstance(ended, Exception):
                     raise ended
                 known = results[name].get(index)
@@ -101,9 +100,9 @@ def batches(samples: range, names: list[str]) -> list[range]:
     return [samples[first : first + size] for first in range(0, len(samples), size)]
 
 
-def question(model: Model, data: Dataset, index: int, options: Options, clock: Clock) -> Turns[Result]:
+async def question(model: Model, data: Dataset, index: int, options: Options, clock: Clock) -> Result:
     """One image's question."""
-    return asked(model, data.x[index], None, options, int(data.y[index]), index, None, None, clock)
+    return await asked(model, data.x[index], None, options, int(data.y[index]), index, None, None, clock)
 
 
 def peer(model: Model, norm: Norm, ours: dict[int, Result], samples: range, limit: float, name: str) -> None:

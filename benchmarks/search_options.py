@@ -14,8 +14,9 @@ from functools import partial
 from benchmarks.common import conditions, header, mnist, row, shared_file, single_threaded
 from bounds.nodes.raising import Effort
 from verifier.answer import distance, verify
+from verifier.engines.adapters import SearchEngine
 from verifier.engines.phase_search.adversaries import WitnessOptions
-from verifier.engines.phase_search.search import SearchEngine, SearchOptions
+from verifier.engines.phase_search.search import SearchOptions
 from verifier.engines.registry import ENGINES
 from verifier.question.model import load
 from verifier.question.results import Verdict

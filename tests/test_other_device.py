@@ -31,7 +31,7 @@ from tests.test_trust import TOLERANCE, random_problem
 from trainers.adversarial import ascend
 from trainers.datasets import digits
 from verifier.answer import ask, asked
-from verifier.batching.scheduler import Question, Table
+from verifier.batching.scheduler import Question, Scheduler
 from verifier.engines.phase_search.adversaries import WitnessOptions
 from verifier.engines.phase_search.search import Search, SearchOptions
 from verifier.question.model import Model, load
@@ -241,7 +241,7 @@ def test_samples_side_by_side(norm: Norm, radius: float | None, model: Model) ->
             return lambda clock: asked(model, x, radius, options, None, 0, None, None, clock)
 
         questions = ((k, question(x)) for k, x in enumerate(samples))
-        return [found for _, found in sorted(Table[Result](2).outcomes(questions))]
+        return [found for _, found in sorted(Scheduler[Result](2).outcomes(questions))]
 
     for expected, found in zip(*both(answered), strict=True):
         same(found, expected)

@@ -34,11 +34,11 @@ from encoders.layer_graph.linear_maps import Convolution, Dense, FloatArray, Gat
 from encoders.question import CONVEX, Norm, Region, goals_for
 from tests.brute_force import brute_force_distance
 from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
-from verifier.batching.request import Turns
+from verifier.engines.adapters import SearchEngine
 from verifier.engines.base import Engine, Proof
-from verifier.engines.highs import HighsEngine
+from verifier.engines.mixed_integer import HighsEngine
 from verifier.engines.phase_search.open_nodes import OpenNodes
-from verifier.engines.phase_search.search import SearchEngine, SearchOptions
+from verifier.engines.phase_search.search import SearchOptions
 from verifier.question.problem import Incumbent, Problem
 
 TOLERANCE = 1e-6
@@ -305,8 +305,8 @@ def test_a_lying_engine_raises_the_alarm() -> None:
         problem, incumbent, _ = random_problem(np.random.default_rng(rng.integers(10**6)), Norm.LINF)
 
     class Liar(SearchEngine):
-        def _turns(self, problem: Problem, incumbent: Incumbent, progress: object) -> Turns[Proof]:
-            proof = yield from super()._turns(problem, incumbent, lambda lower, upper: None)
+        async def _solve(self, problem: Problem, incumbent: Incumbent, progress: object) -> Proof:
+            proof = await super()._solve(problem, incumbent, lambda lower, upper: None)
             return Proof(proof.lower * 1.001, proof.basis)
 
     with pytest.raises(SoundnessError, match="soundness alarm"):

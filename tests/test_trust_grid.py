@@ -33,7 +33,6 @@ from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
 from verifier.answer import _Question, ask
-from verifier.batching.request import Turns
 from verifier.question.input_shape import pixels_of
 from verifier.question.model import Model, load
 from verifier.question.options import Options
@@ -267,8 +266,7 @@ def test_one_pixel_too_few_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return 0.5 * total, 0.5 * last
 
     # Without an attack: a level that was proven wrongly would else never be asked about.
-    def unattacked(self: _Question, goals: Any, *more: Any) -> Turns[Any]:
-        yield from ()
+    async def unattacked(self: _Question, goals: Any, *more: Any) -> Any:
         return goals
 
     monkeypatch.setattr(_Question, "_attack", unattacked)

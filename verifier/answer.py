@@ -24,7 +24,7 @@ from encoders.layer_graph.linear_maps import FloatArray, Inputs
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.batching.attack_request import AttackRequest
 from verifier.batching.first_pass_request import FirstPassRequest
-from verifier.batching.request import Turns, alone
+from verifier.batching.request import run_alone
 from verifier.engines.base import Proof
 from verifier.engines.phase_search.adversaries import goal_holds
 from verifier.engines.registry import engine_for
@@ -96,10 +96,10 @@ def ask(
 ) -> Result:
     """One sample, one question: `distance` where `radius` is None, else `verify`. `workers` are cores it may use."""
     model = model if isinstance(model, Model) else load(model)
-    return alone(asked(model, x, radius, options, label, index, mask, progress, Clock(), workers))
+    return run_alone(asked(model, x, radius, options, label, index, mask, progress, Clock(), workers))
 
 
-def asked(
+async def asked(
     model: Model,
     x: ArrayLike,
     radius: float | None,
@@ -111,7 +111,7 @@ def asked(
     clock: Clock,
     workers: int = 1,
     share: int = 1,
-) -> Turns[Result]:
+) -> Result:
     """The same in turns, for `share` samples side by side (`verifier/batching/scheduler.py`)."""
     if radius is not None and not (np.isfinite(radius) and radius >= 0):
         raise OptionError(f"radius {radius}: give a finite number, zero or more")
@@ -140,7 +140,7 @@ def asked(
         return question.result(Verdict.MISCLASSIFIED, 0.0, 0.0)
     if options.targets is not None and predicted in options.targets and options.margin == 0:
         return question.already_there()
-    return (yield from question.answer(progress or _silent))
+    return await question.answer(progress or _silent)
 
 
 def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Options) -> Region:
@@ -228,7 +228,7 @@ class _Question:
         verdict = Verdict.EXACT if self.radius is None else Verdict.FALSIFIED
         return self.result(verdict, 0.0, 0.0, adversary=incumbent.best)
 
-    def answer(self, progress: Progress) -> Turns[Result]:
+    async def answer(self, progress: Progress) -> Result:
         options, norm = self.options, self.options.norm
         deadline = Deadline(options.time_limit, self.clock)
         reach = self.region.reach(norm)
@@ -250,12 +250,12 @@ class _Question:
         device = pick_device(options.device)
         if self._may_be_certified_at_once():
             eased, error = self._eased(goals, ceiling, device, deadline)
-            if (yield from self._certified_at_once(eased, ceiling, device, deadline)):
+            if await self._certified_at_once(eased, ceiling, device, deadline):
                 lower = float("inf") if ceiling >= beyond else ceiling
                 if self.grid is not None:
                     lower = self.grid.proven(self.grid.reached(ceiling))
                 return self.result(Verdict.CERTIFIED, lower, float("inf"), engine="crown", execution_error=error)
-        goals = yield from self._attack(goals, incumbent, ceiling, deadline)
+        goals = await self._attack(goals, incumbent, ceiling, deadline)
         progress(0.0, incumbent.upper)
         engine = engine_for(options.engine)
         proof, error = Proof(0.0, Basis.RIGOROUS), None
@@ -268,7 +268,7 @@ class _Question:
             if isinstance(incumbent, ExecutedIncumbent) and error is not None:
                 incumbent.ease(eased, error, options.tolerance)
             if error is None or np.isfinite(error):
-                proof = yield from engine.turns(problem, incumbent, progress)
+                proof = await engine.solve(problem, incumbent, progress)
             if error is not None:
                 self._polish(problem, incumbent)
         lower = proof.lower
@@ -290,12 +290,12 @@ class _Question:
         asked = self.radius is not None and self.options.engine == "auto"
         return asked and self.options.norm is not Norm.L0 and self.model.quantised is None
 
-    def _certified_at_once(
+    async def _certified_at_once(
         self, goals: tuple[Goal, ...], ceiling: float, device: str, deadline: Deadline
-    ) -> Turns[bool]:
+    ) -> bool:
         """Whether one backward pass per goal proves the whole ball: most robust samples need no attack and no tree."""
         lowered = device_graph_for(self.model.graph, device)
-        proven = yield from FirstPassRequest(lowered, self.region, self.options.norm, goals, ceiling, deadline).answer()
+        proven = await FirstPassRequest(lowered, self.region, self.options.norm, goals, ceiling, deadline)
         return proven >= ceiling
 
     def _eased(
@@ -339,9 +339,9 @@ class _Question:
         closed = lower == float("inf") or bool(near)
         return Verdict.EXACT if closed else Verdict.UNRESOLVED
 
-    def _attack(
+    async def _attack(
         self, goals: tuple[Goal, ...], incumbent: Incumbent, ceiling: float, deadline: Deadline
-    ) -> Turns[tuple[Goal, ...]]:
+    ) -> tuple[Goal, ...]:
         """Find a first adversary, and order the goals by how near their attacks came."""
         if not goals or not ceiling > 0 or self.radius == 0:
             return goals
@@ -355,7 +355,7 @@ class _Question:
             norm, ceiling = Norm.L1, self.region.reach(Norm.L1)
         problem = AttackProblem(lowered, self.region, norm, goals, ceiling, settings)
         started = self.clock.now()
-        walked = yield from AttackRequest(problem, deadline).answer()
+        walked = await AttackRequest(problem, deadline)
         with under(deadline):
             found = polished(problem.after(self.clock.now() - started), walked)
         if len(found.inputs):

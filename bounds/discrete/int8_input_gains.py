@@ -12,7 +12,7 @@ from math import isqrt
 
 import numpy as np
 
-from bounds.propagation.device_graph import gamma
+from bounds.rounding import gamma
 from encoders.layer_graph.linear_maps import FloatArray, IntArray
 from encoders.question import Norm
 

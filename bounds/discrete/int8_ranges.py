@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bounds.discrete.int8_input_gains import LevelBall
-from bounds.propagation.device_graph import gamma
+from bounds.rounding import gamma
 from encoders.deadline import look
 from encoders.layer_graph.linear_maps import FloatArray, IntArray
 from encoders.quantised.integer_encoding import InputLevels, Ranges, Wanted

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from bounds.geometry.halfspace_in_ball import most_of
 from bounds.propagation.backward_pass import chords
-from bounds.propagation.device_graph import gamma
 from bounds.reduced_net.reduced_net import Reduced
+from bounds.rounding import gamma
 
 INFLATION = 1.0 + 1e-6  # pays for the rounding of slacks
 

@@ -20,8 +20,8 @@ from torch import Tensor
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.output_constrained import best_price
 from bounds.nodes.records import Nodes
-from bounds.propagation.device_graph import gamma
 from bounds.reduced_net.reduced_net import Reduced
+from bounds.rounding import gamma
 from encoders.question import Norm
 
 

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from bounds.envelopes.base import Envelope, Tangents
-from bounds.propagation.device_graph import gamma
 from bounds.propagation.sample_groups import Grouping
 from bounds.reduced_net.neurons_as_rows import rows_above
 from bounds.reduced_net.stacked_nets import Stack
+from bounds.rounding import gamma
 
 BINS = 8
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from bounds.propagation.device_graph import UNIT_ROUNDOFF, gamma
+from bounds.rounding import UNIT_ROUNDOFF, gamma
 from encoders.deadline import look
 
 MARGINS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)  # of the size: above what is near, until there is a factor

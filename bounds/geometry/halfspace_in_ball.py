@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bounds.propagation.device_graph import gamma
+from bounds.rounding import gamma
 from encoders.question import Norm
 
 NEWTON_STEPS = 4

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bounds.propagation.device_graph import gamma
+from bounds.rounding import gamma
 
 LEAST_RADIUS = 1e-290  # below it quotients are worth nothing, and steeper lines do
 

@@ -19,10 +19,10 @@ from bounds.geometry.halfspace_in_ball import nearest_in_halfspace
 from bounds.nodes.records import N, Nodes, Pass, handing_on
 from bounds.nodes.slope_ascent import SlopeAscent
 from bounds.propagation.backward_pass import chords
-from bounds.propagation.device_graph import UNIT_ROUNDOFF
 from bounds.propagation.sample_groups import Grouping
 from bounds.reduced_net.reduced_net import Reduced
 from bounds.reduced_net.stacked_nets import Stack
+from bounds.rounding import UNIT_ROUNDOFF
 from encoders.deadline import out_of_time
 from encoders.question import Norm
 

@@ -23,10 +23,10 @@ from bounds.geometry.halfspace_in_ball import lowest_point, lowest_value
 from bounds.geometry.relu_over_simplex import Above
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import N, Nodes, Pass
-from bounds.propagation.device_graph import UNIT_ROUNDOFF, gamma
 from bounds.propagation.sample_groups import Grouping
 from bounds.reduced_net.neurons_as_rows import Pairs, relaxed_rows
 from bounds.reduced_net.stacked_nets import Stack
+from bounds.rounding import UNIT_ROUNDOFF, gamma
 from encoders.deadline import out_of_time
 from encoders.question import Norm
 

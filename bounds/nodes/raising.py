@@ -14,7 +14,7 @@ from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.output_constrained import on_the_cap
 from bounds.nodes.records import Nodes, Pass, either, handing_on
 from bounds.nodes.slope_ascent import SlopeAscent
-from bounds.propagation.device_graph import UNIT_ROUNDOFF
+from bounds.rounding import UNIT_ROUNDOFF
 from bounds.semidefinite.all_layers_bound import with_products
 from bounds.semidefinite.one_layer_bound import with_moments
 from bounds.semidefinite.parabolas import Parabolas

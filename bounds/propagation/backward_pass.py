@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bounds.propagation.device_graph import UNDERFLOW, UNIT_ROUNDOFF, DeviceGraph
+from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.sample_groups import Grouping
+from bounds.rounding import UNDERFLOW, UNIT_ROUNDOFF
 from encoders.deadline import look
 from encoders.layer_graph.graph import Affine, Relu
 

@@ -17,26 +17,13 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
+from bounds.rounding import gamma
 from encoders.layer_graph.graph import Affine, Graph, Input, Node, Relu
 from encoders.layer_graph.linear_maps import Convolution, Dense, Gather, LinearMap, Scale, Sparse
 
-UNIT_ROUNDOFF = 2.0**-53
-# What underflow can have cost a bound, absolutely: products that leave the normal numbers lose less than 2^-1022 each,
-# and a network is refused whose layers could multiply that beyond 1e200 (`LARGEST_GAIN`), on inputs of at most 1e30.
-UNDERFLOW = 1e-70
-LARGEST_GAIN = 1e200
 LARGEST_TABLE = 4_000_000  # entries of a convolution written out as a sparse matrix
 # On a GPU, cuDNN may convolve by Fourier or Winograd transforms, whose rounding no count of terms bounds.
 ORDINARY_SUMS = partial(torch.backends.cudnn.flags, enabled=False)
-
-
-def gamma(terms: int) -> float:
-    """Higham's γ_n with room to spare: no float64 sum of `terms` products is off by more than γ · Σ|aᵢ||bᵢ|.
-
-    The extra terms pay for the few roundings that surround a sum (folded weights, accumulations over layers).
-    """
-    count = terms + 64
-    return count * UNIT_ROUNDOFF / (1.0 - count * UNIT_ROUNDOFF)
 
 
 def tensor_of(array: NDArray[Any], device: torch.device, dtype: torch.dtype) -> Tensor:

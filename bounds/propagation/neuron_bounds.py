@@ -14,9 +14,10 @@ from bounds.device import check_products
 from bounds.geometry.halfspace_in_ball import lowest_value
 from bounds.geometry.relu_over_simplex import Above, above_relu
 from bounds.propagation.backward_pass import LinearFunction, Magnitudes, backward, relaxed
-from bounds.propagation.device_graph import UNDERFLOW, DeviceGraph
+from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.open_neurons import OpenLayer, OpenLayers, Rows, merged, relaxed_below, row_error, rows_of
 from bounds.propagation.sample_groups import Grouping
+from bounds.rounding import UNDERFLOW
 from encoders.deadline import look
 from encoders.errors import SoundnessError
 from encoders.layer_graph.graph import Affine, Graph, Input

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from bounds.geometry.relu_over_simplex import Above
 from bounds.propagation.backward_pass import LinearFunction, Magnitudes, ReluRule, ReluStep, backward, chords
-from bounds.propagation.device_graph import UNDERFLOW, DeviceGraph, gamma
+from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.sample_groups import Grouping
+from bounds.rounding import UNDERFLOW, gamma
 from encoders.deadline import look
 
 INFLATION = 1.0 + 1e-6  # pays for the rounding of the slack itself

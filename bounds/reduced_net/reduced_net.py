@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from bounds.propagation.backward_pass import chords
-from bounds.propagation.device_graph import DeviceGraph, gamma
+from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import NetworkBounds
 from bounds.propagation.open_neurons import Rows, open_count, row_error, rows_of
 from bounds.propagation.sample_groups import Grouping
+from bounds.rounding import gamma
 from encoders.question import Goal, Norm
 
 

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from bounds.propagation.backward_pass import chords
-from bounds.propagation.device_graph import DeviceGraph, gamma
+from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import NetworkBounds
 from bounds.propagation.open_neurons import open_count, row_error
 from bounds.propagation.sample_groups import Grouping
 from bounds.reduced_net.reduced_net import Reduced, goal_rows, slices_of
+from bounds.rounding import gamma
 from encoders.question import Goal, Norm
 
 

@@ -41,7 +41,7 @@ from bounds.geometry.eigenvalue_bounds import LEAST, about_greatest, closer_grea
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes
 from bounds.propagation.backward_pass import chords
-from bounds.propagation.device_graph import UNIT_ROUNDOFF, gamma
+from bounds.rounding import UNIT_ROUNDOFF, gamma
 from encoders.deadline import look, out_of_time
 
 ROOM = 3e-3  # of what a row of S has beside its diagonal, to be paid at least

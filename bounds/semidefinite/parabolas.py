@@ -25,9 +25,9 @@ from torch import Tensor
 
 from bounds.envelopes.base import Tangents, UpperLines
 from bounds.geometry.eigenvalue_bounds import LEAST, about_greatest, no_eigenvalue_above
-from bounds.propagation.device_graph import gamma
 from bounds.propagation.sample_groups import Grouping
 from bounds.reduced_net.stacked_nets import Stack
+from bounds.rounding import gamma
 from encoders.deadline import look
 
 CURVATURE = 1e-9  # relative, of prices: pays for points that are not quite where the parabolas are expanded

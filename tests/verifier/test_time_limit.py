@@ -25,10 +25,11 @@ from tests.bounds.semidefinite.test_one_layer_bound import on_ball
 from tests.brute_force import brute_force_distance
 from tests.encoders.test_deadline import Ticking
 from tests.test_trust import random_problem
-from verifier.batching.request import Ask, Batcher, BuildCache
+from verifier.batching.request import Batcher, BuildCache, Request
+from verifier.engines.adapters import SearchEngine
 from verifier.engines.base import Engine
-from verifier.engines.highs import HighsEngine
-from verifier.engines.phase_search.search import SearchEngine, SearchOptions
+from verifier.engines.mixed_integer import HighsEngine
+from verifier.engines.phase_search.search import SearchOptions
 from verifier.question.problem import Incumbent, Problem
 
 LOOKS = (1, 2, 4, 7, 11, 16, 24, 40, 70, 130, 300)
@@ -114,7 +115,7 @@ def test_a_bound_that_was_cut_short_is_a_bound(looks: int) -> None:
         assert float(plain.distance[0]) <= float(seen.distance[0]) <= 2.0 + 1e-9
 
 
-class Timed(Ask[bool]):
+class Timed(Request[bool]):
     """Says whether it was out of time."""
 
     kind, size, most = (), 1, 8
@@ -125,7 +126,7 @@ class Timed(Ask[bool]):
     def alone(self) -> bool:
         return out_of_time()
 
-    def together(self, asks: Sequence[Ask[bool]], kept: BuildCache) -> list[bool]:
+    def together(self, asks: Sequence[Request[bool]], kept: BuildCache) -> list[bool]:
         return [out_of_time()] * len(asks)
 
 

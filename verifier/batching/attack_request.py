@@ -1,4 +1,4 @@
-"""A sample to be attacked: what a question asks for before its search."""
+"""A sample to be attacked: what a question requests for before its search."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bounds.attacks import AttackProblem, Candidates
 from bounds.attacks.batch import fitting
 from bounds.attacks.portfolio import walked
 from encoders.deadline import NEVER, Deadline
-from verifier.batching.request import Ask, BuildCache, SampleRequest
+from verifier.batching.request import BuildCache, Request, SampleRequest
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +27,6 @@ class AttackRequest(SampleRequest[Candidates]):
     def most(self) -> int:
         return fitting(self.problem.lowered, len(self.problem.goals), self.problem.options)
 
-    def together(self, asks: Sequence[Ask[Candidates]], kept: BuildCache) -> list[Candidates]:
+    def together(self, requests: Sequence[Request[Candidates]], kept: BuildCache) -> list[Candidates]:
         del kept
-        return walked([ask.problem for ask in asks if isinstance(ask, AttackRequest)])
+        return walked([request.problem for request in requests if isinstance(request, AttackRequest)])

@@ -1,4 +1,4 @@
-"""One backward pass over a ball: what a question asks for before anything else, and often all it needs."""
+"""One backward pass over a ball: what a question requests for before anything else, and often all it needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bounds.nodes.first_pass import nearest_together
 from bounds.propagation.device_graph import DeviceGraph
 from encoders.deadline import NEVER, Deadline, OutOfTimeError
 from encoders.question import Goal, Norm, Region
-from verifier.batching.request import Ask, BuildCache, SampleRequest
+from verifier.batching.request import BuildCache, Request, SampleRequest
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +32,10 @@ class FirstPassRequest(SampleRequest[float]):
     def most(self) -> int:
         return samples_together(self.lowered)
 
-    def together(self, asks: Sequence[Ask[float]], kept: BuildCache) -> list[float]:
+    def together(self, requests: Sequence[Request[float]], kept: BuildCache) -> list[float]:
         del kept
-        own = [ask for ask in asks if isinstance(ask, FirstPassRequest)]
-        regions, goals, radii = ([getattr(ask, name) for ask in own] for name in ("region", "goals", "radius"))
+        own = [request for request in requests if isinstance(request, FirstPassRequest)]
+        regions, goals, radii = ([getattr(request, name) for request in own] for name in ("region", "goals", "radius"))
         try:
             return nearest_together(self.lowered, regions, self.norm, goals, radii)
         except OutOfTimeError:

@@ -1,4 +1,4 @@
-"""Nodes whose bounds are to be raised: what a search asks for."""
+"""Nodes whose bounds are to be raised: what a search requests for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bounds.nodes.raising import Effort, bounded
 from bounds.nodes.records import Nodes, Pass
 from bounds.nodes.regrouping import gathered, parted
 from encoders.deadline import NEVER, Deadline
-from verifier.batching.request import Ask, BuildCache
+from verifier.batching.request import BuildCache, Request
 
 MOST_NODES = 1024  # in one batch, unless one ask alone has more
 SMALL = {"cpu": 20_000, "cuda": 4_000_000}  # entries of a net's rows: below, several nets side by side pay
@@ -21,7 +21,7 @@ Bounded = tuple[Nodes, Pass]
 
 
 @dataclass(frozen=True, eq=False)
-class NodeRequest(Ask[Bounded]):
+class NodeRequest(Request[Bounded]):
     """Nodes of one net whose bounds are to be raised to `target`."""
 
     engine: NodeBounds
@@ -54,12 +54,12 @@ class NodeRequest(Ask[Bounded]):
     def alone(self) -> Bounded:
         return bounded(self.engine, self.nodes, self.steps, self.target, self.effort)
 
-    def together(self, asks: Sequence[Ask[Bounded]], kept: BuildCache) -> list[Bounded]:
+    def together(self, requests: Sequence[Request[Bounded]], kept: BuildCache) -> list[Bounded]:
         """Nets stand side by side; they are kept for as long as they are the same."""
-        own = [ask for ask in asks if isinstance(ask, NodeRequest)]
-        engines = tuple(ask.engine for ask in own)
+        own = [request for request in requests if isinstance(request, NodeRequest)]
+        engines = tuple(request.engine for request in own)
         engine = kept.get(engines, lambda: NodeBounds(*(one.net for one in engines)))
-        nodes = gathered(engine.stack, [ask.nodes for ask in own])
-        target = torch.tensor([ask.target for ask in own], dtype=nodes.slope.dtype, device=nodes.slope.device)
-        nodes, seen = bounded(engine, nodes, max(ask.steps for ask in own), target, self.effort)
-        return list(parted(engine, nodes, seen, [len(ask.nodes) for ask in own]))
+        nodes = gathered(engine.stack, [request.nodes for request in own])
+        target = torch.tensor([request.target for request in own], dtype=nodes.slope.dtype, device=nodes.slope.device)
+        nodes, seen = bounded(engine, nodes, max(request.steps for request in own), target, self.effort)
+        return list(parted(engine, nodes, seen, [len(request.nodes) for request in own]))

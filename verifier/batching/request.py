@@ -1,16 +1,17 @@
-"""Questions that take turns on a device: what each asks for next, and the asks of several answered as one batch.
+"""What a question in progress waits for, and how the requests of several are answered as one batch.
 
-A question is a generator of asks; whoever drives it sends back the answers. One alone is driven by `alone`. Several
-side by side (`verifier/batching/scheduler.py`) have their asks `answered` together: small nets leave a device, and most
-of a core's time, to overhead, and a batch of many samples costs little more than one of a few. What can be asked for:
-bounds of nodes (`node_ask.py`), attacks (`attack_ask.py`).
+A question is a coroutine that awaits requests; whoever drives it sends back the answers. One by itself is driven by
+`run_alone`. The scheduler (`scheduler.py`) drives several side by side and has their requests answered together: small
+nets leave a device, and most of a core's time, to overhead, and a batch of many samples costs little more than one of a
+few. There is no event loop, and no thread but this one: nothing happens between two requests that is not written there.
+What can be requested: bounds of nodes (`node_request.py`), first passes, attacks.
 """
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
@@ -21,11 +22,11 @@ from encoders.errors import SoundnessError
 
 A = TypeVar("A")
 T = TypeVar("T")
-Turns = Generator["Ask[Any]", Any, T]
-"""A question in progress: it yields asks, is sent answers (or thrown errors), and returns its result."""
+Work = Coroutine["Request[Any]", Any, T]
+"""A question in progress: it awaits requests, is sent answers (or thrown errors), and returns its result."""
 
 
-class Ask(ABC, Generic[A]):
+class Request(ABC, Generic[A]):
     """What can be answered in one batch with others of its kind; A is the answer.
 
     `deadline` is the question's: an answer that is not finished by then is what is known by then.
@@ -36,7 +37,7 @@ class Ask(ABC, Generic[A]):
     @property
     @abstractmethod
     def kind(self) -> tuple[object, ...]:
-        """Asks of one kind fit into one batch."""
+        """Requests of one kind fit into one batch."""
 
     @property
     @abstractmethod
@@ -46,28 +47,27 @@ class Ask(ABC, Generic[A]):
     @property
     @abstractmethod
     def most(self) -> int:
-        """The size of the largest batch, unless one ask alone is larger."""
+        """The size of the largest batch, unless one request alone is larger."""
 
     @property
     def order(self) -> int:
-        """Asks that are near each other in this order fit together best."""
+        """Requests that are near each other in this order fit together best."""
         return 0
 
     @abstractmethod
-    @abstractmethod
     def alone(self) -> A:
-        """The answer to this ask by itself."""
+        """The answer to this request by itself."""
 
     @abstractmethod
-    def together(self, asks: Sequence[Ask[A]], kept: BuildCache) -> list[A]:
-        """The answers to this ask and the others of its kind, `asks` in all."""
+    def together(self, requests: Sequence[Request[A]], kept: BuildCache) -> list[A]:
+        """The answers to this request and the others of its kind, `requests` in all."""
 
-    def answer(self) -> Generator[Ask[Any], Any, A]:
-        """Ask, and have the answer: `yield from ask.answer()`."""
+    def __await__(self) -> Generator[Request[Any], Any, A]:
+        """Hand the request to whoever drives the question, and have the answer."""
         return cast(A, (yield self))
 
 
-class SampleRequest(Ask[A]):
+class SampleRequest(Request[A]):
     """One sample's part of a batch of samples; alone it is a batch of one."""
 
     @property
@@ -99,31 +99,31 @@ class BuildCache:
         self._before, self._now = {}, {}
 
 
-def alone(turns: Turns[T]) -> T:
+def run_alone(work: Work[T]) -> T:
     """Drive one question to its end."""
     try:
-        ask = next(turns)
+        request = work.send(None)
         while True:
-            ask = hand_back(turns, _one(ask))
+            request = resumed(work, _one(request))
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
 
-def hand_back(turns: Turns[T], answer: Any) -> Ask[Any]:
-    """Let a question go on with its answer, up to its next ask; StopIteration where it has none."""
-    return turns.throw(answer) if isinstance(answer, Exception) else turns.send(answer)
+def resumed(work: Work[T], answer: Any) -> Request[Any]:
+    """Let a question go on with its answer, up to its next request; StopIteration where it has none."""
+    return work.throw(answer) if isinstance(answer, Exception) else work.send(answer)
 
 
-def _one(ask: Ask[Any]) -> Any:
+def _one(request: Request[Any]) -> Any:
     try:
-        with under(ask.deadline):
-            return ask.alone()
+        with under(request.deadline):
+            return request.alone()
     except Exception as error:  # for the question to handle, or to end with: it is nobody else's
         return error
 
 
-def _each(asks: Sequence[Ask[A]]) -> list[A | Exception]:
-    return [_one(ask) for ask in asks]
+def _each(requests: Sequence[Request[A]]) -> list[A | Exception]:
+    return [_one(request) for request in requests]
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class _Batch:
     of a batch at the most.
     """
 
-    asks: Sequence[Ask[Any]]
+    requests: Sequence[Request[Any]]
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -143,68 +143,68 @@ class _Batch:
 
     @property
     def each(self) -> float:
-        """The seconds of an ask of size 1."""
-        return self.seconds / sum(ask.size for ask in self.asks)
+        """The seconds of a request of size 1."""
+        return self.seconds / sum(request.size for request in self.requests)
 
     @property
     def passed(self) -> bool:
         each = self.each
-        return all(ask.deadline.left <= each * ask.size for ask in self.asks)
+        return all(request.deadline.left <= each * request.size for request in self.requests)
 
 
 class Batcher:
-    """Answers many asks at a time."""
+    """Answers many requests at a time."""
 
     def __init__(self) -> None:
         self._kept = BuildCache()
 
-    def answered(self, asks: Sequence[Ask[Any]]) -> list[tuple[Any, float]]:
-        """The answer of each ask, in order, and its part of the seconds that its batch took.
+    def answered(self, requests: Sequence[Request[Any]]) -> list[tuple[Any, float]]:
+        """The answer of each request, in order, and its part of the seconds that its batch took.
 
-        The answer is an error where an ask has none: out of memory even alone, or an alarm.
+        The answer is an error where a request has none: out of memory even alone, or an alarm.
         """
         found: dict[int, tuple[Any, float]] = {}
         self._kept.next_round()
-        for chunk in _chunks(asks):
-            batch = _Batch([asks[k] for k in chunk])
+        for chunk in _chunks(requests):
+            batch = _Batch([requests[k] for k in chunk])
             with under(batch):
-                answers = self._together(batch.asks)
+                answers = self._together(batch.requests)
             each = batch.each
             for k, answer in zip(chunk, answers, strict=True):
-                found[k] = answer, each * asks[k].size
-        return [found[k] for k in range(len(asks))]
+                found[k] = answer, each * requests[k].size
+        return [found[k] for k in range(len(requests))]
 
-    def _together(self, asks: Sequence[Ask[A]]) -> list[A | Exception]:
-        if len(asks) == 1:
-            return _each(asks)
+    def _together(self, requests: Sequence[Request[A]]) -> list[A | Exception]:
+        if len(requests) == 1:
+            return _each(requests)
         try:
-            return [*asks[0].together(asks, self._kept)]
+            return [*requests[0].together(requests, self._kept)]
         except torch.OutOfMemoryError:
             self._kept.forget()
             torch.cuda.empty_cache()
-            half = len(asks) // 2
-            return [*self._together(asks[:half]), *self._together(asks[half:])]
+            half = len(requests) // 2
+            return [*self._together(requests[:half]), *self._together(requests[half:])]
         except Exception as error:  # one question's trouble: by itself it is seen whose
-            found = _each(asks)
+            found = _each(requests)
             if isinstance(error, SoundnessError) and not any(isinstance(one, SoundnessError) for one in found):
-                raise  # an alarm of the batch alone is a fault of sharing: nothing of it is to be trusted
+                raise  # an alarm of the batch alone is a fault of batching: nothing of it is to be trusted
             return found
 
 
-def _chunks(asks: Sequence[Ask[Any]]) -> list[list[int]]:
-    """Positions of asks that go together: of one kind, near each other in their order, and not too much at once."""
+def _chunks(requests: Sequence[Request[Any]]) -> list[list[int]]:
+    """Positions of requests that go together: of one kind, near each other in their order, and not too much at once."""
     kinds: dict[tuple[object, ...], list[int]] = {}
-    for k, ask in enumerate(asks):
-        kinds.setdefault((type(ask), *ask.kind), []).append(k)
+    for k, request in enumerate(requests):
+        kinds.setdefault((type(request), *request.kind), []).append(k)
     chunks: list[list[int]] = []
     for members in kinds.values():
-        members.sort(key=lambda k: asks[k].order)
+        members.sort(key=lambda k: requests[k].order)
         chunk, size = list[int](), 0
         for k in members:
-            if chunk and size + asks[k].size > min(asks[k].most, asks[chunk[0]].most):
+            if chunk and size + requests[k].size > min(requests[k].most, requests[chunk[0]].most):
                 chunks.append(chunk)
                 chunk, size = [], 0
             chunk.append(k)
-            size += asks[k].size
+            size += requests[k].size
         chunks.append(chunk)
     return chunks

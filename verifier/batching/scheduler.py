@@ -1,4 +1,4 @@
-"""Samples side by side in one process: their searches take turns, and what they ask for is bounded in one batch."""
+"""Samples side by side in one process: what their questions request is computed in one batch."""
 
 from __future__ import annotations
 
@@ -7,37 +7,31 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from encoders.deadline import Clock
-from verifier.batching.request import Ask, Batcher, Turns, hand_back
+from verifier.batching.request import Batcher, Request, Work, resumed
 
 T = TypeVar("T")
-Question = Callable[[Clock], Turns[T]]
+Question = Callable[[Clock], Work[T]]
 """What is asked of one sample, on a clock of its own."""
 
 
 @dataclass(eq=False)
-class _Seat(Generic[T]):
-    """One question in progress: what it asks for, or how it ended."""
+class _Slot(Generic[T]):
+    """One question in progress: what it waits for, or how it ended."""
 
     index: int
     question: Question[T]
     clock: Clock = field(default_factory=Clock)
-    turns: Turns[T] | None = None
-    ask: Ask[Any] | None = None
+    work: Work[T] | None = None
+    request: Request[Any] | None = None
     ended: T | Exception | None = None
 
     def go_on(self, answer: Any = None, seconds: float = 0.0) -> None:
-        """Up to the next ask; the first time, from the beginning."""
+        """Up to the next request; the first time, from the beginning."""
         self.clock.resume(seconds)
-        turns = self.turns
-        self._until_next(self._begin if turns is None else lambda: hand_back(turns, answer))
-
-    def _begin(self) -> Ask[Any]:
-        self.turns = self.question(self.clock)
-        return next(self.turns)
-
-    def _until_next(self, step: Callable[[], Ask[Any]]) -> None:
         try:
-            self.ask = step()
+            if self.work is None:
+                self.work = self.question(self.clock)
+            self.request = resumed(self.work, answer)
         except StopIteration as end:
             self.ended = end.value
         except Exception as error:  # this sample's outcome; what it means for the others is the caller's choice
@@ -47,41 +41,41 @@ class _Seat(Generic[T]):
 
 
 @dataclass(eq=False)
-class Table(Generic[T]):
-    """Up to `seats` questions at a time; a seat that falls free is taken by the next."""
+class Scheduler(Generic[T]):
+    """Up to `slots` questions at a time; a slot that falls free is taken by the next."""
 
-    seats: int
-    batches: Batcher = field(default_factory=Batcher)
+    slots: int
+    batcher: Batcher = field(default_factory=Batcher)
 
     def outcomes(self, questions: Iterable[tuple[int, Question[T]]]) -> Iterator[tuple[int, T | Exception]]:
         """Each sample's result, or the error that kept it from having one, as it ends.
 
-        The seconds of a result are its own and its part of the batches that it shared.
+        The seconds of a result are its own and its part of the batches that it was in.
         """
         waiting = iter(questions)
-        live: list[_Seat[T]] = []
+        live: list[_Slot[T]] = []
         while True:
-            for seat in self._seated(waiting, len(live)):
-                if seat.ended is not None:
-                    yield seat.index, seat.ended
+            for slot in self._started(waiting, len(live)):
+                if slot.ended is not None:
+                    yield slot.index, slot.ended
                 else:
-                    live.append(seat)
+                    live.append(slot)
             if not live:
                 return
-            asks = [seat.ask for seat in live if seat.ask is not None]
-            for seat, (answer, seconds) in zip(live, self.batches.answered(asks), strict=True):
-                seat.go_on(answer, seconds)
-                if seat.ended is not None:
-                    yield seat.index, seat.ended
-            live = [seat for seat in live if seat.ended is None]
+            requests = [slot.request for slot in live if slot.request is not None]
+            for slot, (answer, seconds) in zip(live, self.batcher.answered(requests), strict=True):
+                slot.go_on(answer, seconds)
+                if slot.ended is not None:
+                    yield slot.index, slot.ended
+            live = [slot for slot in live if slot.ended is None]
 
-    def _seated(self, waiting: Iterator[tuple[int, Question[T]]], taken: int) -> Iterator[_Seat[T]]:
-        """Questions begun one by one while seats are free; one that ends at once leaves its seat to the next."""
-        while taken < self.seats:
+    def _started(self, waiting: Iterator[tuple[int, Question[T]]], taken: int) -> Iterator[_Slot[T]]:
+        """Questions begun one by one while slots are free; one that ends at once leaves its slot to the next."""
+        while taken < self.slots:
             found = next(waiting, None)
             if found is None:
                 return
-            seat = _Seat(*found)
-            seat.go_on()
-            taken += seat.ended is None
-            yield seat
+            slot = _Slot(*found)
+            slot.go_on()
+            taken += slot.ended is None
+            yield slot

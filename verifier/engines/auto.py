@@ -12,9 +12,8 @@ from dataclasses import replace
 
 from encoders.errors import SolverError
 from encoders.question import Norm
-from verifier.batching.request import Turns
 from verifier.engines.base import Capabilities, Engine, Proof
-from verifier.engines.highs import HighsEngine
+from verifier.engines.mixed_integer import HighsEngine
 from verifier.engines.on_grid.level_question import Count, Levels
 from verifier.engines.on_grid.pixel_search import Subsets
 from verifier.engines.phase_search.search import Search, SearchOptions
@@ -32,7 +31,7 @@ class AutoEngine(Engine):
     name = "auto"
     capabilities = Capabilities(frozenset(Norm), Basis.RIGOROUS, grid=True, quantised=True)
 
-    def _turns(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Turns[Proof]:
+    async def _solve(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
         if problem.quantised is not None:
             from verifier.engines.quantised.by_cpsat import close_quantised
 
@@ -40,27 +39,27 @@ class AutoEngine(Engine):
         if problem.grid is not None:
             from verifier.engines.auto_grid import close_on_grid
 
-            return (yield from close_on_grid(problem, incumbent, progress))
+            return await close_on_grid(problem, incumbent, progress)
         if problem.norm is Norm.L0:
             return _close_count(problem, incumbent, progress)
         search = Search(problem, incumbent, progress, SearchOptions())
         if problem.norm not in HighsEngine.capabilities.norms:
-            return (yield from search.turns())
+            return await search.solve()
         turn = FIRST_TURN_IN_LARGE_NETS if search.large else FIRST_TURN
-        best = yield from search.turns(turn)
+        best = await search.solve(turn)
         while not (search.finished or _closed(problem, incumbent, best.lower)):
             if best.open_phases > FEW_PHASES:
-                best = _better(best, (yield from search.turns()))
+                best = _better(best, await search.solve())
                 continue
             try:
                 part = replace(problem, deadline=problem.deadline.within(turn))
                 best = _better(best, HighsEngine().close(part, incumbent, _above(best.lower, progress)))
             except SolverError:
                 # What is proven stands, whatever becomes of the solver.
-                return _better(best, (yield from search.turns()))
+                return _better(best, await search.solve())
             if not _closed(problem, incumbent, best.lower):
                 turn *= 2.0
-                best = _better(best, (yield from search.turns(turn)))
+                best = _better(best, await search.solve(turn))
         return best
 
 

@@ -15,10 +15,10 @@ from typing import Protocol
 from encoders.deadline import in_time
 from encoders.errors import SolverError
 from encoders.question import Norm
-from verifier.batching.request import Turns
 from verifier.engines.base import Proof
 from verifier.engines.on_grid.cpsat_decisions import CpSatOptions, Decisions
-from verifier.engines.on_grid.level_question import Levels, LevelSearch
+from verifier.engines.on_grid.level_question import Levels
+from verifier.engines.on_grid.phase_levels import LevelSearch
 from verifier.engines.on_grid.pixel_search import Subsets
 from verifier.engines.on_grid.step_search import StepSearch
 from verifier.question.problem import Incumbent, Problem, Progress
@@ -46,7 +46,7 @@ TECHNIQUES: dict[Norm, tuple[Callable[[Levels], Technique], ...]] = {
 }
 
 
-def close_on_grid(problem: Problem, incumbent: Incumbent, progress: Progress) -> Turns[Proof]:
+async def close_on_grid(problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
     """All techniques for the norm in turns, until both sides meet or none has anything left to say."""
     levels = Levels(problem, incumbent, progress)
     if not problem.goals:
@@ -65,7 +65,7 @@ def close_on_grid(problem: Problem, incumbent: Incumbent, progress: Progress) ->
                 begun[place] = found
             technique = begun[place]
             if isinstance(technique, LevelSearch):
-                yield from technique.turns(turn)
+                await technique.solve(turn)
             elif not technique.finished:
                 technique.run(turn)
         if levels.stopped:

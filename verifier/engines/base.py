@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from encoders.errors import OptionError, SoundnessError
 from encoders.question import Norm
-from verifier.batching.request import Turns, alone
+from verifier.batching.request import run_alone
 from verifier.question.problem import Incumbent, Problem, Progress
 from verifier.question.results import Basis, check_sandwich
 
@@ -46,9 +46,9 @@ class Engine(ABC):
 
     def close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
         """Run the engine by itself."""
-        return alone(self.turns(problem, incumbent, progress))
+        return run_alone(self.solve(problem, incumbent, progress))
 
-    def turns(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Turns[Proof]:
+    async def solve(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
         """Run the engine; refuse what it cannot do, and raise an alarm when its proof contradicts a witness."""
         if problem.norm not in self.capabilities.norms:
             can = ", ".join(sorted(self.capabilities.norms))
@@ -61,7 +61,7 @@ class Engine(ABC):
             )
         if problem.quantised is not None and not self.capabilities.quantised:
             raise OptionError(f"engine {self.name} knows no quantised network; take auto, cpsat or highs")
-        proof = yield from self._turns(problem, incumbent, progress)
+        proof = await self._solve(problem, incumbent, progress)
         check_sandwich(proof.lower, incumbent.upper, problem.norm)
         if problem.grid is not None and proof.lower > incumbent.upper:
             raise SoundnessError(
@@ -71,14 +71,13 @@ class Engine(ABC):
 
     # An engine implements one of the two.
 
-    def _turns(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Turns[Proof]:
+    async def _solve(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
         """Raise the lower bound to min(ceiling, incumbent.upper - tolerance); offer candidates to the incumbent.
 
-        What can be bounded in one batch with other samples is asked for; the rest is computed in between.
+        What can be bounded in one batch with other samples is awaited; the rest is computed in between.
         """
-        yield from ()
         return self._close(problem, incumbent, progress)
 
     def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
-        """The same, for an engine that asks for nothing."""
+        """The same, for an engine that awaits nothing."""
         raise NotImplementedError

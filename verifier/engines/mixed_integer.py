@@ -18,6 +18,7 @@ from encoders.programs.mixed_integer_encoding import Body, Encoder
 from encoders.programs.mixed_integer_program import Program
 from encoders.question import NeuronBounds, Norm
 from encoders.solvers.base import Solution, Solver, SolverOptions, Status
+from encoders.solvers.highs import HighsSolver
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.on_grid.level_question import Levels
 from verifier.engines.quantised.by_solver import close_by_solver
@@ -269,3 +270,19 @@ def _widened(bound: float) -> float:
 def _proven(lower: float, enough: float) -> float:
     """A solver's bound as it is reported: less its tolerances, and no more than was asked."""
     return min(max(0.0, lower - _slack(lower)), enough)
+
+
+class HighsEngine(MixedIntegerEngine):
+    """HiGHS tuned for proofs. Good where few phases are open; its bounds rest on its tolerances."""
+
+    def __init__(self) -> None:
+        super().__init__("highs", HighsSolver())
+
+
+class PyomoEngine(MixedIntegerEngine):
+    """Any Pyomo solver; its bounds rest on that solver's tolerances, and its time limit is the solver's own."""
+
+    def __init__(self, name: str) -> None:
+        from encoders.solvers.pyomo_solver import PyomoSolver  # Pyomo takes a second to import
+
+        super().__init__(f"pyomo:{name}", PyomoSolver(name))

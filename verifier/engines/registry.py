@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from encoders.errors import OptionError
+from verifier.engines.adapters import SearchEngine
 from verifier.engines.base import Engine
-from verifier.engines.phase_search.search import SearchEngine
 
 
 def _highs() -> Engine:
-    from verifier.engines.highs import HighsEngine
+    from verifier.engines.mixed_integer import HighsEngine
 
     return HighsEngine()
 
 
 def _cpsat() -> Engine:
-    from verifier.engines.on_grid.cpsat_decisions import CpSatEngine
+    from verifier.engines.adapters import CpSatEngine
 
     return CpSatEngine()
 
 
 def _steps() -> Engine:
-    from verifier.engines.on_grid.step_search import StepEngine
+    from verifier.engines.adapters import StepEngine
 
     return StepEngine()
 
 
 def _subsets() -> Engine:
-    from verifier.engines.on_grid.pixel_search import SubsetEngine
+    from verifier.engines.adapters import SubsetEngine
 
     return SubsetEngine()
 
@@ -54,7 +54,7 @@ def engine_for(name: str) -> Engine:
 
         return AutoEngine()
     if name.startswith(PYOMO_PREFIX):
-        from verifier.engines.pyomo_engine import PyomoEngine
+        from verifier.engines.mixed_integer import PyomoEngine
 
         return PyomoEngine(name[len(PYOMO_PREFIX) :])
     return ENGINES[name]()

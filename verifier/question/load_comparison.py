@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bounds.execution_error import ARITHMETICS, Arithmetic, error_at_points
-from bounds.propagation.device_graph import LARGEST_GAIN, DeviceGraph, torch_maps
+from bounds.propagation.device_graph import DeviceGraph, torch_maps
 from bounds.propagation.neuron_bounds import device_graph_for
+from bounds.rounding import LARGEST_GAIN
 from encoders.errors import ModelError
 from encoders.layer_graph.graph import Affine, Node, Relu
 from encoders.layer_graph.linear_maps import FloatArray

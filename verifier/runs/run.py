@@ -24,8 +24,8 @@ from encoders.errors import OptionError, SolverError
 from encoders.layer_graph.graph import Relu
 from encoders.layer_graph.linear_maps import Inputs
 from verifier.answer import FEW_NEURONS, asked
-from verifier.batching.request import Turns
-from verifier.batching.scheduler import Question, Table
+from verifier.batching.request import Work
+from verifier.batching.scheduler import Question, Scheduler
 from verifier.question.model import Model, Reference, reopened
 from verifier.question.options import Options
 from verifier.question.results import Result
@@ -33,11 +33,11 @@ from verifier.runs.samples import Samples
 
 SampleProgress = Callable[[int, float, float], None]
 """Called with (index, running proven lower, running replayed upper)."""
-Beside = Callable[[Model, "Job", Inputs, Result], Turns[dict[str, Any]]]
+Beside = Callable[[Model, "Job", Inputs, Result], Work[dict[str, Any]]]
 """What else is measured of a sample, in turns, once its result is there and where it was computed; must pickle."""
 PROGRESS_INTERVAL = 0.1  # seconds between two messages of one worker
 POLL_INTERVAL = 0.2  # seconds between two looks at the workers' messages
-SEATS = 16  # samples side by side in one process, where that pays
+SLOTS = 16  # samples side by side in one process, where that pays
 CHUNK = 4  # times as many are handed to a process at once
 
 
@@ -77,18 +77,18 @@ def outcomes(
 ) -> Generator[Outcome, None, None]:
     """Each sample's outcome as it finishes. Closing the iterator early stops whatever still runs.
 
-    `jobs` processes with up to `share` samples side by side in each; by default as many as pay (`seats_for`).
+    `jobs` processes with up to `share` samples side by side in each; by default as many as pay (`slots_for`).
     Jobs that outnumber the samples are shared out among these.
     """
     check_jobs(jobs, share)
-    seats = seats_for(model, job.options) if share is None else share
+    slots = slots_for(model, job.options) if share is None else share
     at_once = max(1, min(jobs, len(indices)))
     job, jobs = replace(job, workers=jobs // at_once), at_once
     given = [Given(index, samples.x[index], samples.label(index)) for index in indices]
     if jobs > 1:
-        yield from _parallel(model, job, given, jobs, seats, progress)
+        yield from _parallel(model, job, given, jobs, slots, progress)
         return
-    yield from _answered(model, job, given, seats, progress)
+    yield from _answered(model, job, given, slots, progress)
 
 
 def check_jobs(jobs: int, share: int | None) -> None:
@@ -98,12 +98,12 @@ def check_jobs(jobs: int, share: int | None) -> None:
             raise OptionError(f"{name} {number}: give one or more")
 
 
-def seats_for(model: Model, options: Options) -> int:
+def slots_for(model: Model, options: Options) -> int:
     """How many samples one process works on at a time: several where one alone leaves the time to overhead."""
     if options.engine not in ("auto", "search"):
         return 1
     small = sum(node.size for node in model.guide.nodes if isinstance(node, Relu)) <= FEW_NEURONS
-    return SEATS if small or pick_device(options.device) != "cpu" else 1
+    return SLOTS if small or pick_device(options.device) != "cpu" else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,7 @@ class Given:
 
 
 def _answered(
-    model: Model, job: Job, samples: Sequence[Given], seats: int, progress: SampleProgress
+    model: Model, job: Job, samples: Sequence[Given], slots: int, progress: SampleProgress
 ) -> Generator[Outcome, None, None]:
     """The outcomes of samples that share this process."""
 
@@ -124,28 +124,28 @@ def _answered(
         def running(lower: float, upper: float) -> None:
             progress(given.index, lower, upper)
 
-        def turns(clock: Clock) -> Turns[Outcome]:
+        async def answering(clock: Clock) -> Outcome:
             about = (given.x, job.radius, job.options, given.label, given.index, job.mask)
-            result = yield from asked(model, *about, running, clock, job.workers, min(seats, len(samples)))
-            beside = None if job.beside is None else (yield from job.beside(model, job, given.x, result))
+            result = await asked(model, *about, running, clock, job.workers, min(slots, len(samples)))
+            beside = None if job.beside is None else await job.beside(model, job, given.x, result)
             return Outcome(given.index, result, beside=beside)
 
-        return turns
+        return answering
 
-    for index, ended in Table[Outcome](seats).outcomes((given.index, question(given)) for given in samples):
+    for index, ended in Scheduler[Outcome](slots).outcomes((given.index, question(given)) for given in samples):
         yield Outcome(index, error=ended) if isinstance(ended, Exception) else ended
 
 
 def _parallel(
-    model: Model, job: Job, samples: Sequence[Given], jobs: int, seats: int, progress: SampleProgress
+    model: Model, job: Job, samples: Sequence[Given], jobs: int, slots: int, progress: SampleProgress
 ) -> Generator[Outcome, None, None]:
     one_thread_each()
     context = multiprocessing.get_context("spawn")
     messages: Any = context.Queue()
     before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(jobs, context, _start_worker, (model.reference, job, seats, messages))
-    # Enough samples at a time to keep the seats taken, and few enough to keep the processes busy until the end.
-    size = 1 if seats == 1 else max(1, min(CHUNK * seats, -(-len(samples) // (2 * jobs))))
+    pool = ProcessPoolExecutor(jobs, context, _start_worker, (model.reference, job, slots, messages))
+    # Enough samples at a time to keep the slots taken, and few enough to keep the processes busy until the end.
+    size = 1 if slots == 1 else max(1, min(CHUNK * slots, -(-len(samples) // (2 * jobs))))
     left = {given.index for given in samples}
     try:
         waiting: set[Future[None]] = {
@@ -201,7 +201,7 @@ class _Worker:
 
     reference: Reference
     job: Job
-    seats: int
+    slots: int
     messages: Any
     model: Model | None = None
 
@@ -214,10 +214,10 @@ class _Worker:
 _workers: list[_Worker] = []
 
 
-def _start_worker(reference: Reference, job: Job, seats: int, messages: Any) -> None:
+def _start_worker(reference: Reference, job: Job, slots: int, messages: Any) -> None:
     """Nothing here can fail: an initialiser's error would reach the user as a process that died."""
     depend_on_parent()
-    _workers[:] = [_Worker(reference, job, seats, messages)]
+    _workers[:] = [_Worker(reference, job, slots, messages)]
 
 
 def depend_on_parent() -> None:
@@ -254,7 +254,7 @@ def _work(samples: Sequence[Given]) -> None:
         for given in samples:
             worker.messages.put(Outcome(given.index, error=error))
         return
-    for outcome in _answered(model, worker.job, samples, worker.seats, send):
+    for outcome in _answered(model, worker.job, samples, worker.slots, send):
         worker.messages.put(_sendable(outcome))
 
 

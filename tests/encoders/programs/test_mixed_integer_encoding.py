@@ -20,7 +20,7 @@ from encoders.question import Goal, NeuronBounds, Norm, Region, goals_for
 from encoders.solvers.base import Solution, SolverOptions, Status
 from encoders.solvers.highs import HighsSolver
 from tests.encoders.nets import interval_bounds, random_chain, two_two_two, unit_box
-from verifier.engines.phase_search.search import SearchEngine
+from verifier.engines.adapters import SearchEngine
 from verifier.question.problem import Incumbent, Problem
 
 NORMS = (Norm.LINF, Norm.L1)

@@ -19,8 +19,8 @@ from encoders.errors import SolverError, SoundnessError
 from encoders.question import CONVEX, Norm
 from trainers.datasets import digits
 from verifier.answer import ask, asked
-from verifier.batching.request import Ask, BuildCache, Turns
-from verifier.batching.scheduler import Question, Table
+from verifier.batching.request import BuildCache, Request
+from verifier.batching.scheduler import Question, Scheduler
 from verifier.question.model import Model, load
 from verifier.question.options import Options
 from verifier.question.results import Result, Verdict
@@ -40,7 +40,7 @@ def question(model: Model, index: int, options: Options, radius: float | None = 
 
 
 def shared(model: Model, options: Options, seats: int, radius: float | None = None) -> dict[int, Result]:
-    found = dict(Table[Result](seats).outcomes((i, question(model, i, options, radius)) for i in SAMPLES))
+    found = dict(Scheduler[Result](seats).outcomes((i, question(model, i, options, radius)) for i in SAMPLES))
     assert sorted(found) == list(SAMPLES)
     for ended in found.values():
         assert isinstance(ended, Result), ended
@@ -86,16 +86,16 @@ def test_a_clock_counts_only_its_own_turns() -> None:
 
 
 def test_errors_are_the_outcome_of_their_sample(model: Model) -> None:
-    def failing(clock: Clock) -> Turns[Result]:
+    async def failing(clock: Clock) -> Result:
         raise SolverError("at once")
 
-    def later(clock: Clock) -> Turns[Result]:
-        turns = question(model, 1, Options())(clock)
-        yield next(turns)
+    async def later(clock: Clock) -> Result:
+        work = question(model, 1, Options())(clock)
+        await work.send(None)
         raise SolverError("on the way")
 
     honest = question(model, 2, Options())
-    found = dict(Table[Result](3).outcomes(iter([(0, failing), (1, later), (2, honest)])))
+    found = dict(Scheduler[Result](3).outcomes(iter([(0, failing), (1, later), (2, honest)])))
     assert isinstance(found[0], SolverError)
     assert isinstance(found[1], SolverError)
     assert isinstance(found[2], Result)
@@ -127,14 +127,14 @@ def test_a_bound_made_too_high_in_a_batch_is_an_alarm(model: Model, monkeypatch:
         return nodes, seen
 
     monkeypatch.setattr("verifier.batching.node_request.bounded", confused)
-    found = dict(Table[Result](8).outcomes((i, question(model, i, Options())) for i in SAMPLES))
+    found = dict(Scheduler[Result](8).outcomes((i, question(model, i, Options())) for i in SAMPLES))
     wrong = [e for e in found.values() if isinstance(e, Exception)]
     lowers = [np.inf if isinstance(e, Exception) else e.lower for e in found.values()]
     exact = [ask(model, digits("test").x[i], None, Options()).upper for i in SAMPLES]
     assert wrong or any(low > true + 1e-5 for low, true in zip(lowers, exact, strict=True))
 
 
-class Doubtful(Ask[int]):
+class Doubtful(Request[int]):
     """Two of these raise an alarm together, and neither does alone."""
 
     kind, size, most = (), 1, 8
@@ -142,14 +142,14 @@ class Doubtful(Ask[int]):
     def alone(self) -> int:
         return 1
 
-    def together(self, asks: Sequence[Ask[int]], kept: BuildCache) -> list[int]:
+    def together(self, asks: Sequence[Request[int]], kept: BuildCache) -> list[int]:
         raise SoundnessError("only together")
 
 
 def test_an_alarm_that_only_a_batch_raises_is_not_lost() -> None:
-    def asking(clock: Clock) -> Turns[int]:
-        return (yield from Doubtful().answer())
+    async def asking(clock: Clock) -> int:
+        return await Doubtful()
 
-    assert dict(Table[int](1).outcomes([(0, asking), (1, asking)])) == {0: 1, 1: 1}
+    assert dict(Scheduler[int](1).outcomes([(0, asking), (1, asking)])) == {0: 1, 1: 1}
     with pytest.raises(SoundnessError, match="only together"):
-        dict(Table[int](2).outcomes([(0, asking), (1, asking)]))
+        dict(Scheduler[int](2).outcomes([(0, asking), (1, asking)]))

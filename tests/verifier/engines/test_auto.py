@@ -5,7 +5,6 @@ Search and HiGHS are stood in for, and the clock stands still; each turn says fo
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +17,7 @@ from tests.test_trust import random_problem
 from verifier.engines import auto
 from verifier.engines.auto import FEW_PHASES, AutoEngine
 from verifier.engines.base import Proof
-from verifier.engines.highs import HighsEngine
+from verifier.engines.mixed_integer import HighsEngine
 from verifier.question.problem import Incumbent, Problem, Progress
 from verifier.question.results import Basis
 
@@ -36,12 +35,11 @@ class Turns:
         self.finished = False
         return self
 
-    def turns(self, patience: float = INFINITY) -> Generator[None, None, Proof]:
+    async def solve(self, patience: float = INFINITY) -> Proof:
         """The search's turn: it ends when it is given all the time there is."""
         self.taken.append(("search", patience))
         self.finished = patience == INFINITY
         return Proof(0.125, Basis.RIGOROUS, len(self.taken), self.open_phases)
-        yield
 
     def close(self, engine: object, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
         """HiGHS's turn."""

@@ -18,9 +18,7 @@ from encoders.question import Norm, Region, goals_for
 from encoders.solvers.base import Solution, Solver, SolverCapabilities, SolverOptions, Status, Watch
 from encoders.solvers.highs import HighsSolver
 from tests.encoders.nets import random_chain, two_two_two, unit_box
-from verifier.engines.highs import HighsEngine
-from verifier.engines.mixed_integer import MixedIntegerEngine
-from verifier.engines.pyomo_engine import PyomoEngine
+from verifier.engines.mixed_integer import HighsEngine, MixedIntegerEngine, PyomoEngine
 from verifier.question.problem import Incumbent, Problem
 from verifier.question.results import Basis
 

@@ -27,11 +27,8 @@ from encoders.programs.integer_program import IntegerProgram
 from encoders.question import Norm, Region
 from encoders.solvers.base import Status
 from encoders.solvers.cpsat import satisfy
-from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.on_grid.level_question import Levels
 from verifier.engines.on_grid.narrowing import Narrow, Narrowing, NarrowOptions, Neuron
-from verifier.engines.quantised.by_cpsat import QuantisedOptions, close_quantised
-from verifier.question.problem import Incumbent, Problem, Progress
 from verifier.question.results import Basis
 
 INFINITY = float("inf")
@@ -48,23 +45,6 @@ class CpSatOptions:
     patience_l0: float = 20.0  # the same where only their number limits inputs: splitting says little there
     near_misses: int = 8  # points of one program ruled out one by one
     parameters: tuple[tuple[str, object], ...] = ()
-
-
-class CpSatEngine(Engine):
-    """See the module."""
-
-    name = "cpsat"
-    capabilities = Capabilities(frozenset(Norm), Basis.INTEGER, grid=True, continuous=False, quantised=True)
-
-    def __init__(self, options: CpSatOptions | None = None) -> None:
-        self.options = options or CpSatOptions()
-
-    def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
-        levels = Levels(problem, incumbent, progress)
-        if problem.quantised is not None:
-            return close_quantised(levels, problem.quantised, QuantisedOptions(relaxed=False))
-        Decisions(levels, self.options).run()
-        return levels.proof()
 
 
 class Decisions:

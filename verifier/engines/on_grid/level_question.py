@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from encoders.question import Norm
-from verifier.batching.request import Turns, alone
 from verifier.engines.base import Proof
-from verifier.engines.phase_search.search import Search, SearchOptions
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.problem import Incumbent, Problem, Progress
 from verifier.question.results import Basis
@@ -89,41 +85,3 @@ class Levels(Count):
 
     def proven(self, measure: int) -> float:
         return self.grid.proven(measure)
-
-
-class LevelSearch:
-    """The search over phases, asked for levels: it ends where no continuous proof can reach the next one."""
-
-    def __init__(self, levels: Levels, options: SearchOptions | None = None) -> None:
-        problem = levels.problem
-        self.levels = levels
-        # Off the grid, any adversary below the ceiling ends the search for a proof of the whole of a `verify`.
-        whole = None if problem.falsify_at is None else problem.ceiling
-        inner = replace(problem, falsify_at=whole, grid=None)
-        self.search = Search(inner, levels.witness.shadow, self._progress, options or SearchOptions())
-
-    @property
-    def finished(self) -> bool:
-        return self.search.finished or self.search.answered
-
-    def run(self, seconds: float = INFINITY) -> None:
-        """Search for at most so many seconds; what it proves and finds is the levels'."""
-        alone(self.turns(seconds))
-
-    def turns(self, seconds: float = INFINITY) -> Turns[None]:
-        """Search for at most so many seconds; what it proves and finds is the levels'."""
-        levels = self.levels
-        if self.finished or levels.stopped:
-            return
-        proof = yield from self.search.turns(seconds)
-        levels.open_phases = max(levels.open_phases, proof.open_phases)
-        levels.prove(min(levels.grid.reached(proof.lower), levels.problem.most + 1), Basis.RIGOROUS)
-        levels.nodes += proof.nodes
-        levels.witness.walk(levels.problem.deadline, levels.lower)
-        levels.tell()
-
-    def _progress(self, lower: float, upper: float) -> None:
-        del upper
-        levels = self.levels
-        measure = max(levels.lower, min(levels.grid.reached(lower), levels.problem.most + 1))
-        levels.progress(levels.grid.proven(measure), levels.incumbent.upper)

@@ -21,10 +21,8 @@ from bounds.reduced_net.reduced_net import reduce
 from encoders.deadline import Deadline, in_time
 from encoders.layer_graph.linear_maps import IntArray
 from encoders.question import Norm
-from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.on_grid.input_ranges import GridPlaces, OpenPlaces, Places
 from verifier.engines.on_grid.level_question import Count, Levels
-from verifier.question.problem import Incumbent, Problem, Progress
 from verifier.question.results import Basis
 
 ELEMENTS_AT_ONCE = 2_000_000  # of [parts, open neurons, inputs]
@@ -83,18 +81,6 @@ class Subsets:
             if self.tree.run(until):
                 levels.prove(min(self.tree.measure + 1, levels.enough), Basis.RIGOROUS)
             self.doubt = self.tree.doubt and not self.tree.stack
-
-
-class SubsetEngine(Engine):
-    """See the module."""
-
-    name = "subsets"
-    capabilities = Capabilities(frozenset({Norm.L0}), Basis.RIGOROUS, grid=True)
-
-    def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
-        levels = Count(problem, incumbent, progress) if problem.grid is None else Levels(problem, incumbent, progress)
-        Subsets(levels).run(problem.deadline.left)
-        return levels.proof()
 
 
 class Tree:

@@ -25,10 +25,8 @@ from bounds.reduced_net.reduced_net import reduce
 from encoders.deadline import in_time
 from encoders.layer_graph.linear_maps import IntArray
 from encoders.question import Norm
-from verifier.engines.base import Capabilities, Engine, Proof
-from verifier.engines.on_grid.level_question import Levels, LevelSearch
+from verifier.engines.on_grid.level_question import Levels
 from verifier.engines.phase_search.open_nodes import OpenNodes
-from verifier.question.problem import Incumbent, Problem, Progress
 from verifier.question.results import Basis
 
 INFINITY = float("inf")
@@ -47,25 +45,6 @@ class StepOptions:
     matters: float = 0.02  # of the gap that a phase's relaxation must cost for a split there
     candidates: int = 8
     memory: int = 1_000_000_000  # bytes of open nodes; beyond, the nearest to done come first
-
-
-class StepEngine(Engine):
-    """The search over phases for as long as it gets on, then the tree over phases and steps."""
-
-    name = "steps"
-    capabilities = Capabilities(frozenset({Norm.L1, Norm.L2}), Basis.RIGOROUS, grid=True, continuous=False)
-
-    def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
-        levels = Levels(problem, incumbent, progress)
-        if not problem.goals:
-            levels.prove(problem.most + 1, Basis.RIGOROUS)
-        if not levels.stopped:
-            LevelSearch(levels).run(SEARCHED)
-        if not levels.stopped:
-            search = in_time(problem.deadline, lambda: StepSearch(levels), None)
-            if search is not None:
-                search.run()
-        return levels.proof()
 
 
 class StepSearch:

@@ -28,9 +28,9 @@ from encoders.deadline import Deadline, in_time, under
 from encoders.layer_graph.graph import Relu
 from encoders.question import Norm
 from verifier.batching.node_request import NodeRequest
-from verifier.batching.request import Turns, alone
-from verifier.engines.base import Capabilities, Engine, Proof
-from verifier.engines.phase_search.adversaries import SEARCH, Witnesses, WitnessOptions
+from verifier.batching.request import run_alone
+from verifier.engines.base import Proof
+from verifier.engines.phase_search.adversaries import Witnesses, WitnessOptions
 from verifier.engines.phase_search.ball_schedule import BallSchedule
 from verifier.engines.phase_search.look_ahead import LookAhead
 from verifier.engines.phase_search.open_nodes import OpenNodes, Taken
@@ -68,25 +68,6 @@ class SearchOptions:
     patience: int = 50  # nodes without a nearer adversary before a smaller ball is tried
     program_share: float = 0.1  # of the time, for linear programs while they gain little
     program_worth: float = 0.15  # of the gap: where programs close that much of it, every node has its own
-
-
-class SearchEngine(Engine):
-    """See the module."""
-
-    name = SEARCH
-    capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1, Norm.L2}), Basis.RIGOROUS, grid=True)
-
-    def __init__(self, options: SearchOptions | None = None) -> None:
-        self.options = options or SearchOptions()
-
-    def _turns(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Turns[Proof]:
-        if problem.grid is not None:
-            from verifier.engines.on_grid.level_question import Levels, LevelSearch
-
-            levels = Levels(problem, incumbent, progress)
-            yield from LevelSearch(levels, self.options).turns()
-            return levels.proof()
-        return (yield from Search(problem, incumbent, progress, self.options).turns())
 
 
 class Search:
@@ -152,9 +133,9 @@ class Search:
 
     def run(self, patience: float = INFINITY) -> Proof:
         """Search for at most `patience` seconds, stage by stage."""
-        return alone(self.turns(patience))
+        return run_alone(self.solve(patience))
 
-    def turns(self, patience: float = INFINITY) -> Turns[Proof]:
+    async def solve(self, patience: float = INFINITY) -> Proof:
         """The same, asking for one batch of bounds after the other."""
         if not self.problem.goals:
             return Proof(self.problem.ceiling, Basis.RIGOROUS)
@@ -162,10 +143,10 @@ class Search:
         if not self.visited and self.frontier is None:
             self._look_ahead()
         while True:
-            frontier = self.frontier if self.frontier is not None else (yield from self._open_stage())
+            frontier = self.frontier if self.frontier is not None else await self._open_stage()
             if frontier is None:  # not even the net of this ball was made in time
                 return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
-            frontier = yield from self._close_stage(frontier)
+            frontier = await self._close_stage(frontier)
             self._clear(frontier)
             whole = self.incumbent.enough <= self.stage or self.stage >= self.problem.ceiling
             self.finished = whole and not len(frontier)
@@ -200,7 +181,7 @@ class Search:
             return self.problem.ceiling
         return self.problem.ceiling * FIRST_STAGE
 
-    def _open_stage(self) -> Turns[OpenNodes[Nodes] | None]:
+    async def _open_stage(self) -> OpenNodes[Nodes] | None:
         self.floor = INFINITY
         if not self._build():
             return None
@@ -218,12 +199,12 @@ class Search:
             if dear and self.problem.deadline.passed:
                 self._keep(frontier, part, torch.zeros(len(part), dtype=part.slope.dtype))
                 continue
-            part, seen = yield from self._ask(part, self.options.root_steps).answer()
+            part, seen = await self._ask(part, self.options.root_steps)
             self._settle(frontier, part, seen, seen.distance.new_tensor(self.cleared[part.goal.cpu().numpy()]))
         self.frontier = frontier  # all roots are in it
         return frontier
 
-    def _close_stage(self, frontier: OpenNodes[Nodes]) -> Turns[OpenNodes[Nodes]]:
+    async def _close_stage(self, frontier: OpenNodes[Nodes]) -> OpenNodes[Nodes]:
         started, upper = self.visited, self.incumbent.upper
         while len(frontier) and not self.stopped:
             self._report(frontier)
@@ -237,7 +218,7 @@ class Search:
                 self.frontier = frontier = self._rebuilt(frontier)
             self.floor = min(self.floor, frontier.drop_above(self.target))
             if len(frontier):
-                yield from self._expand(frontier)
+                await self._expand(frontier)
         self._report(frontier)
         return frontier
 
@@ -336,7 +317,7 @@ class Search:
         left = torch.nonzero(kept).flatten()
         return nodes.take(left.to(nodes.goal.device)), bound[left], branch[left]
 
-    def _expand(self, frontier: OpenNodes[Nodes]) -> Turns[None]:
+    async def _expand(self, frontier: OpenNodes[Nodes]) -> None:
         clock = self.problem.deadline.clock
         taken, began = self._pop(frontier), clock.now()
         try:
@@ -345,7 +326,7 @@ class Search:
             if not len(nodes):
                 return
             split = nodes.split(branch.to(nodes.goal.device))
-            children, seen = yield from self._ask(split, self.steps).answer()
+            children, seen = await self._ask(split, self.steps)
             self.seconds_a_node = (clock.now() - began) / len(nodes)
         except torch.OutOfMemoryError:
             if self.batch < 2:

@@ -22,7 +22,6 @@ from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.layer_graph.linear_maps import FloatArray, Inputs
 from encoders.question import Region, goals_for
 from verifier.answer import region_for
-from verifier.batching.request import Turns
 from verifier.question.model import Model
 from verifier.question.results import ORDER_TOLERANCE, Result, Verdict, check_order
 from verifier.runs.journal import Record
@@ -40,15 +39,15 @@ class Brackets:
 
     options: ReportOptions
 
-    def __call__(self, model: Model, job: Job, x: Inputs, result: Result) -> Turns[Record]:
+    async def __call__(self, model: Model, job: Job, x: Inputs, result: Result) -> Record:
         told: Record = {"bounds": {}, "attacks": {}, "estimates": {}, "adversary": None}
         if result.adversary is not None:
             told["adversary"] = base64.b64encode(result.adversary.input.astype("<f4").tobytes()).decode()
         if result.verdict is Verdict.MISCLASSIFIED:
             return told
         region = region_for(model, x, job.mask, job.options)
-        told["attacks"] = yield from self._attacks(model, job, x)
-        told["bounds"] = yield from self._bounds(model, job, region, result)
+        told["attacks"] = await self._attacks(model, job, x)
+        told["bounds"] = await self._bounds(model, job, region, result)
         told["estimates"] = self._estimates(model, job, region, result)
         bounds, attacks = (
             {name: float(one["distance"]) for name, one in told[kind].items()} for kind in ("bounds", "attacks")
@@ -65,7 +64,7 @@ class Brackets:
         found = sampled_distance(lowered, region, result.norm, goals, radius, job.options.seed)
         return {SAMPLED: {"distance": found, "seconds": round(time.monotonic() - started, 6)}}
 
-    def _bounds(self, model: Model, job: Job, region: Region, result: Result) -> Turns[Record]:
+    async def _bounds(self, model: Model, job: Job, region: Region, result: Result) -> Record:
         lowered = device_graph_for(model.graph, pick_device(job.options.device))
         radius = min(result.upper, region.reach(result.norm))
         known = np.full(model.classes, np.inf)
@@ -77,14 +76,14 @@ class Brackets:
             if result.norm not in technique.norms or technique.unsupported(model.graph) is not None:
                 continue
             ask = BoundRequest(name, lowered, region, result.predicted, result.norm, radius, self.options.effort, known)
-            bound, seconds = yield from ask.answer()
+            bound, seconds = await ask
             found[name] = {"distance": _strict(bound), "seconds": round(seconds, 6)}
         return found
 
-    def _attacks(self, model: Model, job: Job, x: Inputs) -> Turns[Record]:
+    async def _attacks(self, model: Model, job: Job, x: Inputs) -> Record:
         names = self.options.attacks_for(job.options.norm)
         attacking = Attacking(model, job.options, names, AttackOptions(seed=job.options.seed))
-        attacked = yield from AttacksRequest(attacking, x, job.mask).answer()
+        attacked = await AttacksRequest(attacking, x, job.mask)
         return {
             one.attack: {"distance": _strict(one.distance), "seconds": round(one.seconds, 6)} for one in attacked.found
         }

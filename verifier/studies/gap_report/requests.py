@@ -1,4 +1,4 @@
-"""What a report asks for of each sample, to be answered with other samples in one batch: a lower bound, attacks."""
+"""What a report requests for of each sample, to be answered with other samples in one batch: a lower bound, attacks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bounds.lower.base import samples_together
 from bounds.propagation.device_graph import DeviceGraph
 from encoders.layer_graph.linear_maps import FloatArray, Inputs
 from encoders.question import Norm, Region
-from verifier.batching.request import Ask, BuildCache, SampleRequest
+from verifier.batching.request import BuildCache, Request, SampleRequest
 from verifier.studies.attacks.replayed import Attacked, Attacking, Sample
 
 Timed = tuple[float, float]
@@ -41,14 +41,14 @@ class BoundRequest(SampleRequest[Timed]):
     def most(self) -> int:
         return samples_together(self.lowered)
 
-    def together(self, asks: Sequence[Ask[Timed]], kept: BuildCache) -> list[Timed]:
+    def together(self, requests: Sequence[Request[Timed]], kept: BuildCache) -> list[Timed]:
         del kept
-        own = [ask for ask in asks if isinstance(ask, BoundRequest)]
+        own = [request for request in requests if isinstance(request, BoundRequest)]
         regions, predicted, radii = (
-            tuple(getattr(ask, name) for ask in own) for name in ("region", "predicted", "radius")
+            tuple(getattr(request, name) for request in own) for name in ("region", "predicted", "radius")
         )
         problem = LowerBoundProblem(self.lowered, regions, predicted, self.norm, radii, self.effort)
-        found = LOWER_BOUNDS[self.technique]().run(problem, np.array([ask.known for ask in own]))
+        found = LOWER_BOUNDS[self.technique]().run(problem, np.array([request.known for request in own]))
         return [(float(bound), found.seconds / len(own)) for bound in found.nearest]
 
 
@@ -69,7 +69,7 @@ class AttacksRequest(SampleRequest[Attacked]):
     def most(self) -> int:
         return self.attacking.fitting
 
-    def together(self, asks: Sequence[Ask[Attacked]], kept: BuildCache) -> list[Attacked]:
+    def together(self, requests: Sequence[Request[Attacked]], kept: BuildCache) -> list[Attacked]:
         del kept
-        samples = [Sample(ask.x) for ask in asks if isinstance(ask, AttacksRequest)]
+        samples = [Sample(request.x) for request in requests if isinstance(request, AttacksRequest)]
         return self.attacking.together(samples, self.mask)

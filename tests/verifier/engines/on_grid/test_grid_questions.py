@@ -13,10 +13,9 @@ from encoders.layer_graph.graph import affine_chain
 from encoders.question import Norm
 from tests.onnx_builder import to_onnx
 from verifier.answer import distance, verify
-from verifier.batching.request import Turns
 from verifier.cli.main import main
+from verifier.engines.adapters import SearchEngine
 from verifier.engines.base import Proof
-from verifier.engines.phase_search.search import SearchEngine
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.model import Model, load
 from verifier.question.options import Options
@@ -116,11 +115,10 @@ def test_what_has_no_meaning_is_refused(swap: Model) -> None:
 
 
 def test_a_proven_level_above_a_witness_is_an_alarm(swap: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    def overstated(self: SearchEngine, *question: object) -> Turns[Proof]:
-        yield from ()
+    async def overstated(self: SearchEngine, *question: object) -> Proof:
         return Proof(0.75, Basis.RIGOROUS)
 
-    monkeypatch.setattr(SearchEngine, "_turns", overstated)
+    monkeypatch.setattr(SearchEngine, "_solve", overstated)
     with pytest.raises(SoundnessError, match="alarm"):
         distance(swap, sample(0.75, 0.25), engine="search", grid=4)
 

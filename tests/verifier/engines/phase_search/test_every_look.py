@@ -23,9 +23,9 @@ from tests.onnx_builder import to_onnx
 from tests.test_trust import random_problem
 from tests.test_trust_grid import question, wrong
 from verifier.answer import asked
-from verifier.batching.request import Turns, alone
-from verifier.batching.scheduler import Question, Table
-from verifier.engines.highs import HighsEngine
+from verifier.batching.request import run_alone
+from verifier.batching.scheduler import Question, Scheduler
+from verifier.engines.mixed_integer import HighsEngine
 from verifier.engines.phase_search.search import Search, SearchOptions
 from verifier.question.model import load
 from verifier.question.options import Options
@@ -148,7 +148,7 @@ def test_on_a_grid(engine: str, norm: Norm, tmp_path: Path) -> None:
 
     def answered(clock: Tripping, closes: bool = False) -> Tripping:
         turns = asked(found.model, found.x, None, options, None, 0, found.mask, None, clock)
-        assert wrong(found, alone(turns), closes) is None
+        assert wrong(found, run_alone(turns), closes) is None
         return clock
 
     for last in looks(answered(Tripping(NEVER_TO_COME), closes=True)):
@@ -162,22 +162,22 @@ def test_side_by_side_each_ends_by_itself(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     samples = rng.uniform(size=(3, problem.graph.input_size)).astype(np.float32)
 
-    def one(k: int, clock: Clock, limit: float | None = 1.0) -> Turns[Result]:
-        return asked(model, samples[k], None, Options(time_limit=limit), None, k, None, None, clock)
+    async def one(k: int, clock: Clock, limit: float | None = 1.0) -> Result:
+        return await asked(model, samples[k], None, Options(time_limit=limit), None, k, None, None, clock)
 
-    def ended_at(k: int, last: int, clock: Clock) -> Turns[Result]:
+    async def ended_at(k: int, last: int, clock: Clock) -> Result:
         del clock
-        return one(k, Tripping(last))
+        return await one(k, Tripping(last))
 
-    exact, first = [alone(one(k, Clock(), None)) for k in range(3)], Tripping(NEVER_TO_COME)
-    alone(one(0, first))
+    exact, first = [run_alone(one(k, Clock(), None)) for k in range(3)], Tripping(NEVER_TO_COME)
+    run_alone(one(0, first))
     for last in list(looks(first))[1::2]:
         questions: list[tuple[int, Question[Result]]] = [
             (0, partial(ended_at, 0, last)),
             (1, partial(ended_at, 1, last + 5)),
             (2, lambda clock: one(2, clock, None)),
         ]
-        found = dict(Table[Result](3).outcomes(questions))
+        found = dict(Scheduler[Result](3).outcomes(questions))
         for k, whole in enumerate(exact):
             ended = found[k]
             assert isinstance(ended, Result), ended

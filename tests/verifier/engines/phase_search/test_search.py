@@ -136,7 +136,7 @@ def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: py
 def test_looking_ahead_by_products_is_true_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     for place in ("search", "look_ahead"):
-        applies = f"verifier.engines.{place}.products_apply"
+        applies = f"verifier.engines.phase_search.{place}.products_apply"
         monkeypatch.setattr(applies, lambda engine: engine.stack.open_phases > 0)
     careful = proven = found = 0
     for seed in range(700, 720):

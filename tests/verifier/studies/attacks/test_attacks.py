@@ -19,7 +19,7 @@ from tests.onnx_builder import to_onnx
 from trainers.datasets import digits
 from verifier.answer import asked, distance
 from verifier.batching import attack_request as attack_ask
-from verifier.batching.scheduler import Table
+from verifier.batching.scheduler import Scheduler
 from verifier.cli.main import main
 from verifier.question.model import Model, load
 from verifier.question.options import Options
@@ -363,7 +363,7 @@ def test_samples_at_one_table_are_attacked_together(monkeypatch: pytest.MonkeyPa
             model, data.x[index], None, Options(norm=Norm.L1), int(data.y[index]), index, None, None, clock
         )
 
-    outcomes = dict(Table(4).outcomes((index, question(index)) for index in range(4)))
+    outcomes = dict(Scheduler(4).outcomes((index, question(index)) for index in range(4)))
     assert together[0] == 4
     for index, outcome in outcomes.items():
         assert isinstance(outcome, Result)

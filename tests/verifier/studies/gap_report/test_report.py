@@ -94,7 +94,7 @@ def test_the_files_agree_and_stand_alone(files: tuple[Path, Path]) -> None:
 def test_a_report_goes_on_where_it_stopped(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     out = files[1].parent / "out"
     genuine = query.asked
-    monkeypatch.setattr(runner, "seats_for", lambda *anything: 1)
+    monkeypatch.setattr(runner, "slots_for", lambda *anything: 1)
 
     def interrupted(*arguments: Any) -> object:
         if arguments[5] == 1:
