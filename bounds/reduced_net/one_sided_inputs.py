@@ -17,7 +17,7 @@ from bounds.reduced_net.reduced_net import Reduced
 from bounds.reduced_net.stacked_nets import Stack
 from encoders.question import Norm
 
-ONE_SIDED = frozenset({Norm.L1})  # in L∞ tangents over (p, q) closed no more (PERFORMANCE.md)
+ONE_SIDED = frozenset({Norm.L1})  # in L∞ tangents over (p, q) closed no more: docs/benchmarks/tried.md
 
 
 def one_sided(net: Reduced) -> Reduced:

@@ -16,8 +16,8 @@ from encoders.programs.integer_program import LARGEST_SUM, IntegerProgram
 from encoders.solvers.base import Status
 from encoders.solvers.process import serve_requests
 
-# Measured on the digits nets (PERFORMANCE.md). The inclusion limit keeps away from a presolve step of CP-SAT 9.15 that
-# was seen to lead to wrong proofs where sums of Booleans are huge.
+# Measured on the digits nets (docs/benchmarks/tried.md). The inclusion limit keeps away from a presolve step of
+# CP-SAT 9.15 that was seen to lead to wrong proofs where sums of Booleans are huge.
 PARAMETERS: Mapping[str, object] = {
     "linearization_level": 1,
     "cp_model_probing_level": 0,
