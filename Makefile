@@ -14,7 +14,7 @@ FUZZ_SEED ?= $(shell date +%s)000
 FIRST_SEED := $(or $(FIRST_SEED),$(shell date +%s))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types tests fuzz test-thorough study nets clean
+.PHONY: help setup demo test lint types tests format test-file fuzz test-thorough docs docs-serve docs-links study nets clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
@@ -22,7 +22,7 @@ help:  ## list these commands
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Plumbline needs Python 3.11 or newer; name one: make setup PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[develop]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[develop,docs]'
 	@touch $@
 
 setup: $(READY)  ## make .venv with the plumbline command in it
@@ -38,7 +38,7 @@ demo: $(READY)  ## exact distances of ten digits in both norms, with pictures in
 	@echo
 	@echo "Pictures (original, adversary, difference): out/demo/linf and out/demo/l1"
 
-test: lint types tests  ## lint, types and tests
+test: lint types tests docs  ## lint, types, tests and pages
 
 lint: $(READY)  ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -50,6 +50,14 @@ types: $(READY)  ## mypy --strict
 tests: $(READY)  ## pytest
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_JOBS)
 
+format: $(READY)  ## ruff mends what it can, and formats
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test-file: $(READY)  ## one test file, or one test: FILE=tests/bounds/propagation/test_neuron_bounds.py
+	@test -n "$(FILE)" || { echo "name it: make test-file FILE=tests/bounds/propagation/test_neuron_bounds.py" >&2; exit 1; }
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(FILE)
+
 fuzz: $(READY)  ## random operator graphs against onnxruntime for FUZZ_SECONDS=60, from seed FUZZ_SEED on
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz_graphs --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 
@@ -57,6 +65,15 @@ test-thorough: $(READY)  ## random tests: ten times the cases, drawn afresh (tak
 	@echo "FIRST_SEED=$(FIRST_SEED)"
 	OMP_NUM_THREADS=1 PLUMBLINE_TRUST_EXAMPLES=1200 PLUMBLINE_TRUST_FIRST=$(FIRST_SEED) \
 		$(BIN)/pytest -n $(TEST_JOBS) -m "hypothesis or thorough or exhaustive" --hypothesis-profile thorough
+
+docs: $(READY)  ## the pages, in out/docs; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -n -q docs out/docs
+
+docs-serve: docs  ## the pages at localhost:8000
+	$(BIN)/python -m http.server --bind localhost --directory out/docs 8000
+
+docs-links: $(READY)  ## whether links to other sites still lead somewhere (needs the network)
+	$(BIN)/python -m sphinx -q -b linkcheck docs out/docs-links
 
 study: $(READY)  ## train and compare the digits study again, into docs/studies/digits (a quarter of an hour)
 	$(BIN)/plumbline train $(STUDY)

@@ -21,6 +21,7 @@ COMMANDS = {
     "attack": "verifier.cli.attack",
     "universal": "verifier.cli.universal",
     "transfer": "verifier.cli.transfer",
+    "completion": "verifier.cli_completion",
 }
 BAD_INPUT, ALARM, INTERRUPTED = 2, 3, 130
 

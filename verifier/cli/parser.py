@@ -66,10 +66,11 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # argparse has no pu
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of one call; exits with 0 after --help and --version, with 2 on bad usage."""
-    return _parser().parse_args(_with_joined_box(argv))
+    return build_parser().parse_args(_with_joined_box(argv))
 
 
-def _parser() -> Parser:
+def build_parser() -> Parser:
+    """Every command with its flags; what reads the command line, completes it and documents it."""
     parser = Parser(
         prog="plumbline",
         description=DESCRIPTION,
@@ -89,6 +90,7 @@ def _parser() -> Parser:
     add_attack(commands)
     add_universal(commands)
     add_transfer(commands)
+    _add_completion(commands)
     return parser
 
 
@@ -101,6 +103,12 @@ def _add_inspect(commands: Commands) -> None:
     inspect.allow_abbrev = False
     add_model(inspect)
     add_box(inspect)
+
+
+def _add_completion(commands: Commands) -> None:
+    completion = commands.add_parser("completion", help="a script that completes commands and flags in a shell")
+    completion.description = 'For this shell: eval "$(plumbline completion bash)"'
+    completion.add_argument("shell", choices=("bash", "zsh"), metavar="SHELL", help="bash or zsh")
 
 
 def _add_distance(commands: Commands) -> None:

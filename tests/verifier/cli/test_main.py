@@ -58,11 +58,19 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"plumbline {__version__}\n"
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_knows_commands_and_flags(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for word in ("distance", "transfer", "--time-limit", "--regularizer"):
+        assert word in script
+
+
 def test_help_imports_nothing_heavy() -> None:
     program = (
         "import sys\nfrom verifier.cli.main import main\n"
         "try: main(['distance', '--help'])\nexcept SystemExit: pass\n"
-        "heavy = {'torch', 'onnxruntime', 'scipy', 'highspy', 'sklearn'} & set(sys.modules)\n"
+        "heavy = {'torch', 'onnxruntime', 'scipy', 'highspy', 'sklearn', 'shtab'} & set(sys.modules)\n"
         "sys.exit(f'imports {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

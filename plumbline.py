@@ -1,0 +1,26 @@
+"""The names that a user of `pip install plumbline` types; each is explained where it is defined."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import verifier
+from verifier import __all__ as __all__
+from verifier import __version__ as __version__
+
+if TYPE_CHECKING:
+    from verifier import Adversary as Adversary
+    from verifier import Basis as Basis
+    from verifier import Model as Model
+    from verifier import Norm as Norm
+    from verifier import Options as Options
+    from verifier import Progress as Progress
+    from verifier import Result as Result
+    from verifier import Verdict as Verdict
+    from verifier import distance as distance
+    from verifier import load as load
+    from verifier import verify as verify
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(verifier, name)

@@ -1,0 +1,102 @@
+"""The published schema of a record, held against what the commands really write."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from verifier.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+NET = str(ROOT / "trainers" / "nets" / "digits-64-32-32-10.onnx")
+SCHEMA = json.loads((ROOT / "docs" / "reference" / "record.schema.json").read_text(encoding="utf-8"))
+Record = dict[str, Any]
+WRONG = 54  # a sample that the network misclassifies
+
+COMMANDS = {
+    "distance": ["distance", NET, "--samples", f"0,{WRONG}"],
+    "executed": ["distance", NET, "--samples", "0", "--execution", "float32"],
+    "grid": ["distance", NET, "--samples", "1", "--norm", "l0", "--grid", "16"],
+    "stopped": ["distance", NET, "--samples", "3", "--time-limit", "0.01"],
+    "certified": ["verify", NET, "--samples", "0", "--radius", "0.01"],
+    "falsified": ["verify", NET, "--samples", "0", "--radius", "0.2"],
+    "attack": ["attack", NET, "--samples", f"0,{WRONG}", "--attack", "fgsm", "portfolio", "--restarts", "2"],
+}
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Record]]:
+    """What each command writes."""
+    folder = tmp_path_factory.mktemp("records")
+    found = {}
+    for name, arguments in COMMANDS.items():
+        path = folder / f"{name}.jsonl"
+        assert main([*arguments, "--data", "digits", "--json", str(path)]) in (0, 1)
+        found[name] = [json.loads(line) for line in path.read_text().splitlines()]
+    report = [
+        "report",
+        NET,
+        "--data",
+        "digits",
+        "--samples",
+        f"0,{WRONG}",
+        "--bounds",
+        "interval,crown",
+        "--attacks",
+        "fgsm",
+    ]
+    assert main([*report, "--out", str(folder / "report")]) == 0
+    journal = folder / "report" / "journal" / "linf.jsonl"
+    found["report"] = [json.loads(line) for line in journal.read_text().splitlines()]
+    return found
+
+
+def test_the_schema_is_one() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "report"])
+def test_what_is_written_is_what_the_schema_says(name: str, records: dict[str, list[Record]]) -> None:
+    assert records[name]
+    for record in records[name]:
+        Draft202012Validator(SCHEMA).validate(record)
+
+
+def test_the_records_differ_as_the_schema_knows(records: dict[str, list[Record]]) -> None:
+    verdicts = {record["verdict"] for held in records.values() for record in held}
+    assert verdicts == {"exact", "certified", "falsified", "unresolved", "misclassified"}
+    assert records["certified"][0]["upper"] == "inf"
+    assert records["executed"][0]["execution_error"] > 0
+
+
+FAULTS: list[tuple[str, Callable[[Record], object]]] = [
+    ("distance", lambda record: record.pop("upper")),
+    ("distance", lambda record: record.pop("lower")),
+    ("distance", lambda record: record.update(verdict="certified")),
+    ("distance", lambda record: record.update(lower=-1.0)),
+    ("distance", lambda record: record.update(upper="infinity")),
+    ("distance", lambda record: record.update(radius=0.1)),
+    ("distance", lambda record: record.update(another=1)),
+    ("distance", lambda record: record["run"].pop("model")),
+    ("certified", lambda record: record.update(radius=None)),
+    ("falsified", lambda record: record.update(target=None)),
+    ("attack", lambda record: record.update(lower=0.1)),
+    ("attack", lambda record: record["attacks"]["fgsm"].pop("inputs")),
+    ("report", lambda record: record.pop("bounds")),
+    ("report", lambda record: record["bounds"]["crown"].update(distance=None)),
+]
+
+
+@pytest.mark.parametrize(("name", "spoil"), FAULTS)
+def test_a_spoilt_record_is_refused(
+    name: str, spoil: Callable[[Record], object], records: dict[str, list[Record]]
+) -> None:
+    record = copy.deepcopy(next(one for one in records[name] if one["index"] != WRONG))
+    spoil(record)
+    assert not Draft202012Validator(SCHEMA).is_valid(record)
