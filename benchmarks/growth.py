@@ -15,8 +15,8 @@ import numpy as np
 from benchmarks.common import REPOSITORY, conditions, header, mnist, row, shared_file, single_threaded, span
 from trainers.datasets import digits
 from verifier.answer import distance
-from verifier.pages.chart_png import save_png
-from verifier.pages.charts import Frame, Line, Point, colour, line_chart, scatter
+from verifier.pages.chart_style import Frame, mark
+from verifier.pages.charts import Line, Point, line_chart, scatter
 from verifier.question.model import load
 from verifier.question.results import Verdict
 
@@ -75,18 +75,20 @@ def measured(path: Path, x: np.ndarray, y: np.ndarray, samples: range, options: 
 def plot(found: dict[str, Found], middles: list[float], medians: list[float], options: argparse.Namespace) -> None:
     """Every image as a point, and the medians as a line, both over a logarithm of the seconds."""
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    frame = Frame(f"Exact distance, {options.norm}", "open phases at the first ball", "log10 of seconds", 620, 380)
+    frame = Frame(
+        f"Exact distance, {options.norm}", "open phases at the first ball", "seconds", 620, 380, y_log=True
+    )  # fmt: skip
     points = [
-        Point(name, float(phases), float(np.log10(seconds)), colour(k))
+        Point(name, float(phases), seconds, mark(k))
         for k, (name, part) in enumerate(found.items())
         for phases, seconds, _ in part
     ]
-    line = Line("median of each range", middles, np.log10(medians), colour(1))
+    line = Line("median of each range", middles, medians, mark(1))
     for name, chart in (("", scatter(frame, points)), ("-median", line_chart(frame, [line]))):
-        path = options.out.with_name(f"{options.out.name}{name}.svg")
-        path.write_text(chart, encoding="utf-8")
-        save_png(chart, path.with_suffix(".png"))
-        print(path)
+        for kind in ("svg", "png"):
+            path = options.out.with_name(f"{options.out.name}{name}.{kind}")
+            chart.save(path)
+            print(path)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,14 @@
 """Files of data sets: found in the user's folder, or in the cache, or fetched into it and checked.
 
-A file is written under another name and renamed once its checksum holds, so that the cache never holds half a file.
+pooch fetches under another name and renames once the checksum holds, so that the cache never holds half a file.
 MD5 is what the publishers of these files give; it guards against broken downloads, not against an attacker.
 """
 
 from __future__ import annotations
 
-import hashlib
-import http.client
-import os
-import urllib.error
-import urllib.request
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 from encoders.errors import DataError
 from trainers.datasets.base import Place, RemoteFile
@@ -22,31 +19,24 @@ PIECE = 1 << 16
 
 def cache_folder(place: Place) -> Path:
     """The cache asked for, or plumbline's in the user's cache folder."""
-    if place.cache is not None:
-        return place.cache
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "plumbline"
+    import pooch
+
+    return place.cache or Path(pooch.os_cache("plumbline"))
 
 
 def located(dataset: str, file: RemoteFile, place: Place) -> Path:
     """A file of a data set on this machine, fetched if need be; a folder of the user's is only ever read."""
     if place.data_dir is not None:
         return _in_folder(dataset, file, place.data_dir)
-    path = cache_folder(place) / dataset / file.name
-    if path.is_file():
-        if _md5(path) == file.md5:
-            return path
-        path.unlink()  # broken on the disk: fetched again
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = cache_folder(place) / dataset
     reasons = []
     for url in file.urls:
         try:
-            _fetch(url, path, file)
-            return path
-        except (urllib.error.URLError, OSError, http.client.HTTPException, DataError) as error:
-            reasons.append(f"{url}: {' '.join(str(getattr(error, 'reason', error)).split())}")
+            return _fetched(url, folder, file)
+        except (OSError, ValueError) as error:  # no answer, or not the file that it should be
+            reasons.append(f"{url}: {' '.join(str(error).split())}")
     raise DataError(
-        f"{dataset}: {file.name} is not in {path.parent} and cannot be fetched ({'; '.join(reasons)}); "
+        f"{dataset}: {file.name} is not in {folder} and cannot be fetched ({'; '.join(reasons)}); "
         f"go online, or put the file there (`plumbline train` reads any folder of yours: --data-dir)"
     )
 
@@ -62,35 +52,25 @@ def _in_folder(dataset: str, file: RemoteFile, folder: Path) -> Path:
     )
 
 
-def _fetch(url: str, path: Path, file: RemoteFile) -> None:
+def _fetched(url: str, folder: Path, file: RemoteFile) -> Path:
+    """The file in the cache; fetched where it is not there, or broken on the disk."""
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")  # the bar says it
+    return Path(
+        pooch.retrieve(url, f"md5:{file.md5}", file.name, folder, downloader=partial(_download, name=file.name))
+    )
+
+
+def _download(url: str, out: str, pooch: None, name: str) -> None:
+    """Fetch to a file, under a bar; as its home holds it, not as HTTP could pack and unpack it."""
+    from pooch import HTTPDownloader
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    digest = hashlib.md5(usedforsecurity=False)
-    try:
-        with (
-            urllib.request.urlopen(url, timeout=TIMEOUT) as answer,
-            part.open("wb") as out,
-            Progress(*columns, console=Console(stderr=True), transient=True) as progress,
-        ):
-            size = answer.headers.get("Content-Length")
-            task = progress.add_task(file.name, total=int(size) if size else None)
-            while piece := answer.read(PIECE):
-                out.write(piece)
-                digest.update(piece)
-                progress.advance(task, len(piece))
-        if digest.hexdigest() != file.md5:
-            raise DataError(f"its MD5 is {digest.hexdigest()}, not {file.md5}")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(name, total=None)
+        bar = SimpleNamespace(total=0, reset=partial(progress.reset, task), close=progress.stop)  # as pooch calls it
+        bar.update = lambda size: progress.update(task, advance=size, total=bar.total or None)
+        HTTPDownloader(bar, PIECE, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"})(url, out, pooch)

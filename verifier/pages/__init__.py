@@ -1,1 +1,0 @@
-"""Templates and charts of every page."""

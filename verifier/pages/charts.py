@@ -1,33 +1,43 @@
-"""Small charts as SVG text, for pages that stand alone: lines with bands, points with error bars, histograms.
+"""Small charts for pages and print, drawn by matplotlib: lines with bands, points with error bars, histograms.
 
-Every chart is a function from plain numbers to one <svg> element; colours of the text and the axes come from the page
-(`currentColor`), so that it reads in light and in dark. Nothing that is not finite is drawn.
+Every chart is a function from plain numbers to a Chart, which is an <svg> element in a page and a PNG beside it.
+Nothing that is not finite is drawn.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from matplotlib import style
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from numpy.typing import ArrayLike, NDArray
 
-from verifier.pages.chart_axes import Axes, ends, finite, path
-from verifier.pages.chart_axes import Frame as Frame
-from verifier.pages.chart_axes import ticks as ticks
+from verifier.pages.chart_style import DOTS_PER_INCH, INK, STYLE, Frame, Mark
 
-COLOURS = (
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00", "#56b4e9", "#7f3c8d", "#b22222", "#4b7f52", "#e69f00",
-    "#5d6d7e", "#3b3b98", "#00a5a5", "#a65628", "#f781bf", "#6b8e23", "#9370db", "#ff6f61", "#2f4f4f", "#b8860b",
-)  # fmt: skip
-"""The first dozen told apart by most eyes; series beyond the last begin again."""
-
-
-def colour(position: int) -> str:
-    """The colour of the n-th series."""
-    return COLOURS[position % len(COLOURS)]
+LEGEND_ROW, LEGEND_KEY, LETTER = 17, 55, 6.5  # pixels: a legend's row, a key with the room around it, a letter
+ROOM = 0.02  # of a range, so that lines along its ends are drawn whole
+POINTS_PER_INCH = 72  # what matplotlib's SVG counts in
+SVG = "http://www.w3.org/2000/svg"
+HREF = "{http://www.w3.org/1999/xlink}href"
+PLACES = ("d", "x", "y", "transform")
+NUMBER = re.compile(r"-?\d+\.\d+")
+REFERENCE = re.compile(r"(?:href=\"#|url\(#)([^\")]+)")
+ET.register_namespace("", SVG)
+LOOK = ("default", dict(STYLE))  # whatever the user's matplotlibrc says
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +47,7 @@ class Line:
     label: str
     x: ArrayLike
     y: ArrayLike
-    colour: str
+    mark: Mark
     dashed: bool = False
     band: tuple[ArrayLike, ArrayLike] | None = None
 
@@ -49,7 +59,7 @@ class Point:
     label: str
     x: float
     y: float
-    colour: str
+    mark: Mark
     x_error: tuple[float, float] | None = None
     y_error: tuple[float, float] | None = None
 
@@ -60,75 +70,186 @@ class Series:
 
     label: str
     values: ArrayLike
-    colour: str
+    mark: Mark
 
 
-def line_chart(frame: Frame, lines: Sequence[Line], steps: bool = False) -> str:
+@dataclass(frozen=True, eq=False)
+class Chart:
+    """A chart, drawn. `told` holds what a reader of the SVG is told of each artist, by its gid."""
+
+    title: str
+    figure: Figure
+    told: dict[str, str] = field(default_factory=dict)
+
+    def tell(self, artist: Artist, text: str) -> None:
+        """Give the artist a tooltip."""
+        gid = f"artist-{len(self.told)}"
+        artist.set_gid(gid)
+        self.told[gid] = text
+
+    def svg(self) -> str:
+        """One <svg> element that stands beside others in a page, or in a file of its own."""
+        return _element(self._saved("svg", facecolor="none", metadata={"Date": None}), self.title, self.told)
+
+    def png(self) -> bytes:
+        """On white, at twice its size in pixels."""
+        return self._saved("png", dpi=2 * DOTS_PER_INCH)
+
+    def save(self, path: Path) -> None:
+        """Write an SVG or a PNG, as the path ends."""
+        path.write_bytes(self.png() if path.suffix == ".png" else self.svg().encode())
+
+    def __html__(self) -> str:
+        """What a template takes as it is."""
+        return self.svg()
+
+    def _saved(self, kind: str, **options: Any) -> bytes:
+        out = io.BytesIO()
+        with style.context(LOOK):
+            self.figure.savefig(out, format=kind, **options)
+        return out.getvalue()
+
+
+def line_chart(frame: Frame, lines: Sequence[Line], steps: bool = False) -> Chart:
     """Lines over x; with `steps`, each value holds until the next x."""
-    x = finite([line.x for line in lines])
-    y = finite([line.y for line in lines] + [edge for line in lines if line.band for edge in line.band])
-    axes = Axes(frame, x, y)
-    for line in lines:
-        if line.band is not None:
-            low, high = (axes.corners(line.x, edge, steps) for edge in line.band)
-            if path(low) == path(high):
-                continue  # nothing wider than the line itself
-            axes.add(f'<polygon points="{path(low + high[::-1])}" fill="{line.colour}" fill-opacity="0.18"/>')
-    for line in lines:
-        dash = ' stroke-dasharray="5 3"' if line.dashed else ""
-        points = path(axes.corners(line.x, line.y, steps))
-        axes.add(f'<polyline points="{points}" fill="none" stroke="{line.colour}" stroke-width="1.6"{dash}/>')
-    return axes.svg([(line.label, line.colour, line.dashed) for line in lines])
+    with style.context(LOOK):
+        chart, axes = _empty(frame)
+        keys: list[tuple[str, Artist]] = []
+        for number, line in enumerate(lines):
+            x, y = _finite(line.x), _finite(line.y)
+            if line.band is not None:
+                low, high = (_finite(edge) for edge in line.band)
+                if np.nanmax(high - low, initial=0.0) > 0:  # else nothing is wider than the line itself
+                    step = "post" if steps else None
+                    area = axes.fill_between(x, low, high, step=step, color=line.mark.colour, alpha=0.2, linewidth=0)  # type: ignore[arg-type]
+                    chart.tell(area, f"{line.label}: band")
+            every = max(1, len(x) // 8)
+            (drawn,) = axes.plot(
+                x, y, color=line.mark.colour, marker=line.mark.marker, linestyle="--" if line.dashed else "-",
+                drawstyle="steps-post" if steps else "default", markevery=(number * 3 % every, every),
+            )  # fmt: skip
+            chart.tell(drawn, line.label)
+            keys.append((line.label, drawn))
+        _finish(chart, axes, frame, keys)
+    return chart
 
 
-def scatter(frame: Frame, points: Sequence[Point], joined: Sequence[Sequence[int]] = ()) -> str:
+def scatter(frame: Frame, points: Sequence[Point], joined: Sequence[Sequence[int]] = ()) -> Chart:
     """Points with error bars; `joined` are lists of positions that a thin line leads through."""
-    x = finite([[p.x, *(p.x_error or ())] for p in points])
-    y = finite([[p.y, *(p.y_error or ())] for p in points])
-    axes = Axes(frame, x, y)
-    for chain in joined:
-        through = [axes.place(points[k].x, points[k].y) for k in chain if _drawable(points[k])]
-        if chain:
-            axes.add(
-                f'<polyline points="{path(through)}" fill="none" stroke="{points[chain[0]].colour}" opacity="0.6"/>'
-            )
-    for point in points:
-        if not _drawable(point):
-            continue
-        for low, high, across in _bars(point):
-            start, end = (axes.place(v, point.y) if across else axes.place(point.x, v) for v in (low, high))
-            axes.add(f'<line {ends(start, end)} stroke="{point.colour}" stroke-width="1"/>')
-        px, py = axes.place(point.x, point.y)
-        told = escape(f"{point.label}: {point.x:.4g}, {point.y:.4g}")
-        axes.add(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3.5" fill="{point.colour}"><title>{told}</title></circle>')
-    seen = dict.fromkeys((point.label, point.colour) for point in points)
-    return axes.svg([(label, shade, False) for label, shade in seen])
+    with style.context(LOOK):
+        chart, axes = _empty(frame)
+        keys: dict[str, Artist] = {}
+        for chain in joined:
+            through = [points[k] for k in chain if _drawable(points[k])]
+            if len(through) > 1:
+                x, y = [point.x for point in through], [point.y for point in through]
+                axes.plot(x, y, color=through[0].mark.colour, linewidth=0.8, alpha=0.6)
+        for point in filter(_drawable, points):
+            colour = point.mark.colour
+            if point.x_error is not None and all(map(math.isfinite, point.x_error)):
+                axes.hlines(point.y, *point.x_error, color=colour, linewidth=0.8)
+            if point.y_error is not None and all(map(math.isfinite, point.y_error)):
+                axes.vlines(point.x, *point.y_error, color=colour, linewidth=0.8)
+            (drawn,) = axes.plot([point.x], [point.y], color=colour, marker=point.mark.marker or "o", linestyle="")
+            chart.tell(drawn, f"{point.label}: {point.x:.4g}, {point.y:.4g}")
+            keys.setdefault(point.label, drawn)
+        _finish(chart, axes, frame, list(keys.items()))
+    return chart
 
 
-def histogram(frame: Frame, series: Sequence[Series], bins: int = 30) -> str:
-    """Shares of each series' values by bin, outlines over one another."""
-    x = finite([one.values for one in series])
-    low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 1.0)
-    edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
-    shares = []
-    for one in series:
-        values = finite([one.values])
-        shares.append(np.histogram(values, edges)[0] / max(1, values.size))
-    axes = Axes(frame, edges, np.concatenate([[0.0], *shares]))
-    for one, share in zip(series, shares, strict=True):
-        corners = axes.corners(edges, np.append(share, share[-1]), True)
-        ground = [axes.place(edges[-1], 0.0), axes.place(edges[0], 0.0)]
-        axes.add(
-            f'<polygon points="{path(corners + ground)}" fill="{one.colour}" fill-opacity="0.25" '
-            f'stroke="{one.colour}"/>'
-        )
-    return axes.svg([(one.label, one.colour, False) for one in series])
+def histogram(frame: Frame, series: Sequence[Series], bins: int = 30) -> Chart:
+    """Shares of each series' values by bin, outlines over one another, marked where a bin holds any."""
+    with style.context(LOOK):
+        chart, axes = _empty(frame)
+        values = [found[np.isfinite(found)] for one in series for found in [_finite(one.values)]]
+        held = np.concatenate([np.zeros(0), *values])
+        low, high = (float(held.min()), float(held.max())) if held.size else (0.0, 1.0)
+        edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
+        keys: list[tuple[str, Artist]] = []
+        for one, found in zip(series, values, strict=True):
+            share = np.histogram(found, edges)[0] / max(1, found.size)
+            axes.stairs(share, edges, fill=True, color=one.mark.colour, alpha=0.2)
+            outline = axes.stairs(share, edges, color=one.mark.colour, linewidth=1.0)
+            chart.tell(outline, one.label)
+            middles = (edges[:-1] + edges[1:]) / 2
+            axes.plot(middles[share > 0], share[share > 0], color=one.mark.colour, marker=one.mark.marker, linestyle="")
+            keys.append((one.label, Line2D([], [], color=one.mark.colour, marker=one.mark.marker)))
+        _finish(chart, axes, frame, keys)
+        if frame.y_range is None:
+            axes.set_ylim(bottom=0.0)
+    return chart
+
+
+def _empty(frame: Frame) -> tuple[Chart, Axes]:
+    figure = Figure(figsize=(frame.width / DOTS_PER_INCH, frame.height / DOTS_PER_INCH))
+    return Chart(frame.title, figure), figure.add_subplot()
+
+
+def _finish(chart: Chart, axes: Axes, frame: Frame, keys: Sequence[tuple[str, Artist]]) -> None:
+    """Title, axes, and a legend below that makes the figure so much higher."""
+    axes.set_title(frame.title, wrap=True)
+    axes.set_xlabel(frame.x_label)
+    axes.set_ylabel(frame.y_label)
+    if frame.x_range is not None:
+        axes.set_xlim(frame.x_range)
+    if frame.y_range is not None:
+        low, high = frame.y_range
+        axes.set_ylim(low - ROOM * (high - low), high + ROOM * (high - low))
+    for chosen, axis, scale in ((frame.x_log, axes.xaxis, axes.set_xscale), (frame.y_log, axes.yaxis, axes.set_yscale)):
+        if chosen:
+            scale("log")
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.set_minor_formatter(NullFormatter())
+    if keys:
+        labels, artists = [label for label, _ in keys], [artist for _, artist in keys]
+        columns = max(1, int(frame.width / (LEGEND_KEY + LETTER * max(map(len, labels)))))
+        chart.figure.set_figheight((frame.height + LEGEND_ROW * math.ceil(len(keys) / columns)) / DOTS_PER_INCH)
+        chart.figure.legend(artists, labels, loc="outside lower center", ncols=columns)
+    ConstrainedLayoutEngine().execute(chart.figure)  # once, for SVG and PNG alike
+
+
+def _finite(values: ArrayLike) -> NDArray[np.float64]:
+    """As floats, with gaps where a value is not finite."""
+    found = np.asarray(values, dtype=np.float64)
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def _drawable(point: Point) -> bool:
     return math.isfinite(point.x) and math.isfinite(point.y)
 
 
-def _bars(point: Point) -> list[tuple[float, float, bool]]:
-    known = [(error, across) for error, across in ((point.x_error, True), (point.y_error, False)) if error is not None]
-    return [(error[0], error[1], across) for error, across in known if all(map(math.isfinite, error))]
+def _element(drawn: bytes, title: str, told: Mapping[str, str]) -> str:
+    """matplotlib's SVG with a title, tooltips and the page's text colour, and only ids that no other chart has."""
+    root = ET.fromstring(drawn)
+    for parent in (root, *root.findall("{*}defs")):
+        for child in (*parent.findall("{*}metadata"), *parent.findall("{*}style")):
+            parent.remove(child)  # who made it; rules that in a page would be everyone's
+    prefix = f"c{hashlib.sha256(drawn).hexdigest()[:8]}-"
+    used = set(REFERENCE.findall(drawn.decode()))
+    for element in root.iter():
+        element.text, element.tail = (text and text.strip() for text in (element.text, element.tail))
+        gid = element.attrib.pop("id", "")
+        if gid in used:
+            element.set("id", prefix + gid)
+        if gid in told:
+            element.insert(0, _titled(told[gid]))
+        for name, value in element.items():
+            if name in PLACES:
+                element.set(name, NUMBER.sub(lambda found: f"{float(found[0]):.1f}", " ".join(value.split())))
+            elif name == HREF:
+                element.set("href", f"#{prefix}{element.attrib.pop(name)[1:]}")
+            else:
+                element.set(name, value.replace("url(#", f"url(#{prefix}").replace(INK, "currentColor"))
+    for side, points in zip(("width", "height"), root.get("viewBox", "").split()[2:], strict=True):
+        root.set(side, f"{float(points) * DOTS_PER_INCH / POINTS_PER_INCH:.0f}")
+    root.set("role", "img")
+    root.set("stroke-linejoin", "round")
+    root.insert(0, _titled(title))
+    return ET.tostring(root, encoding="unicode")
+
+
+def _titled(text: str) -> ET.Element:
+    element = ET.Element(f"{{{SVG}}}title")
+    element.text = text
+    return element

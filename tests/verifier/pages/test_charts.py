@@ -1,118 +1,155 @@
-"""Charts and pages: well-formed, complete, and nothing loaded from anywhere."""
+"""Charts: what is plotted is found again, in an SVG that stands beside others and in a PNG."""
 
 from __future__ import annotations
 
-import base64
 import io
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
 
-from verifier.pages.charts import Frame, Line, Point, Series, histogram, line_chart, scatter, ticks
-from verifier.pages.page import Page, Picture, picture, signed_picture
+from verifier.pages.chart_style import COLOURS, INK, MARKERS, NEUTRAL, Frame, mark
+from verifier.pages.charts import Chart, Line, Point, Series, histogram, line_chart, scatter
 
-FRAME = Frame("<title> & co", "x", "y", 200, 140, legend=True)
-NAMESPACE = "{http://www.w3.org/2000/svg}"
+FRAME = Frame("<title> & co, $x$", "L∞ radius", "y", 400, 300)
+INF, NAN = float("inf"), float("nan")
 
 
-def places(svg: str, tag: str) -> list[list[tuple[float, float]]]:
-    found = []
-    for element in ET.fromstring(svg).iter(NAMESPACE + tag):
-        pairs = (pair.split(",") for pair in element.get("points", "").split())
-        found.append([(float(x), float(y)) for x, y in pairs])
+def a_line_chart() -> Chart:
+    line = Line("_a <b>", [0, 1, 2], [0, 1, 0], mark(0), band=([0, 0.5, 0], [1, 2, 1]))
+    return line_chart(FRAME, [line, Line("$b$", [0, 2], [1, 0], mark(1), dashed=True)], steps=True)
+
+
+def a_scatter() -> Chart:
+    points = [Point("one", 1, 2, mark(0), (0.5, 1.5), (1, 3)), Point("two", 2, 3, NEUTRAL)]
+    return scatter(FRAME, points, [[0, 1]])
+
+
+def a_histogram() -> Chart:
+    return histogram(FRAME, [Series("s", [0, 0, 0, 2], mark(2))], bins=2)
+
+
+KINDS = pytest.mark.parametrize("draw", [a_line_chart, a_scatter, a_histogram])
+
+
+def texts(svg: str, tag: str) -> list[str]:
+    return [element.text or "" for element in ET.fromstring(svg).iter(f"{{http://www.w3.org/2000/svg}}{tag}")]
+
+
+def told(chart: Chart, text: str) -> ET.Element:
+    """The drawn element with this tooltip."""
+    titled = (one for one in ET.fromstring(chart.svg()).iter() if len(one) and one[0].tag.endswith("title"))
+    (found,) = (one for one in titled if one[0].text == text and one.tag.endswith("}g"))
     return found
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
-        (0, 0.13, [0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12]),
-        (-3, 4, [-3, -2, -1, 0, 1, 2, 3, 4]),
-    ],
-)  # fmt: skip
-def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
-    assert ticks(low, high) == pytest.approx(expected)
+def corners(element: ET.Element) -> list[tuple[float, float]]:
+    """The corners of an element's first path."""
+    path = next(one for one in element.iter() if one.tag.endswith("path"))
+    return [(float(x), float(y)) for x, y in re.findall(r"([-\d.]+) ([-\d.]+)", path.attrib["d"])]
 
 
-def test_a_line_goes_where_the_axes_say() -> None:
-    # The plotted area is 136 wide and 74 high, from (52, 26): (0, 0) lies at its lower left, (1, 1) at its upper right.
-    frame = Frame("t", "x", "y", 200, 140, (0, 1), (0, 1))
-    (line,) = places(line_chart(frame, [Line("a", [0, 1], [0, 1], "#000000")]), "polyline")
-    assert line == [(52, 100), (188, 26)]
+def test_a_line_goes_where_its_values_say() -> None:
+    frame = Frame("t", "x", "y", x_range=(0, 4), y_range=(0, 1))
+    diagonal, level = Line("d", [0, 4], [0, 1], NEUTRAL), Line("l", [0, 2, 4], [1, 0.25, 0.25], NEUTRAL)
+    chart = line_chart(frame, [diagonal, level])
+    (left, bottom), (right, top) = corners(told(chart, "d"))
+    assert left < right
+    assert top < bottom
+    places = [(left, top), ((left + right) / 2, bottom - (bottom - top) / 4), (right, bottom - (bottom - top) / 4)]
+    for found, place in zip(corners(told(chart, "l")), places, strict=True):
+        assert found == pytest.approx(place, abs=0.11)
 
 
-def test_steps_hold_their_value_until_the_next_and_level_stretches_keep_their_ends() -> None:
-    frame = Frame("t", "x", "y", 200, 140, (0, 4), (0, 1))
-    (line,) = places(
-        line_chart(frame, [Line("a", [0, 1, 2, 3, 4], [1, 1, 1, 0, 0], "#000000")], steps=True), "polyline"
-    )
-    assert line == [(52, 26), (120, 26), (154, 26), (154, 100), (188, 100)]
+def test_steps_hold_their_value_until_the_next() -> None:
+    chart = line_chart(Frame("t", "x", "y"), [Line("a", [0, 1, 2], [1, 0, 0.5], NEUTRAL)], steps=True)
+    heights = [y for _, y in corners(told(chart, "a"))]
+    assert heights[0] == heights[1] < heights[2] == heights[3]
 
 
-def test_a_band_is_a_closed_area() -> None:
-    frame = Frame("t", "x", "y", 200, 140, (0, 1), (0, 1))
-    (area,) = places(line_chart(frame, [Line("a", [0, 1], [0, 1], "#000000", band=([0, 0.5], [0.5, 1]))]), "polygon")
-    assert area == [(52, 100), (188, 63), (188, 26), (52, 63)]
-
-
-def test_what_is_not_finite_is_not_drawn() -> None:
-    inf, nan = float("inf"), float("nan")
-    charts = [
-        line_chart(FRAME, [Line("a", [0, 1, 2], [1, inf, nan], "#000000", band=([0, 0, 0], [1, inf, 1]))]),
-        scatter(FRAME, [Point("a", inf, 1, "#000000"), Point("b", 1, 1, "#111111", (0, inf), (0, 2))], [[0, 1]]),
-        histogram(FRAME, [Series("a", [1, 2, inf], "#000000")]),
-        line_chart(FRAME, []),
-        scatter(FRAME, []),
-        histogram(FRAME, [Series("a", [], "#000000")]),
-    ]
-    for chart in charts:
-        ET.fromstring(chart)
-        assert "inf" not in chart
-        assert "nan" not in chart
+def test_a_band_is_drawn_where_it_is_wider_than_its_line() -> None:
+    frame = Frame("t", "x", "y", y_range=(0, 1))
+    wide = line_chart(frame, [Line("a", [0, 1], [0, 1], mark(0), band=([0, 0.5], [0.5, 1]))])
+    assert len({y for _, y in corners(told(wide, "a: band"))}) == 3
+    flat = line_chart(frame, [Line("a", [0, 1], [0, 1], mark(0), band=([0, 1], [0, 1]))])
+    assert "a: band" not in texts(flat.svg(), "title")
 
 
 def test_a_histogram_shows_shares() -> None:
-    frame = Frame("t", "x", "y", 200, 140, (0, 2), (0, 1))
-    (area,) = places(histogram(frame, [Series("a", [0, 0, 0, 2], "#000000")], bins=2), "polygon")
-    assert {round(y, 1) for _, y in area} == {round(100 - 74 * share, 1) for share in (0.75, 0.25, 0)}
+    frame = Frame("t", "x", "y", y_range=(0, 1))
+    heights = sorted({y for _, y in corners(told(histogram(frame, [Series("s", [0, 0, 0, 2], mark(0))], 2), "s"))})
+    assert (heights[2] - heights[1]) * 3 == pytest.approx(heights[2] - heights[0], abs=0.4)
 
 
-def test_points_have_error_bars_and_names() -> None:
-    svg = scatter(FRAME, [Point("one", 1, 2, "#000000", (0.5, 1.5), (1, 3)), Point("two", 2, 3, "#111111")], [[0, 1]])
-    tree = ET.fromstring(svg)
-    assert [e.text for e in tree.iter(NAMESPACE + "title")] == ["<title> & co", "one: 1, 2", "two: 2, 3"]
-    assert len([e for e in tree.iter(NAMESPACE + "line") if e.get("stroke") == "#000000"]) == 3  # two bars, one legend
+def test_points_tell_their_values_and_their_spread() -> None:
+    assert texts(a_scatter().svg(), "title") == [FRAME.title, "one: 1, 2", "two: 2, 3"]
+    bare = scatter(FRAME, [Point("one", 1, 2, mark(0)), Point("two", 2, 3, NEUTRAL)])
+    bars = a_scatter().svg().count(f"stroke: {COLOURS[0]}") - bare.svg().count(f"stroke: {COLOURS[0]}")
+    assert bars == 3  # an error bar each way, and the line that joins the two
 
 
-def test_a_page_is_whole_and_escapes_what_it_is_told() -> None:
-    page = Page("a <b> & c", "sum < mary")
-    page.heading("<script>")
-    page.paragraph("1 < 2")
-    page.listing(["<li>"])
-    page.folded("more", ["x"])
-    page.table(("a", "<b>"), [("<i>", picture(np.linspace(0, 1, 16), (16,), '"quoted"'))], "cap & tion")
-    page.figures([line_chart(FRAME, [Line("a", [0, 1], [0, 1], "#000000")])])
-    html = page.html()
-    for raw in ("<script>", "<li><li>", "<i>", "sum < mary", "1 < 2"):
-        assert raw not in html
-    assert "&lt;script&gt;" in html
-    links = re.findall(r'(?:src|href)="([^"]*)"', html)
-    assert links
-    assert all(link.startswith("data:image/png;base64,") for link in links)
-    assert html.count("http") == html.count("http://www.w3.org/2000/svg")
+def test_a_logarithmic_axis_has_plain_numbers() -> None:
+    points = [Point("a", x, 1, mark(0)) for x in (0.001, 0.01, 10)]
+    assert {"0.001", "0.01", "0.1", "1", "10"} <= set(
+        texts(scatter(Frame("t", "x", "y", x_log=True), points).svg(), "text")
+    )
 
 
-def test_pictures_hold_their_pixels() -> None:
-    found = picture(np.array([0, 0.5, 1, 2]), (1, 2, 2), "four")
-    assert isinstance(found, Picture)
-    image = Image.open(io.BytesIO(base64.b64decode(found.uri.split(",")[1])))
-    assert np.asarray(image).tolist() == [[0, 128], [255, 255]]
-    signed = signed_picture(np.array([-2.0, 0, 1, 2]), (2, 2))
-    assert isinstance(signed, Picture)
-    image = Image.open(io.BytesIO(base64.b64decode(signed.uri.split(",")[1])))
-    assert np.asarray(image).tolist() == [[0, 128], [191, 255]]
-    assert picture(np.zeros(7), (7,)) == "–"
+@KINDS
+def test_an_svg_keeps_its_words_as_they_are(draw: Callable[[], Chart]) -> None:
+    chart = draw()
+    found = texts(chart.svg(), "text")
+    assert {"L∞ radius", "y", FRAME.title} <= set(found)
+    assert set(found) >= ({"_a <b>", "$b$"} if draw is a_line_chart else set())
+    assert texts(chart.svg(), "title")[0] == FRAME.title
+    assert INK not in chart.svg()  # the page's own colour, in light and in dark
+
+
+@KINDS
+def test_charts_are_the_same_each_time_whatever_the_user_has_set(draw: Callable[[], Chart]) -> None:
+    with mpl.rc_context({"svg.fonttype": "path", "font.size": 30}):
+        other = draw().svg()
+    assert draw().svg() == other
+
+
+def test_no_two_charts_share_an_id_and_every_reference_is_known() -> None:
+    charts = [a_line_chart().svg(), a_scatter().svg(), a_histogram().svg()]
+    ids = [re.findall(r'\bid="([^"]+)"', chart) for chart in charts]
+    assert len({name for names in ids for name in names}) == sum(map(len, ids)) > 3
+    for chart, names in zip(charts, ids, strict=True):
+        assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', chart)) == set(names)
+        assert chart.count("http") == 1  # the name of SVG itself
+
+
+@KINDS
+def test_a_png_is_twice_as_large_with_its_legend_below(draw: Callable[[], Chart]) -> None:
+    image = Image.open(io.BytesIO(draw().png()))
+    width, height = image.size
+    assert width == 2 * FRAME.width
+    assert height > 2 * FRAME.height
+    assert image.getpixel((0, 0)) == (255, 255, 255, 255)
+    assert np.asarray(image.convert("L")).min() < 100
+
+
+def test_what_is_not_finite_is_not_drawn() -> None:
+    charts = [
+        line_chart(FRAME, [Line("a", [0, 1, 2], [1, INF, NAN], mark(0), band=([0, 0, 0], [1, INF, 1]))]),
+        line_chart(FRAME, [Line("a", [0, 1], [INF, INF], mark(0), band=([INF, INF], [INF, INF]))]),
+        scatter(FRAME, [Point("a", INF, 1, mark(0)), Point("b", 1, 1, mark(1), (0, INF), (0, 2))], [[0, 1]]),
+        histogram(FRAME, [Series("a", [1, 2, INF], mark(0))]),
+        line_chart(FRAME, []),
+        scatter(FRAME, []),
+        histogram(FRAME, [Series("a", [], mark(0))]),
+    ]
+    for chart in charts:
+        assert not re.search(r"\b(inf|nan)\b", chart.svg())
+
+
+def test_marks_differ_in_colour_and_in_marker() -> None:
+    count = len(COLOURS) * len(MARKERS)
+    assert len({mark(k) for k in range(count)}) == count
+    assert all(mark(k).colour != mark(k + 1).colour and mark(k).marker != mark(k + 1).marker for k in range(count))

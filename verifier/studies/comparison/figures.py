@@ -7,25 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from encoders.question import Norm
-from verifier.pages.charts import Frame, Line, Point, Series, colour, histogram, line_chart, scatter
+from verifier.pages.chart_style import NEUTRAL, Frame, mark
+from verifier.pages.charts import Chart, Line, Point, Series, histogram, line_chart, scatter
 from verifier.pages.wording import NAMES
 from verifier.studies.comparison.findings import Findings
 from verifier.studies.comparison.nearest import Scale
 from verifier.studies.comparison.statistics import Group, curve, mean_distance, radii_for
 
-PLAIN = "#777777"
-SOLID = 12  # lines; those after them are dashed
 
-
-def overview(groups: Sequence[Group]) -> str:
+def overview(groups: Sequence[Group]) -> Chart:
     """Every variant's exact curve in one chart."""
     radii = radii_for(groups)
     lines = []
     for number, group in enumerate(groups):
         found = curve(group, radii)
-        lines.append(
-            Line(group.variant, radii, found.proven, colour(number), number >= SOLID, (found.proven, found.possible))
-        )
+        lines.append(Line(group.variant, radii, found.proven, mark(number), band=(found.proven, found.possible)))
     norm = NAMES[groups[0].norm]
     frame = Frame(
         f"Robust accuracy, {norm}, all networks", f"{norm} radius", "robust accuracy", 760, 420, y_range=(0, 1)
@@ -33,21 +29,21 @@ def overview(groups: Sequence[Group]) -> str:
     return line_chart(frame, lines, steps=True)
 
 
-def curve_of(group: Group, baseline: Group | None, groups: Sequence[Group]) -> str:
+def curve_of(group: Group, baseline: Group | None, groups: Sequence[Group]) -> Chart:
     """One variant: exact with its band, as the attack draws it, and the baseline's exact curve behind."""
     radii = radii_for(groups)
     found, lines = curve(group, radii), []
     if baseline is not None and baseline is not group:
         plain = curve(baseline, radii)
-        lines.append(Line(baseline.variant, radii, plain.proven, PLAIN, band=(plain.proven, plain.possible)))
-    lines.append(Line("exact", radii, found.proven, colour(0), band=(found.proven, found.possible)))
-    lines.append(Line("attack", radii, found.attacked, colour(1), True))
+        lines.append(Line(baseline.variant, radii, plain.proven, NEUTRAL, band=(plain.proven, plain.possible)))
+    lines.append(Line("exact", radii, found.proven, mark(0), band=(found.proven, found.possible)))
+    lines.append(Line("attack", radii, found.attacked, mark(1), True))
     norm = NAMES[group.norm]
     frame = Frame(group.variant, f"{norm} radius", "robust accuracy", 330, 220, y_range=(0.0, 1.0))
     return line_chart(frame, lines, steps=True)
 
 
-def trade_off(found: Findings, norm: Norm) -> str:
+def trade_off(found: Findings, norm: Norm) -> Chart:
     """Accuracy against mean exact distance: one point a variant, a line through those of one family."""
     groups = found.of(norm)
     families = list(dict.fromkeys(group.family for group in groups))
@@ -61,7 +57,7 @@ def trade_off(found: Findings, norm: Norm) -> str:
                 group.family,
                 float(group.accuracy.mean()),
                 mean.lower,
-                colour(families.index(group.family)),
+                mark(families.index(group.family)),
                 (float(by_seed.min()), float(by_seed.max())) if len(by_seed) > 1 else None,
                 mean.interval,
             )
@@ -72,7 +68,7 @@ def trade_off(found: Findings, norm: Norm) -> str:
     return scatter(frame, points, chains)
 
 
-def over_strength(found: Findings, norm: Norm) -> list[str]:
+def over_strength(found: Findings, norm: Norm) -> list[Chart]:
     """For each family with several variants: mean exact distance and accuracy along the sweep."""
     charts = []
     groups = found.of(norm)
@@ -86,12 +82,12 @@ def over_strength(found: Findings, norm: Norm) -> list[str]:
         best = max(m.upper for m in means if np.isfinite(m.upper)) if any(np.isfinite(m.upper) for m in means) else 1.0
         swept = ", ".join(g.variant.removeprefix(family).strip() or g.variant for g in members)
         lines = [
-            Line("mean exact distance", place, [m.lower for m in means], colour(0), band=(low, high)),
+            Line("mean exact distance", place, [m.lower for m in means], mark(0), band=(low, high)),
             Line(
                 f"accuracy, times {best:.3g}",
                 place,
                 [best * float(g.accuracy.mean()) for g in members],
-                colour(1),
+                mark(1),
                 True,
             ),
         ]
@@ -106,8 +102,8 @@ def quantiles(found: Scale) -> tuple[float, ...]:
     return float(np.median(found.same)), least, float(np.median(found.other)), least / 2
 
 
-def scale_chart(found: Scale) -> str:
+def scale_chart(found: Scale) -> Chart:
     """How far the nearest sample of the same class and of another class is."""
-    series = [Series("same class", found.same, colour(0)), Series("another class", found.other, colour(1))]
+    series = [Series("same class", found.same, mark(0)), Series("another class", found.other, mark(1))]
     norm = NAMES[found.norm]
     return histogram(Frame(f"Nearest neighbours, {norm}", f"{norm} distance", "share of samples", 360, 240), series)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,10 @@ from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.layer_graph.linear_maps import Inputs
 from encoders.question import Norm
 from trainers.adversarial import ascend
-from verifier.pages.charts import Frame, Line, colour, line_chart
-from verifier.pages.page import Page, picture, signed_picture
+from verifier.pages.chart_style import Frame, mark
+from verifier.pages.charts import Line, line_chart
+from verifier.pages.page import Section, Table
+from verifier.pages.pictures import picture, signed_picture
 from verifier.pages.wording import NAMES
 from verifier.question.model import Model
 from verifier.runs.samples import Samples
@@ -25,6 +27,21 @@ from verifier.studies.comparison.nearest import Scale
 LARGE_STEPS = 40
 PATH = np.linspace(0.0, 2.0, 9)  # 0 is the image, 1 its exact adversary
 FINE = np.linspace(0.0, 2.0, 81)
+
+
+def gallery(
+    norms: Sequence[Sequence[Measured]], samples: Samples, count: int, scales: Sequence[Scale]
+) -> Iterator[Section]:
+    """Pictures of at most `count` samples in each norm; the first has those that know no norm too."""
+    for measured in norms:
+        chosen = chosen_samples(measured, count)
+        if not chosen:
+            continue
+        if measured is norms[0]:
+            yield gradients(measured, samples, chosen)
+            yield from large_adversaries(measured, samples, chosen, scales)
+        yield exact_adversaries(measured, samples, chosen)
+        yield paths(measured, samples, chosen[0])
 
 
 def chosen_samples(measured: Sequence[Measured], count: int) -> list[int]:
@@ -59,10 +76,9 @@ def large(model: Model, x: Inputs, label: int, norm: Norm, radius: float) -> NDA
     return np.asarray(moved.numpy()[0])
 
 
-def add_gradients(page: Page, measured: Sequence[Measured], samples: Samples, chosen: Sequence[int]) -> None:
+def gradients(measured: Sequence[Measured], samples: Samples, chosen: Sequence[int]) -> Section:
     """A row for each sample: the image, then the loss gradient of every network."""
-    page.heading("Input gradients")
-    page.paragraph("The gradient of the loss at each pixel, each scaled by its largest entry; mid-grey is zero.")
+    told = "The gradient of the loss at each pixel, each scaled by its largest entry; mid-grey is zero."
     rows = []
     for index in chosen:
         x, shape = samples.x[index], samples.x.shape[1:]
@@ -71,16 +87,12 @@ def add_gradients(page: Page, measured: Sequence[Measured], samples: Samples, ch
             model = one.subject.model()
             cells.append(signed_picture(gradient(model, x, _label(samples, model, index)), shape))
         rows.append(cells)
-    page.table(["image", *(one.subject.variant for one in measured)], rows)
+    return Section("Input gradients", told, _beside(measured, rows))
 
 
-def add_adversaries(page: Page, measured: Sequence[Measured], samples: Samples, chosen: Sequence[int]) -> None:
+def exact_adversaries(measured: Sequence[Measured], samples: Samples, chosen: Sequence[int]) -> Section:
     """Exact adversaries of the same image side by side, and below each what was changed."""
-    norm = measured[0].norm
-    page.heading(f"Exact adversaries, {NAMES[norm]}")
-    page.paragraph(
-        "The nearest adversary of the same image under each network, its class and distance; below, the change."
-    )
+    told = "The nearest adversary of the same image under each network, its class and distance; below, the change."
     rows = []
     for index in chosen:
         x, shape = samples.x[index], samples.x.shape[1:]
@@ -93,19 +105,18 @@ def add_adversaries(page: Page, measured: Sequence[Measured], samples: Samples, 
             first.append(picture(adversary, shape, f"{read}, at {distance:.4g}"))
             second.append(signed_picture(adversary - x.reshape(-1), shape))
         rows += [first, second]
-    page.table(["image", *(one.subject.variant for one in measured)], rows)
+    return Section(f"Exact adversaries, {NAMES[measured[0].norm]}", told, _beside(measured, rows))
 
 
-def add_large(
-    page: Page, measured: Sequence[Measured], samples: Samples, chosen: Sequence[int], scales: Sequence[Scale]
-) -> None:
-    """Adversaries at the distance where the data itself has another class."""
+def large_adversaries(
+    measured: Sequence[Measured], samples: Samples, chosen: Sequence[int], scales: Sequence[Scale]
+) -> Iterator[Section]:
+    """Adversaries at the distance where the data itself has another class, where that is known."""
     found = next((one for one in scales if one.norm is Norm.L2 and np.isfinite(one.other).any()), None)
     if found is None:
         return
     radius = float(np.median(found.other))
-    page.heading("Large adversaries")
-    page.paragraph(
+    told = (
         f"Where {LARGE_STEPS} gradient steps lead within an L2 radius of {radius:.3g}, the median distance to the "
         "nearest sample of another class."
     )
@@ -118,14 +129,12 @@ def add_large(
             moved = large(model, x, _label(samples, model, index), Norm.L2, radius)
             cells.append(picture(moved, shape, f"{int(model.scores(moved[None].astype(np.float32)).argmax())}"))
         rows.append(cells)
-    page.table(["image", *(one.subject.variant for one in measured)], rows)
+    yield Section("Large adversaries", told, _beside(measured, rows))
 
 
-def add_paths(page: Page, measured: Sequence[Measured], samples: Samples, index: int) -> None:
+def paths(measured: Sequence[Measured], samples: Samples, index: int) -> Section:
     """From one image straight through its exact adversary, and as far again: pictures and probabilities."""
-    norm = measured[0].norm
-    page.heading(f"From an image to its adversary, {NAMES[norm]}")
-    page.paragraph(f"Sample {index}: 0 is the image, 1 its exact adversary, 2 as far again (clipped to [0, 1]).")
+    told = f"Sample {index}: 0 is the image, 1 its exact adversary, 2 as far again (clipped to [0, 1])."
     x, shape = samples.x[index].reshape(-1), samples.x.shape[1:]
     rows, charts = [], []
     for one in measured:
@@ -139,11 +148,15 @@ def add_paths(page: Page, measured: Sequence[Measured], samples: Samples, index:
         own = int(scores[0].argmax())
         target = int(model.scores(one.adversaries[index][None]).argmax())
         lines = [
-            Line(f"class {own}", FINE, chances[:, own], colour(0)),
-            Line(f"class {target}", FINE, chances[:, target], colour(1)),
+            Line(f"class {own}", FINE, chances[:, own], mark(0)),
+            Line(f"class {target}", FINE, chances[:, target], mark(1)),
         ]
         charts.append(
             line_chart(Frame(one.subject.variant, "along the path", "probability", 260, 170, y_range=(0, 1)), lines)
         )
-    page.table(["network", *[""] * len(PATH)], rows)
-    page.figures(charts)
+    table = Table(["network", *[""] * len(PATH)], rows)
+    return Section(f"From an image to its adversary, {NAMES[measured[0].norm]}", told, table, charts)
+
+
+def _beside(measured: Sequence[Measured], rows: Sequence[Sequence[Any]]) -> Table:
+    return Table(["image", *(one.subject.variant for one in measured)], rows)

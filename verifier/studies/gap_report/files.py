@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from verifier.pages.chart_png import save_png
 from verifier.question.model import Model
 from verifier.runs.samples import Samples
 from verifier.studies.gap_report.figures import charts
@@ -28,9 +27,9 @@ def write(
     asked: int,
 ) -> tuple[Path, ...]:
     """report.html, report.json, report.csv, and CHART-NORM.png for each chart."""
-    made = page(model, samples, norms, options, conditions, asked)
+    drawn = {found.norm: charts(found) for found in norms if len(found.indices)}
     contents = {
-        "report.html": made.html(),
+        "report.html": page(model, samples, norms, drawn, options, conditions, asked),
         "report.json": json.dumps(as_json(norms, conditions), indent=1, allow_nan=False) + "\n",
         "report.csv": as_csv(norms),
     }
@@ -39,12 +38,10 @@ def write(
     for name, content in contents.items():
         (folder / name).write_text(content, encoding="utf-8")
         written.append(folder / name)
-    for found in norms:
-        if not len(found.indices):
-            continue
-        for name, svg in charts(found).items():
-            written.append(folder / f"{name}-{found.norm}.png")
-            save_png(svg, written[-1])
+    for norm, named in drawn.items():
+        for name, chart in named.items():
+            written.append(folder / f"{name}-{norm}.png")
+            chart.save(written[-1])
     return tuple(written)
 
 
