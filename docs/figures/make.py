@@ -128,7 +128,7 @@ def envelopes() -> None:
 
 
 def output_constrained() -> None:
-    """One neuron, worked by hand in tests/bounds/nodes/test_output_constrained.py: what φ ≤ 0 leaves of the ball fixes its phase."""
+    """One neuron, worked by hand in its test: what φ ≤ 0 leaves of the ball fixes its phase."""
     radius = 0.9
     graph = affine_chain([np.array([[1.0]]), np.array([[-1.0], [0.0]])], [np.zeros(1), np.array([0.5, 0.0])])
     region = Region(np.zeros(1), -np.ones(1), np.ones(1))

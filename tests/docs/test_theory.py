@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 
 from bounds.geometry.halfspace_in_ball import lowest_value
 from bounds.propagation.backward_pass import chords
-from bounds.propagation.device_graph import gamma
+from bounds.rounding import gamma
 from encoders.grid import Grid
 from encoders.layer_graph.linear_maps import FloatArray
 from encoders.programs.mixed_integer_encoding import encode

@@ -21,7 +21,7 @@ COMMANDS = {
     "attack": "verifier.cli.attack",
     "universal": "verifier.cli.universal",
     "transfer": "verifier.cli.transfer",
-    "completion": "verifier.cli_completion",
+    "completion": "verifier.cli.completion",
 }
 BAD_INPUT, ALARM, INTERRUPTED = 2, 3, 130
 
