@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--radius", type=float, default=0.1)
     parser.add_argument("--time-limit", type=float, default=120.0)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--share", type=int, default=1, help="samples side by side in each job")
+    parser.add_argument("--batch", type=int, default=1, help="samples side by side in each job")
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--minima", action="store_true", help="exact distances of the images MIPVerify calls adversarial"
@@ -63,7 +63,7 @@ def main() -> None:
     else:
         print(header(["image", "verdict", "lower", "upper", "MIPVerify bound", "objective", "nodes", "seconds"]))
     seconds, gaps = [], []
-    for outcome in outcomes(model, job, samples, indices, options.jobs, silent, options.share):
+    for outcome in outcomes(model, job, samples, indices, options.jobs, silent, options.batch):
         if outcome.result is None:
             raise outcome.error or RuntimeError("no result")
         result = outcome.result

@@ -1,4 +1,4 @@
-"""Lower bounds from relaxing the net on a ball: intervals, CROWN, ascended slopes, and the cap.
+"""Lower bounds from relaxing the net on a ball: intervals, CROWN, ascended slopes, and output-constrained neurons.
 
 All work on what the balls leave open (`bounds/reduced_net/stacked_nets.py`), all targets of all samples of a batch at
 once.
@@ -81,10 +81,10 @@ class AlphaCrown(LowerBound):
         return engine, nodes, seen
 
 
-class Cap(AlphaCrown):
+class OutputConstrained(AlphaCrown):
     """α-CROWN, then neurons bounded where an adversary can be, in turns (`bounds/nodes/output_constrained.py`)."""
 
-    name = "cap"
+    name = "output-constrained"
 
     def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
         engine, nodes, seen = self.ascended(samples, radii)

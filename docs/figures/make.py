@@ -36,13 +36,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PICTURES = REPOSITORY / "docs" / "_static"
 NETS = REPOSITORY / "trainers" / "nets"
 BLUE, RED, GREEN, GREY = "#4477aa", "#cc3311", "#228833", "#888888"
-# Names of bounds as the pages have them, where the code has an older one.
-NAMES = {
-    "cap": "output-constrained",
-    "tangents": "crown-envelopes",
-    "moments": "sdp-one-layer",
-    "products": "sdp-all-layers",
-}
 Array = NDArray[np.float64]
 
 
@@ -61,7 +54,7 @@ def bracket() -> None:
     region = Region(x, np.zeros_like(x), np.ones_like(x))
     problem = LowerBoundProblem(lowered, (region,), (exact.predicted,), Norm.LINF, (2.0 * exact.upper,))
     techniques = [one() for one in TECHNIQUES if Norm.LINF in one.norms and one().unsupported(model.graph) is None]
-    found = [(NAMES.get(one.name, one.name), float(one.run(problem).nearest[0])) for one in techniques]
+    found = [(one.name, float(one.run(problem).nearest[0])) for one in techniques]
     found.sort(key=lambda pair: pair[1])
     (axes,) = figure(height=3.6)
     axes.barh([name for name, _ in found], [value for _, value in found], color=BLUE)

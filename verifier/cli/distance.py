@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     radius = getattr(arguments, "radius", None)
     Job(options, radius)  # refuses a bad radius before anything is loaded
-    check_jobs(arguments.jobs, arguments.share)
+    check_jobs(arguments.jobs, arguments.batch)
     model = load(arguments.model, arguments.output, arguments.threshold)
     check_execution(model, options)
     samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
     return Run(model, Job(options, radius, mask), samples, arguments.json, arguments.out).ask(
-        indices, arguments.jobs, arguments.share
+        indices, arguments.jobs, arguments.batch
     )
 
 
@@ -91,7 +91,7 @@ class Run:
             "execution": options.execution,
         }
 
-    def ask(self, indices: tuple[int, ...], jobs: int, share: int | None = None) -> int:
+    def ask(self, indices: tuple[int, ...], jobs: int, batch: int | None = None) -> int:
         """Answer what is not answered yet, showing every row; returns the exit status."""
         records: dict[int, Record] = {}
         failed = False
@@ -106,7 +106,7 @@ class Run:
                     records[index] = journal.done[index]
                     display.finished(index, row(records[index]))
             left = [index for index in indices if index not in records]
-            stream = outcomes(self.model, self.job, self.samples, left, jobs, display.running, share)
+            stream = outcomes(self.model, self.job, self.samples, left, jobs, display.running, batch)
             for outcome in stack.enter_context(closing(stream)):
                 if outcome.result is None:
                     self._report(outcome.index, outcome.error)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from verifier import __version__
 from verifier.cli.attack_options import add_attack, add_transfer, add_universal
@@ -59,6 +59,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
+
+
+class Renamed(argparse.Action):
+    """A flag that has another name now: it is refused with that name."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, now: str, **more: Any) -> None:
+        super().__init__(option_strings, dest, nargs="?", **more)
+        self.now = now
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        parser.error(f"{self.option_strings[0]} is called {self.now} now")
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # argparse has no public name for it
@@ -224,9 +235,10 @@ def _add_effort(parser: argparse.ArgumentParser) -> None:
         help="processes that work at once; cores left over go to CP-SAT (default: 1)",
     )  # fmt: skip
     effort.add_argument(
-        "--share", type=int, metavar="N",
-        help="samples side by side in each process, one batch (default: 16 where nets are small or on a GPU)",
+        "--batch", type=int, metavar="N",
+        help="samples side by side in each process (default: 16 where nets are small or on a GPU)",
     )  # fmt: skip
+    effort.add_argument("--share", action=Renamed, help=argparse.SUPPRESS, now="--batch")
 
 
 def _with_joined_box(argv: Sequence[str]) -> list[str]:

@@ -44,14 +44,14 @@ def run(arguments: argparse.Namespace) -> int:
         )
         for norm in norms
     ]  # fmt: skip
-    check_jobs(arguments.jobs, arguments.share)
+    check_jobs(arguments.jobs, arguments.batch)
     model = load(arguments.model, arguments.output, arguments.threshold)
     if model.quantised is not None:
         raise OptionError(f"{model.path}: the report knows no quantised network; ask distance or verify with --grid N")
     samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, arguments.box)
-    return Report(model, samples, chosen, arguments.out).make(questions, indices, arguments.jobs, arguments.share)
+    return Report(model, samples, chosen, arguments.out).make(questions, indices, arguments.jobs, arguments.batch)
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ class Report:
     options: ReportOptions
     out: Path
 
-    def make(self, questions: list[Options], indices: tuple[int, ...], jobs: int, share: int | None = None) -> int:
+    def make(self, questions: list[Options], indices: tuple[int, ...], jobs: int, batch: int | None = None) -> int:
         """Measure norm by norm; whatever stops it, what is finished becomes the report."""
         finished: dict[Norm, dict[int, Record]] = {question.norm: {} for question in questions}
         try:
             for question in questions:
                 print(f"{question.norm}:")
-                self._measure(question, indices, jobs, share, finished[question.norm])
+                self._measure(question, indices, jobs, batch, finished[question.norm])
         finally:
             self._write(questions, indices, finished)
         records = [record for done in finished.values() for record in done.values()]
@@ -77,7 +77,7 @@ class Report:
         return UNRESOLVED if short or any(r["verdict"] == Verdict.UNRESOLVED for r in records) else ANSWERED
 
     def _measure(
-        self, question: Options, indices: tuple[int, ...], jobs: int, share: int | None, done: dict[int, Record]
+        self, question: Options, indices: tuple[int, ...], jobs: int, batch: int | None, done: dict[int, Record]
     ) -> None:
         job = Job(question, beside=Brackets(self.options))
         description = self._description(question)
@@ -90,7 +90,7 @@ class Report:
                     done[index] = journal.done[index]
                     display.finished(index, row(done[index]))
             left = [index for index in indices if index not in done]
-            with closing(outcomes(self.model, job, self.samples, left, jobs, display.running, share)) as stream:
+            with closing(outcomes(self.model, job, self.samples, left, jobs, display.running, batch)) as stream:
                 for outcome in stream:
                     if outcome.result is None:
                         _raise(outcome.index, outcome.error)

@@ -73,15 +73,15 @@ def outcomes(
     indices: Sequence[int],
     jobs: int,
     progress: SampleProgress,
-    share: int | None = None,
+    batch: int | None = None,
 ) -> Generator[Outcome, None, None]:
     """Each sample's outcome as it finishes. Closing the iterator early stops whatever still runs.
 
-    `jobs` processes with up to `share` samples side by side in each; by default as many as pay (`slots_for`).
+    `jobs` processes with up to `batch` samples side by side in each; by default as many as pay (`slots_for`).
     Jobs that outnumber the samples are shared out among these.
     """
-    check_jobs(jobs, share)
-    slots = slots_for(model, job.options) if share is None else share
+    check_jobs(jobs, batch)
+    slots = slots_for(model, job.options) if batch is None else batch
     at_once = max(1, min(jobs, len(indices)))
     job, jobs = replace(job, workers=jobs // at_once), at_once
     given = [Given(index, samples.x[index], samples.label(index)) for index in indices]
@@ -91,9 +91,9 @@ def outcomes(
     yield from _answered(model, job, given, slots, progress)
 
 
-def check_jobs(jobs: int, share: int | None) -> None:
+def check_jobs(jobs: int, batch: int | None) -> None:
     """Refuse numbers that mean nothing, before anything is loaded."""
-    for name, number in (("jobs", jobs), ("share", share)):
+    for name, number in (("jobs", jobs), ("batch", batch)):
         if number is not None and number < 1:
             raise OptionError(f"{name} {number}: give one or more")
 

@@ -169,7 +169,7 @@ def test_an_alarm_stops_the_run_and_saves_what_repeats_it(
     monkeypatch.setattr(runner, "asked", alarmed)
     journal, mask = tmp_path / "results.jsonl", tmp_path / "mask.npy"
     np.save(mask, np.arange(64) < 32)
-    one_by_one = ["--samples", "0:3", "--share", "1"]
+    one_by_one = ["--samples", "0:3", "--batch", "1"]
     assert main([*TINY_RADIUS, *one_by_one, "--json", str(journal), "--mask", str(mask)]) == 3
     error = capsys.readouterr().err
     assert "SOUNDNESS ALARM: sample 1: proven 0.2 above 0.1" in error
@@ -234,7 +234,9 @@ def test_an_unexpected_error_is_one_line(capsys: pytest.CaptureFixture[str], mon
         (["distance", NET, "--data", "digits", "--samples", "0:1000"], "397 samples"),
         (["distance", NET, "--data", "digits", "--time-limit", "0"], "time limit"),
         (["distance", NET, "--data", "digits", "--tolerance", "-1"], "tolerance"),
-        (["distance", NET, "--data", "digits", "--share", "0"], "share 0"),
+        (["distance", NET, "--data", "digits", "--batch", "0"], "batch 0"),
+        (["distance", NET, "--data", "digits", "--share", "2"], "--share is called --batch now"),
+        (["report", NET, "--data", "digits", "--bounds", "moments"], "'moments' is called sdp-one-layer now"),
         (["distance", NET, "--data", "digits", "--engine", "magic"], "magic"),
         (["distance", NET, "--data", "digits", "--device", "abacus"], "abacus"),
         (["distance", NET, "--data", "digits", "--jobs", "0"], "jobs"),

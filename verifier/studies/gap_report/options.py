@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bounds.lower import LOWER_BOUNDS, LowerBoundOptions
+from bounds.lower import LOWER_BOUNDS, LowerBoundOptions, check_bound_name
 from encoders.errors import OptionError
 from encoders.question import Norm
 from verifier.studies.attacks.replayed import ALL, attacks_named
@@ -34,8 +34,7 @@ class ReportOptions:
 
     def __post_init__(self) -> None:
         for name in self.bounds or ():
-            if name not in LOWER_BOUNDS:
-                raise OptionError(f"bound {name!r}: choose from {', '.join(LOWER_BOUNDS)}")
+            check_bound_name(name)
         attacks_named(list(self.attacks or ()), Norm.LINF)  # refuses a name that does not exist
         if self.pictures < 0:
             raise OptionError(f"pictures {self.pictures}: give zero or more")

@@ -20,10 +20,10 @@ FIRST_STEPS = 4  # with chords
 RATE = 0.15
 
 
-class Tangents(AlphaCrown):
+class CrownEnvelopes(AlphaCrown):
     """A few steps with chords, then `steps` with envelopes."""
 
-    name = "tangents"
+    name = "crown-envelopes"
     norms = frozenset({Norm.LINF, Norm.L1})
 
     def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:

@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bounds.lower.base import Sample
+from bounds.lower.crown_envelopes import FIRST_STEPS, RATE
 from bounds.lower.relaxations import AlphaCrown, engine_on, per_sample
-from bounds.lower.tangents import FIRST_STEPS, RATE
 from bounds.nodes.raising import products_fit
 from bounds.semidefinite.all_layers_bound import with_products
 from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 
 
-class Products(AlphaCrown):
+class AllLayersSdp(AlphaCrown):
     """A few steps with chords, then a descent of twice `steps` steps."""
 
-    name = "products"
+    name = "sdp-all-layers"
     norms = frozenset({Norm.LINF})
 
     def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:

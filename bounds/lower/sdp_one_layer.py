@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bounds.lower.base import Sample
+from bounds.lower.crown_envelopes import FIRST_STEPS, RATE
 from bounds.lower.relaxations import AlphaCrown, engine_on, per_sample
-from bounds.lower.tangents import FIRST_STEPS, RATE
 from bounds.nodes.raising import parabolas_on
 from bounds.semidefinite.one_layer_bound import with_moments
 from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 
 
-class Moments(AlphaCrown):
+class OneLayerSdp(AlphaCrown):
     """A few steps with chords, then a descent of `steps` steps."""
 
-    name = "moments"
+    name = "sdp-one-layer"
     norms = frozenset({Norm.LINF})
 
     def _on_balls(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
