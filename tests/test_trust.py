@@ -39,7 +39,8 @@ from verifier.engines.base import Engine, Proof
 from verifier.engines.mixed_integer import HighsEngine
 from verifier.engines.phase_search.open_nodes import OpenNodes
 from verifier.engines.phase_search.search import SearchOptions
-from verifier.question.problem import Incumbent, Problem
+from verifier.question.incumbent import Incumbent
+from verifier.question.problem import Problem
 
 TOLERANCE = 1e-6
 

@@ -30,10 +30,11 @@ from verifier.engines.phase_search.adversaries import goal_holds
 from verifier.engines.registry import engine_for
 from verifier.question.executed_incumbent import ExecutedIncumbent
 from verifier.question.grid_incumbent import GridIncumbent
+from verifier.question.incumbent import Incumbent
 from verifier.question.input_shape import levels_for, pixels_of
 from verifier.question.model import Model, load
 from verifier.question.options import REAL, Options, check_execution
-from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis, Result, Verdict
 
 ATTACK_SHARE = 0.3  # of the time limit, at the most

@@ -30,7 +30,8 @@ from verifier.engines.adapters import SearchEngine
 from verifier.engines.base import Engine
 from verifier.engines.mixed_integer import HighsEngine
 from verifier.engines.phase_search.search import SearchOptions
-from verifier.question.problem import Incumbent, Problem
+from verifier.question.incumbent import Incumbent
+from verifier.question.problem import Problem
 
 LOOKS = (1, 2, 4, 7, 11, 16, 24, 40, 70, 130, 300)
 

@@ -13,7 +13,8 @@ from verifier.engines.on_grid.step_search import SEARCHED, StepSearch
 from verifier.engines.phase_search.adversaries import SEARCH
 from verifier.engines.phase_search.search import Search, SearchOptions
 from verifier.engines.quantised.by_cpsat import QuantisedOptions, close_quantised
-from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.incumbent import Incumbent
+from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis
 
 

@@ -17,7 +17,8 @@ from verifier.engines.mixed_integer import HighsEngine
 from verifier.engines.on_grid.level_question import Count, Levels
 from verifier.engines.on_grid.pixel_search import Subsets
 from verifier.engines.phase_search.search import Search, SearchOptions
-from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.incumbent import Incumbent
+from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis
 
 FIRST_TURN = 5.0  # seconds of search before HiGHS is asked for as many; then each has twice as many, and so on

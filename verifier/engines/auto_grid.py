@@ -21,7 +21,8 @@ from verifier.engines.on_grid.level_question import Levels
 from verifier.engines.on_grid.phase_levels import LevelSearch
 from verifier.engines.on_grid.pixel_search import Subsets
 from verifier.engines.on_grid.step_search import StepSearch
-from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.incumbent import Incumbent
+from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis
 
 FIRST_TURN = 5.0  # seconds of each; each turn is twice as long as the one before

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from encoders.errors import OptionError, SoundnessError
 from encoders.question import Norm
 from verifier.batching.request import run_alone
-from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.incumbent import Incumbent
+from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis, check_sandwich
 
 

@@ -23,7 +23,8 @@ from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.on_grid.level_question import Levels
 from verifier.engines.quantised.by_solver import close_by_solver
 from verifier.question.grid_incumbent import GridIncumbent
-from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.incumbent import Incumbent
+from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis
 
 # Solvers hold rows, bounds and integers to tolerances of 1e-9 in the program's units, and a bound moves by their sum

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.runs.saved_adversary import as_image, image_shape
+from verifier.question.input_shape import image_shape
+from verifier.runs.saved_adversary import as_image
 
 
 @dataclass(frozen=True)

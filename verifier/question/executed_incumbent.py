@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from encoders.layer_graph.linear_maps import FloatArray, Inputs
 from encoders.question import Goal, Norm
-from verifier.question.problem import By, Incumbent
+from verifier.question.incumbent import By, Incumbent
 
 SHORT = 0.1  # of the tolerance: so far short of the nearest possible adversary a proof may end
 NEARLY = 1e-3  # of the easing: a point that misses an eased goal by less is taken for one that reaches it

@@ -8,7 +8,6 @@ import numpy as np
 
 from encoders.errors import OptionError
 from encoders.layer_graph.linear_maps import IntArray
-from verifier.runs.saved_adversary import image_shape
 
 
 def levels_for(shape: tuple[int, ...], levels: int | IntArray) -> int | IntArray:
@@ -24,6 +23,20 @@ def levels_for(shape: tuple[int, ...], levels: int | IntArray) -> int | IntArray
             f"grid: levels of shape {levels.shape} do not fit the model's input {shape}; give one number, "
             f"or an array of that shape or one that numpy can broadcast to it"
         ) from None
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """How an input of this shape reads as an image: (H, W), (C, H, W) or (H, W, C), C of 1 or 3; None if it does not.
+
+    A flat input is an image when it is a square.
+    """
+    if len(shape) == 3 and (shape[0] in (1, 3) or shape[2] in (1, 3)):
+        return shape
+    if len(shape) == 2 and min(shape) > 1:
+        return shape
+    size = math.prod(shape)
+    side = math.isqrt(size)
+    return (side, side) if side > 1 and side * side == size and max(shape) == size else None
 
 
 def pixels_of(shape: tuple[int, ...]) -> IntArray:

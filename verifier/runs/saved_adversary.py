@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.layer_graph.linear_maps import Inputs
+from verifier.question.input_shape import image_shape
 from verifier.question.results import Adversary
 
 FloatImage = NDArray[np.float64]
@@ -58,20 +58,6 @@ def save_perturbation(path: Path, perturbation: NDArray[Any]) -> bool:
 
     Image.fromarray(_enlarged(_magnified(as_image(perturbation, shape)))).save(path)
     return True
-
-
-def image_shape(shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """How an input of this shape reads as an image: (H, W), (C, H, W) or (H, W, C), C of 1 or 3; None if it does not.
-
-    A flat input is an image when it is a square.
-    """
-    if len(shape) == 3 and (shape[0] in (1, 3) or shape[2] in (1, 3)):
-        return shape
-    if len(shape) == 2 and min(shape) > 1:
-        return shape
-    size = math.prod(shape)
-    side = math.isqrt(size)
-    return (side, side) if side > 1 and side * side == size and max(shape) == size else None
 
 
 def as_image(values: NDArray[Any], shape: tuple[int, ...]) -> FloatImage:

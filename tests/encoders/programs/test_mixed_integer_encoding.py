@@ -21,7 +21,8 @@ from encoders.solvers.base import Solution, SolverOptions, Status
 from encoders.solvers.highs import HighsSolver
 from tests.encoders.nets import interval_bounds, random_chain, two_two_two, unit_box
 from verifier.engines.adapters import SearchEngine
-from verifier.question.problem import Incumbent, Problem
+from verifier.question.incumbent import Incumbent
+from verifier.question.problem import Problem
 
 NORMS = (Norm.LINF, Norm.L1)
 

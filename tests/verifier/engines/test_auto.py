@@ -18,7 +18,8 @@ from verifier.engines import auto
 from verifier.engines.auto import FEW_PHASES, AutoEngine
 from verifier.engines.base import Proof
 from verifier.engines.mixed_integer import HighsEngine
-from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.incumbent import Incumbent
+from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis
 
 INFINITY = float("inf")

@@ -19,7 +19,8 @@ from encoders.solvers.base import Solution, Solver, SolverCapabilities, SolverOp
 from encoders.solvers.highs import HighsSolver
 from tests.encoders.nets import random_chain, two_two_two, unit_box
 from verifier.engines.mixed_integer import HighsEngine, MixedIntegerEngine, PyomoEngine
-from verifier.question.problem import Incumbent, Problem
+from verifier.question.incumbent import Incumbent
+from verifier.question.problem import Problem
 from verifier.question.results import Basis
 
 TOLERANCE = 1e-6

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from encoders.layer_graph.linear_maps import FloatArray, Inputs
 from encoders.question import Norm, Region
-from verifier.question.problem import Incumbent
+from verifier.question.incumbent import Incumbent
 
 
 def scores_of(inputs: FloatArray) -> FloatArray:

@@ -11,8 +11,8 @@ import pytest
 
 import verifier
 from tests.small_files import f32, gemm, head, node, written
+from verifier.question.incumbent import Incumbent
 from verifier.question.model import beside_threshold
-from verifier.question.problem import Incumbent
 from verifier.question.results import Verdict
 
 TAILS = {

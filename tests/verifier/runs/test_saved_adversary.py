@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from verifier.question.input_shape import image_shape
 from verifier.question.results import Adversary
-from verifier.runs.saved_adversary import GAP, SIDE, as_image, image_shape, save_adversary, strip
+from verifier.runs.saved_adversary import GAP, SIDE, as_image, save_adversary, strip
 
 
 def adversary(values: list[float]) -> Adversary:

@@ -13,7 +13,7 @@ from encoders.grid import Grid
 from encoders.layer_graph.linear_maps import FloatArray, IntArray
 from encoders.question import Region
 from verifier.question.grid_incumbent import GridIncumbent
-from verifier.question.problem import Incumbent
+from verifier.question.incumbent import Incumbent
 
 NARROWEST = 1e-7  # a range of shifts below this is not halved any more
 

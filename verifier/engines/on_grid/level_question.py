@@ -5,7 +5,8 @@ from __future__ import annotations
 from encoders.question import Norm
 from verifier.engines.base import Proof
 from verifier.question.grid_incumbent import GridIncumbent
-from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.incumbent import Incumbent
+from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis
 
 INFINITY = float("inf")

@@ -24,7 +24,8 @@ from bounds.propagation.device_graph import DeviceGraph
 from encoders.deadline import NEVER, Deadline, under
 from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Goal
-from verifier.question.problem import Incumbent, Problem
+from verifier.question.incumbent import Incumbent
+from verifier.question.problem import Problem
 
 SEARCH = "search"
 PUSHES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0)  # of the difference between float32 and real scores

@@ -23,7 +23,8 @@ from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 from verifier.engines.phase_search.adversaries import Witnesses
 from verifier.engines.phase_search.ball_schedule import BallSchedule
-from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.incumbent import Incumbent
+from verifier.question.problem import Problem, Progress
 
 LOOKS = 5  # balls
 MANY_PHASES = 500  # open ones, from which on a ball is large

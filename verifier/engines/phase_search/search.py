@@ -34,7 +34,8 @@ from verifier.engines.phase_search.adversaries import Witnesses, WitnessOptions
 from verifier.engines.phase_search.ball_schedule import BallSchedule
 from verifier.engines.phase_search.look_ahead import LookAhead
 from verifier.engines.phase_search.open_nodes import OpenNodes, Taken
-from verifier.question.problem import Incumbent, Problem, Progress
+from verifier.question.incumbent import Incumbent
+from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis
 
 INFINITY = float("inf")

@@ -21,7 +21,7 @@ from tests.test_trust import TOLERANCE, random_problem
 from verifier.engines.phase_search.adversaries import WitnessOptions
 from verifier.engines.phase_search.open_nodes import OpenNodes
 from verifier.engines.phase_search.search import Search, SearchOptions
-from verifier.question.problem import By, Incumbent
+from verifier.question.incumbent import By, Incumbent
 
 SEEDS = range(700, 712)
 
