@@ -12,8 +12,8 @@ from typing import Any
 import highspy
 import numpy as np
 
+from encoders.arrays import FloatArray
 from encoders.layer_graph.graph import Affine, Graph, Input
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm, Region
 
 

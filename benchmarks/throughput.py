@@ -19,9 +19,9 @@ from bounds.device import pick_device
 from bounds.envelopes.cube import CubeEnvelope
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.output_constrained import on_the_cap
-from bounds.nodes.raising import enveloped
 from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from bounds.reduced_net.reduced_net import reduce
+from bounds.tightening.raising import enveloped
 from encoders.question import Norm, goals_for
 from verifier.answer import region_for
 from verifier.question.options import Options

@@ -22,8 +22,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from encoders.arrays import FloatArray, IntArray
 from encoders.errors import DataError, OptionError
-from encoders.layer_graph.linear_maps import FloatArray, IntArray
 from encoders.question import Norm, Region, changed
 
 FINEST = 65536  # levels per unit, of all inputs together

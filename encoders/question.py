@@ -8,8 +8,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.arrays import FloatArray, IntArray
 from encoders.errors import DataError
-from encoders.layer_graph.linear_maps import FloatArray, IntArray
 
 
 class Norm(StrEnum):

@@ -17,11 +17,12 @@ from bounds.attacks.universal import UniversalOptions, UniversalProblem, univers
 from bounds.lower import LOWER_BOUNDS, LowerBoundOptions, LowerBoundProblem
 from bounds.lower.sampled_estimate import sampled_distance
 from bounds.nodes.node_bounds import NodeBounds
-from bounds.nodes.raising import Effort, bounded
 from bounds.propagation.device_graph import TORCH_MAPS, DeviceGraph
 from bounds.propagation.neuron_bounds import network_bounds
 from bounds.reduced_net.reduced_net import reduce
-from encoders.layer_graph.linear_maps import Convolution, Dense, FloatArray, Gather, LinearMap, Scale, Sparse
+from bounds.tightening.raising import Effort, bounded
+from encoders.arrays import FloatArray
+from encoders.layer_graph.linear_maps import Convolution, Dense, Gather, LinearMap, Scale, Sparse
 from encoders.question import CONVEX, Norm, goals_for
 from tests.encoders.nets import random_chain, unit_box
 from tests.onnx_builder import to_onnx
@@ -180,7 +181,7 @@ def test_a_search_that_looks_ahead(model: Model, monkeypatch: pytest.MonkeyPatch
 
 def test_a_search_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
-    monkeypatch.setattr("bounds.nodes.raising.FEWEST", 1)
+    monkeypatch.setattr("bounds.tightening.raising.FEWEST", 1)
     options = SearchOptions(effort=Effort(tangents=0, products=5), root_steps=0, steps=0, program_share=0.0)
     for seed in (707,):
 

@@ -23,14 +23,15 @@ from bounds.envelopes.cube import CubeEnvelope, CubeTangents
 from bounds.geometry.relu_over_simplex import Above, above_relu
 from bounds.nodes.linear_program import NodeProgram, Proven
 from bounds.nodes.node_bounds import NodeBounds
-from bounds.nodes.raising import Effort
 from bounds.nodes.records import Nodes, Pass
 from bounds.propagation.sample_groups import Grouping
 from bounds.semidefinite.parabolas import Parabolas, Touch
+from bounds.tightening.raising import Effort
+from encoders.arrays import FloatArray
 from encoders.deadline import Deadline
 from encoders.errors import SoundnessError
 from encoders.layer_graph.graph import Affine, Graph, Input, Node, Relu, affine_chain
-from encoders.layer_graph.linear_maps import Convolution, Dense, FloatArray, Gather, Scale
+from encoders.layer_graph.linear_maps import Convolution, Dense, Gather, Scale
 from encoders.question import CONVEX, Norm, Region, goals_for
 from tests.brute_force import brute_force_distance
 from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
@@ -235,7 +236,7 @@ def test_a_cap_that_is_too_small_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
     def smaller(engine: NodeBounds, nodes: Nodes, seen: Pass, radius: float, lines: object) -> Nodes:
         return genuine(engine, nodes, seen, 0.98 * radius)
 
-    monkeypatch.setattr("bounds.nodes.raising.on_the_cap", smaller)
+    monkeypatch.setattr("bounds.tightening.raising.on_the_cap", smaller)
     assert caught(seeds=range(200))
 
 
@@ -253,7 +254,7 @@ def test_tangents_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_parabolas_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bounds.nodes.raising.FEW", 1)
+    monkeypatch.setattr("bounds.tightening.raising.FEW", 1)
     genuine = Parabolas.lines
 
     def lower(
@@ -267,7 +268,7 @@ def test_parabolas_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_inputs_that_pay_too_little_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bounds.nodes.raising.FEW", 1)
+    monkeypatch.setattr("bounds.tightening.raising.FEW", 1)
     genuine = bounds.semidefinite.parabolas._greatest
     monkeypatch.setattr("bounds.semidefinite.parabolas._greatest", lambda rows: 0.3 * genuine(rows))
     assert caught(seeds=range(400), options=replace(EAGER, effort=Effort(tangents=0)))

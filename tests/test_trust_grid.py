@@ -21,10 +21,10 @@ import verifier.engines.on_grid.narrowing
 from bounds.discrete.step_bounds import Priced, Ranged, StepBounds
 from bounds.discrete.step_ranges import Domains, narrowed
 from bounds.geometry.halfspace_in_ball import most_of
+from encoders.arrays import FloatArray, IntArray
 from encoders.errors import SoundnessError
 from encoders.grid import Grid
 from encoders.layer_graph.graph import Graph, affine_chain
-from encoders.layer_graph.linear_maps import FloatArray, IntArray
 from encoders.programs.integer_encoding import Steps
 from encoders.question import Goal, Norm, Region, goals_for
 from tests.brute_force import brute_force_distance

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 import bounds.discrete.int8_ranges
 import encoders.quantised.integer_encoding
 from bounds.discrete.int8_input_gains import LevelBall
+from encoders.arrays import IntArray
 from encoders.errors import SolverError, SoundnessError
-from encoders.layer_graph.linear_maps import IntArray
 from encoders.quantised.semantics import QuantisedLayer, QuantisedNet
 from encoders.quantised.staircase import Line, digital_line
 from encoders.question import Norm

@@ -16,11 +16,11 @@ from bounds.attacks.region_descent import polish
 from bounds.device import pick_device
 from bounds.execution_error import ARITHMETICS, execution_error
 from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
+from encoders.arrays import FloatArray, Inputs
 from encoders.deadline import Clock, Deadline, in_time, under
 from encoders.errors import DataError, OptionError
 from encoders.grid import Grid
 from encoders.layer_graph.graph import Relu
-from encoders.layer_graph.linear_maps import FloatArray, Inputs
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.batching.attack_request import AttackRequest
 from verifier.batching.first_pass_request import FirstPassRequest

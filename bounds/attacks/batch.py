@@ -17,9 +17,9 @@ from torch import Tensor
 
 from bounds.attacks.problem import AttackOptions, AttackProblem, Candidates
 from bounds.propagation.device_graph import DeviceGraph
+from encoders.arrays import FloatArray
 from encoders.deadline import out_of_time
 from encoders.errors import SoundnessError
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Goal, Norm
 
 MOST_SAMPLES = 64

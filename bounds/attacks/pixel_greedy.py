@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bounds.attacks.base import Attack, AttackBatch, Candidates, Runs
-from encoders.layer_graph.linear_maps import FloatArray
+from encoders.arrays import FloatArray
 from encoders.question import Norm
 
 MOST_PIXELS = 256  # an attack that changes more than this is not sparse

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bounds.propagation.device_graph import DeviceGraph
+from encoders.arrays import FloatArray
 from encoders.errors import OptionError
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Goal, Norm, Region
 
 

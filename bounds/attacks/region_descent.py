@@ -24,9 +24,9 @@ from bounds.attacks.base import Attack, AttackBatch, AttackOptions, AttackProble
 from bounds.attacks.deepfool import DeepFool
 from bounds.geometry.linear_piece import nearest_in_piece
 from bounds.propagation.device_graph import DeviceGraph
+from encoders.arrays import FloatArray
 from encoders.deadline import OutOfTimeError, look
 from encoders.layer_graph.graph import Affine, Input
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Goal, Norm, Region
 
 ROWS_AT_ONCE = 64

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from bounds.attacks.pgd import into_ball, steepest_direction
 from bounds.propagation.device_graph import DeviceGraph
+from encoders.arrays import FloatArray
 from encoders.errors import OptionError
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 
 ROWS_AT_ONCE = 8192

@@ -13,7 +13,7 @@ from math import isqrt
 import numpy as np
 
 from bounds.rounding import gamma
-from encoders.layer_graph.linear_maps import FloatArray, IntArray
+from encoders.arrays import FloatArray, IntArray
 from encoders.question import Norm
 
 

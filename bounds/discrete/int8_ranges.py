@@ -14,8 +14,8 @@ import numpy as np
 
 from bounds.discrete.int8_input_gains import LevelBall
 from bounds.rounding import gamma
+from encoders.arrays import FloatArray, IntArray
 from encoders.deadline import look
-from encoders.layer_graph.linear_maps import FloatArray, IntArray
 from encoders.quantised.integer_encoding import InputLevels, Ranges, Wanted
 from encoders.quantised.semantics import TOP, QuantisedLayer, QuantisedNet
 from encoders.question import Norm

@@ -12,7 +12,7 @@ from math import isqrt
 
 import numpy as np
 
-from encoders.layer_graph.linear_maps import FloatArray, IntArray
+from encoders.arrays import FloatArray, IntArray
 from encoders.programs.integer_encoding import Steps
 from encoders.question import Norm
 

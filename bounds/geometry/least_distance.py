@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-from encoders.layer_graph.linear_maps import FloatArray
+from encoders.arrays import FloatArray
 
 EMPTY = 1e-9  # a residual this small, of a target of length one: no point satisfies the rows
 BROKEN = 1e-9  # of the scale: how far a point may pass a side of the box unnoticed

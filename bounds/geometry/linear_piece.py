@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from bounds.geometry.least_distance import nearest_euclidean
+from encoders.arrays import FloatArray
 from encoders.errors import SolverError
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 from encoders.solvers.base import Status
 from encoders.solvers.linear import LinearAnswer, solve_linear

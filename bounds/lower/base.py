@@ -16,9 +16,9 @@ from typing import ClassVar
 import numpy as np
 
 from bounds.propagation.device_graph import DeviceGraph
+from encoders.arrays import FloatArray
 from encoders.errors import DataError, OptionError, SoundnessError
 from encoders.layer_graph.graph import Graph, Relu
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 
 AUDIT = 1.1  # of the nearest adversary's distance: the ball on which a technique is held against it

@@ -22,8 +22,8 @@ from bounds.lower.jacobian import dual_length, jacobian, steepest
 from bounds.propagation.neuron_bounds import bounds_together, goal_bounds
 from bounds.propagation.sample_groups import Grouping
 from bounds.reduced_net.reduced_net import Reduced, reduce
+from encoders.arrays import FloatArray
 from encoders.layer_graph.graph import Affine, Graph, Input
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 
 INFLATION = 1.0 + 1e-9

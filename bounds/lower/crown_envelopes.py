@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from bounds.lower.base import Sample
 from bounds.lower.relaxations import AlphaCrown, engine_on, per_sample
 from bounds.nodes.node_bounds import NodeBounds
-from bounds.nodes.raising import envelope_of, enveloped
 from bounds.reduced_net.one_sided_inputs import ONE_SIDED, one_sided_stack
-from encoders.layer_graph.linear_maps import FloatArray
+from bounds.tightening.raising import envelope_of, enveloped
+from encoders.arrays import FloatArray
 from encoders.question import Norm
 
 FIRST_STEPS = 4  # with chords

@@ -22,9 +22,9 @@ from bounds.lower.base import LowerBound, Sample
 from bounds.lower.cross_lipschitz import margins, quotient, reduced_on
 from bounds.lower.jacobian import Jacobian, jacobian, steepest
 from bounds.reduced_net.reduced_net import Reduced
+from encoders.arrays import FloatArray
 from encoders.errors import SolverError
 from encoders.layer_graph.graph import Graph, Relu
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.programs.mixed_integer_program import Program
 from encoders.question import Norm
 from encoders.solvers.base import SolverOptions

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bounds.reduced_net.reduced_net import Reduced
-from encoders.layer_graph.linear_maps import FloatArray
+from encoders.arrays import FloatArray
 from encoders.question import Norm
 
 LOST = 1e-150  # more than an entry can be whose square is too small for a float64

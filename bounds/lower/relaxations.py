@@ -20,7 +20,7 @@ from bounds.nodes.records import Nodes, Pass
 from bounds.propagation.neuron_bounds import bounds_together
 from bounds.propagation.sample_groups import Grouping
 from bounds.reduced_net.stacked_nets import Stack
-from encoders.layer_graph.linear_maps import FloatArray
+from encoders.arrays import FloatArray
 
 CAP_ROUNDS = 8
 CAP_RATE = 0.15

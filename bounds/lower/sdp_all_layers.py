@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from bounds.lower.base import Sample
 from bounds.lower.crown_envelopes import FIRST_STEPS, RATE
 from bounds.lower.relaxations import AlphaCrown, engine_on, per_sample
-from bounds.nodes.raising import products_fit
 from bounds.semidefinite.all_layers_bound import with_products
-from encoders.layer_graph.linear_maps import FloatArray
+from bounds.tightening.raising import products_fit
+from encoders.arrays import FloatArray
 from encoders.question import Norm
 
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from bounds.lower.base import Sample
 from bounds.lower.crown_envelopes import FIRST_STEPS, RATE
 from bounds.lower.relaxations import AlphaCrown, engine_on, per_sample
-from bounds.nodes.raising import parabolas_on
 from bounds.semidefinite.one_layer_bound import with_moments
-from encoders.layer_graph.linear_maps import FloatArray
+from bounds.tightening.raising import parabolas_on
+from encoders.arrays import FloatArray
 from encoders.question import Norm
 
 

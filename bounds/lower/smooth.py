@@ -16,8 +16,8 @@ from scipy.special import expit
 
 from bounds.lower.cross_lipschitz import INFLATION, quotient
 from bounds.lower.jacobian import ROUNDING, dual_length, longest_sum, product
+from encoders.arrays import FloatArray
 from encoders.errors import DataError
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm, Region
 
 

@@ -17,7 +17,7 @@ from bounds.nodes.linear_program import NodeProgram
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.propagation.neuron_bounds import network_bounds
 from bounds.reduced_net.reduced_net import reduce
-from encoders.layer_graph.linear_maps import FloatArray
+from encoders.arrays import FloatArray
 from encoders.question import Norm
 
 BEYOND = 1.05  # a ball this much larger than what is proven: there the program can still gain, and is at its best

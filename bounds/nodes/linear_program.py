@@ -18,7 +18,7 @@ import torch
 from bounds.geometry.linear_piece import lowest_in_piece, nearest_in_piece
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes, Pass
-from encoders.layer_graph.linear_maps import FloatArray
+from encoders.arrays import FloatArray
 from encoders.question import Norm
 from encoders.solvers.base import Status
 from encoders.solvers.linear import LinearAnswer

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
+from encoders.arrays import FloatArray, IntArray
 from encoders.errors import ModelError
 from encoders.layer_graph.graph import Affine, Graph, Input, Node, Relu
-from encoders.layer_graph.linear_maps import Convolution, Dense, FloatArray, Gather, IntArray, LinearMap, Scale, Sparse
+from encoders.layer_graph.linear_maps import Convolution, Dense, Gather, LinearMap, Scale, Sparse
 
 LARGEST_FOLDED = 2.0**30  # of factors: what underflows before a larger one would not be known of after it
 LEAST_FOLDED = 2.0**-30  # and of what overflows before a smaller one, or before a zero

@@ -18,7 +18,8 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from encoders.layer_graph.linear_maps import FloatArray, LinearMap
+from encoders.arrays import FloatArray
+from encoders.layer_graph.linear_maps import LinearMap
 
 
 @dataclass(frozen=True)

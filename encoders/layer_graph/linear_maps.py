@@ -8,17 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-Inputs = NDArray[np.floating[Any]]
-"""Inputs in the type that a model file takes: float32 or float64."""
-InputType = type[np.floating[Any]]
+from encoders.arrays import FloatArray, IntArray
 
 
 class LinearMap(ABC):

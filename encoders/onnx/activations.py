@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from encoders.arrays import FloatArray
 from encoders.errors import ModelError
 from encoders.layer_graph.builder import View
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.onnx.arithmetic import ONE, ZERO, broadcast, common_shape
 from encoders.onnx.node import Call, Value
 

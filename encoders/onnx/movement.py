@@ -14,9 +14,10 @@ import onnx
 from numpy.typing import NDArray
 from scipy import sparse
 
+from encoders.arrays import FloatArray, IntArray
 from encoders.errors import ModelError
 from encoders.layer_graph.builder import MAX_ELEMENTS, View, checked_size
-from encoders.layer_graph.linear_maps import FloatArray, IntArray, LinearMap, Sparse
+from encoders.layer_graph.linear_maps import LinearMap, Sparse
 from encoders.onnx.node import Call, Operator, Value
 from encoders.onnx.runtime import ExecutionError, run_node
 

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from encoders.arrays import FloatArray
 from encoders.errors import ModelError, UnsupportedOperatorError
 from encoders.layer_graph.builder import GraphBuilder, View
-from encoders.layer_graph.linear_maps import FloatArray
 
 Array = NDArray[Any]
 Value = View | Array

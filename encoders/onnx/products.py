@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from encoders.arrays import FloatArray
 from encoders.errors import ModelError
 from encoders.layer_graph.builder import LEAST_FOLDED, View, checked_size
-from encoders.layer_graph.linear_maps import Dense, FloatArray, LinearMap, Sparse
+from encoders.layer_graph.linear_maps import Dense, LinearMap, Sparse
 from encoders.onnx.arithmetic import ZERO, added, broadcast, check_gain
 from encoders.onnx.movement import check_growth
 from encoders.onnx.node import Call, Value

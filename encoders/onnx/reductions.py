@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from encoders.arrays import IntArray
 from encoders.errors import ModelError
 from encoders.layer_graph.builder import View
-from encoders.layer_graph.linear_maps import IntArray
 from encoders.onnx.activations import absolute
 from encoders.onnx.node import Call, Operator, Value
 from encoders.onnx.windows import averaged, greatest

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from encoders.arrays import FloatArray, IntArray
 from encoders.errors import ModelError
 from encoders.layer_graph.builder import View, checked_size
-from encoders.layer_graph.linear_maps import Convolution, FloatArray, IntArray, LinearMap, Sparse
+from encoders.layer_graph.linear_maps import Convolution, LinearMap, Sparse
 from encoders.onnx.activations import extreme_of
 from encoders.onnx.arithmetic import ZERO, check_gain
 from encoders.onnx.node import Call, Value

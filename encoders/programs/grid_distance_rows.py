@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from encoders.layer_graph.linear_maps import IntArray
+from encoders.arrays import IntArray
 from encoders.programs.integer_program import IntegerBuilder
 from encoders.question import Norm
 

@@ -22,8 +22,8 @@ from math import ceil, floor, frexp
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.arrays import FloatArray, IntArray
 from encoders.deadline import look
-from encoders.layer_graph.linear_maps import FloatArray, IntArray
 from encoders.programs.grid_distance_rows import limit_measure
 from encoders.programs.integer_program import IntegerBuilder, IntegerProgram
 from encoders.question import Norm

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from encoders.arrays import FloatArray, IntArray
 from encoders.deadline import look
 from encoders.errors import DataError, SoundnessError
 from encoders.grid import Grid
 from encoders.layer_graph.graph import Affine, Graph
-from encoders.layer_graph.linear_maps import FloatArray, IntArray
 from encoders.programs.mixed_integer_program import Program
 from encoders.programs.sparse_blocks import Builder, pattern, placed, powers_of_two, times, unit_rows, wide
 from encoders.question import Goal, NeuronBounds, Norm, Region

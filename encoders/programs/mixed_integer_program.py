@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from encoders.layer_graph.linear_maps import FloatArray, IntArray
+from encoders.arrays import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)

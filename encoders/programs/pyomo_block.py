@@ -21,8 +21,8 @@ import pyomo.environ as pyo
 from pyomo.core.expr.numeric_expr import LinearExpression
 from scipy import sparse
 
+from encoders.arrays import FloatArray
 from encoders.layer_graph.graph import Graph
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.programs.mixed_integer_encoding import Encoder
 from encoders.programs.mixed_integer_program import Program
 from encoders.question import Goal, NeuronBounds, Region

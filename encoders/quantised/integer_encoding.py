@@ -14,8 +14,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from encoders.arrays import IntArray
 from encoders.deadline import look
-from encoders.layer_graph.linear_maps import IntArray
 from encoders.programs.grid_distance_rows import limit_measure, measure_column
 from encoders.programs.integer_program import LARGEST_SUM, IntegerBuilder, IntegerProgram
 from encoders.quantised.semantics import TOP, QuantisedLayer, QuantisedNet

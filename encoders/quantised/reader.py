@@ -17,10 +17,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from encoders.arrays import IntArray
 from encoders.errors import ModelError, UnsupportedOperatorError
 from encoders.layer_graph.builder import GraphBuilder, View
 from encoders.layer_graph.graph import Affine, Graph
-from encoders.layer_graph.linear_maps import IntArray
 from encoders.onnx.class_scores import MONOTONE
 from encoders.onnx.node import Call
 from encoders.onnx.operators import operator_for

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.layer_graph.linear_maps import FloatArray, IntArray
+from encoders.arrays import FloatArray, IntArray
 
 TOP = 255  # the highest level
 LARGEST_EXACT = 2**24  # float32 holds every integer up to here, and 32 bits hold the accumulator

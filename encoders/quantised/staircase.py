@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoders.layer_graph.linear_maps import IntArray
+from encoders.arrays import IntArray
 
 LARGEST_Q = 512
 

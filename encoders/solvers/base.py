@@ -9,8 +9,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from encoders.arrays import FloatArray
 from encoders.errors import OptionError, SolverError
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.programs.mixed_integer_program import Program
 
 ROW_SLACK = 1e-5  # a point that misses a row by more than this (rows have entries of about one) is no point

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from encoders.arrays import FloatArray
 from encoders.errors import SolverError
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.programs.mixed_integer_program import Program
 from encoders.programs.sparse_blocks import unit_rows, wide
 from encoders.solvers.base import BOUND_SLACK, Solution, Solver, SolverCapabilities, SolverOptions, Status, Watch

@@ -9,8 +9,8 @@ import highspy
 import numpy as np
 from scipy import sparse
 
+from encoders.arrays import FloatArray
 from encoders.errors import SolverError
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.solvers.base import Status
 
 # "Unbounded or infeasible", every limit and every error are no proofs: only two lines of this table are.

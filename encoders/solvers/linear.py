@@ -10,7 +10,7 @@ import highspy
 import numpy as np
 from scipy import sparse
 
-from encoders.layer_graph.linear_maps import FloatArray
+from encoders.arrays import FloatArray
 from encoders.solvers.base import Status
 from encoders.solvers.highs_native import instance, pass_arrays, status_of
 

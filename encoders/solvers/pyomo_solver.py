@@ -11,8 +11,8 @@ import pyomo.environ as pyo
 from pyomo.common.errors import ApplicationError
 from pyomo.opt import TerminationCondition
 
+from encoders.arrays import FloatArray
 from encoders.errors import SolverError
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.programs.mixed_integer_program import Program
 from encoders.programs.pyomo_block import to_pyomo
 from encoders.solvers.base import Solution, Solver, SolverCapabilities, SolverOptions, Status, Watch

@@ -14,8 +14,8 @@ from scipy.optimize import linprog
 from bounds.geometry.halfspace_in_ball import lowest_value
 from bounds.propagation.backward_pass import chords
 from bounds.rounding import gamma
+from encoders.arrays import FloatArray
 from encoders.grid import Grid
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.programs.mixed_integer_encoding import encode
 from encoders.question import Norm, Region, goals_for
 from encoders.solvers.base import Status

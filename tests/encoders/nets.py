@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 
 from benchmarks.textbook import whole_box_intervals
+from encoders.arrays import FloatArray
 from encoders.layer_graph.graph import Graph, affine_chain
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import NeuronBounds, Norm, Region
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from bounds.nodes.raising import Effort, bounded
 from bounds.nodes.records import Nodes, Pass
 from bounds.semidefinite.all_layers_bound import with_products
 from bounds.semidefinite.one_layer_bound import with_moments
 from bounds.semidefinite.parabolas import Parabolas
+from bounds.tightening.raising import Effort, bounded
 from encoders.deadline import Clock, Deadline, out_of_time, under
 from encoders.question import CONVEX, Norm
 from tests.bounds.semidefinite.test_all_layers_quadratic import three_neurons
@@ -74,7 +74,7 @@ def test_a_search_that_is_ended_has_proven_what_it_says(norm: Norm) -> None:
 def test_so_has_one_that_looks_ahead_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     for place in (
-        "bounds.nodes.raising",
+        "bounds.tightening.raising",
         "verifier.engines.phase_search.search",
         "verifier.engines.phase_search.look_ahead",
     ):

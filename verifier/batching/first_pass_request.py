@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bounds.lower.base import samples_together
-from bounds.nodes.first_pass import nearest_together
 from bounds.propagation.device_graph import DeviceGraph
+from bounds.tightening.first_pass import nearest_together
 from encoders.deadline import NEVER, Deadline, OutOfTimeError
 from encoders.question import Goal, Norm, Region
 from verifier.batching.request import BuildCache, Request, SampleRequest

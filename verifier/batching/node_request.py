@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from bounds.nodes.node_bounds import NodeBounds
-from bounds.nodes.raising import Effort, bounded
 from bounds.nodes.records import Nodes, Pass
 from bounds.nodes.regrouping import gathered, parted
+from bounds.tightening.raising import Effort, bounded
 from encoders.deadline import NEVER, Deadline
 from verifier.batching.request import BuildCache, Request
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from encoders.arrays import FloatArray
 from encoders.errors import DataError, OptionError
-from encoders.layer_graph.linear_maps import FloatArray
 from verifier.question.model import Model, load
 from verifier.question.options import Options, check_convex
 from verifier.runs.samples import Samples, check_box, load_samples, parse_samples

@@ -11,9 +11,9 @@ import torch
 
 from bounds.geometry.halfspace_in_ball import distance_to_halfspace
 from bounds.propagation.neuron_bounds import device_graph_for, goal_bounds, network_bounds
+from encoders.arrays import FloatArray
 from encoders.deadline import in_time
 from encoders.layer_graph.graph import Affine, Relu
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.programs.mixed_integer_encoding import Body, Encoder
 from encoders.programs.mixed_integer_program import Program
 from encoders.question import NeuronBounds, Norm

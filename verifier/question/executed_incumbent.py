@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.layer_graph.linear_maps import FloatArray, Inputs
+from encoders.arrays import FloatArray, Inputs
 from encoders.question import Goal, Norm
 from verifier.question.incumbent import By, Incumbent
 

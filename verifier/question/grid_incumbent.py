@@ -11,9 +11,9 @@ from functools import partial
 
 import numpy as np
 
+from encoders.arrays import FloatArray, IntArray
 from encoders.deadline import Deadline, in_time, look
 from encoders.grid import Grid
-from encoders.layer_graph.linear_maps import FloatArray, IntArray
 from verifier.question.grid_local_search import nearer as nearer_on_grid
 from verifier.question.incumbent import By, Incumbent
 from verifier.question.results import Adversary

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from encoders.arrays import FloatArray, IntArray
 from encoders.deadline import Deadline
 from encoders.grid import Grid
-from encoders.layer_graph.linear_maps import FloatArray, IntArray
 from encoders.question import Norm
 
 StepsValue = Callable[[IntArray], FloatArray]

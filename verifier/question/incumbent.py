@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.layer_graph.linear_maps import FloatArray, Inputs, InputType
+from encoders.arrays import FloatArray, Inputs, InputType
 from encoders.question import Norm, Region
 from verifier.question.results import Adversary
 

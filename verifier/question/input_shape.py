@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from encoders.arrays import IntArray
 from encoders.errors import OptionError
-from encoders.layer_graph.linear_maps import IntArray
 
 
 def levels_for(shape: tuple[int, ...], levels: int | IntArray) -> int | IntArray:

@@ -26,9 +26,9 @@ from bounds.execution_error import ARITHMETICS, Arithmetic, error_at_points
 from bounds.propagation.device_graph import DeviceGraph, torch_maps
 from bounds.propagation.neuron_bounds import device_graph_for
 from bounds.rounding import LARGEST_GAIN
+from encoders.arrays import FloatArray
 from encoders.errors import ModelError
 from encoders.layer_graph.graph import Affine, Node, Relu
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.onnx.node import node_name
 from encoders.onnx.reader import Parsed, Step
 from encoders.onnx.runtime import ExecutionError, execute

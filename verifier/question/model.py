@@ -14,9 +14,9 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from encoders.arrays import FloatArray
 from encoders.errors import ModelError, OptionError, SoundnessError
 from encoders.layer_graph.graph import Graph
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.onnx.class_scores import one_output
 from encoders.onnx.model_file import digest_of, read_model_file
 from encoders.onnx.reader import Parsed, parse

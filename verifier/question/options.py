@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from bounds.execution_error import ARITHMETICS
+from encoders.arrays import IntArray
 from encoders.errors import OptionError
 from encoders.grid import checked_grid
-from encoders.layer_graph.linear_maps import IntArray
 from encoders.question import CONVEX, Norm
 from verifier.engines.registry import check_engine_name
 from verifier.question.model import Model

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from encoders.arrays import FloatArray
 from encoders.deadline import Deadline
 from encoders.grid import Grid
 from encoders.layer_graph.graph import Graph
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.quantised.semantics import QuantisedNet
 from encoders.question import Goal, Norm, Region
 

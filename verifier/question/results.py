@@ -9,8 +9,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.arrays import Inputs
 from encoders.errors import SoundnessError
-from encoders.layer_graph.linear_maps import Inputs
 from encoders.question import Norm
 
 

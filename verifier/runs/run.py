@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bounds.device import pick_device
+from encoders.arrays import Inputs
 from encoders.deadline import Clock
 from encoders.errors import OptionError, SolverError
 from encoders.layer_graph.graph import Relu
-from encoders.layer_graph.linear_maps import Inputs
 from verifier.answer import FEW_NEURONS, asked
 from verifier.batching.request import Work
 from verifier.batching.scheduler import Question, Scheduler

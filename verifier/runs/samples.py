@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.arrays import Inputs, InputType
 from encoders.errors import DataError
-from encoders.layer_graph.linear_maps import Inputs, InputType
 from trainers import datasets
 
 Array = NDArray[Any]

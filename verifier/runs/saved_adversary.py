@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.layer_graph.linear_maps import Inputs
+from encoders.arrays import Inputs
 from verifier.question.input_shape import image_shape
 from verifier.question.results import Adversary
 

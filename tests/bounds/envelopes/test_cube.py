@@ -16,14 +16,14 @@ from scipy.optimize import linprog
 
 from bounds.envelopes.cube import BINS, CubeEnvelope
 from bounds.nodes.node_bounds import NodeBounds
-from bounds.nodes.raising import enveloped
 from bounds.nodes.records import Nodes, Pass
 from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from bounds.propagation.sample_groups import Grouping
 from bounds.reduced_net.reduced_net import reduce
 from bounds.reduced_net.stacked_nets import Stack
+from bounds.tightening.raising import enveloped
+from encoders.arrays import FloatArray
 from encoders.layer_graph.graph import Graph, affine_chain
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm, Region, goals_for
 from tests.bounds.propagation.test_neuron_bounds import points_in, random_graph
 

@@ -15,14 +15,14 @@ import torch
 from bounds.envelopes.simplex import SimplexEnvelope
 from bounds.geometry.relu_over_simplex import Above, above_relu
 from bounds.nodes.node_bounds import NodeBounds
-from bounds.nodes.raising import Effort, bounded, envelope_of, enveloped
 from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from bounds.propagation.sample_groups import Grouping
 from bounds.reduced_net.one_sided_inputs import one_sided, one_sided_stack
 from bounds.reduced_net.reduced_net import reduce
 from bounds.reduced_net.stacked_nets import Stack
+from bounds.tightening.raising import Effort, bounded, envelope_of, enveloped
+from encoders.arrays import FloatArray
 from encoders.layer_graph.graph import Graph, affine_chain
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm, Region, goals_for
 from tests.bounds.envelopes.test_cube import KINDS, split_at_random
 from tests.bounds.propagation.test_neuron_bounds import points_in, random_graph

@@ -16,9 +16,10 @@ from bounds.lower.base import Sample
 from bounds.lower.cross_lipschitz import operator_norm, reduced_on
 from bounds.lower.jacobian import jacobian, steepest
 from bounds.propagation.neuron_bounds import device_graph_for
+from encoders.arrays import FloatArray
 from encoders.errors import OptionError, SoundnessError
 from encoders.layer_graph.graph import affine_chain
-from encoders.layer_graph.linear_maps import Dense, FloatArray
+from encoders.layer_graph.linear_maps import Dense
 from encoders.question import CONVEX, Norm, Region, goals_for
 from tests.brute_force import brute_force_distance
 from tests.test_trust import random_net

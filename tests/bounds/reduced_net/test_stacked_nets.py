@@ -13,12 +13,12 @@ import torch
 
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.output_constrained import on_the_cap
-from bounds.nodes.raising import Effort, bounded
 from bounds.nodes.records import Nodes, Pass
 from bounds.nodes.regrouping import gathered, parted
 from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from bounds.reduced_net.reduced_net import Reduced, reduce
 from bounds.reduced_net.stacked_nets import Stack
+from bounds.tightening.raising import Effort, bounded
 from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import CONVEX, Norm, Region, goals_for
 from tests.bounds.propagation.test_neuron_bounds import random_graph

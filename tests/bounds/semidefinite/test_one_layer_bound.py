@@ -17,13 +17,13 @@ import torch
 
 from bounds.envelopes.cube import CubeEnvelope
 from bounds.nodes.node_bounds import NodeBounds
-from bounds.nodes.raising import enveloped
 from bounds.nodes.records import Nodes, Pass
 from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from bounds.reduced_net.reduced_net import reduce
 from bounds.semidefinite.one_layer_bound import with_moments
 from bounds.semidefinite.one_layer_descent import Found, descent
 from bounds.semidefinite.parabolas import Parabolas
+from bounds.tightening.raising import enveloped
 from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import Norm, Region, goals_for
 from tests.bounds.envelopes.test_cube import KINDS, check_against, drawn, split_at_random

@@ -19,8 +19,8 @@ from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from bounds.propagation.sample_groups import Grouping
 from bounds.reduced_net.reduced_net import reduce
 from bounds.semidefinite.parabolas import Parabolas, Touch, _greatest
+from encoders.arrays import FloatArray
 from encoders.layer_graph.graph import affine_chain
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm, Region, goals_for
 
 ONE = Grouping.one(torch.zeros(1))

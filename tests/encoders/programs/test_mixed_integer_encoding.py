@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from benchmarks.textbook import textbook_distance
+from encoders.arrays import FloatArray
 from encoders.deadline import Deadline
 from encoders.errors import DataError, SoundnessError
 from encoders.layer_graph.graph import Affine, Graph, Input, Relu, affine_chain
-from encoders.layer_graph.linear_maps import Convolution, Dense, FloatArray, Gather
+from encoders.layer_graph.linear_maps import Convolution, Dense, Gather
 from encoders.programs.mixed_integer_encoding import Body, Encoder, encode
 from encoders.question import Goal, NeuronBounds, Norm, Region, goals_for
 from encoders.solvers.base import Solution, SolverOptions, Status

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import encoders.quantised.integer_encoding
-from encoders.layer_graph.linear_maps import IntArray
+from encoders.arrays import IntArray
 from encoders.quantised.file import read_quantised
 from encoders.quantised.integer_encoding import InputLevels, Ranges, Wanted, Written, encode
 from encoders.quantised.mixed_integer_encoding import as_program

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from bounds.nodes.node_bounds import NodeBounds
-from bounds.nodes.raising import bounded
 from bounds.nodes.records import Nodes, Pass
+from bounds.tightening.raising import bounded
 from encoders.deadline import Clock
 from encoders.errors import SolverError, SoundnessError
 from encoders.question import CONVEX, Norm

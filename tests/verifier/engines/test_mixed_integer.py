@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from benchmarks.textbook import textbook_distance
+from encoders.arrays import FloatArray
 from encoders.deadline import Deadline
 from encoders.errors import OptionError
 from encoders.layer_graph.graph import Graph
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.programs.mixed_integer_program import Program
 from encoders.question import Norm, Region, goals_for
 from encoders.solvers.base import Solution, Solver, SolverCapabilities, SolverOptions, Status, Watch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.layer_graph.linear_maps import FloatArray, Inputs
+from encoders.arrays import FloatArray, Inputs
 from encoders.question import Norm, Region
 from verifier.question.incumbent import Incumbent
 

@@ -20,8 +20,8 @@ import torch
 
 from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import device_graph_for, goal_bounds, network_bounds
+from encoders.arrays import IntArray
 from encoders.deadline import Deadline, in_time
-from encoders.layer_graph.linear_maps import IntArray
 from encoders.programs.integer_encoding import COARSE, FINE, Precision, encode
 from encoders.programs.integer_program import IntegerProgram
 from encoders.question import Norm, Region

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from encoders.arrays import FloatArray, IntArray
 from encoders.grid import Grid
-from encoders.layer_graph.linear_maps import FloatArray, IntArray
 from encoders.question import Region
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent

@@ -21,8 +21,8 @@ from bounds.nodes.records import Nodes, Pass
 from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import NetworkBounds, network_bounds
 from bounds.reduced_net.reduced_net import Reduced, reduce
+from encoders.arrays import FloatArray, IntArray
 from encoders.grid import Grid
-from encoders.layer_graph.linear_maps import FloatArray, IntArray
 from encoders.programs.integer_encoding import OpenNet, Steps
 from encoders.question import Goal, Norm, Region
 

@@ -18,8 +18,8 @@ from bounds.discrete.moved_pixels import Fall, Parts, SubsetBounds
 from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from bounds.reduced_net.reduced_net import reduce
+from encoders.arrays import IntArray
 from encoders.deadline import Deadline, in_time
-from encoders.layer_graph.linear_maps import IntArray
 from encoders.question import Norm
 from verifier.engines.on_grid.input_ranges import GridPlaces, OpenPlaces, Places
 from verifier.engines.on_grid.level_question import Count, Levels

@@ -22,8 +22,8 @@ from bounds.nodes.output_constrained import on_the_cap
 from bounds.nodes.records import Pass
 from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from bounds.reduced_net.reduced_net import reduce
+from encoders.arrays import IntArray
 from encoders.deadline import in_time
-from encoders.layer_graph.linear_maps import IntArray
 from encoders.question import Norm
 from verifier.engines.on_grid.level_question import Levels
 from verifier.engines.phase_search.open_nodes import OpenNodes

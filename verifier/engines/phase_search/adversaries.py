@@ -21,8 +21,8 @@ from bounds.nodes.linear_program import NodeProgram
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes, Pass
 from bounds.propagation.device_graph import DeviceGraph
+from encoders.arrays import FloatArray
 from encoders.deadline import NEVER, Deadline, under
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Goal
 from verifier.question.incumbent import Incumbent
 from verifier.question.problem import Problem

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bounds.nodes.first_pass import nearest_possible
 from bounds.nodes.node_bounds import NodeBounds
-from bounds.nodes.raising import Effort, products_apply
 from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import network_bounds
 from bounds.reduced_net.reduced_net import reduce
 from bounds.semidefinite.all_layers_bound import Left, left_by_products, likely_by_products
+from bounds.tightening.first_pass import nearest_possible
+from bounds.tightening.raising import Effort, products_apply
+from encoders.arrays import FloatArray
 from encoders.deadline import in_time, look
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 from verifier.engines.phase_search.adversaries import Witnesses
 from verifier.engines.phase_search.ball_schedule import BallSchedule

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bounds.nodes.records import Nodes
-from encoders.layer_graph.linear_maps import IntArray
+from encoders.arrays import IntArray
 
 INFINITY = float("inf")
 STORED = {

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from bounds.nodes.linear_program import NodeProgram
 from bounds.nodes.node_bounds import NodeBounds
-from bounds.nodes.raising import Effort, ascended, parabolas_of, products_apply
 from bounds.nodes.records import Nodes, Pass
 from bounds.nodes.regrouping import carry_over
 from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import NetworkBounds, device_graph_for, network_bounds
 from bounds.reduced_net.one_sided_inputs import ONE_SIDED, one_sided
 from bounds.reduced_net.reduced_net import Reduced, reduce
+from bounds.tightening.raising import Effort, ascended, parabolas_of, products_apply
 from encoders.deadline import Deadline, in_time, under
 from encoders.layer_graph.graph import Relu
 from encoders.question import Norm

@@ -10,8 +10,8 @@ from functools import partial
 
 import numpy as np
 
+from encoders.arrays import FloatArray
 from encoders.deadline import in_time
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.quantised.integer_encoding import Written
 from encoders.quantised.mixed_integer_encoding import as_program
 from encoders.quantised.semantics import QuantisedNet

@@ -17,8 +17,8 @@ from bounds.attacks.pixel_greedy import changed_inputs, changed_pixels
 from bounds.attacks.portfolio import attack_together
 from bounds.device import pick_device
 from bounds.propagation.neuron_bounds import device_graph_for
+from encoders.arrays import FloatArray
 from encoders.errors import DataError, OptionError
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm, goals_for
 from verifier.answer import check_classes, incumbent_for, region_for
 from verifier.question.model import Model

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.layer_graph.linear_maps import FloatArray
+from encoders.arrays import FloatArray
 from verifier.question.model import Model
 
 Inputs = NDArray[np.float32]

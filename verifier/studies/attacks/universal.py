@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from bounds.attacks.universal import UniversalOptions, UniversalProblem, universal_perturbation
 from bounds.device import pick_device
 from bounds.propagation.neuron_bounds import device_graph_for
+from encoders.arrays import FloatArray
 from encoders.errors import SoundnessError
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 from verifier.question.model import Model
 from verifier.question.options import Options

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from bounds.propagation.neuron_bounds import device_graph_for
-from encoders.layer_graph.linear_maps import Inputs
+from encoders.arrays import Inputs
 from encoders.question import Norm
 from trainers.adversarial import ascend
 from verifier.pages.chart_style import Frame, mark

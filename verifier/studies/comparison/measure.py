@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.arrays import FloatArray, Inputs
 from encoders.errors import SolverError
-from encoders.layer_graph.linear_maps import FloatArray, Inputs
 from encoders.question import Norm
 from verifier.answer import region_for
 from verifier.question.model import Model

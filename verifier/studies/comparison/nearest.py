@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoders.layer_graph.linear_maps import FloatArray
+from encoders.arrays import FloatArray
 from encoders.question import Norm
 from verifier.runs.samples import Samples
 from verifier.studies.attacks.transfer import fooled, stretched

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.arrays import FloatArray
 from encoders.errors import DataError
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 from verifier.studies.comparison.measure import Measured
 

@@ -19,7 +19,7 @@ from bounds.device import pick_device
 from bounds.lower import LOWER_BOUNDS
 from bounds.lower.sampled_estimate import sampled_distance
 from bounds.propagation.neuron_bounds import device_graph_for
-from encoders.layer_graph.linear_maps import FloatArray, Inputs
+from encoders.arrays import FloatArray, Inputs
 from encoders.question import Region, goals_for
 from verifier.answer import region_for
 from verifier.question.model import Model

@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.layer_graph.linear_maps import FloatArray
+from encoders.arrays import FloatArray
 from encoders.question import Norm
 from verifier.question.results import Verdict
 from verifier.runs.journal import Record

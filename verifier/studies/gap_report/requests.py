@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bounds.lower import LOWER_BOUNDS, LowerBoundOptions, LowerBoundProblem
 from bounds.lower.base import samples_together
 from bounds.propagation.device_graph import DeviceGraph
-from encoders.layer_graph.linear_maps import FloatArray, Inputs
+from encoders.arrays import FloatArray, Inputs
 from encoders.question import Norm, Region
 from verifier.batching.request import BuildCache, Request, SampleRequest
 from verifier.studies.attacks.replayed import Attacked, Attacking, Sample

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import verifier.engines.phase_search.search
-from bounds.nodes.raising import Effort
+from bounds.tightening.raising import Effort
+from encoders.arrays import FloatArray
 from encoders.deadline import Clock, Deadline
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 from tests.brute_force import brute_force_distance
 from tests.onnx_builder import to_onnx
@@ -96,16 +96,23 @@ def searched(seed: int, norm: Norm, options: SearchOptions, last: int) -> tuple[
 
 
 WEAK = Effort(rounds=0, fine_steps=0)
+RAISING = "bounds.tightening.raising"
 BARE = SearchOptions(effort=WEAK, steps=0, shallow_steps=0, root_steps=0, program_share=0.0)
 WAYS = {
     "as it is": ({}, SearchOptions(chords_first=0, splits_first=0)),
     "a tree": ({}, replace(BARE, patience=1, batch=2)),
     "programs": ({}, replace(BARE, program_worth=0.0)),
     "little memory": ({}, replace(BARE, memory=1, batch=4)),
-    "moments": ({"bounds.nodes.raising.FEW": 1}, SearchOptions(chords_first=0, effort=Effort(tangents=2, moments=6))),
-    "products": ({"bounds.nodes.raising.FEWEST": 1}, SearchOptions(effort=Effort(tangents=0, moments=0, products=8))),
+    "moments": (
+        {f"{RAISING}.FEW": 1},
+        SearchOptions(chords_first=0, effort=Effort(tangents=2, moments=6)),
+    ),
+    "products": (
+        {f"{RAISING}.FEWEST": 1},
+        SearchOptions(effort=Effort(tangents=0, moments=0, products=8)),
+    ),
     "ahead": (
-        {"verifier.engines.phase_search.search.LARGE_NET": 0, "bounds.nodes.raising.FEWEST": 1},
+        {"verifier.engines.phase_search.search.LARGE_NET": 0, f"{RAISING}.FEWEST": 1},
         SearchOptions(effort=Effort(tangents=0, moments=0, products=8)),
     ),
 }

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from bounds.nodes.node_bounds import NodeBounds
-from bounds.nodes.raising import Effort, bounded
 from bounds.nodes.records import Nodes, Pass
 from bounds.semidefinite.all_layers_bound import with_products
+from bounds.tightening.raising import Effort, bounded
+from encoders.arrays import FloatArray
 from encoders.deadline import Deadline
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import CONVEX, Norm
 from tests.brute_force import brute_force_distance
 from tests.test_trust import TOLERANCE, random_problem
@@ -110,7 +110,7 @@ def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: py
     expected = [answer(seed, Norm.LINF, SearchOptions()) for seed in SEEDS[:6]]
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     for place in (
-        "bounds.nodes.raising",
+        "bounds.tightening.raising",
         "verifier.engines.phase_search.search",
         "verifier.engines.phase_search.look_ahead",
     ):
@@ -121,7 +121,7 @@ def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: py
         used.append(len(arguments[1]))
         return with_products(*arguments)
 
-    monkeypatch.setattr("bounds.nodes.raising.with_products", counted)
+    monkeypatch.setattr("bounds.tightening.raising.with_products", counted)
     effort = Effort(products=steps, tangents=0, moments=0)
     hasty = SearchOptions(effort=effort, root_steps=0, steps=0, shallow_steps=0, program_share=0.0)
     found = [answer(seed, Norm.LINF, hasty) for seed in SEEDS[:6]]

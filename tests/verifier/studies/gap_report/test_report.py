@@ -20,9 +20,9 @@ from PIL import Image
 from bounds.lower import LOWER_BOUNDS
 from bounds.lower.base import Sample
 from bounds.lower.relaxations import Crown
+from encoders.arrays import FloatArray
 from encoders.errors import OptionError
 from encoders.layer_graph.graph import affine_chain
-from encoders.layer_graph.linear_maps import FloatArray
 from encoders.question import Norm
 from tests.onnx_builder import to_onnx
 from verifier import answer as query

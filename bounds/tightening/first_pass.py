@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 
 from bounds.nodes.node_bounds import NodeBounds
-from bounds.nodes.raising import envelope_of, enveloped
 from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import bounds_together
 from bounds.reduced_net.one_sided_inputs import ONE_SIDED, one_sided_stack
 from bounds.reduced_net.stacked_nets import Stack
+from bounds.tightening.raising import envelope_of, enveloped
 from encoders.question import Goal, Norm, Region
 
 RATE = 0.3

@@ -1,0 +1,1 @@
+"""A node's bound raised: slopes ascend, envelopes, semidefinite relaxations, output-constrained neurons."""
