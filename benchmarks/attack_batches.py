@@ -18,8 +18,8 @@ from bounds.propagation.device_graph import DeviceGraph
 from encoders.question import Norm, goals_for
 from trainers.datasets import digits
 from verifier.answer import region_for
+from verifier.options import Options
 from verifier.question.model import Model, load
-from verifier.question.options import Options
 
 SIZES = (1, 4, 16, 64)
 SAME = 1e-6  # relative

@@ -12,15 +12,15 @@ from statistics import median
 import numpy as np
 
 from benchmarks.common import REPOSITORY, conditions, header, row, single_threaded, span
-from bounds.attacks import AttackOptions
+from bounds.attacks import ALL, AttackOptions
 from encoders.errors import SoundnessError
 from encoders.question import Norm
 from trainers.datasets import digits
 from verifier.answer import distance
+from verifier.options import Options
 from verifier.question.model import Model, load
-from verifier.question.options import Options
 from verifier.question.results import Verdict
-from verifier.studies.attacks.replayed import ALL, Attacked, Attacking, attacks_named
+from verifier.studies.attacks.replayed import Attacked, Attacking, attacks_named
 
 EXACT = 1e-4  # relative
 BELOW = 1e-6  # what the search's own tolerance and float32 inputs may account for

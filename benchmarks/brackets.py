@@ -19,7 +19,7 @@ from bounds.lower import LOWER_BOUNDS, LowerBoundOptions, LowerBoundProblem
 from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.question import Norm, goals_for
 from verifier.answer import distance, region_for
-from verifier.question.options import Options
+from verifier.options import Options
 from verifier.question.results import Verdict
 
 

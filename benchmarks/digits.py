@@ -23,8 +23,8 @@ from trainers.datasets.base import Dataset
 from verifier.answer import asked, region_for
 from verifier.batching.scheduler import Scheduler
 from verifier.engines.registry import ENGINES
+from verifier.options import Options
 from verifier.question.model import Model, load
-from verifier.question.options import Options
 from verifier.question.results import Result, Verdict
 
 

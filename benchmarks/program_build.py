@@ -17,8 +17,8 @@ from encoders.programs.mixed_integer_encoding import Encoder
 from encoders.programs.pyomo_block import to_pyomo
 from encoders.question import Norm, goals_for
 from verifier.answer import region_for
+from verifier.options import Options
 from verifier.question.model import load
-from verifier.question.options import Options
 
 
 def median_milliseconds(action: Callable[[], object], repeats: int) -> float:

@@ -20,7 +20,7 @@ from bounds.propagation.neuron_bounds import bounds_together, device_graph_for, 
 from bounds.reduced_net.reduced_net import reduce
 from encoders.question import Norm, goals_for
 from verifier.answer import region_for
-from verifier.question.options import Options
+from verifier.options import Options
 
 RATE, STEPS = 0.15, 4
 

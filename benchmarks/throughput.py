@@ -24,7 +24,7 @@ from bounds.reduced_net.reduced_net import reduce
 from bounds.tightening.raising import enveloped
 from encoders.question import Norm, goals_for
 from verifier.answer import region_for
-from verifier.question.options import Options
+from verifier.options import Options
 
 SECONDS = 2.0
 

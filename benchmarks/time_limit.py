@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from benchmarks.common import SHARED, conditions, header, row, single_threaded, span
 from verifier.answer import ask
+from verifier.options import Options
 from verifier.question.model import Model, load
-from verifier.question.options import Options
 from verifier.runs.run import one_thread_each
 
 MNIST, CIFAR = "mnist_test.npz", "cifar10_300.npz"

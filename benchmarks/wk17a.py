@@ -16,8 +16,8 @@ from collections import Counter
 import numpy as np
 
 from benchmarks.common import conditions, header, mnist, row, shared_file, span
+from verifier.options import Options
 from verifier.question.model import load
-from verifier.question.options import Options
 from verifier.runs.run import Job, outcomes
 from verifier.runs.samples import Samples
 

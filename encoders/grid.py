@@ -15,6 +15,7 @@ the sample itself, to the bit. `error` bounds what that differs from whole steps
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,7 +48,10 @@ def checked_grid(levels: int | ArrayLike | None) -> int | IntArray | None:
         return levels if levels is None else int(levels)
     array = np.asarray(levels)
     if array.dtype.kind not in "ui" or not array.size or (array < 0).any() or (array > FINEST).any():
-        raise OptionError(f"grid: give whole numbers of levels per unit, 1 to {FINEST}, or 0 where nothing may move")
+        given = " ".join(reprlib.repr(levels).split())
+        raise OptionError(
+            f"grid {given}: give whole numbers of levels per unit, 1 to {FINEST}, or 0 where nothing may move"
+        )
     return array.astype(np.int64)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.arrays import FloatArray, IntArray
-from encoders.errors import DataError
+from encoders.errors import DataError, OptionError
 
 
 class Norm(StrEnum):
@@ -46,11 +46,10 @@ CONVEX = (Norm.LINF, Norm.L1, Norm.L2)
 
 
 def convex_norm(name: str) -> Norm:
-    """The norm of that name, one of CONVEX; a ValueError otherwise."""
-    norm = Norm(name)
-    if norm not in CONVEX:
-        raise ValueError(f"{name!r} has no ball")
-    return norm
+    """The norm of that name, one of CONVEX."""
+    if name not in CONVEX:
+        raise OptionError(f"norm {name!r}: choose from {', '.join(CONVEX)}")
+    return Norm(name)
 
 
 @dataclass(frozen=True, eq=False)

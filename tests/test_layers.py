@@ -22,6 +22,7 @@ verifier.studies.attacks
 verifier.pages
 verifier.runs
 verifier.answer
+verifier.options
 verifier.engines.registry
 verifier.engines.auto verifier.engines.auto_grid
 verifier.engines.adapters

@@ -35,8 +35,8 @@ from verifier.answer import ask, asked
 from verifier.batching.scheduler import Question, Scheduler
 from verifier.engines.phase_search.adversaries import WitnessOptions
 from verifier.engines.phase_search.search import Search, SearchOptions
+from verifier.options import Options
 from verifier.question.model import Model, load
-from verifier.question.options import Options
 from verifier.question.results import Result, Verdict
 
 T = TypeVar("T")

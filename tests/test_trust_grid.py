@@ -33,9 +33,9 @@ from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
 from verifier.answer import _Question, ask
+from verifier.options import Options
 from verifier.question.input_shape import pixels_of
 from verifier.question.model import Model, load
-from verifier.question.options import Options
 from verifier.question.results import Result, Verdict
 
 LEVELS = (2, 3, 4, 5)

@@ -25,8 +25,8 @@ from encoders.question import Norm
 from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
 from tests.int8_builder import random_int8
 from verifier.answer import ask
+from verifier.options import Options
 from verifier.question.model import load
-from verifier.question.options import Options
 from verifier.question.results import Result, Verdict
 
 INFINITY = float("inf")

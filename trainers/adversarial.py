@@ -7,38 +7,32 @@ Madry et al., Towards deep learning models resistant to adversarial attacks, 201
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Gt, Le
+from pydantic import Strict
 from torch import Tensor, nn
 from torch.nn import functional
 
 from encoders.errors import OptionError
 from encoders.question import CONVEX, Norm, convex_norm
+from encoders.validation import ConvexNorm, Natural, Positive, validated
 
 Scores = Callable[[Tensor], Tensor]
 L1_SHARE = 0.05  # of the entries that one L1 step moves
 STEP = 2.5  # the steps together may go this many radii
 
 
-@dataclass(frozen=True)
+@validated
 class Adversarial:
     """`share` of every batch becomes adversarial examples within `radius`, found by `steps` steps."""
 
-    norm: Norm
-    radius: float
-    share: float = 0.5
-    steps: int = 10
-
-    def __post_init__(self) -> None:
-        if not (self.radius > 0 and math.isfinite(self.radius)):
-            raise OptionError(f"adversarial radius {self.radius}: give a number above zero")
-        if not 0 < self.share <= 1:
-            raise OptionError(f"adversarial share {self.share}: give a number above 0, at most 1")
-        if self.steps < 1:
-            raise OptionError(f"adversarial steps {self.steps}: give one or more")
+    norm: ConvexNorm
+    radius: Positive
+    share: Annotated[float, Strict(), Gt(0), Le(1)] = 0.5
+    steps: Natural = 10
 
     @classmethod
     def parsed(cls, text: str) -> Adversarial:
@@ -49,8 +43,8 @@ class Adversarial:
             if more:
                 raise ValueError
             return cls(convex_norm(norm), float(radius), float(share), int(steps))
-        except OptionError:
-            raise
+        except OptionError as error:
+            raise OptionError(f"adversarial {text!r}: {error}") from None
         except ValueError:
             raise OptionError(
                 f"adversarial {text!r}: write NORM:RADIUS:SHARE, like linf:0.1:0.5, norms: {', '.join(CONVEX)}"

@@ -1,13 +1,15 @@
-"""The table of architectures: a new one is a function and a line here."""
+"""The table of architectures: a new one is a function and a line here, or a plugin (`plumbline.architectures`)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from torch import nn
 
 from encoders.errors import OptionError
+from encoders.plugins import Table
 from trainers.layers import Residual
 
 Shape = tuple[int, ...]
@@ -76,32 +78,41 @@ def residual_net(blocks: int) -> Builder:
     return build
 
 
-ARCHITECTURES: Mapping[str, tuple[Builder, tuple[int, ...]]] = {
-    "fc1": (dense, (1024,)),
-    "fc2": (dense, (256, 256)),
-    "lenet-small": (lenet_small, (16, 32, 100)),
-    "resnet-small": (residual_net(1), (8, 16)),
-    "resnet32": (residual_net(5), (16, 32, 64)),
+class Architecture(NamedTuple):
+    """How a network is built, for an input shape, a number of classes and widths; and its widths unless others are."""
+
+    build: Builder
+    widths: tuple[int, ...]
+
+
+OWN: Mapping[str, Architecture] = {
+    "fc1": Architecture(dense, (1024,)),
+    "fc2": Architecture(dense, (256, 256)),
+    "lenet-small": Architecture(lenet_small, (16, 32, 100)),
+    "resnet-small": Architecture(residual_net(1), (8, 16)),
+    "resnet32": Architecture(residual_net(5), (16, 32, 64)),
 }
-"""Name → how it is built, and its widths unless others are given."""
+ARCHITECTURES: Table[Architecture] = Table("plumbline.architectures", "model", Architecture, OWN)
 
 
 def build(name: str, shape: Shape, classes: int, widths: tuple[int, ...] = ()) -> nn.Module:
     """A fresh module for inputs [B, channels, height, width]; its weights come from torch's random state."""
     builder, usual = check(name, widths)
-    if builder is not dense and (len(shape) != 3 or min(shape[1:]) < 4):
+    if name in ARCHITECTURES and builder is not dense and (len(shape) != 3 or min(shape[1:]) < 4):
         raise OptionError(f"model {name} reads images of at least 4x4 pixels, not inputs of shape {shape}; use fc1")
-    return builder(shape, classes, widths or usual)
+    module = builder(shape, classes, widths or usual)
+    if not isinstance(module, nn.Module):
+        raise OptionError(f"model {name} builds a {type(module).__name__}; have it build a torch module")
+    return module
 
 
-def check(name: str, widths: tuple[int, ...]) -> tuple[Builder, tuple[int, ...]]:
+def check(name: str, widths: tuple[int, ...]) -> Architecture:
     """The table's entry; an unknown name or widths that do not fit it are refused."""
-    if name not in ARCHITECTURES:
-        raise OptionError(f"no model is called {name!r}; there are: {', '.join(ARCHITECTURES)}")
-    builder, usual = ARCHITECTURES[name]
+    found = ARCHITECTURES.found(name)
+    usual = found.widths
     if widths and (len(widths) != len(usual) or min(widths) < 1):
         raise OptionError(
             f"model {name} has {len(usual)} width{'s' * (len(usual) > 1)}, such as "
             f"{','.join(map(str, usual))}; not {','.join(map(str, widths))}"
         )
-    return builder, usual
+    return found

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from encoders.errors import OptionError
+from encoders.validation import NaturalWithZero, NonNegative, validated
 
 
-@dataclass(frozen=True)
+@validated
 class Augmentation:
     """Each image is moved by up to `shift` pixels (zeros move in), mirrored half the time, given Gaussian noise."""
 
-    shift: int = 0
+    shift: NaturalWithZero = 0
     flip: bool = False
-    noise: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.shift < 0 or self.noise < 0:
-            raise OptionError(f"augmentation shift {self.shift}, noise {self.noise}: give numbers of zero or more")
+    noise: NonNegative = 0.0
 
     @classmethod
     def parsed(cls, text: str) -> Augmentation:
@@ -40,7 +35,10 @@ class Augmentation:
                     raise ValueError
             except ValueError:
                 raise OptionError(f"augmentation {text!r}: write such as shift:1,flip,noise:0.05") from None
-        return cls(shift, flip, noise)
+        try:
+            return cls(shift, flip, noise)
+        except OptionError as error:
+            raise OptionError(f"augmentation {text!r}: {error}") from None
 
     @property
     def text(self) -> str:

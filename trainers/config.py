@@ -8,18 +8,17 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from encoders.errors import OptionError
-from trainers.adversarial import Adversarial
-from trainers.augmentation import Augmentation
-from trainers.regularisers import Regulariser, parsed, regulariser
+from annotated_types import MinLen
+
+from encoders.errors import OptionError, PlumblineError
+from encoders.validation import Whole, checked, names_of, refuse_unknown
+from trainers.regularisers import as_table
 from trainers.training import TrainOptions
 
-SCALARS: Mapping[str, type] = {
-    "data": str, "train_samples": int, "model": str, "epochs": int, "batch": int, "learning_rate": float, "device": str,
-}  # fmt: skip
-OTHERS = ("widths", "regularisers", "adversarial", "augmentation", "seeds")
+SETTINGS = ("name", *(name for name in names_of(TrainOptions) if name != "seed"), "seeds")
+Seeds = Annotated[list[Whole], MinLen(1)]
 
 
 @dataclass(frozen=True)
@@ -55,13 +54,13 @@ def read_study(path: Path) -> Study:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OptionError(f"{path}: not a TOML file ({error})") from None
     tables, compare = held.pop("runs", None), held.pop("compare", {})
-    out = Path(held.pop("out", Path("out") / path.stem))
     if not isinstance(tables, list) or not tables or not isinstance(compare, dict):
         raise OptionError(f"{path}: give each network to train as a [[runs]] table, and the comparison as [compare]")
     try:
-        runs = tuple(run for table in tables for run in _expanded(held, table))
-    except OptionError as error:
-        raise OptionError(f"{path}: {error}") from None
+        out = Path(checked("out", str, held.pop("out", f"out/{path.stem}")))
+        runs = tuple(run for table in tables for run in _expanded({**held, **checked("runs", dict, table)}))
+    except PlumblineError as error:
+        raise type(error)(f"{path}: {error}") from None
     stems = [run.stem for run in runs]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
@@ -69,14 +68,13 @@ def read_study(path: Path) -> Study:
     return Study(path, out, runs, compare)
 
 
-def _expanded(defaults: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[Run]:
+def _expanded(settings: dict[str, Any]) -> Iterator[Run]:
     """The runs of one table: every combination of the values that are lists, with every seed."""
-    settings = {**defaults, **table}
-    chosen = [_as_table(one) for one in settings.pop("regularisers", [])]
-    name = settings.pop("name", None) or "+".join(one["name"] for one in chosen) or "none"
-    unknown = sorted({*settings} - {*SCALARS, *OTHERS})
-    if unknown:
-        raise OptionError(f"run {name}: unknown setting {unknown[0]!r}; there are: {', '.join((*SCALARS, *OTHERS))}")
+    for key in settings:
+        refuse_unknown(key, SETTINGS)
+    chosen = [as_table(one) for one in checked("regularisers", list, settings.pop("regularisers", []))]
+    name = checked("name", str, settings.pop("name", "+".join(one["name"] for one in chosen) or "none"))
+    seeds = checked("seeds", Seeds, settings.pop("seeds", [0]))
     sweeps = [
         [(one["name"], key, value) for value in values]
         for one in chosen
@@ -86,49 +84,13 @@ def _expanded(defaults: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator
     adversarial = settings.pop("adversarial", None)
     if isinstance(adversarial, list):
         sweeps.append([("", "adversarial", value) for value in adversarial])
+    if not all(sweeps):
+        raise OptionError(f"run {name}: a list of values is empty; give at least one")
     for combination in itertools.product(*sweeps):
         picked = {(owner, key): value for owner, key, value in combination}
-        regularisers = tuple(_built(one, picked) for one in chosen)
+        regularisers: Any = [{key: picked.get((one["name"], key), one[key]) for key in one} for one in chosen]
         setting = picked.get(("", "adversarial"), adversarial)
         variant = " ".join([name, *(str(value) for value in picked.values())])
-        for seed in settings.get("seeds", [0]):
-            yield Run(name, variant, _options({**settings, "adversarial": setting}, regularisers, seed))
-
-
-def _as_table(one: Any) -> dict[str, Any]:
-    if isinstance(one, str):
-        name, options = parsed(one)
-        return {"name": name, **options}
-    if not isinstance(one, dict) or not isinstance(one.get("name"), str):
-        raise OptionError(f'a regulariser is written as "NAME" or {{ name = "NAME", strength = … }}, not {one!r}')
-    return dict(one)
-
-
-def _built(one: Mapping[str, Any], picked: Mapping[tuple[str, str], Any]) -> Regulariser:
-    options = {key: picked.get((one["name"], key), value) for key, value in one.items() if key != "name"}
-    return regulariser(one["name"], **options)
-
-
-def _options(settings: Mapping[str, Any], regularisers: tuple[Regulariser, ...], seed: Any) -> TrainOptions:
-    given: dict[str, Any] = {}
-    for key, kind in SCALARS.items():
-        if key in settings:
-            given[key] = _typed(key, settings[key], kind)
-    adversarial = settings.get("adversarial")
-    return TrainOptions(
-        **given,
-        widths=tuple(_typed("widths", width, int) for width in settings.get("widths", [])),
-        regularisers=regularisers,
-        adversarial=None if adversarial is None else Adversarial.parsed(_typed("adversarial", adversarial, str)),
-        augmentation=Augmentation.parsed(_typed("augmentation", settings.get("augmentation", ""), str)),
-        seed=_typed("seeds", seed, int),
-    )
-
-
-def _typed(key: str, value: Any, kind: type) -> Any:
-    accepted = (int, float) if kind is float else kind
-    if isinstance(value, bool) or not isinstance(value, accepted):
-        raise OptionError(
-            f"{key} is {value!r}; give {'a number' if kind is float else f'a value of type {kind.__name__}'}"
-        )
-    return kind(value)
+        for seed in seeds:
+            options = TrainOptions(**settings, regularisers=regularisers, adversarial=setting, seed=seed)
+            yield Run(name, variant, options)

@@ -5,46 +5,61 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BeforeValidator, InstanceOf
 from torch import Tensor, nn
 from torch.nn import functional
 
 from encoders.errors import OptionError, TrainingError
+from encoders.plugins import taking_part
+from encoders.validation import Natural, Positive, Whole, checked, validated
 from trainers.adversarial import Adversarial
-from trainers.architectures import build, check
+from trainers.architectures import ARCHITECTURES, build, check
 from trainers.augmentation import Augmentation
-from trainers.datasets import Dataset
-from trainers.regularisers import Batch, Regulariser, described
+from trainers.datasets import SOURCES, Dataset, check_source
+from trainers.regularisers import REGULARISERS, Batch, Regulariser, described, from_config
 
 EVALUATED_AT_ONCE = 1000
 
 
-@dataclass(frozen=True)
+def _text_or(kind: type[Adversarial] | type[Augmentation]) -> BeforeValidator:
+    """What is none of the kind is its text."""
+
+    def read(given: Any) -> Any:
+        return (
+            given
+            if given is None or isinstance(given, kind)
+            else kind.parsed(checked(kind.__name__.lower(), str, given))
+        )
+
+    return BeforeValidator(read)
+
+
+@validated
 class TrainOptions:
-    """All that a trained network depends on, validated once; what a finished run must have in common to be kept."""
+    """All that a trained network depends on, validated once; what a finished run must have in common to be kept.
+
+    Regularisers, adversarial training and augmentation may be given as the texts and tables of a config.
+    """
 
     data: str = "digits"
-    train_samples: int | None = None
+    train_samples: Natural | None = None
     model: str = "fc1"
-    widths: tuple[int, ...] = ()
-    regularisers: tuple[Regulariser, ...] = ()
-    adversarial: Adversarial | None = None
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    epochs: int = 30
-    batch: int = 64
-    learning_rate: float = 1e-3
-    seed: int = 0
+    widths: tuple[Natural, ...] = ()
+    regularisers: tuple[Annotated[InstanceOf[Regulariser], BeforeValidator(from_config)], ...] = ()
+    adversarial: Annotated[InstanceOf[Adversarial] | None, _text_or(Adversarial)] = None
+    augmentation: Annotated[InstanceOf[Augmentation], _text_or(Augmentation)] = field(default_factory=Augmentation)
+    epochs: Natural = 30
+    batch: Natural = 64
+    learning_rate: Positive = 1e-3
+    seed: Whole = 0
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        check_source(self.data, self.train_samples)
         check(self.model, self.widths)
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name} {getattr(self, name)}: give one or more")
-        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
-            raise OptionError(f"learning rate {self.learning_rate}: give a number above zero")
         names = [chosen.name for chosen in self.regularisers]
         if len(set(names)) < len(names):
             raise OptionError(f"regularisers {', '.join(names)}: give each at most once")
@@ -69,6 +84,11 @@ class TrainOptions:
             "learning_rate": self.learning_rate,
             "seed": self.seed,
             "device": self.device,
+            **taking_part(
+                data=SOURCES.origins([self.data]),
+                architectures=ARCHITECTURES.origins([self.model]),
+                regularisers=REGULARISERS.origins_of(type(chosen) for chosen in self.regularisers),
+            ),
         }
 
 

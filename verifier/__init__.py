@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from encoders.question import Norm as Norm
     from verifier.answer import distance as distance
     from verifier.answer import verify as verify
+    from verifier.options import Options as Options
     from verifier.question.model import Model as Model
     from verifier.question.model import load as load
-    from verifier.question.options import Options as Options
     from verifier.question.problem import Progress as Progress
     from verifier.question.results import Adversary as Adversary
     from verifier.question.results import Basis as Basis
@@ -32,7 +32,7 @@ _HOMES = {
     "Basis": "verifier.question.results",
     "Model": "verifier.question.model",
     "Norm": "encoders.question",
-    "Options": "verifier.question.options",
+    "Options": "verifier.options",
     "Progress": "verifier.question.problem",
     "Result": "verifier.question.results",
     "Verdict": "verifier.question.results",

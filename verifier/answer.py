@@ -28,12 +28,12 @@ from verifier.batching.request import run_alone
 from verifier.engines.base import Proof
 from verifier.engines.phase_search.adversaries import goal_holds
 from verifier.engines.registry import engine_for
+from verifier.options import REAL, Options, check_execution, check_radius
 from verifier.question.executed_incumbent import ExecutedIncumbent
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent
 from verifier.question.input_shape import levels_for, pixels_of
 from verifier.question.model import Model, load
-from verifier.question.options import REAL, Options, check_execution
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis, Result, Verdict
 
@@ -61,7 +61,7 @@ def distance(
     `x` is one sample in the shape of the model's input; `options` are the fields of `Options`. The nearest adversary
     found is `result.adversary`, None where none was.
     """
-    return ask(model, x, None, Options.given(norm=norm, **options), label, index, mask, progress)
+    return ask(model, x, None, Options(**{"norm": norm, **options}), label, index, mask, progress)
 
 
 def verify(
@@ -81,7 +81,7 @@ def verify(
     `x` is one sample in the shape of the model's input; `options` are the fields of `Options`. Where the verdict is
     falsified, `result.adversary` is an input within the radius that is not.
     """
-    return ask(model, x, radius, Options.given(norm=norm, **options), label, index, mask, progress)
+    return ask(model, x, radius, Options(**{"norm": norm, **options}), label, index, mask, progress)
 
 
 def ask(
@@ -114,8 +114,7 @@ async def asked(
     share: int = 1,
 ) -> Result:
     """The same in turns, for `share` samples side by side (`verifier/batching/scheduler.py`)."""
-    if radius is not None and not (np.isfinite(radius) and radius >= 0):
-        raise OptionError(f"radius {radius}: give a finite number, zero or more")
+    check_radius(radius)
     if model.quantised is not None and options.grid is None:
         raise OptionError(
             f"{model.path}: a quantised network is asked about on a grid: distance or verify with --grid N"

@@ -1,8 +1,6 @@
-"""The table of attacks. Adding one means adding a module and a line here."""
+"""The table of attacks. Adding one means adding a module and a line here, or a plugin (`plumbline.attacks`)."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 from bounds.attacks.apgd import ApgdCe, ApgdDlr
 from bounds.attacks.base import Attack, AttackBatch, AttackOptions, AttackProblem, Candidates
@@ -16,13 +14,19 @@ from bounds.attacks.linearised import Linearised
 from bounds.attacks.pgd import Pgd
 from bounds.attacks.pixel_greedy import PixelGreedy
 from bounds.attacks.region_descent import RegionDescent
+from encoders.plugins import Table
 
-ATTACKS: Mapping[str, type[Attack]] = {
-    attack.name: attack
-    for attack in (
-        Fgsm, IteratedFgsm, Linearised, DeepFool, Pgd, ApgdCe, ApgdDlr, CarliniWagner, ElasticNet, PixelGreedy, Fab,
-        RegionDescent,
-    )
-}  # fmt: skip
+TECHNIQUES: tuple[type[Attack], ...] = (
+    Fgsm, IteratedFgsm, Linearised, DeepFool, Pgd, ApgdCe, ApgdDlr, CarliniWagner, ElasticNet, PixelGreedy, Fab,
+    RegionDescent,
+)  # fmt: skip
+PORTFOLIO, ALL = "portfolio", "all"  # several at once, and every one here that is made for the norm
+ATTACKS: Table[type[Attack]] = Table(
+    "plumbline.attacks",
+    "attack",
+    Attack,
+    {attack.name: attack for attack in TECHNIQUES},
+    reserved=(PORTFOLIO, ALL, "pgd-by-radius"),
+)
 
-__all__ = ["ATTACKS", "Attack", "AttackBatch", "AttackOptions", "AttackProblem", "Candidates"]
+__all__ = ["ALL", "ATTACKS", "PORTFOLIO", "Attack", "AttackBatch", "AttackOptions", "AttackProblem", "Candidates"]

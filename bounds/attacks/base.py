@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, final
 
 import numpy as np
 import torch
@@ -42,10 +42,12 @@ class Attack(ABC):
     def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
         """Propose inputs with the distances that they are claimed to have; `known` are checked adversaries."""
 
+    @final
     def run(self, problem: AttackProblem, known: Candidates | None = None) -> Candidates:
         """The proposals for one sample that hold, on the boundary, nearest first."""
         return self.together([problem], None if known is None else [known])[0]
 
+    @final
     def together(
         self, problems: Sequence[AttackProblem], known: Sequence[Candidates] | None = None
     ) -> list[Candidates]:
@@ -62,6 +64,7 @@ class Attack(ABC):
                 found[k] = part
         return found
 
+    @final
     @torch.no_grad()
     def on(self, batch: AttackBatch, known: Candidates) -> Candidates:
         """The same for a batch, its goals counted through."""

@@ -10,30 +10,22 @@ from numpy.typing import NDArray
 
 from bounds.propagation.device_graph import DeviceGraph
 from encoders.arrays import FloatArray
-from encoders.errors import OptionError
 from encoders.question import Goal, Norm, Region
+from encoders.validation import Natural, NaturalWithZero, Seconds, Whole, validated
 
 
-@dataclass(frozen=True)
+@validated
 class AttackOptions:
     """How hard to try: `time_limit` in seconds, `restarts` random starts for the nearest goals, `steps` per start.
 
     `polish`: how many of the portfolio's candidates are walked through how many linear pieces, field after field.
     """
 
-    seed: int = 0
-    time_limit: float | None = None
-    restarts: int = 32
-    steps: int = 24
+    seed: Whole = 0
+    time_limit: Seconds | None = None
+    restarts: NaturalWithZero = 32
+    steps: Natural = 24
     polish: tuple[tuple[int, int], ...] = ((8, 3), (2, 12))
-
-    def __post_init__(self) -> None:
-        if self.time_limit is not None and not self.time_limit >= 0:
-            raise OptionError(f"attack time limit {self.time_limit}: give a number of seconds, zero or more")
-        if self.restarts < 0:
-            raise OptionError(f"attack restarts {self.restarts}: give a whole number, zero or more")
-        if self.steps < 1:
-            raise OptionError(f"attack steps {self.steps}: give a whole number, one or more")
 
 
 @dataclass(frozen=True, eq=False)

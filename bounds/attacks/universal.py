@@ -17,8 +17,8 @@ from torch import Tensor
 from bounds.attacks.pgd import into_ball, steepest_direction
 from bounds.propagation.device_graph import DeviceGraph
 from encoders.arrays import FloatArray
-from encoders.errors import OptionError
 from encoders.question import Norm
+from encoders.validation import Natural, Whole, validated
 
 ROWS_AT_ONCE = 8192
 FIRST_STEP, LAST_STEP = 0.25, 0.01  # of the radius
@@ -26,17 +26,13 @@ MOMENTUM = 0.8
 SOFTNESS = (0.1, 1.0)  # of the sigmoid, in median margins; the restarts lie between
 
 
-@dataclass(frozen=True)
+@validated
 class UniversalOptions:
     """How hard to try."""
 
-    seed: int = 0
-    restarts: int = 8
-    steps: int = 200
-
-    def __post_init__(self) -> None:
-        if self.restarts < 1 or self.steps < 1:
-            raise OptionError(f"{self.restarts} restarts, {self.steps} steps: give one or more of each")
+    seed: Whole = 0
+    restarts: Natural = 8
+    steps: Natural = 200
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, final
 
 import numpy as np
 
@@ -20,22 +20,19 @@ from encoders.arrays import FloatArray
 from encoders.errors import DataError, OptionError, SoundnessError
 from encoders.layer_graph.graph import Graph, Relu
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
+from encoders.validation import Natural, NaturalWithZero, validated
 
 AUDIT = 1.1  # of the nearest adversary's distance: the ball on which a technique is held against it
 FEW_NEURONS, TOGETHER = 600, 32
 ALARM = 1e-9  # relative: an adversary this much nearer than a proven bound is a contradiction
 
 
-@dataclass(frozen=True)
+@validated
 class LowerBoundOptions:
     """How hard to try: balls per sample, and steps of an ascent. None of it can make a bound wrong."""
 
-    balls: int = 8
-    steps: int = 60
-
-    def __post_init__(self) -> None:
-        if self.balls < 1 or self.steps < 0:
-            raise OptionError(f"{self.balls} balls, {self.steps} steps: give at least one ball and no negative steps")
+    balls: Natural = 8
+    steps: NaturalWithZero = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +128,7 @@ class LowerBound(ABC):
         del graph
         return None
 
+    @final
     def run(self, problem: LowerBoundProblem, adversaries: FloatArray | None = None) -> LowerBounds:
         """The bounds of all samples; `adversaries` [samples, classes]: distances of replayed ones, inf if unknown."""
         if problem.norm not in self.norms:
@@ -161,10 +159,12 @@ class LowerBound(ABC):
         self._check(claimed, adversaries)
         return LowerBounds(self.name, distances, seconds)
 
+    @final
     def _beyond(self, sample: Sample, nearest: float) -> FloatArray:
         """The bounds from a ball that holds the nearest adversary: elsewhere the ball itself hides what overstates."""
         return self._clipped([sample], [AUDIT * nearest])[0]
 
+    @final
     def _clipped(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
         found = self._on_balls(samples, radii)
         return [
@@ -186,6 +186,7 @@ class LowerBound(ABC):
                 walks[k].take(one)
         return [np.clip(walk.best, 0.0, walk.radius) for walk in walks]
 
+    @final
     def _check(self, distances: FloatArray, adversaries: FloatArray | None) -> None:
         if np.isnan(distances).any() or (distances < 0).any():
             raise SoundnessError(f"{self.name} returned a bound that is no distance")

@@ -276,7 +276,7 @@ def test_a_false_claim_of_a_distance_is_an_alarm() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "name"),
-    [({"time_limit": -1.0}, "time limit"), ({"time_limit": float("nan")}, "time limit"),
+    [({"time_limit": -1.0}, "time_limit"), ({"time_limit": float("nan")}, "time_limit"),
      ({"restarts": -1}, "restarts"), ({"steps": 0}, "steps")],
 )  # fmt: skip
 def test_options_out_of_range_are_refused(arguments: dict[str, float], name: str) -> None:

@@ -252,11 +252,11 @@ def test_a_penalty_that_is_no_number_is_refused_by_name(value: float, said: str)
     ("name", "options", "said"),
     [
         ("mmx", {}, r"'mmx'.*mmr"),
-        ("mmr", {"gamma": 1.0}, "no option 'gamma'"),
+        ("mmr", {"gamma": 1.0}, "regulariser mmr: option 'gamma': choose from strength"),
         ("mmr", {"norm": "l7"}, "'l7'"),
         ("mmr", {"boundary_reach": 0.0}, "boundary_reach"),
         ("mmr", {"first_share": 0.0}, "first_share"),
-        ("mmr", {"strength": "much"}, "give a number"),
+        ("mmr", {"strength": "much"}, "strength 'much': it should be a number"),
         ("dropout", {"strength": 1.0}, "rate"),
         ("ibp", {"start": 0.5, "end": 0.4}, "end"),
         ("ibp", {"radius": 0.0}, "radius"),

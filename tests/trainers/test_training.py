@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import verifier
-from encoders.errors import OptionError, TrainingError
+from encoders.errors import OptionError, PlumblineError, TrainingError
 from encoders.question import CONVEX, Norm
 from trainers.adversarial import Adversarial, ascend, projected
 from trainers.architectures import ARCHITECTURES
@@ -226,7 +226,25 @@ def test_a_config_in_python(tmp_path: Path) -> None:
         ("epochs = 1", "runs"),
         ("x = [", "not a TOML file"),
         ("[[runs]]\nepoch = 3", "'epoch'"),
-        ("[[runs]]\nepochs = 'many'", "type int"),
+        ("[[runs]]\nepochs = 'many'", "epochs 'many': it should be a whole number"),
+        ("[[runs]]\nepochs = true", "epochs True"),
+        ("seeds = 3\n[[runs]]", "seeds 3: it should be a list"),
+        ("seeds = []\n[[runs]]", "seeds"),
+        ("[[runs]]\nseed = 3", "did you mean seeds"),
+        ("[[runs]]\nname = 3", "name 3"),
+        ("out = 3\n[[runs]]", "out 3"),
+        ("runs = [3]", "runs 3: it should be a table"),
+        ("[[runs]]\nwidths = 3", "widths 3: it should be a list"),
+        ("[[runs]]\nwidths = ['x']", r"widths\[0\] 'x'"),
+        ("[[runs]]\ndata = 'digitz'", "'digitz': choose from digits"),
+        ("[[runs]]\ndata = 'nowhere.npz'", "no such file"),
+        ("[[runs]]\nmodel = 'fc7'", "'fc7': choose from fc1"),
+        ("[[runs]]\nadversarial = 3", "adversarial 3: it should be a text"),
+        ("[[runs]]\nadversarial = []", "empty"),
+        ("[[runs]]\naugmentation = 'shft:1'", "'shft:1'"),
+        ("[[runs]]\nregularisers = 'mmr'", "regularisers 'mmr': it should be a list"),
+        ("[[runs]]\nregularisers = [{ name = 'mmr', strenght = 1 }]", "did you mean strength"),
+        ("[[runs]]\nregularisers = [{ name = 'mmr', strength = ['x'] }]", "regulariser mmr: strength 'x'"),
         ("[[runs]]\n[[runs]]", "two runs"),
         ("[[runs]]\nregularisers = [3]", "not 3"),
         ("[[runs]]\nregularisers = ['mmx']", "'mmx'"),
@@ -235,9 +253,40 @@ def test_a_config_in_python(tmp_path: Path) -> None:
 def test_configs_that_are_refused(tmp_path: Path, content: str, said: str) -> None:
     path = tmp_path / "study.toml"
     path.write_text(content)
-    with pytest.raises(OptionError, match=said) as caught:
+    with pytest.raises(PlumblineError, match=said) as caught:
         read_study(path)
     assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("norm = ['linf']", "option 'norm': did you mean norms?"),
+        ("norms = ['l0']", "norm 'l0': choose from linf, l1, l2"),
+        ("samples = '0:x'", "samples '0:x'"),
+        ("engine = 'magic'", "engine 'magic': choose from search"),
+        ("device = 'tpu'", "device 'tpu'"),
+        ("time_limit = 'x'", "time_limit 'x'"),
+        ("baseline = 'nome'", "baseline 'nome': choose from none"),
+    ],
+)
+def test_a_typo_in_the_comparison_stops_the_training_before_it_begins(
+    tmp_path: Path, content: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(f"out = '{tmp_path / 'nets'}'\n[[runs]]\nepochs = 1\nwidths = [2]\n[compare]\n{content}")
+    assert main(["train", str(path)]) == 2
+    told = capsys.readouterr().err
+    assert f"{path}: [compare]: {said}" in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "nets").exists()
+
+
+def test_options_of_a_training_from_texts_and_tables() -> None:
+    options = TrainOptions(adversarial="linf:0.1", regularisers=["mmr", {"name": "dropout", "strength": 0.1}])  # type: ignore[arg-type]
+    assert options.adversarial == Adversarial(Norm.LINF, 0.1)
+    assert options.regularisers == (regulariser("mmr"), regulariser("dropout", strength=0.1))
 
 
 def test_one_network_from_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,8 @@ from encoders.layer_graph.graph import affine_chain
 from encoders.question import Norm
 from tests.onnx_builder import to_onnx
 from verifier.answer import distance, verify
+from verifier.options import Options
 from verifier.question.model import Model, load
-from verifier.question.options import Options
 from verifier.question.results import Basis, Result, Verdict, check_sandwich
 
 # scores (x1, x2): the class changes where x2 reaches x1.
@@ -195,10 +195,27 @@ def test_nothing_is_certified_by_numbers_too_large(norm: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("options", "told"),
-    [({"norm": "l7"}, "norm 'l7': choose from linf"), ({"target": 3}, "option 'target': did you mean targets?")],
+    [
+        ({"norm": "l7"}, "norm 'l7': choose from linf"),
+        ({"target": 3}, "option 'target': did you mean targets?"),
+        ({"time_limit": "x"}, "time_limit 'x': it should be a number"),
+        ({"box": 1}, "box 1: it should be a list"),
+        ({"targets": "3"}, "targets '3': it should be a list"),
+        ({"targets": ()}, "targets (): name at least one class"),
+        ({"grid": "a"}, "grid 'a': give whole numbers"),
+        ({"engine": 3}, "engine 3: it should be a text"),
+        ({"seed": 0.5}, "seed 0.5: it should be a whole number"),
+    ],
 )
 def test_a_bad_option_is_named_with_the_valid_ones(options: dict[str, Any], told: str, swap: Model) -> None:
     for ask in (distance, partial(verify, radius=0.1)):
         with pytest.raises(OptionError) as caught:
             ask(swap, sample(0.75, 0.25), **options)
         assert str(caught.value).startswith(told)
+
+
+def test_one_target_needs_no_list(swap: Model) -> None:
+    assert Options(targets=3) == Options(targets=(3,)) == Options(targets=np.array([3, 3]))  # type: ignore[arg-type]
+    assert distance(swap, sample(0.75, 0.25), targets=1).target == 1
+    with pytest.raises(OptionError, match="radius 'x'"):
+        verify(swap, sample(0.75, 0.25), "x")  # type: ignore[arg-type]

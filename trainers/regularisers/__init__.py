@@ -1,12 +1,16 @@
-"""The table of regularisers: a new one is a class and a line here."""
+"""The table of regularisers: a new one is a class and a line here, or a plugin (`plumbline.regularisers`)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from encoders.errors import OptionError
+from encoders.plugins import PLACE, Table
+from encoders.validation import built
 from trainers.regularisers.base import Batch as Batch
 from trainers.regularisers.base import Regulariser as Regulariser
 from trainers.regularisers.certified_training import CrownIntervalTraining, IntervalTraining, ReluStability
@@ -14,7 +18,7 @@ from trainers.regularisers.cross_lipschitz import CrossLipschitz, MarginCrossLip
 from trainers.regularisers.maximum_margin import MaximumMargin, UniversalMaximumMargin
 from trainers.regularisers.plain import Dropout, Nothing, WeightDecay, WeightSparsity
 
-REGULARISERS: Mapping[str, type[Regulariser]] = {
+KINDS: Mapping[str, type[Regulariser]] = {
     kind.name: kind
     for kind in (
         Nothing,
@@ -30,22 +34,27 @@ REGULARISERS: Mapping[str, type[Regulariser]] = {
         CrownIntervalTraining,
     )
 }
+REGULARISERS: Table[type[Regulariser]] = Table("plumbline.regularisers", "regulariser", Regulariser, KINDS)
 
 
 def regulariser(name: str, **options: Any) -> Regulariser:
     """A regulariser by name; options not given keep their defaults."""
-    if name not in REGULARISERS:
-        raise OptionError(f"no regulariser is called {name!r}; there are: {', '.join(REGULARISERS)}")
-    kind = REGULARISERS[name]
-    known = {field.name: field for field in fields(kind)}
-    for key, value in options.items():
-        if key not in known:
-            raise OptionError(f"regulariser {name} has no option {key!r}; it has: {', '.join(known)}")
-        if isinstance(known[key].default, float):
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise OptionError(f"regulariser {name}: {key} is {value!r}; give a number")
-            options[key] = float(value)
-    return kind(**options)
+    return built(f"regulariser {name}", REGULARISERS.found(name), options)
+
+
+def as_table(chosen: Any) -> dict[str, Any]:
+    """A regulariser as a config names it, as a table of its name and options."""
+    if isinstance(chosen, str):
+        name, options = parsed(chosen)
+        return {"name": name, **options}
+    if not isinstance(chosen, dict) or not isinstance(chosen.get("name"), str):
+        raise OptionError(f'a regulariser is written as "NAME" or {{ name = "NAME", strength = … }}, not {chosen!r}')
+    return dict(chosen)
+
+
+def from_config(chosen: Any) -> Regulariser:
+    """A regulariser that is one, or as a config names it."""
+    return chosen if isinstance(chosen, Regulariser) else regulariser(**as_table(chosen))
 
 
 def described(chosen: Regulariser) -> dict[str, Any]:
@@ -54,15 +63,21 @@ def described(chosen: Regulariser) -> dict[str, Any]:
 
 
 def parsed(text: str) -> tuple[str, dict[str, Any]]:
-    """`mmr:norm=l2,decision_reach=0.2` as a name and its options."""
-    name, _, rest = text.partition(":")
+    """`mmr:norm=l2,decision_reach=0.2` as a name, which may be of the form module:Name, and its options."""
+    place = re.match(rf"({PLACE.pattern})(?=:|$)", text)
+    name = place[0] if place else text.partition(":")[0]
+    rest = text[len(name) + 1 :]
     options: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
         if not equals:
             raise OptionError(f"regulariser {text!r}: write options as NAME:option=value,option=value")
-        try:
-            options[key.strip()] = float(value)
-        except ValueError:
-            options[key.strip()] = value.strip()
+        options[key.strip()] = _number(value.strip())
     return name, options
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text

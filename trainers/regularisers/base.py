@@ -62,7 +62,7 @@ class Regulariser(ABC):
             )
         if not bool(torch.isfinite(penalty.detach())):
             raise TrainingError(
-                f"regulariser {self.name} returns {float(penalty):g}; lower its strength or the learning rate"
+                f"regulariser {self.name} returns {penalty.item():g}; lower its strength or the learning rate"
             )
         return self.strength * penalty
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.errors import OptionError
-from encoders.question import CONVEX, Norm, convex_norm
+from encoders.question import Norm, convex_norm
 from trainers.layers import Step, linear, values_of
 from trainers.regularisers.base import Regulariser
 
@@ -17,8 +17,8 @@ def norm_of(owner: Regulariser, text: str) -> Norm:
     """The norm that an option names."""
     try:
         return convex_norm(text)
-    except ValueError:
-        raise OptionError(f"regulariser {owner.name}: norm is {text!r}; choose from {', '.join(CONVEX)}") from None
+    except OptionError as error:
+        raise OptionError(f"regulariser {owner.name}: {error}") from None
 
 
 def dual_length(rows: Tensor, norm: Norm) -> Tensor:

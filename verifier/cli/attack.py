@@ -10,13 +10,15 @@ from itertools import chain
 from statistics import median
 from typing import Any
 
-from bounds.attacks import AttackOptions
+from bounds.attacks import ATTACKS, AttackOptions
+from encoders.arrays import digest
 from encoders.errors import OptionError
+from encoders.plugins import taking_part
 from verifier.cli.display import rounded
+from verifier.options import Options, check_convex
 from verifier.question.model import load
-from verifier.question.options import Options, check_convex
 from verifier.runs.journal import Journal, Record
-from verifier.runs.samples import Samples, check_box, digest, load_mask, load_samples, parse_samples
+from verifier.runs.samples import Samples, check_box, load_mask, load_samples, origin_of, parse_samples
 from verifier.runs.saved_adversary import save_adversary
 from verifier.studies.attacks.replayed import Attacked, Attacking, Sample, attacks_named
 
@@ -74,11 +76,10 @@ def describe(attacking: Attacking, samples: Samples, mask: str | None) -> dict[s
     options, effort = attacking.options, attacking.effort
     return {
         "command": "attack", **attacking.model.description, "data": samples.digest,
-        "mask": mask, "norm": str(options.norm),
-        "targets": None if options.targets is None else list(options.targets),
-        "margin": options.margin, "box": list(options.box), "device": options.device, "seed": options.seed,
+        "mask": mask, **options.record("norm", "targets", "margin", "box", "device", "seed"),
         "attacks": list(attacking.attacks), "steps": effort.steps, "restarts": effort.restarts,
         "time_limit": effort.time_limit,
+        **taking_part(data=origin_of(samples.name), attacks=ATTACKS.origins(attacking.attacks)),
     }  # fmt: skip
 
 

@@ -12,7 +12,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from encoders.errors import OptionError
 from encoders.question import Norm
-from trainers.config import read_study
 from trainers.datasets import Place
 from verifier.pages.wording import NAMES
 from verifier.runs.samples import parse_samples
@@ -22,6 +21,7 @@ from verifier.studies.comparison.options import (
     CompareOptions,
     Subject,
     check_subjects,
+    read_comparison,
     subjects_of_files,
     subjects_of_study,
 )
@@ -39,23 +39,22 @@ def run(arguments: argparse.Namespace) -> int:
     configs = [path for path in arguments.subjects if path.suffix == ".toml"]
     if configs and len(arguments.subjects) > 1:
         raise OptionError("compare reads one config, or model files; not both")
-    table: dict[str, Any] = {}
-    train_samples = None
+    flags, train_samples = _flags(arguments), None
     if configs:
-        study = read_study(configs[0])
-        subjects, table, out = subjects_of_study(study), dict(study.compare), study.out / "comparison"
+        study, options = read_comparison(configs[0], **flags)
+        subjects, out = subjects_of_study(study), study.out / "comparison"
         used = {(one.options.data, one.options.train_samples) for one in study.runs}
         if len(used) > 1:
             raise OptionError(f"{configs[0]}: its runs use several data sets; compare those of one at a time")
         ((data, train_samples),) = used
     else:
+        options = CompareOptions(**flags)
         subjects, data, out = subjects_of_files(arguments.subjects), arguments.data, Path("out/comparison")
         if data is None:
             raise OptionError("compare needs --data for model files: digits, an .npz, …")
     if arguments.output is not None or arguments.threshold is not None:
         subjects = tuple(replace(one, output=arguments.output, threshold=arguments.threshold) for one in subjects)
     check_subjects(subjects)
-    options = CompareOptions.of(table | _flags(arguments))
     place = Place(arguments.data_dir, arguments.cache)
     return _compare(subjects, options, TestData(arguments.data or data, train_samples, place), arguments.out or out)
 

@@ -13,14 +13,24 @@ from typing import Any
 
 import numpy as np
 
+from encoders.arrays import digest
 from encoders.errors import PlumblineError, SolverError, SoundnessError
+from encoders.plugins import taking_part
 from verifier.cli.display import HEADER, Display, row, summary
+from verifier.options import Options, check_execution
 from verifier.question.model import Model, load
-from verifier.question.options import Options, check_execution
 from verifier.question.results import Result, Verdict
 from verifier.runs.journal import Journal, Record, record_of
 from verifier.runs.run import Job, check_jobs, outcomes
-from verifier.runs.samples import Samples, check_box, digest, load_grid, load_mask, load_samples, parse_samples
+from verifier.runs.samples import (
+    Samples,
+    check_box,
+    load_grid,
+    load_mask,
+    load_samples,
+    origin_of,
+    parse_samples,
+)
 from verifier.runs.saved_adversary import save_adversary
 
 ANSWERED, UNRESOLVED, BAD_INPUT = 0, 1, 2
@@ -70,25 +80,14 @@ class Run:
     @cached_property
     def description(self) -> dict[str, Any]:
         """All that an answer depends on but the sample's number: what a resumed run must have in common."""
-        options = self.job.options
         return {
             "command": "distance" if self.job.radius is None else "verify",
             **self.model.description,
             "data": self.samples.digest,
             "radius": self.job.radius,
             "mask": None if self.job.mask is None else digest(self.job.mask),
-            "norm": str(options.norm),
-            "targets": None if options.targets is None else list(options.targets),
-            "margin": options.margin,
-            "box": list(options.box),
-            "time_limit": options.time_limit,
-            "tolerance": options.tolerance,
-            "engine": options.engine,
-            "device": options.device,
-            "seed": options.seed,
-            "grid": digest(options.grid) if isinstance(options.grid, np.ndarray) else options.grid,
-            "count": options.count,
-            "execution": options.execution,
+            **self.job.options.record(),
+            **taking_part(data=origin_of(self.samples.name), engines=self.job.options.plugins),
         }
 
     def ask(self, indices: tuple[int, ...], jobs: int, batch: int | None = None) -> int:

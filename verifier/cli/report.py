@@ -5,22 +5,23 @@ from __future__ import annotations
 import argparse
 import platform
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from encoders.errors import OptionError, PlumblineError, SolverError
-from encoders.question import CONVEX, Norm, convex_norm
+from encoders.plugins import taking_part
+from encoders.question import Norm, convex_norm
 from verifier.cli.display import HEADER, Display, row
+from verifier.options import Options
 from verifier.question.code_version import code_version
 from verifier.question.model import Model, load
-from verifier.question.options import Options
 from verifier.question.results import Verdict
 from verifier.runs.journal import Journal, Record, record_of
 from verifier.runs.run import Job, check_jobs, outcomes
-from verifier.runs.samples import Samples, check_box, load_samples, parse_samples
+from verifier.runs.samples import Samples, check_box, load_samples, origin_of, parse_samples
 from verifier.studies.gap_report.files import write
 from verifier.studies.gap_report.measure import Brackets
 from verifier.studies.gap_report.options import ReportOptions
@@ -33,10 +34,7 @@ PACKAGES = ("torch", "highspy", "onnxruntime", "numpy")
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is not measured yet, then write the report of all that is finished; returns the exit status."""
     chosen = ReportOptions(_names(arguments.bounds), _names(arguments.attacks), pictures=arguments.pictures)
-    try:
-        norms = tuple(dict.fromkeys(convex_norm(name) for name in arguments.norm or ["linf"]))
-    except ValueError as error:
-        raise OptionError(f"{error}: choose from {', '.join(CONVEX)}") from None
+    norms = tuple(dict.fromkeys(convex_norm(name) for name in arguments.norm or ["linf"]))
     questions = [
         Options(
             norm=norm, box=arguments.box, time_limit=arguments.time_limit, tolerance=arguments.tolerance,
@@ -104,10 +102,9 @@ class Report:
         """All that a line depends on: what a resumed report must have in common."""
         return {
             "command": "report", **self.model.description, "data": self.samples.digest,
-            "norm": str(question.norm), "box": list(question.box), "time_limit": question.time_limit,
-            "tolerance": question.tolerance, "engine": question.engine, "device": question.device,
-            "seed": question.seed, "bounds": self.options.bounds, "attacks": self.options.attacks,
-            "effort": asdict(self.options.effort),
+            **question.record("norm", "box", "time_limit", "tolerance", "engine", "device", "seed"),
+            **self.options.record(),
+            **taking_part(data=origin_of(self.samples.name), engines=question.plugins, **self.options.plugins),
         }  # fmt: skip
 
     def _write(

@@ -11,13 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from encoders.errors import OptionError
-from trainers.adversarial import Adversarial
-from trainers.augmentation import Augmentation
-from trainers.config import Run, read_study
+from trainers.config import Run
 from trainers.datasets import Place
 from trainers.regularisers import Regulariser, parsed, regulariser
 from trainers.runs import Record, Trainer
 from trainers.training import Epoch, TrainOptions
+from verifier.studies.comparison.options import read_comparison
 
 DONE = 0
 
@@ -42,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _asked(arguments: argparse.Namespace) -> tuple[Path, tuple[Run, ...]]:
     if arguments.config is not None:
-        study = read_study(arguments.config)
+        study, _ = read_comparison(arguments.config)  # what compares the networks is checked before they are trained
         return arguments.out or study.out, study.runs
     if arguments.out is None:
         raise OptionError("train needs --out DIR, or a config that says where its networks go")
@@ -53,8 +52,8 @@ def _asked(arguments: argparse.Namespace) -> tuple[Path, tuple[Run, ...]]:
         model=arguments.model,
         widths=arguments.width or (),
         regularisers=chosen,
-        adversarial=None if arguments.adversarial is None else Adversarial.parsed(arguments.adversarial),
-        augmentation=Augmentation.parsed(arguments.augment),
+        adversarial=arguments.adversarial,
+        augmentation=arguments.augment,
         epochs=arguments.epochs,
         batch=arguments.batch,
         learning_rate=arguments.learning_rate,

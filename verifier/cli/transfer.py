@@ -15,8 +15,8 @@ import numpy as np
 
 from encoders.arrays import FloatArray
 from encoders.errors import DataError, OptionError
+from verifier.options import Options, check_convex
 from verifier.question.model import Model, load
-from verifier.question.options import Options, check_convex
 from verifier.runs.samples import Samples, check_box, load_samples, parse_samples
 from verifier.studies.attacks.replayed import Attacking, Sample
 from verifier.studies.attacks.transfer import Source, matrix
@@ -132,7 +132,7 @@ def _save(
     out.mkdir(parents=True, exist_ok=True)
     record = {
         "models": {name: model.description for name, model in zip(names, models, strict=True)},
-        "data": samples.digest, "norm": str(options.norm), "box": list(options.box), "seed": options.seed,
+        "data": samples.digest, **options.record("norm", "box", "seed"),
         "matrices": told,
     }  # fmt: skip
     (out / "transfer.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")

@@ -12,8 +12,8 @@ import numpy as np
 
 from bounds.attacks.universal import UniversalOptions
 from encoders.errors import OptionError
+from verifier.options import Options, check_convex
 from verifier.question.model import load
-from verifier.question.options import Options, check_convex
 from verifier.runs.samples import Samples, check_box, load_samples, parse_samples
 from verifier.runs.saved_adversary import save_perturbation
 from verifier.studies.attacks.universal import Inputs, Shares, find_universal, shares_of
@@ -47,9 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
             print(line(name, told[name]))
     if arguments.out is not None:
         record = {
-            **model.description, "data": samples.digest, "norm": str(options.norm),
-            "radius": radius, "length": length, "box": list(options.box), "samples": list(indices),
-            "unseen": list(unseen), "seed": options.seed, "steps": effort.steps, "restarts": effort.restarts,
+            **model.description, "data": samples.digest, **options.record("norm", "box", "seed"),
+            "radius": radius, "length": length, "samples": list(indices),
+            "unseen": list(unseen), "steps": effort.steps, "restarts": effort.restarts,
             "shares": {name: asdict(shares) for name, shares in told.items()},
         }  # fmt: skip
         save(arguments.out, delta.reshape(model.input_shape), record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from dataclasses import dataclass
+from typing import final
 
 from encoders.errors import OptionError, SoundnessError
 from encoders.question import Norm
@@ -45,10 +46,12 @@ class Engine(ABC):
     name: str
     capabilities: Capabilities
 
+    @final
     def close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
         """Run the engine by itself."""
         return run_alone(self.solve(problem, incumbent, progress))
 
+    @final
     async def solve(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
         """Run the engine; refuse what it cannot do, and raise an alarm when its proof contradicts a witness."""
         if problem.norm not in self.capabilities.norms:

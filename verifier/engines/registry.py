@@ -1,10 +1,10 @@
-"""The table of engines. Adding one means adding a module and a line here."""
+"""The table of engines. Adding one means adding a module and a line here, or a plugin (`plumbline.engines`)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from encoders.errors import OptionError
+from encoders.plugins import Table
 from verifier.engines.adapters import SearchEngine
 from verifier.engines.base import Engine
 
@@ -33,17 +33,18 @@ def _subsets() -> Engine:
     return SubsetEngine()
 
 
-ENGINES: dict[str, Callable[[], Engine]] = {
+PYOMO_PREFIX = "pyomo:"
+OWN: dict[str, Callable[[], Engine]] = {
     "search": SearchEngine, "steps": _steps, "subsets": _subsets, "highs": _highs, "cpsat": _cpsat,
 }  # fmt: skip
-PYOMO_PREFIX = "pyomo:"
+ENGINES: Table[Callable[[], Engine]] = Table("plumbline.engines", "engine", Engine, OWN, ("auto",))
 
 
-def check_engine_name(name: str) -> None:
-    """Refuse a name that no table knows."""
-    if name == "auto" or name in ENGINES or (name.startswith(PYOMO_PREFIX) and len(name) > len(PYOMO_PREFIX)):
-        return
-    raise OptionError(f"engine {name!r}: choose from auto, {', '.join(ENGINES)}, pyomo:SOLVER")
+def check_engine_name(name: str) -> str:
+    """The name itself; one that no table knows is refused."""
+    if name == "auto" or (name.startswith(PYOMO_PREFIX) and len(name) > len(PYOMO_PREFIX)):
+        return name
+    return ENGINES.check(name, "auto", "pyomo:SOLVER")
 
 
 def engine_for(name: str) -> Engine:
@@ -57,4 +58,4 @@ def engine_for(name: str) -> Engine:
         from verifier.engines.mixed_integer import PyomoEngine
 
         return PyomoEngine(name[len(PYOMO_PREFIX) :])
-    return ENGINES[name]()
+    return ENGINES.found(name)()

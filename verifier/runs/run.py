@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from bounds.device import pick_device
 from encoders.arrays import Inputs
 from encoders.deadline import Clock
-from encoders.errors import OptionError, SolverError
+from encoders.errors import SolverError
 from encoders.layer_graph.graph import Relu
+from encoders.validation import Natural, checked
 from verifier.answer import FEW_NEURONS, asked
 from verifier.batching.request import Work
 from verifier.batching.scheduler import Question, Scheduler
+from verifier.options import Options, check_radius
 from verifier.question.model import Model, Reference, reopened
-from verifier.question.options import Options
 from verifier.question.results import Result
 from verifier.runs.samples import Samples
 
@@ -52,8 +53,7 @@ class Job:
     workers: int = 1  # cores for each sample, where a solver can use several
 
     def __post_init__(self) -> None:
-        if self.radius is not None and not (np.isfinite(self.radius) and self.radius >= 0):
-            raise OptionError(f"radius {self.radius}: give a finite number, zero or more")
+        check_radius(self.radius)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +94,7 @@ def outcomes(
 def check_jobs(jobs: int, batch: int | None) -> None:
     """Refuse numbers that mean nothing, before anything is loaded."""
     for name, number in (("jobs", jobs), ("batch", batch)):
-        if number is not None and number < 1:
-            raise OptionError(f"{name} {number}: give one or more")
+        checked(name, Natural | None, number)
 
 
 def slots_for(model: Model, options: Options) -> int:

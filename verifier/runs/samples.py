@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.arrays import Inputs, InputType
+from encoders.arrays import Inputs, InputType, digest
 from encoders.errors import DataError
+from encoders.plugins import PLACE
 from trainers import datasets
 
 Array = NDArray[Any]
@@ -40,33 +41,29 @@ class Samples:
         return None if self.y is None else int(self.y[index])
 
 
-def digest(*arrays: Array) -> str:
-    """A short hash of the arrays' shapes, types and values."""
-    sha = hashlib.sha256()
-    for array in arrays:
-        sha.update(f"{array.dtype.str}{array.shape}".encode())
-        sha.update(np.ascontiguousarray(array).data)
-    return sha.hexdigest()[:16]
-
-
 def load_samples(source: str, input_shape: tuple[int, ...], classes: int, kind: InputType = np.float32) -> Samples:
     """The samples that `--data` names: a data set's test split, an .npz with `x` (and `y`), or an .npy of inputs.
 
     They are rounded to `kind`, the type that the model takes, and no further.
     """
-    if source in datasets.DATASETS:
-        dataset = datasets.load(source)
-        x: Array = dataset.x
-        y: Array | None = dataset.y
-    elif Path(source).suffix.lower() in (".npz", ".npy"):
+    if Path(source).suffix.lower() in (".npz", ".npy"):
         arrays = _read(Path(source))
         if "x" not in arrays:
             raise DataError(f"{source}: holds no array called x, only: {', '.join(sorted(arrays)) or 'nothing'}")
-        x, y = arrays["x"], arrays.get("y")
+        x: Array = arrays["x"]
+        y: Array | None = arrays.get("y")
+    elif source in datasets.SOURCES.names() or PLACE.fullmatch(source):
+        dataset = datasets.load(source)
+        x, y = dataset.x, dataset.y
     else:
-        known = ", ".join(datasets.DATASETS)
+        known = ", ".join(datasets.SOURCES.names())
         raise DataError(f"{source}: give a data set ({known}), an .npz with x and, if known, y, or an .npy")
     return fitted_samples(source, x, y, input_shape, classes, kind)
+
+
+def origin_of(source: str) -> dict[str, str]:
+    """Where a data set comes from, if it is a plugin."""
+    return {} if Path(source).suffix.lower() in (".npz", ".npy") else datasets.SOURCES.origins([source])
 
 
 def fitted_samples(
@@ -121,23 +118,36 @@ def parse_samples(text: str | None, count: int) -> tuple[int, ...]:
     if text is None:
         return tuple(range(count))
     chosen: dict[int, None] = {}
-    for part in text.split(","):
-        begin, colon, rest = part.strip().partition(":")
+    for part, first, end, step in _ranges(text):
+        past = count if end is None else end
+        if first < 0 or past > count:
+            raise DataError(f"samples {text!r}: the data holds {count} samples, 0 to {count - 1}")
+        if first >= past:
+            raise DataError(f"samples {text!r}: the range {part} is empty")
+        chosen |= dict.fromkeys(range(first, past, step))
+    return tuple(chosen)
+
+
+def check_samples(text: str) -> str:
+    """The text itself, where it can be read, whatever the data holds."""
+    list(_ranges(text))
+    return text
+
+
+def _ranges(text: str) -> Iterator[tuple[str, int, int | None, int]]:
+    """Each part of the text with its first number, the one past its last (None: all there are) and its stride."""
+    for part in map(str.strip, text.split(",")):
+        begin, colon, rest = part.partition(":")
         end, stepped, stride = rest.partition(":")
         try:
             first = int(begin) if begin or not colon else 0
-            past = (int(end) if end else count) if colon else first + 1
+            past = (int(end) if end else None) if colon else first + 1
             step = int(stride) if stepped else 1
             if step < 1:
                 raise ValueError
         except ValueError:
             raise DataError(f"samples {text!r}: write a range such as 0:100, or numbers such as 3,8,11") from None
-        if first < 0 or past > count:
-            raise DataError(f"samples {text!r}: the data holds {count} samples, 0 to {count - 1}")
-        if first >= past:
-            raise DataError(f"samples {text!r}: the range {part.strip()} is empty")
-        chosen |= dict.fromkeys(range(first, past, step))
-    return tuple(chosen)
+        yield part, first, past, step
 
 
 def check_box(samples: Samples, indices: tuple[int, ...], box: tuple[float, float]) -> None:

@@ -21,8 +21,8 @@ from trainers.datasets import digits
 from verifier.answer import ask, asked
 from verifier.batching.request import BuildCache, Request
 from verifier.batching.scheduler import Question, Scheduler
+from verifier.options import Options
 from verifier.question.model import Model, load
-from verifier.question.options import Options
 from verifier.question.results import Result, Verdict
 
 NET = Path(__file__).parents[3] / "trainers" / "nets" / "digits-64-32-32-10.onnx"

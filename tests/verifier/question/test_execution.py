@@ -21,8 +21,8 @@ from tests.onnx_builder import to_onnx
 from tests.small_files import f32, node, written
 from verifier.answer import distance, verify
 from verifier.cli.main import main
+from verifier.options import Options
 from verifier.question.model import load
-from verifier.question.options import Options
 from verifier.question.results import Result, Verdict
 
 SWAP = affine_chain([np.eye(2)], [np.zeros(2)])  # scores (x1, x2)

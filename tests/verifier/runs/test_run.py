@@ -12,8 +12,8 @@ import pytest
 from encoders.errors import OptionError, SolverError
 from trainers.datasets import digits
 from verifier import answer as query
+from verifier.options import Options
 from verifier.question.model import Model, load
-from verifier.question.options import Options
 from verifier.question.results import Verdict
 from verifier.runs import run as runner
 from verifier.runs.run import Job, Outcome, outcomes

@@ -11,21 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from bounds.attacks import ATTACKS, AttackOptions, AttackProblem, Candidates
+from bounds.attacks import ALL, ATTACKS, PORTFOLIO, AttackOptions, AttackProblem, Candidates
 from bounds.attacks.batch import fitting
 from bounds.attacks.pixel_greedy import changed_inputs, changed_pixels
 from bounds.attacks.portfolio import attack_together
 from bounds.device import pick_device
 from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.arrays import FloatArray
-from encoders.errors import DataError, OptionError
+from encoders.errors import DataError
 from encoders.question import Norm, goals_for
 from verifier.answer import check_classes, incumbent_for, region_for
+from verifier.options import Options
 from verifier.question.model import Model
-from verifier.question.options import Options
 from verifier.question.results import Adversary
 
-PORTFOLIO, ALL = "portfolio", "all"
 OFFERED = 32  # candidates of one attack that are replayed
 
 
@@ -36,11 +35,14 @@ def attacks_named(names: list[str], norm: Norm) -> tuple[str, ...]:
         if name == ALL:
             made = [one for one in ATTACKS if norm in ATTACKS[one].norms]
             chosen |= dict.fromkeys([*made, PORTFOLIO])
-        elif name == PORTFOLIO or name in ATTACKS:
-            chosen[name] = None
         else:
-            raise OptionError(f"attack {name!r}: choose from {', '.join([*ATTACKS, PORTFOLIO, ALL])}")
+            chosen[check_attack_name(name)] = None
     return tuple(chosen)
+
+
+def check_attack_name(name: str) -> str:
+    """The name itself; one that no table knows is refused."""
+    return name if name in (PORTFOLIO, ALL) else ATTACKS.check(name, PORTFOLIO, ALL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +161,7 @@ class Attacking:
     def _candidates(self, name: str, problems: list[AttackProblem]) -> list[Candidates]:
         """What one attack proposes for each; where a device has too little memory, for one half after the other."""
         try:
-            return attack_together(problems) if name == PORTFOLIO else ATTACKS[name]().together(problems)
+            return attack_together(problems) if name == PORTFOLIO else ATTACKS.found(name)().together(problems)
         except torch.OutOfMemoryError:
             if len(problems) < 2:
                 raise
@@ -172,7 +174,7 @@ class Attacking:
         started = time.monotonic()
         region = asked.problem.region
         incumbent = incumbent_for(self.model, region, self.options, asked.predicted)
-        sparse = name in ATTACKS and not ATTACKS[name].norms
+        sparse = name != PORTFOLIO and not ATTACKS.found(name).norms
         for offered in self._offers(candidates, region.center, sparse):
             if incumbent.offer_near(offered.inputs, offered.by):
                 break

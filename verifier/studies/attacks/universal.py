@@ -13,8 +13,8 @@ from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.arrays import FloatArray
 from encoders.errors import SoundnessError
 from encoders.question import Norm
+from verifier.options import Options
 from verifier.question.model import Model
-from verifier.question.options import Options
 
 Inputs = NDArray[np.float32]
 BATCH = 1000

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from bounds.attacks import ATTACKS
+from bounds.attacks import ALL, ATTACKS
 from bounds.attacks.base import AttackOptions, AttackProblem
 from bounds.attacks.portfolio import attack
 from bounds.device import pick_device
 from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.question import Norm, Region, goals_for
 from trainers.adversarial import ascend
+from verifier.options import Options
 from verifier.question.model import Model
-from verifier.question.options import Options
 from verifier.question.results import Result
 
 BY_RADIUS = "pgd-by-radius"
@@ -26,8 +26,18 @@ ATTACK_NAMES: Mapping[str, str] = {
     BY_RADIUS: f"projected gradient ascent ({STEPS} steps, one random start) at one radius after another, from the "
     "exact distance on in steps of 3 %, as robustness curves are usually drawn",
     **{name: f"{name} alone, its nearest adversary" for name in ATTACKS},
-    "all": "all attacks of bounds/ together, their nearest adversary",
+    ALL: "all attacks of bounds/ together, their nearest adversary",
 }
+
+
+def check_attack_name(name: str) -> str:
+    """The name itself; one that no table knows is refused."""
+    return name if name in (BY_RADIUS, ALL) else ATTACKS.check(name, BY_RADIUS, ALL)
+
+
+def attack_in_words(name: str) -> str:
+    """What the attack is, as a page tells it."""
+    return ATTACK_NAMES.get(name, f"{name} alone, its nearest adversary")
 
 
 def attack_distance(name: str, model: Model, region: Region, question: Options, result: Result) -> float:
@@ -37,11 +47,11 @@ def attack_distance(name: str, model: Model, region: Region, question: Options, 
     lowered = device_graph_for(model.graph, pick_device(question.device))
     goals = goals_for(result.predicted, model.classes, None, 0.0)
     options, reach = AttackOptions(seed=question.seed), region.reach(question.norm)
-    if name == "all":
+    if name == ALL:
         distances = attack(lowered, region, question.norm, goals, reach, options).distances
     else:
         problem = AttackProblem(lowered, region, question.norm, goals, reach, options)
-        distances = ATTACKS[name]().run(problem).distances
+        distances = ATTACKS.found(name)().run(problem).distances
     return float(distances[0]) if len(distances) else float("inf")
 
 

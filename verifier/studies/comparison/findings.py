@@ -10,7 +10,7 @@ from importlib.metadata import version
 from encoders.question import Norm
 from verifier import __version__
 from verifier.pages.wording import NAMES
-from verifier.studies.comparison.attack_distance import ATTACK_NAMES
+from verifier.studies.comparison.attack_distance import attack_in_words
 from verifier.studies.comparison.options import CompareOptions
 from verifier.studies.comparison.paired import Comparison, paired_tests
 from verifier.studies.comparison.statistics import Crossing, Group, crossings, curve, radii_for
@@ -55,7 +55,7 @@ def notes(found: Findings) -> list[str]:
         f"where Wilcoxon's signed-rank test, paired by sample (distances averaged over seeds), says so at the "
         f"{found.options.level:.0%} level after Holm's correction over all {len(found.tests)} pairs; it speaks of "
         "these networks, and how many seeds agree tells how far it may hold for others.",
-        f"Attack: {ATTACK_NAMES[found.options.attack]}. Seconds are wall time per sample on "
+        f"Attack: {attack_in_words(found.options.attack)}. Seconds are wall time per sample on "
         "a machine that may have been busy. Open phases: mean ReLUs not fixed by bounds before the search.",
         conditions(found.options),
     ]

@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bounds.attacks import ATTACKS
 from encoders.arrays import FloatArray, Inputs
 from encoders.errors import SolverError
+from encoders.plugins import taking_part
 from encoders.question import Norm
 from verifier.answer import region_for
+from verifier.options import Options
 from verifier.question.model import Model
-from verifier.question.options import Options
 from verifier.question.results import Result, Verdict, check_order
 from verifier.runs.journal import Journal, Record, record_of
 from verifier.runs.run import Job, outcomes
-from verifier.runs.samples import Samples
+from verifier.runs.samples import Samples, origin_of
 from verifier.studies.comparison.attack_distance import attack_distance
 from verifier.studies.comparison.lower_bounds import cross_lipschitz_lower
 from verifier.studies.comparison.options import CompareOptions, Subject
@@ -63,10 +65,7 @@ def measure_one(
     """One network in one norm, sample by sample."""
     model = subject.model()
     samples = data.samples(model)
-    question = Options(
-        norm=norm, time_limit=options.time_limit, tolerance=options.tolerance, engine=options.engine,
-        device=options.device, seed=options.seed,
-    )  # fmt: skip
+    question = options.question(norm)
     run = description(model, samples, question, options.attack)
     records: dict[int, Record] = {}
     with Journal(folder / f"{subject.stem}-{norm}.jsonl", run) as journal:
@@ -93,8 +92,8 @@ def description(model: Model, samples: Samples, question: Options, attack: str) 
     """All that a measurement depends on: what a resumed comparison must have in common."""
     return {
         "command": "compare", **model.description, "data": samples.digest,
-        "norm": str(question.norm), "time_limit": question.time_limit, "tolerance": question.tolerance,
-        "engine": question.engine, "device": question.device, "seed": question.seed, "attack": attack,
+        **question.record("norm", "time_limit", "tolerance", "engine", "device", "seed"), "attack": attack,
+        **taking_part(data=origin_of(samples.name), engines=question.plugins, attacks=ATTACKS.origins([attack])),
     }  # fmt: skip
 
 

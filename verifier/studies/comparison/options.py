@@ -5,22 +5,39 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from encoders.errors import ModelError, OptionError
-from encoders.question import CONVEX, Norm, convex_norm
-from trainers.config import Study
+from annotated_types import Gt, Lt
+from pydantic import AfterValidator, Strict
+
+from encoders.errors import ModelError, OptionError, PlumblineError
+from encoders.question import Norm
+from encoders.validation import ConvexNorm, Natural, NaturalWithZero, NonNegative, Positive, Whole, validated
+from trainers.config import Study, read_study
+from verifier.options import Options
 from verifier.question.model import Model, load
-from verifier.studies.comparison.attack_distance import ATTACK_NAMES
+from verifier.runs.samples import check_samples
+from verifier.studies.comparison.attack_distance import check_attack_name
 
 RADII: Mapping[Norm, tuple[float, ...]] = {
     Norm.LINF: (0.02, 0.05, 0.1), Norm.L1: (0.25, 0.5, 1.0), Norm.L2: (0.1, 0.25, 0.5),
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+def _norms(norms: tuple[Norm, ...]) -> tuple[Norm, ...]:
+    if not norms or len(set(norms)) < len(norms):
+        raise ValueError("give at least one norm, and each at most once")
+    return norms
+
+
+def _radii(radii: dict[Norm, tuple[float, ...]]) -> Mapping[Norm, tuple[float, ...]]:
+    """Those given, and the usual ones of the other norms."""
+    return {**RADII, **radii}
+
+
+@validated
 class CompareOptions:
     """`radii` are where robust accuracy is told; `attack` draws the curve that the exact one is set against.
 
@@ -28,50 +45,45 @@ class CompareOptions:
     `level` is their confidence.
     """
 
-    norms: tuple[Norm, ...] = (Norm.LINF, Norm.L1)
-    samples: str | None = "0:100"
-    radii: Mapping[Norm, tuple[float, ...]] = field(default_factory=lambda: RADII)
-    time_limit: float | None = 60.0
-    tolerance: float = 1e-5
+    norms: Annotated[tuple[ConvexNorm, ...], AfterValidator(_norms)] = (Norm.LINF, Norm.L1)
+    samples: Annotated[str, AfterValidator(check_samples)] | None = "0:100"
+    radii: Annotated[dict[ConvexNorm, tuple[NonNegative, ...]], AfterValidator(_radii)] = field(
+        default_factory=lambda: dict(RADII)
+    )
+    time_limit: Positive | None = 60.0
+    tolerance: Positive = 1e-5
     engine: str = "auto"
     device: str = "auto"
-    seed: int = 0
-    jobs: int = 1
-    attack: str = "pgd-by-radius"
+    seed: Whole = 0
+    jobs: Natural = 1
+    attack: Annotated[str, AfterValidator(check_attack_name)] = "pgd-by-radius"
     baseline: str = "none"
-    pictures: int = 3
-    resamples: int = 2000
-    level: float = 0.95
+    pictures: NaturalWithZero = 3
+    resamples: Natural = 2000
+    level: Annotated[float, Strict(), Gt(0), Lt(1)] = 0.95
 
     def __post_init__(self) -> None:
-        if not self.norms or len(set(self.norms)) < len(self.norms):
-            raise OptionError(f"norms {', '.join(self.norms) or 'none'}: give each at most once, and at least one")
-        if any(radius < 0 for chosen in self.radii.values() for radius in chosen):
-            raise OptionError("a radius is below zero; give numbers of zero or more")
-        if self.attack not in ATTACK_NAMES:
-            raise OptionError(f"attack {self.attack!r}: choose from {', '.join(ATTACK_NAMES)}")
-        if self.jobs < 1 or self.pictures < 0 or self.resamples < 1 or not 0 < self.level < 1:
-            raise OptionError("jobs and resamples are one or more, pictures zero or more, level between 0 and 1")
+        self.question(self.norms[0])  # refuses what no network could be asked
 
-    @classmethod
-    def of(cls, table: Mapping[str, Any]) -> CompareOptions:
-        """From a [compare] table or from flags; `norms` is a list, `radii` a table of lists by norm."""
-        known = {one.name for one in fields(cls)}
-        unknown = sorted({*table} - known)
-        if unknown:
-            raise OptionError(f"[compare] has no setting {unknown[0]!r}; there are: {', '.join(sorted(known))}")
-        given = dict(table)
-        try:
-            if "norms" in given:
-                given["norms"] = tuple(convex_norm(norm) for norm in given["norms"])
-            if "radii" in given:
-                chosen = {convex_norm(norm): tuple(float(r) for r in radii) for norm, radii in given["radii"].items()}
-                given["radii"] = {**RADII, **chosen}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise OptionError(
-                f"[compare]: norms are some of {', '.join(CONVEX)}, radii lists of numbers ({error})"
-            ) from None
-        return cls(**given)
+    def question(self, norm: Norm) -> Options:
+        """What is asked of every sample."""
+        return Options(
+            norm=norm, time_limit=self.time_limit, tolerance=self.tolerance, engine=self.engine, device=self.device,
+            seed=self.seed,
+        )  # fmt: skip
+
+
+def read_comparison(path: Path, **flags: Any) -> tuple[Study, CompareOptions]:
+    """A study's file and its [compare] table, all of it checked; `flags` go before what the table says."""
+    study = read_study(path)
+    try:
+        options = CompareOptions(**study.compare)
+    except PlumblineError as error:
+        raise type(error)(f"{path}: [compare]: {error}") from None
+    families = dict.fromkeys(run.family for run in study.runs)
+    if "baseline" in study.compare and options.baseline not in families:
+        raise OptionError(f"{path}: [compare]: baseline {options.baseline!r}: choose from {', '.join(families)}")
+    return study, CompareOptions(**{**study.compare, **flags})
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class Brackets:
             known[result.adversary.label] = result.upper * (1.0 + ORDER_TOLERANCE)  # a float32 input, replayed
         found: Record = {}
         for name in self.options.bounds or default_bounds():
-            technique = LOWER_BOUNDS[name]()
+            technique = LOWER_BOUNDS.found(name)()
             if result.norm not in technique.norms or technique.unsupported(model.graph) is not None:
                 continue
             ask = BoundRequest(name, lowered, region, result.predicted, result.norm, radius, self.options.effort, known)

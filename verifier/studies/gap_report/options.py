@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, field
+from typing import Annotated, Any
 
-from bounds.lower import LOWER_BOUNDS, LowerBoundOptions, check_bound_name
-from encoders.errors import OptionError
+from pydantic import AfterValidator
+
+from bounds.attacks import ALL, ATTACKS
+from bounds.lower import LOWER_BOUNDS, LowerBoundOptions
 from encoders.question import Norm
-from verifier.studies.attacks.replayed import ALL, attacks_named
+from encoders.validation import NaturalWithZero, validated
+from verifier.studies.attacks.replayed import attacks_named, check_attack_name
 
 RADII: Mapping[Norm, tuple[float, ...]] = {
     Norm.LINF: (0.01, 0.03, 0.05, 0.1), Norm.L1: (0.25, 0.5, 1.0, 2.0), Norm.L2: (0.1, 0.25, 0.5, 1.0),
@@ -20,24 +24,26 @@ def default_bounds() -> tuple[str, ...]:
     return tuple(name for name, bound in LOWER_BOUNDS.items() if not bound.rests_on_solver)
 
 
-@dataclass(frozen=True)
+@validated
 class ReportOptions:
     """Which techniques are set against the exact distance; None means all that know the norm and the net.
 
     A bound that calls a solver for every ball takes minutes a sample, so it has to be named.
     """
 
-    bounds: tuple[str, ...] | None = None
-    attacks: tuple[str, ...] | None = None
+    bounds: tuple[Annotated[str, AfterValidator(LOWER_BOUNDS.check)], ...] | None = None
+    attacks: tuple[Annotated[str, AfterValidator(check_attack_name)], ...] | None = None
     effort: LowerBoundOptions = field(default_factory=LowerBoundOptions)
-    pictures: int = 6
+    pictures: NaturalWithZero = 6
 
-    def __post_init__(self) -> None:
-        for name in self.bounds or ():
-            check_bound_name(name)
-        attacks_named(list(self.attacks or ()), Norm.LINF)  # refuses a name that does not exist
-        if self.pictures < 0:
-            raise OptionError(f"pictures {self.pictures}: give zero or more")
+    def record(self) -> dict[str, Any]:
+        """What resume keys hold of these options: what is measured, not what is shown."""
+        return {"bounds": self.bounds, "attacks": self.attacks, "effort": asdict(self.effort)}
+
+    @property
+    def plugins(self) -> dict[str, dict[str, str]]:
+        """Which of the techniques are not Plumbline's own, and where they come from."""
+        return {"bounds": LOWER_BOUNDS.origins(self.bounds or ()), "attacks": ATTACKS.origins(self.attacks or ())}
 
     def attacks_for(self, norm: Norm) -> tuple[str, ...]:
         """The chosen attacks; where none is named, all that are made for the norm, and the portfolio."""

@@ -48,7 +48,7 @@ class BoundRequest(SampleRequest[Timed]):
             tuple(getattr(request, name) for request in own) for name in ("region", "predicted", "radius")
         )
         problem = LowerBoundProblem(self.lowered, regions, predicted, self.norm, radii, self.effort)
-        found = LOWER_BOUNDS[self.technique]().run(problem, np.array([request.known for request in own]))
+        found = LOWER_BOUNDS.found(self.technique)().run(problem, np.array([request.known for request in own]))
         return [(float(bound), found.seconds / len(own)) for bound in found.nearest]
 
 

@@ -16,9 +16,9 @@ from verifier.answer import distance, verify
 from verifier.cli.main import main
 from verifier.engines.adapters import SearchEngine
 from verifier.engines.base import Proof
+from verifier.options import Options
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.model import Model, load
-from verifier.question.options import Options
 from verifier.question.results import Basis, Verdict
 
 ENGINES = ["auto", "search", "highs", "cpsat"]

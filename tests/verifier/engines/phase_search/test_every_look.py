@@ -27,9 +27,9 @@ from verifier.batching.request import run_alone
 from verifier.batching.scheduler import Question, Scheduler
 from verifier.engines.mixed_integer import HighsEngine
 from verifier.engines.phase_search.search import Search, SearchOptions
+from verifier.options import Options
 from verifier.question.incumbent import Incumbent
 from verifier.question.model import load
-from verifier.question.options import Options
 from verifier.question.problem import Problem
 from verifier.question.results import Result
 

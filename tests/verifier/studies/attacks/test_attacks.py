@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from bounds.attacks import ATTACKS, Attack, AttackBatch, AttackOptions, Candidates, portfolio
+from bounds.attacks import ATTACKS, PORTFOLIO, Attack, AttackBatch, AttackOptions, Candidates, portfolio
 from bounds.attacks.universal import UniversalOptions
 from encoders.errors import OptionError
 from encoders.layer_graph.graph import affine_chain
@@ -21,10 +21,10 @@ from verifier.answer import asked, distance
 from verifier.batching import attack_request as attack_ask
 from verifier.batching.scheduler import Scheduler
 from verifier.cli.main import main
+from verifier.options import Options
 from verifier.question.model import Model, load
-from verifier.question.options import Options
 from verifier.question.results import Result
-from verifier.studies.attacks.replayed import PORTFOLIO, Attacking, Sample, attacks_named
+from verifier.studies.attacks.replayed import Attacking, Sample, attacks_named
 from verifier.studies.attacks.transfer import Source, fooled, matrix, stretched
 from verifier.studies.attacks.universal import find_universal, moved_by, rounded_down, shares_of
 

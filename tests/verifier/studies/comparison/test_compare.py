@@ -19,8 +19,8 @@ from tests.onnx_builder import to_onnx
 from trainers.datasets import digits
 from verifier.answer import region_for
 from verifier.cli.main import main
+from verifier.options import Options
 from verifier.question.model import load
-from verifier.question.options import Options
 from verifier.runs import run as runner
 from verifier.runs.samples import Samples
 from verifier.studies.comparison.attack_distance import ATTACK_NAMES, attack_distance
@@ -158,7 +158,7 @@ def test_model_files_and_flags(study: Path, tmp_path: Path, capsys: pytest.Captu
 )  # fmt: skip
 def test_options_that_are_refused(table: dict[str, object]) -> None:
     with pytest.raises(OptionError):
-        CompareOptions.of(table)
+        CompareOptions(**table)  # type: ignore[arg-type]
 
 
 def test_names_of_model_files(tmp_path: Path) -> None:

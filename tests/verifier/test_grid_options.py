@@ -19,9 +19,9 @@ from tests.onnx_builder import to_onnx
 from verifier.answer import distance, verify
 from verifier.cli.main import main
 from verifier.engines.on_grid.cpsat_decisions import Decisions
+from verifier.options import Options
 from verifier.question.input_shape import pixels_of
 from verifier.question.model import Model, load
-from verifier.question.options import Options
 from verifier.question.results import Verdict
 from verifier.runs.run import Job, Outcome, outcomes
 from verifier.runs.samples import Samples

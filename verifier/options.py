@@ -1,0 +1,130 @@
+"""How a question is asked: options, validated once where they enter, and whether a model can be asked so."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator, TypeAdapter
+
+from bounds.execution_error import ARITHMETICS
+from encoders.arrays import IntArray, digest
+from encoders.errors import OptionError
+from encoders.grid import checked_grid
+from encoders.question import CONVEX, Norm
+from encoders.validation import PLAIN, NonNegative, Number, Positive, Whole, among, checked, validated
+from verifier.engines.registry import ENGINES, PYOMO_PREFIX, check_engine_name
+from verifier.question.model import Model
+
+COUNTS = ("inputs", "pixels")
+REAL = "real"
+EXECUTIONS = (REAL, *ARITHMETICS)
+FARTHEST = 1e30  # sums of squares of larger inputs leave even float64's range in large nets
+
+
+def _side(value: float) -> float:
+    if abs(value) > FARTHEST:
+        raise ValueError(f"give a number of at most {FARTHEST:g} in size")
+    return value
+
+
+Side = Annotated[Number, AfterValidator(_side)]
+
+
+def _several(targets: Any) -> Any:
+    """One class alone is a list of one."""
+    return (targets,) if isinstance(targets, int | np.integer) else targets
+
+
+def _each_once(targets: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    if targets == ():
+        raise ValueError("name at least one class, or leave targets out")
+    return None if targets is None else tuple(sorted(set(targets)))
+
+
+def _device(name: str) -> str:
+    if name not in ("auto", "cpu") and not name.startswith("cuda"):
+        raise ValueError("choose from auto, cpu, cuda")
+    return name
+
+
+def _grid_record(grid: int | IntArray | None) -> int | str | None:
+    return digest(grid) if isinstance(grid, np.ndarray) else grid
+
+
+@validated
+class Options:
+    """How a question is asked. Validated once; part of every resume key.
+
+    `execution` says what an adversary is: `real`, an input that the real-valued network of the file's numbers
+    classifies otherwise; `float32` or `float64`, the type that the file computes in, one that the file classifies
+    otherwise as it is executed, with every rounding on the way (`bounds/execution_error.py`).
+    """
+
+    norm: Norm = Norm.LINF
+    targets: Annotated[tuple[Whole, ...] | None, PLAIN, BeforeValidator(_several), AfterValidator(_each_once)] = None
+    margin: NonNegative = 0.0
+    box: Annotated[tuple[Side, Side], PLAIN] = (0.0, 1.0)
+    time_limit: Positive | None = None
+    tolerance: Positive = 1e-6
+    engine: Annotated[str, AfterValidator(check_engine_name)] = "auto"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    seed: Whole = 0
+    # Levels per unit: of all inputs, or of each. Records hold the digest of an array.
+    grid: Annotated[int | IntArray | None, PlainValidator(checked_grid), PlainSerializer(_grid_record)] = None
+    count: Annotated[str, among(COUNTS)] = "inputs"  # what L0 counts
+    execution: Annotated[str, among(EXECUTIONS)] = REAL
+
+    def __post_init__(self) -> None:
+        low, high = self.box
+        if low > high:
+            raise OptionError(f"box {low},{high}: give the lower number first")
+        if self.count != "inputs" and self.norm is not Norm.L0:
+            raise OptionError(f"count {self.count} is about how many differ: ask for it with norm l0")
+
+    def record(self, *names: str) -> dict[str, Any]:
+        """What records and resume keys hold of these options; of all, where none is named."""
+        held: dict[str, Any] = _OPTIONS.dump_python(self, mode="json", include=set(names) or None)
+        return held
+
+    @property
+    def plugins(self) -> dict[str, str]:
+        """Where the engine comes from, if it is not Plumbline's own."""
+        return {} if self.engine.startswith(PYOMO_PREFIX) else ENGINES.origins([self.engine])
+
+
+_OPTIONS = TypeAdapter(Options)
+
+
+def check_radius(radius: float | None) -> None:
+    """Refuse a radius that means nothing."""
+    checked("radius", NonNegative | None, radius)
+
+
+def check_execution(model: Model, options: Options) -> None:
+    """Refuse to ask about an execution that is not the file's, or that proofs know nothing of."""
+    if options.execution == REAL:
+        return
+    if model.quantised is not None:
+        raise OptionError(
+            f"{model.path}: a quantised network is answered as it is executed, to the bit; leave out --execution"
+        )
+    own = np.dtype(model.input_type).name
+    if options.execution != own:
+        raise OptionError(f"{model.path}: it computes in {own}; give --execution {own} or leave it out")
+    if model.rounded_after:
+        raise OptionError(
+            f"{model.path}: executed, its final {' and '.join(model.rounded_after)} may make different scores equal; "
+            "export it without, or leave out --execution"
+        )
+    if options.grid is not None:
+        raise OptionError(
+            f"execution {options.execution}: proofs on a grid are about real arithmetic; leave out one of the two"
+        )
+
+
+def check_convex(options: Options) -> None:
+    """Attacks and bounds know norms with balls alone."""
+    if options.norm not in CONVEX:
+        known = ", ".join(CONVEX)
+        raise OptionError(f"norm {options.norm}: choose from {known} here (l0 is for distance and verify)")
