@@ -208,3 +208,10 @@ def test_a_threshold_goes_through_one_sigmoid(tmp_path: Path) -> None:
     with pytest.raises(PlumblineError) as caught:
         verifier.load(path, threshold=0.6)
     refusal(caught.value, "Sigmoid and Sigmoid")
+
+
+@pytest.mark.parametrize("last", ["ArgMax", "Softmax", "LogSoftmax"])
+def test_a_single_number_has_no_axis_of_classes(last: str, tmp_path: Path) -> None:
+    nodes = [gemm("x", "t"), node("Reshape", ["t", "none"], ["u"]), node(last, ["u"], ["y"])]
+    path = written(tmp_path / "net.onnx", nodes, {**RISING, "none": np.zeros(0, dtype=np.int64)}, outputs={"y": ()})
+    refused(path, "no axis of classes" if last != "ArgMax" else last)

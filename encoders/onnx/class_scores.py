@@ -102,7 +102,9 @@ def _not_along_classes(
     node: onnx.NodeProto, attributes: dict[str, Any], shape: tuple[int, ...], opset: int
 ) -> str | None:
     axis, rank = int(attributes["axis"]), len(shape)
-    if not -rank <= axis < max(rank, 1):
+    if not rank:
+        return "it reads a single number, which has no axis of classes"
+    if not -rank <= axis < rank:
         return f"its axis {axis} does not exist in a tensor of shape {shape}"
     axis = axis + rank if axis < 0 else axis
     if node.op_type == "ArgMax" and attributes.get("select_last_index", 0):
