@@ -9,6 +9,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests.draws import thorough
+
 # No deadline, and no complaint about slow draws: how fast a machine is at the moment is no property of the code.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", PATIENT, derandomize=True, max_examples=100)
@@ -27,3 +29,13 @@ def patient_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """What attacks find does not depend on how many linear programs fit into a fraction of a second."""
     monkeypatch.setattr("bounds.attacks.portfolio.FIELD_SECONDS", 600.0)
     monkeypatch.setattr("bounds.attacks.region_descent.SECONDS", 600.0)
+
+
+@pytest.fixture
+def quick_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search brings its own adversaries, and attacks beside it take most of a small net's time: one ball each.
+
+    A bound that is too high shows itself just as well. In a thorough run they are what users have.
+    """
+    if not thorough():
+        monkeypatch.setattr("bounds.attacks.apgd.BALLS", 1)

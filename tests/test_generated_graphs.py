@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import verifier
 from encoders.errors import ModelError
+from tests.draws import draws
 from tests.fuzz_graphs import DONE, JUDGED, Outcome, check, explained, fuzz, line, summary
 from tests.generated_graphs import generate
 from tests.graph_shrinking import shrunk
@@ -22,10 +23,11 @@ from tests.sampled_adversaries import judge
 
 AGREED = Held(Reading.AGREED)
 BLOCK = 50
-SMALL_GRAPHS = range(0, 40 * JUDGED, JUDGED)
+SMALL_GRAPHS = range(0, draws(16, 80) * JUDGED, JUDGED)
 
 
-@pytest.mark.parametrize("first", range(0, 400, BLOCK))
+@pytest.mark.thorough
+@pytest.mark.parametrize("first", range(0, draws(150, 800), BLOCK))
 def test_graphs_agree_or_are_refused_by_name(first: int, tmp_path: Path) -> None:
     held = {seed: check(seed, tmp_path) for seed in range(first + 1, first + 1 + BLOCK) if seed % JUDGED}
     failures = [
@@ -36,6 +38,7 @@ def test_graphs_agree_or_are_refused_by_name(first: int, tmp_path: Path) -> None
     assert not failures, "\n".join(failures)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", range(4))
 def test_no_sampled_adversary_is_nearer_than_the_proven_distance(part: int, tmp_path: Path) -> None:
     found = {seed: check(seed, tmp_path)[1] for seed in SMALL_GRAPHS[part::4]}

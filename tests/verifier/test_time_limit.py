@@ -22,8 +22,8 @@ from encoders.deadline import Clock, Deadline, out_of_time, under
 from encoders.question import CONVEX, Norm
 from tests.bounds.semidefinite.test_all_layers_quadratic import three_neurons
 from tests.bounds.semidefinite.test_one_layer_bound import on_ball
-from tests.brute_force import brute_force_distance
 from tests.encoders.test_deadline import Ticking
+from tests.exact_distances import exact_distance
 from tests.test_trust import random_problem
 from verifier.batching.request import Batcher, BuildCache, Request
 from verifier.engines.adapters import SearchEngine
@@ -32,6 +32,8 @@ from verifier.engines.mixed_integer import HighsEngine
 from verifier.engines.phase_search.search import SearchOptions
 from verifier.question.incumbent import Incumbent
 from verifier.question.problem import Problem
+
+pytestmark = pytest.mark.usefixtures("quick_attacks")
 
 LOOKS = (1, 2, 4, 7, 11, 16, 24, 40, 70, 130, 300)
 
@@ -55,7 +57,7 @@ def begun(seed: int, norm: Norm, deadline: Deadline) -> tuple[Problem, Incumbent
 def check_ended_early(engine: Engine, seed: int, norm: Norm) -> int:
     """Both sides are true wherever the deadline falls; how many of them it left open."""
     problem, _ = begun(seed, norm, Deadline(None))
-    exact, _ = brute_force_distance(problem.graph, problem.region, norm, problem.goals)
+    exact = exact_distance(problem.graph, problem.region, norm, problem.goals)
     left_open = 0
     for looks in LOOKS:
         problem, incumbent = begun(seed, norm, Deadline(float(looks), Ticking()))

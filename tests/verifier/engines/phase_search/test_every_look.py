@@ -18,7 +18,8 @@ from bounds.tightening.raising import Effort
 from encoders.arrays import FloatArray
 from encoders.deadline import Clock, Deadline
 from encoders.question import Norm
-from tests.brute_force import brute_force_distance
+from tests.draws import draws
+from tests.exact_distances import exact_distance
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_problem
 from tests.test_trust_grid import question, wrong
@@ -33,8 +34,10 @@ from verifier.question.model import load
 from verifier.question.problem import Problem
 from verifier.question.results import Result
 
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("quick_attacks")]
+
 SEED = 764
-MOST = 4  # looks of one question that are tried; spread over all, where there are more
+MOST = draws(3, 12)  # looks of one question that are tried; spread over all, where there are more
 NEVER_TO_COME = 10**9
 
 
@@ -70,7 +73,7 @@ def begun(seed: int, norm: Norm, clock: Clock) -> tuple[Problem, Incumbent]:
 def truth(seed: int, norm: Norm) -> FloatArray:
     """The distance of each goal."""
     problem, _ = begun(seed, norm, Clock())
-    return np.array([brute_force_distance(problem.graph, problem.region, norm, (goal,))[0] for goal in problem.goals])
+    return np.array([exact_distance(problem.graph, problem.region, norm, (goal,)) for goal in problem.goals])
 
 
 def searched(seed: int, norm: Norm, options: SearchOptions, last: int) -> tuple[Search, Tripping]:
@@ -179,7 +182,7 @@ def test_side_by_side_each_ends_by_itself(tmp_path: Path) -> None:
 
     exact, first = [run_alone(one(k, Clock(), None)) for k in range(3)], Tripping(NEVER_TO_COME)
     run_alone(one(0, first))
-    for last in list(looks(first))[1::2]:
+    for last in list(looks(first))[1:]:
         questions: list[tuple[int, Question[Result]]] = [
             (0, partial(ended_at, 0, last)),
             (1, partial(ended_at, 1, last + 5)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,15 @@ from bounds.tightening.raising import Effort, bounded
 from encoders.arrays import FloatArray
 from encoders.deadline import Deadline
 from encoders.question import CONVEX, Norm
-from tests.brute_force import brute_force_distance
+from tests.draws import draws, thorough
+from tests.exact_distances import exact_distance
 from tests.test_trust import TOLERANCE, random_problem
 from verifier.engines.phase_search.adversaries import WitnessOptions
 from verifier.engines.phase_search.open_nodes import OpenNodes
 from verifier.engines.phase_search.search import Search, SearchOptions
 from verifier.question.incumbent import By, Incumbent
+
+pytestmark = pytest.mark.usefixtures("quick_attacks")
 
 SEEDS = range(700, 712)
 
@@ -61,6 +65,19 @@ def answer(seed: int, norm: Norm, options: SearchOptions, turns: float | None = 
     return proof.lower, incumbent.upper, proof.nodes
 
 
+@cache
+def usual_answer(seed: int, norm: Norm) -> tuple[float, float, int]:
+    """The answer without any option, which every other way is held against: found once."""
+    return answer(seed, norm, SearchOptions())
+
+
+def cases() -> list[tuple[int, Norm]]:
+    """Every seed, in one norm after the other; in a thorough run, in all of them."""
+    norms = list(CONVEX)
+    return [(seed, norm) for seed in SEEDS for norm in (norms if thorough() else [norms[seed % len(norms)]])]
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "options",
     [
@@ -83,21 +100,21 @@ def answer(seed: int, norm: Norm, options: SearchOptions, turns: float | None = 
     ],
 )
 def test_the_answer_does_not_depend_on_how_it_is_found(options: SearchOptions) -> None:
-    for seed in SEEDS:
-        for norm in CONVEX:
-            usual, other = answer(seed, norm, SearchOptions()), answer(seed, norm, options)
-            if np.isinf(usual[1]):
-                assert np.isinf(other[1])
-                continue
-            assert other[0] == pytest.approx(usual[0], abs=2 * TOLERANCE * max(1.0, usual[1]))
-            assert other[1] == pytest.approx(usual[1], abs=2 * TOLERANCE * max(1.0, usual[1]))
+    for seed, norm in cases():
+        usual, other = usual_answer(seed, norm), answer(seed, norm, options)
+        if np.isinf(usual[1]):
+            assert np.isinf(other[1])
+            continue
+        assert other[0] == pytest.approx(usual[0], abs=2 * TOLERANCE * max(1.0, usual[1]))
+        assert other[1] == pytest.approx(usual[1], abs=2 * TOLERANCE * max(1.0, usual[1]))
 
 
+@pytest.mark.thorough
 def test_looking_ahead_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = [answer(seed, norm, SearchOptions()) for seed in SEEDS for norm in CONVEX]
+    expected = [usual_answer(seed, norm) for seed, norm in cases()]
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     monkeypatch.setattr("verifier.engines.phase_search.look_ahead.MANY_PHASES", -1)
-    found = [answer(seed, norm, SearchOptions()) for seed in SEEDS for norm in CONVEX]
+    found = [answer(seed, norm, SearchOptions()) for seed, norm in cases()]
     for one, other in zip(found, expected, strict=True):
         if np.isfinite(other[1]):
             assert one[:2] == pytest.approx(other[:2], abs=2 * TOLERANCE * max(1.0, other[1]))
@@ -107,7 +124,7 @@ def test_looking_ahead_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("steps", [5, 60])
 def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = [answer(seed, Norm.LINF, SearchOptions()) for seed in SEEDS[:6]]
+    expected = [usual_answer(seed, Norm.LINF) for seed in SEEDS[:6]]
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     for place in (
         "bounds.tightening.raising",
@@ -151,7 +168,7 @@ def test_looking_ahead_by_products_is_true_on_both_sides(monkeypatch: pytest.Mon
         before = incumbent.upper
         search._look_ahead()
         careful += search.balls.stride < 1.0
-        exact, _ = brute_force_distance(problem.graph, region, problem.norm, problem.goals)
+        exact = exact_distance(problem.graph, region, problem.norm, problem.goals)
         assert search.proven <= exact * (1 + 1e-9) + 1e-12
         assert incumbent.upper >= exact * (1 - 1e-6)
         proven += search.proven > 0.5 * exact
@@ -169,7 +186,7 @@ def test_a_large_net_stopped_at_once_has_proven_what_one_pass_proves(monkeypatch
         problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
         search = Search(problem, incumbent, lambda lower, upper: None, SearchOptions())
         search._look_ahead()
-        exact, _ = brute_force_distance(problem.graph, problem.region, problem.norm, problem.goals)
+        exact = exact_distance(problem.graph, problem.region, problem.norm, problem.goals)
         assert search.proven <= exact * (1 + 1e-9) or np.isinf(exact)
         proven.append(search.proven)
     assert max(proven) > 0
@@ -177,7 +194,7 @@ def test_a_large_net_stopped_at_once_has_proven_what_one_pass_proves(monkeypatch
 
 def test_turns_end_where_one_run_does() -> None:
     for seed in SEEDS:
-        whole, turned = answer(seed, Norm.LINF, SearchOptions()), answer(seed, Norm.LINF, SearchOptions(), 1e-4)
+        whole, turned = usual_answer(seed, Norm.LINF), answer(seed, Norm.LINF, SearchOptions(), 1e-4)
         if np.isfinite(whole[1]):
             assert turned[0] == pytest.approx(whole[0], abs=2 * TOLERANCE)
 
@@ -215,7 +232,7 @@ def test_memory_that_never_suffices_is_an_error(monkeypatch: pytest.MonkeyPatch)
 def test_both_sides_are_true_whenever_it_is_stopped() -> None:
     for seed in SEEDS:
         problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
-        exact, _ = brute_force_distance(problem.graph, problem.region, problem.norm, problem.goals)
+        exact = exact_distance(problem.graph, problem.region, problem.norm, problem.goals)
         seen: list[tuple[float, float]] = []
 
         def told(lower: float, upper: float, seen: list[tuple[float, float]] = seen) -> None:
@@ -239,7 +256,7 @@ def test_a_bound_that_is_not_a_number_closes_nothing(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("verifier.batching.node_request.bounded", broken)
     for seed in SEEDS:
         problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
-        exact, _ = brute_force_distance(problem.graph, problem.region, problem.norm, problem.goals)
+        exact = exact_distance(problem.graph, problem.region, problem.norm, problem.goals)
         proof = Search(problem, incumbent, lambda lower, upper: None, SearchOptions()).run()
         assert proof.lower <= exact + 2e-8 or np.isinf(exact)
         assert not np.isnan(proof.lower)
@@ -259,6 +276,7 @@ class Deaf(Incumbent):
         return False
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("deaf", [False, True])
 def test_what_is_cleared_of_each_goal_holds_no_adversary_of_it(deaf: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     # BallSchedule that are given up soon; where no adversary replays, leaves prove less than the ball.
@@ -280,14 +298,14 @@ def test_what_is_cleared_of_each_goal_holds_no_adversary_of_it(deaf: bool, monke
 
     monkeypatch.setattr(Search, "_ask", recorded)
     monkeypatch.setattr(Search, "_clear", cleared_one_by_one)
-    for seed in range(700, 730):
+    for seed in range(700, 700 + draws(12, 30)):
         problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
         if deaf:
             incumbent = Deaf(problem.region, problem.norm, incumbent.replay, incumbent.real, incumbent.wins)
         search = Search(problem, incumbent, lambda lower, upper: None, options)
         search.run(0.5)
         for goal, cleared in zip(problem.goals, search.cleared, strict=True):
-            exact, _ = brute_force_distance(problem.graph, problem.region, problem.norm, (goal,))
+            exact = exact_distance(problem.graph, problem.region, problem.norm, (goal,))
             assert cleared <= exact + 2e-8 or np.isinf(exact)
     assert all(cleared < target for cleared, target in asked)
     assert any(unequal)
@@ -298,7 +316,7 @@ def test_what_is_cleared_to_no_number_is_asked_all_the_same(monkeypatch: pytest.
     monkeypatch.setattr("verifier.engines.phase_search.look_ahead.nearest_possible", lambda *anything: np.nan)
     for seed in SEEDS:
         problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
-        exact, _ = brute_force_distance(problem.graph, problem.region, problem.norm, problem.goals)
+        exact = exact_distance(problem.graph, problem.region, problem.norm, problem.goals)
         search = Search(problem, incumbent, lambda lower, upper: None, SearchOptions())
         assert search.run().lower <= exact + 2e-8 or np.isinf(exact)
         search = Search(problem, incumbent, lambda lower, upper: None, SearchOptions())
@@ -314,22 +332,25 @@ def test_no_ball_is_searched_twice_where_no_adversary_replays() -> None:
     )
     for seed in (3, 6):
         problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
-        exact, _ = brute_force_distance(problem.graph, problem.region, problem.norm, problem.goals)
+        exact = exact_distance(problem.graph, problem.region, problem.norm, problem.goals)
         deaf = Deaf(incumbent.region, Norm.LINF, incumbent.replay, incumbent.real, incumbent.wins)
         search = Search(replace(problem, deadline=Deadline.after(600.0)), deaf, lambda *_: None, options)
         assert search.run().lower <= exact * (1 + 1e-9)
         assert search.finished
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("norm", CONVEX)
 @pytest.mark.parametrize("programs", [0.0, 0.15])
 def test_with_a_wide_tolerance_the_lower_side_is_still_true(norm: Norm, programs: float) -> None:
     # Between the target and the adversary known nothing is searched, so nothing may be claimed there either.
-    tolerance, tested = 0.2, 0
+    tolerance, tested, enough = 0.2, 0, draws(6, 180)
     for seed in range(40000, 40180):
+        if tested == enough:
+            break
         rng = np.random.default_rng(seed)
         problem, incumbent, _ = random_problem(rng, norm)
-        expected, _ = brute_force_distance(problem.graph, problem.region, norm, problem.goals)
+        expected = exact_distance(problem.graph, problem.region, norm, problem.goals)
         points = rng.uniform(problem.region.lower, problem.region.upper, size=(4000, problem.region.center.size))
         away = norm.length(points - problem.region.center) - expected
         near = np.flatnonzero(incumbent.wins(incumbent.real(points)) & (away > 1e-3) & (away < 0.45 * tolerance))

@@ -34,13 +34,28 @@ from verifier.studies.gap_report.records import Kind, collected, tightness, with
 EXACT = {"linf": 0.25, "l1": 0.5, "l2": 0.25 * 2**0.5}
 
 
+QUICK = ("--bounds", "crown,interval", "--attacks", "fab")
+
+
+def written(folder: Path) -> tuple[Path, Path]:
+    graph = affine_chain([np.eye(2), np.array([[-1.0, -1.0], [0.0, 0.0]])], [np.zeros(2), np.array([1.0, 0.0])])
+    model = to_onnx(graph, folder / "net.onnx")
+    x = np.array([[0.25, 0.25], [0.1, 0.4], [0.9, 0.9]], dtype=np.float32)
+    np.savez(folder / "data.npz", x=x, y=np.array([0, 0, 0]))  # the last one is misclassified
+    return model, folder / "data.npz"
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
-    graph = affine_chain([np.eye(2), np.array([[-1.0, -1.0], [0.0, 0.0]])], [np.zeros(2), np.array([1.0, 0.0])])
-    model = to_onnx(graph, tmp_path / "net.onnx")
-    x = np.array([[0.25, 0.25], [0.1, 0.4], [0.9, 0.9]], dtype=np.float32)
-    np.savez(tmp_path / "data.npz", x=x, y=np.array([0, 0, 0]))  # the last one is misclassified
-    return model, tmp_path / "data.npz"
+    return written(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report of every bound and attack in every norm."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert report(written(folder), "--norm", "linf", "--norm", "l1", "--norm", "l2") == 0
+    return folder / "out"
 
 
 def report(files: tuple[Path, Path], *more: str) -> int:
@@ -48,10 +63,8 @@ def report(files: tuple[Path, Path], *more: str) -> int:
     return main(["report", str(model), "--data", str(data), "--out", str(data.parent / "out"), *more])
 
 
-def test_the_sandwich_by_hand(files: tuple[Path, Path]) -> None:
-    out = files[1].parent / "out"
-    assert report(files, "--norm", "linf", "--norm", "l1", "--norm", "l2") == 0
-    told = json.loads((out / "report.json").read_text())
+def test_the_sandwich_by_hand(whole: Path) -> None:
+    told = json.loads((whole / "report.json").read_text())
     assert len(told["samples"]) == 9
     for sample in told["samples"]:
         if sample["index"] == 2:
@@ -73,22 +86,21 @@ def test_the_sandwich_by_hand(files: tuple[Path, Path]) -> None:
         assert sample["bounds"]["crown"]["distance"] == pytest.approx(sample["upper"], rel=1e-4)
 
 
-def test_the_files_agree_and_stand_alone(files: tuple[Path, Path]) -> None:
-    out = files[1].parent / "out"
-    assert report(files) == 0
-    told = json.loads((out / "report.json").read_text())
-    with (out / "report.csv").open() as file:
+def test_the_files_agree_and_stand_alone(whole: Path) -> None:
+    told = json.loads((whole / "report.json").read_text())
+    with (whole / "report.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [float(line["upper"]) for line in lines] == [sample["upper"] for sample in told["samples"]]
     assert float(lines[0]["crown"]) == told["samples"][0]["bounds"]["crown"]["distance"]
-    page = (out / "report.html").read_text()
-    assert "Distances in L∞" in page
+    page = (whole / "report.html").read_text()
+    for norm in ("L∞", "L1", "L2"):
+        assert f"Distances in {norm}" in page
     for line in lines:
         assert f"{float(line['upper']):.6f}" in page
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
-    for path in out.glob("*.png"):
+    for path in whole.glob("*.png"):
         assert Image.open(path).size[0] > 300
-    assert len(list(out.glob("*.png"))) == 5
+    assert len(list(whole.glob("*.png"))) == 3 * 5
 
 
 def test_a_report_goes_on_where_it_stopped(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +114,7 @@ def test_a_report_goes_on_where_it_stopped(files: tuple[Path, Path], monkeypatch
         return genuine(*arguments)
 
     monkeypatch.setattr(runner, "asked", interrupted)
-    assert report(files) == 130
+    assert report(files, *QUICK) == 130
     assert "2 inputs are not finished yet" in (out / "report.html").read_text()
     asked = []
 
@@ -111,19 +123,18 @@ def test_a_report_goes_on_where_it_stopped(files: tuple[Path, Path], monkeypatch
         return genuine(*arguments)
 
     monkeypatch.setattr(runner, "asked", counted)
-    assert report(files) == 0
+    assert report(files, *QUICK) == 0
     assert asked == [1, 2]
     assert "not finished" not in (out / "report.html").read_text()
 
 
 def test_workers_measure_the_same(files: tuple[Path, Path]) -> None:
     out = files[1].parent / "out"
-    chosen = ("--bounds", "crown,interval", "--attacks", "fab")
-    assert report(files, *chosen, "--jobs", "2") == 0
+    assert report(files, *QUICK, "--jobs", "2") == 0
     together = json.loads((out / "report.json").read_text())["samples"]
     for path in (out / "journal").iterdir():
         path.unlink()
-    assert report(files, *chosen) == 0
+    assert report(files, *QUICK) == 0
     alone = json.loads((out / "report.json").read_text())["samples"]
     for one, other in zip(together, alone, strict=True):
         assert set(one["bounds"]) == (set() if one["index"] == 2 else {"crown", "interval"})
@@ -140,7 +151,7 @@ def test_a_bound_that_overstates_itself_stops_the_report(
 
     # On the ball of the adversary itself inf is clipped to what is true; a ball beyond it shows the overstatement.
     monkeypatch.setattr(Crown, "_on_balls", boastful)
-    assert report(files, "--bounds", "crown") == 3
+    assert report(files, "--bounds", "crown", "--attacks", "fab") == 3
     assert "crown claims" in capsys.readouterr().err
 
 
