@@ -18,6 +18,7 @@ from verifier.cli.display import rounded
 from verifier.options import Options, check_convex
 from verifier.question.model import load
 from verifier.runs.journal import Journal, Record
+from verifier.runs.journalled import Finished, Fresh, Run, journalled
 from verifier.runs.samples import Samples, check_box, load_mask, load_samples, origin_of, parse_samples
 from verifier.runs.saved_adversary import save_adversary
 from verifier.studies.attacks.replayed import Attacked, Attacking, Sample, attacks_named
@@ -43,39 +44,35 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.batch is not None and arguments.batch < 1:
         raise OptionError(f"batch {arguments.batch}: give a whole number, one or more")
     attacking = Attacking(model, options, names, effort)
-    description = describe(attacking, samples, None if mask is None else digest(mask))
+    run = Run("attack", model, samples, depending_on(attacking, samples, None if mask is None else digest(mask)))
+
+    def fresh(left: list[int]) -> Fresh:
+        waiting = (Sample(samples.x[index], samples.label(index), index) for index in left)
+        for done in chain.from_iterable(attacking.batches(waiting, mask, arguments.batch)):
+            if arguments.out is not None and done.best is not None and done.best.adversary is not None:
+                save_adversary(arguments.out, done.index, samples.x[done.index], done.best.adversary, options.box)
+            yield Finished(done.index, record_of(done, run.record))
+
     records: list[Record] = []
     with ExitStack() as stack:
-        journal = None if arguments.json is None else stack.enter_context(Journal(arguments.json, description))
+        journal = None if arguments.json is None else stack.enter_context(Journal(arguments.json, run.record))
         if arguments.out is not None:
             arguments.out.mkdir(parents=True, exist_ok=True)
         print(header(names), flush=True)
-        known = {} if journal is None else dict(journal.done)
-        left = (Sample(samples.x[index], samples.label(index), index) for index in indices if index not in known)
-        attacked = chain.from_iterable(attacking.batches(left, mask, arguments.batch))
-        for index in indices:
-            if index in known:
-                record = known[index]
-            else:
-                done = next(attacked)
-                record = record_of(done, description)
-                if arguments.out is not None and done.best is not None and done.best.adversary is not None:
-                    save_adversary(arguments.out, index, samples.x[index], done.best.adversary, options.box)
-                if journal is not None:
-                    journal.write(record)
-            records.append(record)
-            print(row(record, names), flush=True)
+        for one in journalled(journal, indices, fresh):
+            if one.record is not None:
+                records.append(one.record)
+                print(row(one.record, names), flush=True)
     print()
     print(summary(records, names))
     open_ = any(record["verdict"] == "unresolved" for record in records)
     return UNRESOLVED if open_ else ANSWERED
 
 
-def describe(attacking: Attacking, samples: Samples, mask: str | None) -> dict[str, Any]:
-    """All that an answer depends on but the sample's number: what a resumed run must have in common."""
+def depending_on(attacking: Attacking, samples: Samples, mask: str | None) -> dict[str, Any]:
+    """What of the options an answer depends on."""
     options, effort = attacking.options, attacking.effort
     return {
-        "command": "attack", **attacking.model.description, "data": samples.digest,
         "mask": mask, **options.record("norm", "targets", "margin", "box", "device", "seed"),
         "attacks": list(attacking.attacks), "steps": effort.steps, "restarts": effort.restarts,
         "time_limit": effort.time_limit,

@@ -7,7 +7,6 @@ import json
 import sys
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ from verifier.cli.display import HEADER, Display, row, summary
 from verifier.options import Options, check_execution
 from verifier.question.model import Model, load
 from verifier.question.results import Result, Verdict
-from verifier.runs.journal import Journal, Record, record_of
-from verifier.runs.run import Job, check_jobs, outcomes
+from verifier.runs.journal import Journal, Record
+from verifier.runs.journalled import Run, answers, journalled
+from verifier.runs.run import Job, check_jobs
 from verifier.runs.samples import (
     Samples,
     check_box,
@@ -62,72 +62,58 @@ def run(arguments: argparse.Namespace) -> int:
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
-    return Run(model, Job(options, radius, mask), samples, arguments.json, arguments.out).ask(
-        indices, arguments.jobs, arguments.batch
-    )
+    question = Question.of(model, samples, Job(options, radius, mask), arguments.json, arguments.out)
+    return question.ask(indices, arguments.jobs, arguments.batch)
 
 
 @dataclass(frozen=True)
-class Run:
+class Question:
     """One question of one model about one data set, and where the answers go."""
 
-    model: Model
     job: Job
-    samples: Samples
+    run: Run
     json: Path | None = None
     out: Path | None = None
 
-    @cached_property
-    def description(self) -> dict[str, Any]:
-        """All that an answer depends on but the sample's number: what a resumed run must have in common."""
-        return {
-            "command": "distance" if self.job.radius is None else "verify",
-            **self.model.description,
-            "data": self.samples.digest,
-            "radius": self.job.radius,
-            "mask": None if self.job.mask is None else digest(self.job.mask),
-            **self.job.options.record(),
-            **taking_part(data=origin_of(self.samples.name), engines=self.job.options.plugins),
+    @classmethod
+    def of(
+        cls, model: Model, samples: Samples, job: Job, json: Path | None = None, out: Path | None = None
+    ) -> Question:
+        """With what the answers depend on."""
+        options = {
+            "radius": job.radius,
+            "mask": None if job.mask is None else digest(job.mask),
+            **job.options.record(),
+            **taking_part(data=origin_of(samples.name), engines=job.options.plugins),
         }
+        return cls(job, Run("distance" if job.radius is None else "verify", model, samples, options), json, out)
 
     def ask(self, indices: tuple[int, ...], jobs: int, batch: int | None = None) -> int:
         """Answer what is not answered yet, showing every row; returns the exit status."""
-        records: dict[int, Record] = {}
-        failed = False
+        records: list[Record] = []
         with ExitStack() as stack:
-            journal = None if self.json is None else stack.enter_context(Journal(self.json, self.description))
+            journal = None if self.json is None else stack.enter_context(Journal(self.json, self.run.record))
             if self.out is not None:
                 self.out.mkdir(parents=True, exist_ok=True)
             print(HEADER, flush=True)
             display = stack.enter_context(Display(len(indices)))
-            for index in indices:
-                if journal is not None and index in journal.done:
-                    records[index] = journal.done[index]
-                    display.finished(index, row(records[index]))
-            left = [index for index in indices if index not in records]
-            stream = outcomes(self.model, self.job, self.samples, left, jobs, display.running, batch)
-            for outcome in stack.enter_context(closing(stream)):
-                if outcome.result is None:
-                    self._report(outcome.index, outcome.error)
-                    failed = True
+            fresh = answers(self.run, self.job, jobs, display.running, batch, self._save_adversary)
+            for done in stack.enter_context(closing(journalled(journal, indices, fresh))):
+                if done.record is None:
+                    self._report(done.index, done.error)
                     continue
-                record = record_of(outcome.result, self.description)
-                self._save_adversary(outcome.result)
-                # The line comes last: a sample that the journal calls done has everything it should have.
-                if journal is not None:
-                    journal.write(record)
-                records[outcome.index] = record
-                display.finished(outcome.index, row(record))
-        print(summary(records.values()))
-        if failed:
+                records.append(done.record)
+                display.finished(done.index, row(done.record))
+        print(summary(records))
+        if len(records) < len(indices):
             return BAD_INPUT
-        unresolved = any(record["verdict"] == Verdict.UNRESOLVED for record in records.values())
-        return UNRESOLVED if unresolved else ANSWERED
+        return UNRESOLVED if any(record["verdict"] == Verdict.UNRESOLVED for record in records) else ANSWERED
 
-    def _save_adversary(self, result: Result) -> None:
+    def _save_adversary(self, result: Result) -> Record:
         if self.out is not None and result.adversary is not None:
-            original = self.samples.x[result.index]
+            original = self.run.samples.x[result.index]
             save_adversary(self.out, result.index, original, result.adversary, self.job.options.box)
+        return {}
 
     def _report(self, index: int, error: Exception | None) -> None:
         """A solver that fails on one sample costs that sample; an alarm or any other error ends the run."""
@@ -144,8 +130,8 @@ class Run:
     def save_alarm(self, index: int, error: SoundnessError) -> Path:
         """Write alarm-INDEX.json (the question) and alarm-INDEX.npz (x, y, mask, grid) beside the other outputs."""
         folder = self.out or (self.json.parent if self.json else Path())
-        arrays: dict[str, Any] = {"x": self.samples.x[index : index + 1]}
-        label = self.samples.label(index)
+        arrays: dict[str, Any] = {"x": self.run.samples.x[index : index + 1]}
+        label = self.run.samples.label(index)
         if label is not None:
             arrays["y"] = np.array([label])
         if self.job.mask is not None:
@@ -156,9 +142,9 @@ class Run:
         told = {
             "error": str(error),
             "index": index,
-            "model": str(self.model.path),
-            "data": self.samples.name,
-            "run": self.description,
+            "model": str(self.run.model.path),
+            "data": self.run.samples.name,
+            "run": self.run.record,
         }
         path = folder / f"alarm-{index}.json"
         path.write_text(json.dumps(told, indent=2) + "\n")

@@ -19,8 +19,9 @@ from verifier.options import Options
 from verifier.question.code_version import code_version
 from verifier.question.model import Model, load
 from verifier.question.results import Verdict
-from verifier.runs.journal import Journal, Record, record_of
-from verifier.runs.run import Job, check_jobs, outcomes
+from verifier.runs.journal import Journal, Record
+from verifier.runs.journalled import Run, answers, journalled
+from verifier.runs.run import Job, check_jobs
 from verifier.runs.samples import Samples, check_box, load_samples, origin_of, parse_samples
 from verifier.studies.gap_report.files import write
 from verifier.studies.gap_report.measure import Brackets
@@ -77,35 +78,26 @@ class Report:
     def _measure(
         self, question: Options, indices: tuple[int, ...], jobs: int, batch: int | None, done: dict[int, Record]
     ) -> None:
-        job = Job(question, beside=Brackets(self.options))
-        description = self._description(question)
+        job, run = Job(question, beside=Brackets(self.options)), self._run(question)
         folder = self.out / "journal"
         folder.mkdir(parents=True, exist_ok=True)
-        with Journal(folder / f"{question.norm}.jsonl", description) as journal, Display(len(indices)) as display:
+        with Journal(folder / f"{question.norm}.jsonl", run.record) as journal, Display(len(indices)) as display:
             print(HEADER, flush=True)
-            for index in indices:
-                if index in journal.done:
-                    done[index] = journal.done[index]
-                    display.finished(index, row(done[index]))
-            left = [index for index in indices if index not in done]
-            with closing(outcomes(self.model, job, self.samples, left, jobs, display.running, batch)) as stream:
-                for outcome in stream:
-                    if outcome.result is None:
-                        _raise(outcome.index, outcome.error)
+            with closing(journalled(journal, indices, answers(run, job, jobs, display.running, batch))) as stream:
+                for one in stream:
+                    if one.record is None:
+                        _raise(one.index, one.error)
                         continue
-                    record = record_of(outcome.result, description) | (outcome.beside or {})
-                    journal.write(record)
-                    done[outcome.index] = record
-                    display.finished(outcome.index, row(record))
+                    done[one.index] = one.record
+                    display.finished(one.index, row(one.record))
 
-    def _description(self, question: Options) -> dict[str, Any]:
-        """All that a line depends on: what a resumed report must have in common."""
-        return {
-            "command": "report", **self.model.description, "data": self.samples.digest,
+    def _run(self, question: Options) -> Run:
+        options = {
             **question.record("norm", "box", "time_limit", "tolerance", "engine", "device", "seed"),
             **self.options.record(),
             **taking_part(data=origin_of(self.samples.name), engines=question.plugins, **self.options.plugins),
-        }  # fmt: skip
+        }
+        return Run("report", self.model, self.samples, options)
 
     def _write(
         self, questions: list[Options], indices: tuple[int, ...], finished: dict[Norm, dict[int, Record]]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from verifier.answer import region_for
 from verifier.options import Options
 from verifier.question.model import Model
 from verifier.question.results import Result, Verdict, check_order
-from verifier.runs.journal import Journal, Record, record_of
-from verifier.runs.run import Job, outcomes
+from verifier.runs.journal import Journal, Record
+from verifier.runs.journalled import Run, answers, journalled
+from verifier.runs.run import Job
 from verifier.runs.samples import Samples, origin_of
 from verifier.studies.comparison.attack_distance import attack_distance
 from verifier.studies.comparison.lower_bounds import cross_lipschitz_lower
@@ -66,32 +68,23 @@ def measure_one(
     model = subject.model()
     samples = data.samples(model)
     question = options.question(norm)
-    run = description(model, samples, question, options.attack)
+    run = Run("compare", model, samples, depending_on(samples, question, options.attack))
+    more = partial(beside, model, samples, question, attack=options.attack)
+    fresh = answers(run, Job(question), 1, lambda index, lower, upper: None, more=more)
     records: dict[int, Record] = {}
-    with Journal(folder / f"{subject.stem}-{norm}.jsonl", run) as journal:
-        records |= {index: journal.done[index] for index in indices if index in journal.done}
-        progress(subject, norm, len(records))
-        left = [index for index in indices if index not in records]
-        stream = outcomes(model, Job(question), samples, left, 1, lambda index, lower, upper: None)
-        with closing(stream):
-            for outcome in stream:
-                if isinstance(outcome.error, SolverError):
-                    records[outcome.index] = unknown(outcome.index)  # told as open; tried again next time
-                elif outcome.result is None:
-                    raise outcome.error or RuntimeError(f"{subject.path}: sample {outcome.index} has no result")
-                else:
-                    record = record_of(outcome.result, run)
-                    record |= beside(model, samples, question, outcome.result, options.attack)
-                    journal.write(record)
-                    records[outcome.index] = record
-                progress(subject, norm, len(records))
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(folder / f"{subject.stem}-{norm}.jsonl", run.record))
+        for one in stack.enter_context(closing(journalled(journal, indices, fresh))):
+            if one.record is None and not isinstance(one.error, SolverError):
+                raise one.error or RuntimeError(f"{subject.path}: sample {one.index} has no result")
+            records[one.index] = one.record or unknown(one.index)  # told as open; tried again next time
+            progress(subject, norm, len(records))
     return collected(subject, norm, accuracy(model, samples), [records[index] for index in indices])
 
 
-def description(model: Model, samples: Samples, question: Options, attack: str) -> dict[str, Any]:
-    """All that a measurement depends on: what a resumed comparison must have in common."""
+def depending_on(samples: Samples, question: Options, attack: str) -> dict[str, Any]:
+    """What of the options a measurement depends on."""
     return {
-        "command": "compare", **model.description, "data": samples.digest,
         **question.record("norm", "time_limit", "tolerance", "engine", "device", "seed"), "attack": attack,
         **taking_part(data=origin_of(samples.name), engines=question.plugins, attacks=ATTACKS.origins([attack])),
     }  # fmt: skip

@@ -122,7 +122,7 @@ def test_a_second_comparison_computes_nothing_and_a_cut_one_goes_on(
         asked.extend(arguments[3])  # type: ignore[arg-type]
         return true(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("verifier.studies.comparison.measure.outcomes", counted)
+    monkeypatch.setattr("verifier.runs.journalled.outcomes", counted)
     assert main(["compare", str(study / "study.toml")]) == 0
     assert asked == []
     assert (folder / "comparison.json").read_text() == before
