@@ -32,6 +32,7 @@ from verifier.batching.request import run_alone
 from verifier.engines.base import Proof
 from verifier.engines.phase_search.adversaries import Witnesses, WitnessOptions
 from verifier.engines.phase_search.ball_schedule import BallSchedule
+from verifier.engines.phase_search.branching import by_program, by_relaxation
 from verifier.engines.phase_search.look_ahead import LookAhead
 from verifier.engines.phase_search.open_nodes import OpenNodes, Taken
 from verifier.question.incumbent import Incumbent
@@ -72,7 +73,7 @@ class SearchOptions:
 
 
 class Search:
-    """One problem being closed. `turns` and `run` may be called again to go on where it stopped."""
+    """One problem being closed. `solve` and `run` may be called again to go on where it stopped."""
 
     def __init__(self, problem: Problem, incumbent: Incumbent, progress: Progress, options: SearchOptions) -> None:
         self.problem, self.incumbent, self.progress, self.options = problem, incumbent, progress, options
@@ -137,7 +138,7 @@ class Search:
         return run_alone(self.solve(patience))
 
     async def solve(self, patience: float = INFINITY) -> Proof:
-        """The same, asking for one batch of bounds after the other."""
+        """The same, awaiting one batch of bounds after the other."""
         if not self.problem.goals:
             return Proof(self.problem.ceiling, Basis.RIGOROUS)
         self.patient_until = self.problem.deadline.within(patience)
@@ -306,8 +307,9 @@ class Search:
             if gained > 0.0:
                 bound[k] = found.distance
                 nodes = nodes.put(place.to(nodes.goal.device), found.node)
-            if found.cost is not None and found.cost.any():
-                branch[k] = int(found.cost.argmax())
+            chosen = by_program(found.cost)
+            if chosen is not None:
+                branch[k] = chosen
             if found.shift is not None:
                 self.witnesses.see(self.phases, self.lowered.tensor(found.shift)[None])
             kept[k] = bool(bound[k] < self.target)
@@ -361,17 +363,8 @@ class Search:
             self._leaves(nodes.take(fixed.nonzero().flatten()), bound[fixed])
         rest = torch.nonzero(~closed & ~fixed).flatten()
         if len(rest):
-            frontier.push(nodes.take(rest), bound[rest], self._branch(nodes.take(rest), seen, rest))
-
-    def _branch(self, nodes: Nodes, seen: Pass, rest: Tensor) -> Tensor:
-        """The open neuron whose relaxation costs the most at the mean of the points that the ascent passed.
-
-        One such point is a corner of the ball, where most neurons are wherever the corner takes them; the mean comes
-        near the optimum of the relaxation itself, and what costs there is what a split removes.
-        """
-        behind = seen.behind[rest]
-        cost = behind.abs() * (seen.mean_behind[rest] - seen.mean_before[rest].clamp_min(0.0)).abs()
-        return torch.where(nodes.phase == 0, cost, -1.0).argmax(-1)
+            kept = nodes.take(rest)
+            frontier.push(kept, bound[rest], by_relaxation(kept, seen.take(rest)))
 
     def _leaves(self, nodes: Nodes, inherited: Tensor) -> None:
         """Fully fixed nodes: more ascent, all at once, and a linear program each for what is still not closed."""
