@@ -21,6 +21,7 @@ from encoders.errors import OptionError, SoundnessError
 from encoders.layer_graph.graph import affine_chain
 from encoders.layer_graph.linear_maps import Dense
 from encoders.question import CONVEX, Norm, Region, goals_for
+from tests.draws import draws
 from tests.exact_distances import exact_distance
 from tests.test_trust import random_net
 
@@ -76,6 +77,7 @@ def test_operator_norms_are_upper_bounds(norm: Norm, seed: int) -> None:
     assert exact <= bound <= 1.2 * exact
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("norm", list(CONVEX))
 @pytest.mark.parametrize("block", range(2))
 @pytest.mark.parametrize("name", LOWER_BOUNDS)
@@ -85,7 +87,7 @@ def test_never_above_brute_force(name: str, block: int, norm: Norm) -> None:
     positive = 0
     # A solver's process a program is slow: fewer nets and balls where one is called.
     few = LOWER_BOUNDS[name].rests_on_solver
-    count, options = (2, LowerBoundOptions(balls=2)) if few else (8, LowerBoundOptions())
+    count, options = (2, LowerBoundOptions(balls=2)) if few else (8, LowerBoundOptions(balls=6, steps=draws(20, 60)))
     for seed in range(8 * block, 8 * block + count):
         rng = np.random.default_rng(seed)
         graph = random_net(rng)

@@ -9,7 +9,7 @@ On the ball of radius r, h1⁺ + h2⁺ is at most 2r, so g is at least 4 - 2r wh
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import Norm, Region, goals_for
 from tests.bounds.envelopes.test_cube import KINDS, check_against, drawn, split_at_random
 from tests.bounds.propagation.test_neuron_bounds import points_in
-from tests.bounds.semidefinite.test_one_layer_bound import WILD, on_ball
+from tests.bounds.semidefinite.test_one_layer_bound import WILD, on_ball, remembered
+from tests.draws import draws
 
 STEPS = 60
 
@@ -77,8 +78,9 @@ def test_turned_neurons_are_the_same_net() -> None:
         assert bool((y <= program.most[0] + 1e-12).all())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(draws(4, 10)))
 def test_no_adversary_of_a_node_is_nearer(kind: str, seed: int) -> None:
     rng, radius, engine, graph, region = drawn(kind, seed)
     points = points_in(region, Norm.LINF, radius * (1 - 1e-12), rng, 4000)
@@ -119,11 +121,13 @@ def most_above(seed: int, good: bool = False, widest: int = 5) -> float:
     return float((claimed.numpy() - scores[:, winner] + scores[:, 1 - winner]).max())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("most", [2500, 0], ids=["one matrix", "inputs eliminated"])
-@pytest.mark.parametrize("good", [False, True], ids=["random prices", "good prices"])
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize(
+    ("good", "seed"), [*product([False], range(draws(40, 400))), *product([True], range(draws(14, 40)))]
+)
 def test_any_prices_make_lines_below_the_goal(
-    seed: int, good: bool, most: int, monkeypatch: pytest.MonkeyPatch
+    good: bool, seed: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bounds.semidefinite.all_layers_quadratic.MOST_TOGETHER", most)
     assert most_above(seed, good) <= 0.0
@@ -269,7 +273,11 @@ def test_a_neuron_answers_as_well_as_it_can(seed: int) -> None:
         assert float(gain[0, 0] @ y) <= float((points[inside] @ gain[0, 0]).min()) + 1e-3
 
 
-@pytest.mark.parametrize("seed", range(40))
+once = remembered(descent)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("seed", range(draws(12, 40)))
 def test_whatever_a_descent_says_no_bound_is_wrong(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(seed)
 
@@ -279,7 +287,7 @@ def test_whatever_a_descent_says_no_bound_is_wrong(seed: int, monkeypatch: pytes
         return torch.where(odd, other, value * float(rng.choice([1.0, 1.0, 1.0, -1.0, 100.0])))
 
     def odd_descent(*arguments: Any) -> Found:
-        found = dict(vars(descent(*arguments)))
+        found = dict(vars(once(*arguments)))
         found["prices"] = Prices(**{name: wild(value) for name, value in vars(found["prices"]).items()})
         return Found(**{name: value if name == "prices" else wild(value) for name, value in found.items()})
 
