@@ -39,7 +39,7 @@ def test_one_line_for_each_thing_tried() -> None:
     lines = [line for line in (FOLDER / "tried.md").read_text(encoding="utf-8").splitlines() if line.startswith("- ")]
     for line in lines:
         assert line.endswith("](runs.csv)"), line
-        assert all(part in line for part in ("*Expected:*", "*Found:*", "*BuildCache:*")), line
+        assert all(part in line for part in ("*Expected:*", "*Found:*", "*Kept:*")), line
 
 
 @pytest.mark.parametrize(
