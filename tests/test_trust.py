@@ -214,7 +214,7 @@ def test_a_dropped_child_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_goal_called_cleared_with_nodes_open_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OpenNodes, "goals", np.zeros(0, dtype=np.int64))
-    # BallSchedule that are given up soon, with nodes open: what is cleared is not asked about again on the next.
+    # Balls that are given up soon, with nodes open: what is cleared is not asked about again on the next.
     weak = Effort(rounds=0, fine_steps=0)
     options = SearchOptions(
         patience=1, batch=2, effort=weak, steps=0, shallow_steps=0, root_steps=0, program_share=0.0

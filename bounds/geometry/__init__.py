@@ -1,1 +1,1 @@
-"""BallSchedule, half-spaces, boxes and matrices; knows no network."""
+"""Balls, half-spaces, boxes and matrices; knows no network."""

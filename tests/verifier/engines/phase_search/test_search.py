@@ -279,7 +279,7 @@ class Deaf(Incumbent):
 @pytest.mark.thorough
 @pytest.mark.parametrize("deaf", [False, True])
 def test_what_is_cleared_of_each_goal_holds_no_adversary_of_it(deaf: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    # BallSchedule that are given up soon; where no adversary replays, leaves prove less than the ball.
+    # Balls that are given up soon; where no adversary replays, leaves prove less than the ball.
     options = SearchOptions(
         patience=1, batch=2, program_share=0.0, effort=Effort(rounds=0), steps=0, shallow_steps=0, root_steps=0
     )
