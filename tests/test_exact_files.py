@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import verifier
+from tests.draws import draws
 from tests.file_exact import ExactFile
 from tests.random_files import random_file
 from tests.small_files import check_bracket, exact, f32, gemm, head, node, written
@@ -26,7 +27,8 @@ def test_the_oracle_knows_a_distance_by_hand(tmp_path: Path) -> None:
     assert file.distance(Fraction(1, 10), 0, high=Fraction(1, 2)) is None
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.thorough
+@pytest.mark.parametrize("seed", range(draws(24, 600)))
 def test_random_files(seed: int, tmp_path: Path) -> None:
     path = random_file(tmp_path / "net.onnx", seed)
     file, model = ExactFile.read(path), verifier.load(path)

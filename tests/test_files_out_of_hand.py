@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import resource
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,34 @@ ROOT = Path(__file__).parents[1]
 MEMORY = 4 * 2**30
 SECONDS = 30  # of one core, however many share it
 PROGRAM = """
-import sys
+import os, resource, sys, traceback
 import numpy as np
+import onnxruntime, torch
 import verifier
 from encoders.errors import PlumblineError
-try:
-    model = verifier.load(sys.argv[1])
-    inputs = np.random.default_rng(0).normal(size=(2, int(np.prod(model.input_shape)))).astype(np.float32)
-    np.testing.assert_allclose(model.real(inputs.astype(np.float64)), model.scores(inputs), rtol=1e-4, atol=1e-4)
-except PlumblineError as error:
-    print("refused:", error)
-else:
-    print("answered")
+
+def answer(path, memory, seconds):
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    try:
+        model = verifier.load(path)
+        inputs = np.random.default_rng(0).normal(size=(2, int(np.prod(model.input_shape)))).astype(np.float32)
+        np.testing.assert_allclose(model.real(inputs.astype(np.float64)), model.scores(inputs), rtol=1e-4, atol=1e-4)
+    except PlumblineError as error:
+        print("refused:", error, flush=True)
+    else:
+        print("answered", flush=True)
+
+for path in sys.stdin:
+    child = os.fork()
+    if not child:
+        try:
+            answer(path.rstrip("\\n"), *map(int, sys.argv[1:]))
+        except BaseException:
+            print(traceback.format_exc(), flush=True)
+            os._exit(1)
+        os._exit(0)
+    print("status", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -39,19 +57,30 @@ def limit() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
 
 
+@cache
+def warm() -> subprocess.Popen[str]:
+    """A process that has imported everything, and answers each file in a fork of its own that has little memory."""
+    command = [sys.executable, "-c", PROGRAM, str(MEMORY), str(SECONDS)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    atexit.register(process.kill)
+    return process
+
+
 def loaded(path: Path) -> str:
     """What a process of its own, in little memory, says of a file: one line, that it was read or refused."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(path)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        preexec_fn=limit,
-    )
-    assert done.returncode == 0, f"status {done.returncode}: {done.stderr[-500:]}"
-    assert done.stdout.count("\n") == 1, done.stdout
-    assert done.stdout.startswith(("refused:", "answered")), done.stdout
-    return done.stdout
+    process = warm()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{path}\n")
+    process.stdin.flush()
+    said: list[str] = []
+    while not (line := process.stdout.readline()).startswith("status "):
+        assert line, "the warm process has ended"
+        said.append(line)
+    assert line == "status 0\n", f"{line}{''.join(said)[-500:]}"
+    assert len(said) == 1, said
+    assert said[0].startswith(("refused:", "answered")), said
+    return said[0]
 
 
 def test_an_ordinary_file_is_answered(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_a_search_that_looks_ahead(model: Model, monkeypatch: pytest.MonkeyPatch
 def test_a_search_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     monkeypatch.setattr("bounds.tightening.raising.FEWEST", 1)
-    options = SearchOptions(effort=Effort(tangents=0, products=5), root_steps=0, steps=0, program_share=0.0)
+    options = SearchOptions(effort=Effort(tangents=0, products=3), root_steps=0, steps=0, program_share=0.0)
     for seed in (707,):
 
         def closed(device: str, seed: int = seed) -> tuple[float, float]:

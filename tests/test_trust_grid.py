@@ -31,7 +31,7 @@ from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.programs.integer_encoding import Steps
 from encoders.question import Goal, Norm, Region, goals_for
 from tests.brute_force_grid import Nearest, nearest_on_grid
-from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
+from tests.draws import TRUST_EXAMPLES, TRUST_FIRST, thorough
 from tests.exact_distances import exact_distance
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
@@ -147,18 +147,24 @@ CASES = [
 def test_distances_on_the_grid(engine: str, norm: Norm, closes: bool, folder: Path) -> None:
     found = [
         (seed, text)
-        for seed, asked in questions(norm, folder, TRUST_FIRST + 100, max(4, TRUST_EXAMPLES // 4))
+        for seed, asked in questions(norm, folder, TRUST_FIRST + 170, max(4, TRUST_EXAMPLES // 4))
         if (text := wrong(asked, asked.ask(engine), closes))
     ]
     assert found == []
+
+
+def measures(nearest: int | None) -> tuple[int, ...]:
+    """Which to ask about: the nearest adversary's and the one before it; in a thorough run, the smallest too."""
+    beside = set() if nearest is None else {nearest, max(0, nearest - 1)}
+    return tuple(sorted(beside | set(range(4)) if thorough() else beside or {3}))
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm", "closes"), CASES)
 def test_radii_on_the_grid(engine: str, norm: Norm, closes: bool, folder: Path) -> None:
     found = []
-    for seed, asked in questions(norm, folder, TRUST_FIRST + 5000, max(4, TRUST_EXAMPLES // 8)):
-        for measure in range(4):
+    for seed, asked in questions(norm, folder, TRUST_FIRST + 5000, max(3, TRUST_EXAMPLES // 8)):
+        for measure in measures(asked.truth.reached):
             for radius in (asked.length(measure), asked.length(measure) * 1.0001 + 1e-5):
                 result = asked.ask(engine, radius)
                 safe = asked.truth.reached is None or asked.length(asked.truth.reached) > radius

@@ -145,7 +145,7 @@ def test_a_staircase_one_too_far_is_caught(tmp_path: Path, monkeypatch: pytest.M
         return None if line is None else replace(line, r=line.r + line.q)
 
     monkeypatch.setattr(encoders.quantised.integer_encoding, "digital_line", shifted)
-    assert caught("cpsat", tmp_path, 0)
+    assert caught("cpsat", tmp_path, 7)
 
 
 def test_ties_taken_for_wins_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_lines_through_the_middle_of_stairs_are_caught(tmp_path: Path, monkeypat
         return replace(found, above=(found.above[0], found.above[1] - 3.0))
 
     monkeypatch.setattr(bounds.discrete.int8_ranges, "_lines", narrow)
-    assert caught("auto", tmp_path, 0)
+    assert caught("auto", tmp_path, 21)
 
 
 def test_steps_narrowed_too_far_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

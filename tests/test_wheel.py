@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("plumbline.py", "pyproject.toml", "README.md", "LICENSE", "verifier", "bounds", "encoders", "trainers")
-SOURCES = (*SOURCES, "benchmarks", "tests")
+SOURCES = (
+    "plumbline.py", "pyproject.toml", "README.md", "LICENSE",
+    "verifier", "bounds", "encoders", "trainers", "benchmarks", "tests",
+)  # fmt: skip
 TRIAL = """
 import sys
 import plumbline, verifier, trainers

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from encoders.errors import DataError
+from encoders.errors import DataError, OptionError
 from trainers.datasets import Place, digits, load, source
 from trainers.datasets.base import RemoteFile
 from trainers.datasets.download import cache_folder, located
@@ -47,7 +47,7 @@ def test_load_knows_digits_by_name_and_defaults_to_the_test_split() -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(DataError, match=r"'nmist'.*digits, mnist"):
+    with pytest.raises(OptionError, match=r"'nmist'.*digits, mnist"):
         load("nmist")
     with pytest.raises(DataError, match=r"'validation'.*train, test"):
         load("digits", "validation")

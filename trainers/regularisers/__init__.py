@@ -65,7 +65,8 @@ def described(chosen: Regulariser) -> dict[str, Any]:
 def parsed(text: str) -> tuple[str, dict[str, Any]]:
     """`mmr:norm=l2,decision_reach=0.2` as a name, which may be of the form module:Name, and its options."""
     place = re.match(rf"({PLACE.pattern})(?=:|$)", text)
-    name = place[0] if place else text.partition(":")[0]
+    first = text.partition(":")[0]
+    name = place[0] if place and first not in REGULARISERS else first
     rest = text[len(name) + 1 :]
     options: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):

@@ -162,5 +162,5 @@ def test_a_bound_that_is_not_a_number_counts_for_nothing() -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(OptionError, match="at least one ball"):
+    with pytest.raises(OptionError, match="balls 0"):
         LowerBoundOptions(balls=0)

@@ -232,7 +232,7 @@ def test_an_unexpected_error_is_one_line(capsys: pytest.CaptureFixture[str], mon
         (["distance", NET, "--data", "digits", "--box", "0.5,1"], "outside the box"),
         (["distance", NET, "--data", "digits", "--samples", "5:5"], "empty"),
         (["distance", NET, "--data", "digits", "--samples", "0:1000"], "397 samples"),
-        (["distance", NET, "--data", "digits", "--time-limit", "0"], "time limit"),
+        (["distance", NET, "--data", "digits", "--time-limit", "0"], "time_limit"),
         (["distance", NET, "--data", "digits", "--tolerance", "-1"], "tolerance"),
         (["distance", NET, "--data", "digits", "--batch", "0"], "batch 0"),
         (["distance", NET, "--data", "digits", "--share", "2"], "--share is called --batch now"),
@@ -311,7 +311,9 @@ def test_interrupt_keeps_what_is_finished(tmp_path: Path, jobs: str) -> None:
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the command
     _, error = process.communicate(timeout=600)
     assert process.returncode == 130, error
-    assert error == "plumbline: interrupted; what was finished is kept\n"
+    *progress, last = error.splitlines()
+    assert last == "plumbline: interrupted; what was finished is kept"
+    assert all(line.startswith("sample ") for line in progress)  # on a slow machine it tells how far it is
     found = lines(journal)
     assert 1 <= len(found) < 397
     assert main(["distance", NET, "--data", "digits", "--samples", str(found[0]["index"]), "--json", str(journal)]) == 0
