@@ -118,7 +118,7 @@ def test_a_batch_is_its_samples(name: str, norm: Norm) -> None:
     regions = [Region(center, np.zeros(3), np.ones(3)) for center in (rng.random(3), np.zeros(3), rng.random(3))]
     regions.append(Region(regions[0].center, np.array([0.0, regions[0].center[1], 0.0]), regions[0].center))
     predicted = tuple(int(graph.evaluate(region.center)[0].argmax()) for region in regions)
-    radii, few = (1.0, 2.0, 0.0, 0.05), LowerBoundOptions(balls=3)
+    radii, few = (1.0, 2.0, 0.0, 0.05), LowerBoundOptions(balls=2, steps=10)
     lowered = device_graph_for(graph)
     together = LOWER_BOUNDS[name]().run(
         LowerBoundProblem(lowered, tuple(regions), predicted, norm, radii, few, together=3)

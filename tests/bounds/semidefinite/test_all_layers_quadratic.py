@@ -159,17 +159,18 @@ def test_faults_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         program = rows(*arguments)
         return replace(program, wide=0.5 * program.wide)
 
+    # Where the first two are seen first; the others need wide nets.
+    sharp, wide = [(5, 11), (5, 12)], list(product((14, 5), range(40)))
     for place, fault in (
         ("bounds.semidefinite.all_layers_quadratic.no_eigenvalue_above", nothing),
-        ("bounds.semidefinite.all_layers_quadratic.Program.of", smaller),
         ("bounds.semidefinite.all_layers_quadratic.Program.within", nearer),
+        ("bounds.semidefinite.all_layers_quadratic.Program.of", smaller),
         ("bounds.semidefinite.all_layers_quadratic.Program.of", lower),
         ("bounds.semidefinite.all_layers_quadratic.Program.of", narrower),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, fault)
-            seen = (most_above(seed, True, widest) > 0.0 for widest in (5, 14) for seed in range(40))
-            assert any(seen), fault
+            assert any(most_above(seed, True, widest) > 0.0 for widest, seed in sharp + wide), fault
 
 
 def deep_net() -> tuple[Graph, np.ndarray]:
