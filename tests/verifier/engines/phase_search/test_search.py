@@ -298,7 +298,7 @@ def test_what_is_cleared_of_each_goal_holds_no_adversary_of_it(deaf: bool, monke
 
     monkeypatch.setattr(Search, "_ask", recorded)
     monkeypatch.setattr(Search, "_clear", cleared_one_by_one)
-    for seed in range(700, 700 + draws(12, 30)):
+    for seed in range(700, 700 + draws(30, 60)):
         problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
         if deaf:
             incumbent = Deaf(problem.region, problem.norm, incumbent.replay, incumbent.real, incumbent.wins)
