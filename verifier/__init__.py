@@ -9,6 +9,7 @@ Names are looked up on first use, so that importing this package (and `plumbline
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from verifier.question.results import Verdict as Verdict
 
 __version__ = "0.1.0"
+
+# Read when torch is loaded: threads that wait for one another spin, and beside other work that costs a hundredfold.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _HOMES = {
     "Adversary": "verifier.question.results",
