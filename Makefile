@@ -8,13 +8,16 @@ NET := trainers/nets/digits-64-32-32-10.onnx
 DEMO := --data digits --samples 0:10
 STUDY := benchmarks/studies/digits.toml
 TEST_JOBS ?= 2
+PYTEST_OPTIONS ?=
+BENCH_NET ?= $(NET)
+BENCH ?= --data digits --samples 0:40 --jobs 1
 FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= $(shell date +%s)000
 # make test-thorough says which it drew; naming it repeats the trust tests of that run.
 FIRST_SEED := $(or $(FIRST_SEED),$(shell date +%s))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types tests format test-file fuzz test-thorough docs docs-serve docs-links study nets clean
+.PHONY: help setup demo test lint types tests format test-file bench bench-baseline fuzz test-thorough docs docs-serve docs-links study nets clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
@@ -48,7 +51,7 @@ types: $(READY)  ## mypy --strict
 	$(BIN)/mypy
 
 tests: $(READY)  ## pytest
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_JOBS) $(PYTEST_OPTIONS)
 
 format: $(READY)  ## ruff mends what it can, and formats
 	$(BIN)/ruff check --fix .
@@ -57,6 +60,16 @@ format: $(READY)  ## ruff mends what it can, and formats
 test-file: $(READY)  ## one test file, or one test: FILE=tests/bounds/propagation/test_neuron_bounds.py
 	@test -n "$(FILE)" || { echo "name it: make test-file FILE=tests/bounds/propagation/test_neuron_bounds.py" >&2; exit 1; }
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(FILE)
+
+bench-baseline: $(READY)  ## exact distances of BENCH_NET (BENCH), kept as what `make bench` compares with
+	@mkdir -p out/bench && rm -f out/bench/before.jsonl
+	OMP_NUM_THREADS=1 $(BIN)/plumbline distance $(BENCH_NET) $(BENCH) --json out/bench/before.jsonl || [ $$? -eq 1 ]
+
+bench: $(READY)  ## the same again: verdicts, brackets and seconds beside the baseline's
+	@test -f out/bench/before.jsonl || { echo "no baseline yet: run make bench-baseline before your change" >&2; exit 1; }
+	@rm -f out/bench/after.jsonl
+	OMP_NUM_THREADS=1 $(BIN)/plumbline distance $(BENCH_NET) $(BENCH) --json out/bench/after.jsonl || [ $$? -eq 1 ]
+	$(BIN)/python -m benchmarks.journals out/bench/before.jsonl out/bench/after.jsonl
 
 fuzz: $(READY)  ## random operator graphs against onnxruntime for FUZZ_SECONDS=60, from seed FUZZ_SEED on
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz_graphs --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
