@@ -3,7 +3,7 @@
 Croce & Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks, 2020:
 momentum, and checkpoints at which a row that stopped gaining halves its step and returns to its best point. In L1 the
 sparse steps of their Mind the box, 2021: how many entries move follows from how many the best point has changed.
-Both attack a ball that is given; here each goal's ball grows until it holds an adversary and is bisected from then on.
+Both attack a ball that is given; here it is searched for (`ball_search.py`).
 """
 
 from __future__ import annotations
@@ -15,16 +15,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bounds.attacks.base import Attack, AttackBatch, Candidates, Runs, to_boundary
-from bounds.attacks.batch import lengths
-from bounds.attacks.pgd import project, steepest
+from bounds.attacks.ball_search import BallSearch
+from bounds.attacks.base import Runs
+from bounds.attacks.steps import project, steepest
 from bounds.attacks.walk import Nearest
-from bounds.geometry.halfspace_in_ball import nearest_in_halfspace
 from encoders.question import Norm
 
-BALLS = 8  # tried one after the other
-FIRST = 1.2  # of the distance that the linearised net promises
-GROW = 2.0
 MOMENTUM = 0.25
 GAINS = 0.75  # of the steps between two checkpoints
 FIRST_CHECK, LEAST_CHECK, CHECK_FALL = 0.22, 0.06, 0.03  # of all steps
@@ -32,54 +28,17 @@ FIRST_ENTRIES = 0.2  # of the inputs, that an L1 step moves at first
 FEWER_ENTRIES = 1.5
 
 
-class _Apgd(Attack):
-    """The search; a subclass gives the loss."""
+class _Apgd(BallSearch):
+    """The attack in a ball; a subclass gives the loss."""
+
+    salt: ClassVar[int] = 2
 
     @abstractmethod
     def loss(self, runs: Runs, scores: Tensor) -> Tensor:
         """What falls as the goals come nearer, of scores [B, classes] → [B]; differentiable."""
 
-    def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
-        generator = torch.Generator().manual_seed(batch.options.seed + 2)
-        copies = max(1, batch.options.restarts // batch.each)
-        goals, runs = batch.every_goal(), batch.every_goal(copies)
-        value, gradient = goals.linearised(goals.start)
-        below, above = goals.center - goals.lower, goals.upper - goals.center
-        promised = nearest_in_halfspace(gradient, value, below, above, batch.norm)[0]
-        reach = goals.most
-        best, distance = batch.best_known(known)
-        low, high = torch.zeros_like(distance), distance
-        radius = torch.where(promised.isfinite(), FIRST * promised, reach).clamp(1e-3 * reach, reach)
-        found = Nearest.of(goals)
-        found.see(goals.start, value)
-        for _ in range(BALLS):
-            if batch.time_left <= 0:
-                break
-            radius = torch.where(high.isfinite(), (low + high) / 2.0, radius)
-            radii = radius.repeat_interleave(copies)
-            start = self._starts(runs, best, high, radii, generator)
-            seen = Nearest.of(runs)
-            _Ascent(self, runs, radii, seen).run(start)
-            pulled = to_boundary(runs, seen.best)
-            value = runs.worst(pulled).masked_fill(~seen.distance.isfinite(), torch.inf)
-            seen.see(pulled, value)
-            nearest, copy = seen.distance.reshape(-1, copies).min(1)
-            points = seen.best.reshape(len(goals), copies, -1)[torch.arange(len(goals), device=copy.device), copy]
-            won = found.see(points, torch.where(nearest.isfinite(), -1.0, 1.0).to(nearest)) & (nearest < high)
-            best = torch.where(won.unsqueeze(1), points, best)
-            high = torch.where(won, nearest, high)
-            low = torch.where(won, torch.minimum(low, 0.9 * high), radius)
-            radius = (GROW * radius).clamp_max(reach)
-        return found.proposals()
-
-    def _starts(self, runs: Runs, best: Tensor, distance: Tensor, radius: Tensor, generator: torch.Generator) -> Tensor:
-        """For each goal the nearest adversary so far (else the center), and random points of the ball."""
-        copies = len(runs) // len(best)
-        noise = runs.batch.noise(generator, runs.batch.each * copies, best.shape[1])
-        noise = noise * (radius / lengths(noise, runs.norm).clamp_min(1e-30)).unsqueeze(1)
-        start = runs.center + noise
-        start[::copies] = torch.where(distance.isfinite().unsqueeze(1), best, runs.start[::copies])
-        return project(runs, start, radius)
+    def descend(self, runs: Runs, start: Tensor, radius: Tensor, seen: Nearest) -> None:
+        _Ascent(self, runs, radius, seen).run(start)
 
 
 class ApgdCe(_Apgd):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bounds.attacks.base import Attack, AttackBatch, Candidates
-from bounds.attacks.pgd import steepest
+from bounds.attacks.steps import steepest
 from bounds.attacks.walk import first_wins
 from encoders.question import Norm
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from bounds.attacks.base import checked
 from bounds.attacks.batch import AttackBatch, Runs
-from bounds.attacks.pgd import project, steepest_direction
 from bounds.attacks.problem import AttackProblem, Candidates
+from bounds.attacks.steps import project, steepest_direction
 from bounds.attacks.walk import Nearest
 
 NAME = "from-starts"

@@ -1,94 +1,40 @@
-"""Projected gradient descent in a ball that shrinks: from each win on, a nearer one is asked for.
+"""Projected gradient descent from the center and from random points, in the smallest ball in which it wins.
 
-Madry et al., Towards deep learning models resistant to adversarial attacks, 2018, for the inner loop. The step is the
-steepest one of the norm: the signs for L∞, the gradient's direction for L2, the few entries that promise most for L1.
+Madry et al., Towards deep learning models resistant to adversarial attacks, 2018: signed steps of one size, projected
+back into a ball that is given. Here the ball is searched for (`ball_search.py`), and what falls is the goal's margin.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from bounds.attacks.base import Attack, AttackBatch, Candidates, Runs
-from bounds.attacks.batch import lengths
-from encoders.question import Norm
+from bounds.attacks.ball_search import BallSearch
+from bounds.attacks.base import Runs
+from bounds.attacks.steps import project, steepest
+from bounds.attacks.walk import Nearest
 
-SHRINK = 0.99  # the next radius, relative to the distance of the last win
-FIRST_STEP = 0.25  # of the radius; falls linearly to LAST_STEP
-LAST_STEP = 0.02
-SPARSITY = 0.05  # share of the entries that an L1 step moves
+REACH = 2.5  # radii that all steps together could go
 
 
-class Pgd(Attack):
+def projected_steps(runs: Runs, x: Tensor, radius: Tensor, seen: Nearest) -> None:
+    """Steepest steps of one size in balls of `radius` [B], every point shown to `seen`."""
+    steps = runs.batch.options.steps
+    size = (REACH * radius / steps).unsqueeze(1)
+    for step in range(steps + 1):
+        value, gradient = runs.linearised(x)
+        seen.see(x, value)
+        if step == steps or runs.batch.time_left <= 0:
+            return
+        x = project(runs, x - size * steepest(runs, x, gradient), radius)
+
+
+class Pgd(BallSearch):
     """See the module."""
 
     name: ClassVar[str] = "pgd"
+    salt: ClassVar[int] = 1
 
-    def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
-        generator = torch.Generator().manual_seed(batch.options.seed + 1)
-        runs = batch.every_goal()
-        best, distance = batch.best_known(known)
-        radius = SHRINK * torch.minimum(distance, runs.most)
-        noise = batch.noise(generator, batch.each, best.shape[1])
-        noise = noise * (radius / lengths(noise, batch.norm).clamp_min(1e-30)).unsqueeze(1)
-        x = torch.where(distance.isfinite().unsqueeze(1), best, runs.center + noise)
-        x = project(runs, x, radius)
-        steps = batch.options.steps
-        for step in range(steps + 1):
-            value, gradient = runs.linearised(x)
-            length = runs.length(x)
-            won = (value <= 0) & (length < distance)
-            best = torch.where(won.unsqueeze(1), x, best)
-            distance = torch.where(won, length, distance)
-            radius = torch.where(won, SHRINK * length, radius)
-            if step == steps or batch.time_left <= 0:
-                break
-            share = FIRST_STEP + (LAST_STEP - FIRST_STEP) * step / steps
-            x = project(runs, x - steepest(runs, x, gradient) * (share * radius).unsqueeze(1), radius)
-        return runs.proposals(best, distance)
-
-
-def steepest(runs: Runs, x: Tensor, gradient: Tensor, entries: Tensor | None = None) -> Tensor:
-    """The step of length one that raises the linear function most, of the entries that are not at their side yet."""
-    stuck = ((gradient > 0) & (x <= runs.lower)) | ((gradient < 0) & (x >= runs.upper))
-    return steepest_direction(gradient * ~stuck, runs.norm, entries)
-
-
-def steepest_direction(gradient: Tensor, norm: Norm, entries: Tensor | None = None) -> Tensor:
-    """The step of length one that raises the linear function most; in L1, of the few `entries` [B] that raise it most.
-
-    Without `entries`, those are a fixed share of all.
-    """
-    if norm is Norm.LINF:
-        return gradient.sign()
-    if norm is Norm.L1:
-        if entries is None:
-            most = max(1, int(SPARSITY * gradient.shape[1]))
-            least = gradient.abs().topk(most, dim=1).values[:, -1:]
-        else:
-            ordered = gradient.abs().sort(dim=1, descending=True).values
-            least = ordered.gather(1, entries.clamp(1, ordered.shape[1]).unsqueeze(1) - 1)
-        gradient = gradient.sign() * (gradient.abs() >= least)
-    return gradient / lengths(gradient, norm).clamp_min(1e-30).unsqueeze(1)
-
-
-def project(runs: Runs, x: Tensor, radius: Tensor) -> Tensor:
-    """A point of box ∩ ball near x: clipped to the box first, which never brings a point farther from the center."""
-    difference = into_ball(runs.clip(x) - runs.center, radius, runs.norm)
-    return runs.clip(runs.center + difference)
-
-
-def into_ball(difference: Tensor, radius: Tensor, norm: Norm) -> Tensor:
-    """The nearest point (in L2) of the ball around zero, for each row of [B, n]."""
-    radius = radius.unsqueeze(1)
-    if norm is Norm.LINF:
-        return torch.minimum(torch.maximum(difference, -radius), radius)
-    if norm is Norm.L2:
-        return difference * (radius / lengths(difference, norm).unsqueeze(1).clamp_min(1e-30)).clamp_max(1.0)
-    # Soft thresholding, at the level where the entries left over sum to the radius.
-    ordered = difference.abs().sort(dim=1, descending=True).values
-    ranks = torch.arange(1, ordered.shape[1] + 1, device=difference.device)
-    level = ((ordered.cumsum(1) - radius) / ranks).amax(dim=1, keepdim=True).clamp_min(0.0)
-    return difference.sign() * (difference.abs() - level).clamp_min(0.0)
+    def descend(self, runs: Runs, start: Tensor, radius: Tensor, seen: Nearest) -> None:
+        projected_steps(runs, start, radius, seen)

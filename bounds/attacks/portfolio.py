@@ -9,12 +9,12 @@ import numpy as np
 
 from bounds.attacks.base import Attack, AttackBatch, AttackOptions, AttackProblem, Candidates, checked
 from bounds.attacks.fab import Fab
-from bounds.attacks.pgd import Pgd
 from bounds.attacks.region_descent import polish
+from bounds.attacks.shrinking_pgd import ShrinkingPgd
 from bounds.propagation.device_graph import DeviceGraph
 from encoders.question import Goal, Norm, Region
 
-ATTACKS: Mapping[str, type[Attack]] = {attack.name: attack for attack in (Fab, Pgd)}
+ATTACKS: Mapping[str, type[Attack]] = {attack.name: attack for attack in (Fab, ShrinkingPgd)}
 POLISH = "polish"
 FIELD_SECONDS = 0.6  # at most, for each field: large nets have slow programs, and a first bound is wanted soon
 HOPELESS = 1.4  # a candidate this much farther than the radius is not polished into it

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bounds.attacks.pgd import into_ball, steepest_direction
+from bounds.attacks.steps import into_ball, steepest_direction
 from bounds.propagation.device_graph import DeviceGraph
 from encoders.arrays import FloatArray
 from encoders.question import Norm

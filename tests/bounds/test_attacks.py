@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from bounds.attacks import ATTACKS
 from bounds.attacks.base import Attack, AttackBatch, AttackOptions, AttackProblem, Candidates, Runs
-from bounds.attacks.pgd import project, steepest
 from bounds.attacks.portfolio import attack
 from bounds.attacks.region_descent import polish
+from bounds.attacks.steps import project, steepest
 from bounds.propagation.device_graph import DeviceGraph
 from encoders.errors import OptionError, SoundnessError
 from encoders.layer_graph.graph import Graph, affine_chain
