@@ -22,7 +22,7 @@ from benchmarks.common import SHARED, conditions, header, row, single_threaded, 
 from verifier.answer import ask
 from verifier.options import Options
 from verifier.question.model import Model, load
-from verifier.runs.run import one_thread_each
+from verifier.runs.processes import one_thread_each
 
 MNIST, CIFAR = "mnist_test.npz", "cifar10_300.npz"
 

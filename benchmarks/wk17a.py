@@ -18,7 +18,8 @@ import numpy as np
 from benchmarks.common import conditions, header, mnist, row, shared_file, span
 from verifier.options import Options
 from verifier.question.model import load
-from verifier.runs.run import Job, outcomes
+from verifier.runs.job import Job
+from verifier.runs.run import outcomes
 from verifier.runs.samples import Samples
 
 VERDICTS = {"certified": "robust", "falsified": "adversarial", "misclassified": "misclassified"}

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import verifier.runs.run
 from encoders.errors import DataError, OptionError
 from encoders.layer_graph.graph import affine_chain
 from encoders.programs.integer_program import IntegerProgram, IntegerRow
@@ -23,7 +22,9 @@ from verifier.options import Options
 from verifier.question.input_shape import pixels_of
 from verifier.question.model import Model, load
 from verifier.question.results import Verdict
-from verifier.runs.run import Job, Outcome, outcomes
+from verifier.runs.job import Job, Outcome
+from verifier.runs.processes import Processes
+from verifier.runs.run import outcomes
 from verifier.runs.samples import Samples
 
 ENGINES = {
@@ -139,11 +140,11 @@ def test_spare_jobs_are_shared_out(swap: Model, monkeypatch: pytest.MonkeyPatch,
     """Two samples: what is left over is the cores of each. In this process, so that it can be seen."""
     seen: list[int] = []
 
-    def parallel(model: Model, job: Job, *more: object) -> Iterator[Outcome]:
+    def parallel(self: Processes, model: Model, job: Job, *more: object) -> Iterator[Outcome]:
         seen.append(job.workers)
         yield from ()
 
-    monkeypatch.setattr(verifier.runs.run, "_parallel", parallel)
+    monkeypatch.setattr(Processes, "outcomes", parallel)
     samples = Samples("two", np.array([X, X]), None)
     job = Job(Options(engine="cpsat", grid=12))
     found = list(outcomes(swap, job, samples, [0, 1], jobs, lambda *facts: None))

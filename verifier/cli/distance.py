@@ -19,9 +19,10 @@ from verifier.cli.display import HEADER, Display, row, summary
 from verifier.options import Options, check_execution
 from verifier.question.model import Model, load
 from verifier.question.results import Result, Verdict
+from verifier.runs.job import Job
 from verifier.runs.journal import Journal, Record
 from verifier.runs.journalled import Run, answers, journalled
-from verifier.runs.run import Job, check_jobs
+from verifier.runs.run import check_jobs
 from verifier.runs.samples import (
     Samples,
     check_box,

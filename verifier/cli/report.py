@@ -19,9 +19,10 @@ from verifier.options import Options
 from verifier.question.code_version import code_version
 from verifier.question.model import Model, load
 from verifier.question.results import Verdict
+from verifier.runs.job import Job
 from verifier.runs.journal import Journal, Record
 from verifier.runs.journalled import Run, answers, journalled
-from verifier.runs.run import Job, check_jobs
+from verifier.runs.run import check_jobs
 from verifier.runs.samples import Samples, check_box, load_samples, origin_of, parse_samples
 from verifier.studies.gap_report.files import write
 from verifier.studies.gap_report.measure import Brackets

@@ -13,8 +13,9 @@ from typing import Any
 
 from verifier.question.model import Model
 from verifier.question.results import Result
+from verifier.runs.job import Job, SampleProgress
 from verifier.runs.journal import Journal, Record, record_of
-from verifier.runs.run import Job, SampleProgress, outcomes
+from verifier.runs.run import outcomes
 from verifier.runs.samples import Samples
 
 

@@ -21,7 +21,7 @@ from verifier import __version__
 from verifier import answer as query
 from verifier.cli.main import main
 from verifier.cli.parser import parse
-from verifier.runs import run as runner
+from verifier.runs import in_process
 
 ROOT = Path(__file__).parents[3]
 NET = str(ROOT / "trainers" / "nets" / "digits-64-32-32-10.onnx")
@@ -118,7 +118,7 @@ def test_a_second_run_resumes_and_other_options_are_refused(
         asked.append(given[5])
         return honest(*given)
 
-    monkeypatch.setattr(runner, "asked", counting)
+    monkeypatch.setattr(in_process, "asked", counting)
     assert main([*arguments, "--samples", "0:3"]) == 0
     assert asked == [2]
     assert journal.read_bytes().startswith(before)
@@ -166,7 +166,7 @@ def test_an_alarm_stops_the_run_and_saves_what_repeats_it(
             raise SoundnessError("proven 0.2 above 0.1")
         return honest(*given)
 
-    monkeypatch.setattr(runner, "asked", alarmed)
+    monkeypatch.setattr(in_process, "asked", alarmed)
     journal, mask = tmp_path / "results.jsonl", tmp_path / "mask.npy"
     np.save(mask, np.arange(64) < 32)
     one_by_one = ["--samples", "0:3", "--batch", "1"]
@@ -194,7 +194,7 @@ def test_a_solver_that_fails_costs_one_sample(
             raise SolverError("crashed")
         return honest(*given)
 
-    monkeypatch.setattr(runner, "asked", failing)
+    monkeypatch.setattr(in_process, "asked", failing)
     journal = tmp_path / "results.jsonl"
     assert main([*TINY_RADIUS, "--samples", "0:2", "--json", str(journal)]) == 2
     assert "plumbline: sample 0: crashed\n" in capsys.readouterr().err
@@ -205,7 +205,7 @@ def test_an_unexpected_error_is_one_line(capsys: pytest.CaptureFixture[str], mon
     def broken(*given: Any) -> Any:
         raise ZeroDivisionError("no\nluck")
 
-    monkeypatch.setattr(runner, "asked", broken)
+    monkeypatch.setattr(in_process, "asked", broken)
     monkeypatch.delenv("PLUMBLINE_TRACEBACK", raising=False)
     assert "ZeroDivisionError: no luck" in refused(capsys, *TINY_RADIUS, "--samples", "0")
     monkeypatch.setenv("PLUMBLINE_TRACEBACK", "1")

@@ -15,11 +15,12 @@ from verifier import answer as query
 from verifier.options import Options
 from verifier.question.model import Model, load
 from verifier.question.results import Verdict
-from verifier.runs import run as runner
-from verifier.runs.run import Job, Outcome, outcomes
+from verifier.runs import in_process
+from verifier.runs.job import Job, Outcome
+from verifier.runs.run import outcomes
 from verifier.runs.samples import Samples
 
-NET = Path(runner.__file__).parents[2] / "trainers" / "nets" / "digits-64-32-32-10.onnx"
+NET = Path(in_process.__file__).parents[2] / "trainers" / "nets" / "digits-64-32-32-10.onnx"
 JOB = Job(Options(), radius=0.01)
 
 
@@ -87,7 +88,7 @@ def test_an_error_is_the_outcome_of_its_sample_alone(
             raise SolverError("out of paper")
         return honest(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(runner, "asked", failing)
+    monkeypatch.setattr(in_process, "asked", failing)
     found = {outcome.index: outcome for outcome in ask_all(model, samples, [0, 1, 2], 1)}
     assert [found[index].result is None for index in range(3)] == [False, True, False]
     assert isinstance(found[1].error, SolverError)

@@ -23,9 +23,9 @@ from verifier.answer import region_for
 from verifier.options import Options
 from verifier.question.model import Model
 from verifier.question.results import Result, Verdict, check_order
+from verifier.runs.job import Job
 from verifier.runs.journal import Journal, Record
 from verifier.runs.journalled import Run, answers, journalled
-from verifier.runs.run import Job
 from verifier.runs.samples import Samples, origin_of
 from verifier.studies.comparison.attack_distance import attack_distance
 from verifier.studies.comparison.lower_bounds import cross_lipschitz_lower

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from encoders.errors import SolverError
 from encoders.question import Norm
-from verifier.runs.run import depend_on_parent, one_thread_each
+from verifier.runs.processes import depend_on_parent, one_thread_each
 from verifier.studies.comparison.measure import Measured, Progress, measure_one
 from verifier.studies.comparison.options import CompareOptions, Subject
 from verifier.studies.comparison.test_data import TestData

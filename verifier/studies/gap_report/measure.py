@@ -24,8 +24,8 @@ from encoders.question import Region, goals_for
 from verifier.answer import region_for
 from verifier.question.model import Model
 from verifier.question.results import ORDER_TOLERANCE, Result, Verdict, check_order
+from verifier.runs.job import Job
 from verifier.runs.journal import Record
-from verifier.runs.run import Job
 from verifier.studies.attacks.replayed import Attacking
 from verifier.studies.gap_report.options import ReportOptions, default_bounds
 from verifier.studies.gap_report.requests import AttacksRequest, BoundRequest

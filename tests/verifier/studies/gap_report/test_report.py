@@ -28,6 +28,7 @@ from encoders.question import Norm
 from tests.onnx_builder import to_onnx
 from verifier import answer as query
 from verifier.cli.main import main
+from verifier.runs import in_process
 from verifier.runs import run as runner
 from verifier.studies.gap_report.options import ReportOptions, default_bounds
 from verifier.studies.gap_report.records import Kind, collected, tightness, within
@@ -118,7 +119,7 @@ def test_a_report_goes_on_where_it_stopped(files: tuple[Path, Path], monkeypatch
             raise KeyboardInterrupt
         return genuine(*arguments)
 
-    monkeypatch.setattr(runner, "asked", interrupted)
+    monkeypatch.setattr(in_process, "asked", interrupted)
     assert report(files, *QUICK) == 130
     assert "2 inputs are not finished yet" in (out / "report.html").read_text()
     asked = []
@@ -127,7 +128,7 @@ def test_a_report_goes_on_where_it_stopped(files: tuple[Path, Path], monkeypatch
         asked.append(arguments[5])
         return genuine(*arguments)
 
-    monkeypatch.setattr(runner, "asked", counted)
+    monkeypatch.setattr(in_process, "asked", counted)
     assert report(files, *QUICK) == 0
     assert asked == [1, 2]
     assert "not finished" not in (out / "report.html").read_text()

@@ -1,0 +1,164 @@
+"""Samples worked on in several processes, each of which has its own part of them side by side."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import threading
+import time
+from collections.abc import Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
+
+from encoders.errors import SolverError
+from verifier.question.model import Model, Reference, reopened
+from verifier.runs.in_process import InProcess
+from verifier.runs.job import Given, Job, Outcome, SampleProgress
+
+PROGRESS_INTERVAL = 0.1  # seconds between two messages of one worker
+POLL_INTERVAL = 0.2  # seconds between two looks at the workers' messages
+CHUNK = 4  # times as many samples as slots are handed to a process at once
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The executor that starts `jobs` processes, each with up to `slots` samples at a time."""
+
+    jobs: int
+    slots: int
+
+    def outcomes(
+        self, model: Model, job: Job, samples: Sequence[Given], progress: SampleProgress
+    ) -> Generator[Outcome, None, None]:
+        """The outcomes that the processes send. A process that dies is an error of the whole run."""
+        one_thread_each()
+        context = multiprocessing.get_context("spawn")
+        messages: Any = context.Queue()
+        before = set(multiprocessing.active_children())
+        pool = ProcessPoolExecutor(self.jobs, context, _start_worker, (model.reference, job, self.slots, messages))
+        # Enough samples at a time to keep the slots taken, and few enough to keep the processes busy until the end.
+        size = 1 if self.slots == 1 else max(1, min(CHUNK * self.slots, -(-len(samples) // (2 * self.jobs))))
+        left = {given.index for given in samples}
+        try:
+            waiting: set[Future[None]] = {
+                pool.submit(_work, samples[first : first + size]) for first in range(0, len(samples), size)
+            }
+            while left:
+                done, waiting = wait(waiting, timeout=POLL_INTERVAL, return_when=FIRST_COMPLETED)
+                for future in done:
+                    try:
+                        future.result()
+                    except BrokenProcessPool:
+                        raise SolverError("a worker process died (out of memory?); try fewer --jobs") from None
+                for outcome in _received(messages, progress, patient=not waiting):
+                    left.discard(outcome.index)
+                    yield outcome
+        finally:
+            ours = set(multiprocessing.active_children()) - before
+            pool.shutdown(wait=not left, cancel_futures=True)
+            if left:
+                for process in ours:
+                    process.kill()
+            messages.close()
+
+
+def one_thread_each() -> None:
+    """Workers started from now on inherit it."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+
+
+def _received(messages: Any, progress: SampleProgress, patient: bool) -> list[Outcome]:
+    """The outcomes that workers have sent, the latest progress of each sample passed on; `patient` waits for some."""
+    latest: dict[int, tuple[float, float]] = {}
+    ended: list[Outcome] = []
+    while True:
+        try:
+            message = messages.get(timeout=POLL_INTERVAL) if patient and not ended else messages.get_nowait()
+        except queue.Empty:
+            break
+        if isinstance(message, Outcome):
+            ended.append(message)
+        else:
+            index, lower, upper = message
+            latest[index] = (lower, upper)
+    for index, (lower, upper) in latest.items():
+        progress(index, lower, upper)
+    return ended
+
+
+@dataclass(eq=False)
+class _Worker:
+    """What a worker process holds for all of its samples; the model is loaded with the first."""
+
+    reference: Reference
+    job: Job
+    slots: int
+    messages: Any
+    model: Model | None = None
+
+    def loaded(self) -> Model:
+        if self.model is None:
+            self.model = reopened(self.reference)
+        return self.model
+
+
+_workers: list[_Worker] = []
+
+
+def _start_worker(reference: Reference, job: Job, slots: int, messages: Any) -> None:
+    """Nothing here can fail: an initialiser's error would reach the user as a process that died."""
+    depend_on_parent()
+    _workers[:] = [_Worker(reference, job, slots, messages)]
+
+
+def depend_on_parent() -> None:
+    """What every worker process begins with: Ctrl-C is the parent's to handle, and its end is theirs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """However the parent ends, nothing goes on computing what nobody will read."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(samples: Sequence[Given]) -> None:
+    """Everything goes back as messages: what is finished must not wait for the rest of its samples."""
+    import torch
+
+    torch.set_num_threads(1)
+    worker = _workers[0]
+    last = 0.0
+
+    def send(index: int, lower: float, upper: float) -> None:
+        nonlocal last
+        if time.monotonic() >= last + PROGRESS_INTERVAL:
+            last = time.monotonic()
+            worker.messages.put((index, lower, upper))
+
+    try:
+        model = worker.loaded()
+    except Exception as error:
+        for given in samples:
+            worker.messages.put(Outcome(given.index, error=error))
+        return
+    for outcome in InProcess(worker.slots).outcomes(model, worker.job, samples, send):
+        worker.messages.put(_sendable(outcome))
+
+
+def _sendable(outcome: Outcome) -> Outcome:
+    """The outcome, its error as plain words where it cannot travel: a message that is lost would be waited for."""
+    try:
+        pickle.dumps(outcome)
+    except Exception:
+        return Outcome(outcome.index, error=RuntimeError(f"{type(outcome.error).__name__}: {outcome.error}"))
+    return outcome
