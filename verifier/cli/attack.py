@@ -7,28 +7,71 @@ import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import chain
-from statistics import median
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from bounds.attacks import ATTACKS, AttackOptions
-from encoders.arrays import digest
 from encoders.errors import OptionError
-from encoders.plugins import taking_part
-from verifier.cli.display import rounded
-from verifier.options import Options, check_convex
-from verifier.question.model import load
-from verifier.runs.journal import Journal, Record
-from verifier.runs.journalled import Finished, Fresh, Run, journalled
-from verifier.runs.samples import Samples, check_box, load_mask, load_samples, origin_of, parse_samples
-from verifier.runs.saved_adversary import save_adversary
-from verifier.studies.attacks.replayed import Attacked, Attacking, Sample, attacks_named
+from verifier.cli.shared_options import add_attacked, add_model, classes
+
+if TYPE_CHECKING:
+    from verifier.runs.journal import Record
+    from verifier.runs.journalled import Fresh
+    from verifier.runs.samples import Samples
+    from verifier.studies.attacks.replayed import Attacked, Attacking
 
 ANSWERED, UNRESOLVED = 0, 1
 WIDTH = 10
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`plumbline attack MODEL`."""
+    parser.description = (
+        "The nearest adversary that each attack finds of each sample, replayed through onnxruntime, and how the "
+        "attacks compare. An attack that finds nothing says nothing: for a proof ask `distance` or `verify`."
+    )
+    add_model(parser)
+    add_attacked(parser)
+    parser.add_argument("--target", type=classes, metavar="K", help="only adversaries classified as K (or one of K,L)")
+    parser.add_argument(
+        "--margin", type=float, default=0.0, metavar="A", help="the adversary must win by at least A (default: 0)"
+    )
+    parser.add_argument("--mask", type=Path, metavar="FILE", help="which inputs (or pixels) may move")
+    parser.add_argument(
+        "--attack",
+        nargs="+",
+        default=["portfolio"],
+        metavar="NAME",
+        help="fgsm, iterated-fgsm, linearised, deepfool, pgd, apgd-ce, apgd-dlr, carlini-wagner, elastic-net, "
+        "pixel-greedy (L0), fab, region-descent, or module:Name; portfolio, the ones that `distance` starts with "
+        "(default); or all that are made for the norm",
+    )
+    parser.add_argument("--steps", type=int, default=24, metavar="N", help="of each run of an attack (default: 24)")
+    parser.add_argument("--restarts", type=int, default=32, metavar="N", help="random starts a sample (default: 32)")
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="per sample and attack (default: none)")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="samples attacked at once; no answer depends on it (default: what keeps the device busy, at most 64)",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="one JSON object per sample; an existing file is resumed"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="save each sample's nearest adversary")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Attack every chosen sample; returns the exit status."""
+    from bounds.attacks import AttackOptions
+    from encoders.arrays import digest
+    from verifier.options import Options, check_convex
+    from verifier.question.model import load
+    from verifier.runs.journal import Journal
+    from verifier.runs.journalled import Finished, Run, journalled
+    from verifier.runs.samples import check_box, load_mask, load_samples, parse_samples
+    from verifier.runs.saved_adversary import save_adversary
+    from verifier.studies.attacks.replayed import Attacking, Sample, attacks_named
+
     options = Options(
         norm=arguments.norm, targets=arguments.target, margin=arguments.margin, box=arguments.box,
         device=arguments.device, seed=arguments.seed,
@@ -71,6 +114,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def depending_on(attacking: Attacking, samples: Samples, mask: str | None) -> dict[str, Any]:
     """What of the options an answer depends on."""
+    from bounds.attacks import ATTACKS
+    from encoders.plugins import taking_part
+    from verifier.runs.samples import origin_of
+
     options, effort = attacking.options, attacking.effort
     return {
         "mask": mask, **options.record("norm", "targets", "margin", "box", "device", "seed"),
@@ -117,6 +164,8 @@ def header(names: Sequence[str]) -> str:
 
 def row(record: Record, names: Sequence[str]) -> str:
     """One sample's line, distances rounded up."""
+    from verifier.cli.display import rounded
+
     cells = []
     for name in names:
         told = record["attacks"].get(name)
@@ -136,6 +185,10 @@ def _nearest(record: Record) -> str:
 
 def summary(records: Sequence[Record], names: Sequence[str]) -> str:
     """A line per attack, over the samples that are classified right: nothing found counts as infinitely far."""
+    from statistics import median
+
+    from verifier.cli.display import rounded
+
     attacked = [record for record in records if record["attacks"]]
     if not attacked:
         return "no sample was attacked"

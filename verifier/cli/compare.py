@@ -5,37 +5,83 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Any
 
 from encoders.errors import OptionError
-from encoders.question import Norm
-from trainers.datasets import Place
-from verifier.pages.wording import NAMES
-from verifier.runs.samples import parse_samples
-from verifier.studies.comparison.findings import findings
-from verifier.studies.comparison.measure import Measured
-from verifier.studies.comparison.options import (
-    CompareOptions,
-    Subject,
-    check_subjects,
-    read_comparison,
-    subjects_of_files,
-    subjects_of_study,
-)
-from verifier.studies.comparison.page import write
-from verifier.studies.comparison.parallel import measure
-from verifier.studies.comparison.statistics import grouped
-from verifier.studies.comparison.tables import header, row
-from verifier.studies.comparison.test_data import TestData
+from verifier.cli.shared_options import add_places, add_scores
+
+if TYPE_CHECKING:
+    from encoders.question import Norm
+    from verifier.studies.comparison.measure import Measured
+    from verifier.studies.comparison.options import CompareOptions, Subject
+    from verifier.studies.comparison.test_data import TestData
 
 ANSWERED, UNRESOLVED = 0, 1
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`plumbline compare CONFIG`, or model files."""
+    parser.description = (
+        "Exact minimal perturbations of the same samples under each network, with tables (Markdown, CSV, JSON) and a "
+        "page of charts and pictures. Flags go before the config's [compare]. Interrupted, it goes on where it stopped."
+    )
+    parser.add_argument(
+        "subjects", type=Path, nargs="+", metavar="CONFIG|MODEL", help="a study's TOML file, or ONNX files"
+    )
+    add_scores(parser)
+    parser.add_argument("--data", metavar="D", help="the samples, for model files: digits, an .npz, module:Name, …")
+    add_places(parser)
+    parser.add_argument("--samples", metavar="S", help="0:100, 0:100:5 or 3,8,11 of the test split (default: 0:100)")
+    parser.add_argument(
+        "--norm", action="append", metavar="P", help="linf, l1 or l2; may be repeated (default: linf and l1)"
+    )
+    parser.add_argument(
+        "--radius",
+        action="append",
+        type=_radius,
+        metavar="P:R",
+        help="tell robust accuracy at linf:0.1; may be repeated",
+    )
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="per sample (default: 60)")
+    parser.add_argument(
+        "--tolerance", type=float, metavar="T", help="a distance is exact once its sides are this close (default: 1e-5)"
+    )
+    parser.add_argument("--engine", metavar="E", help="how brackets are closed, or module:Name (default: auto)")
+    parser.add_argument("--device", metavar="D", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of attacks and intervals (default: 0)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="networks worked on at once (default: 1)")
+    parser.add_argument(
+        "--attack",
+        metavar="A",
+        help="whose curve is drawn beside the exact one, or module:Name (default: pgd-by-radius)",
+    )
+    parser.add_argument("--baseline", metavar="NAME", help="the run that the others are held against (default: none)")
+    parser.add_argument("--pictures", type=int, metavar="N", help="samples shown in pictures (default: 3)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="tables, page and journals (default: in the study's folder)"
+    )
+
+
+def _radius(text: str) -> tuple[str, float]:
+    norm, _, radius = text.partition(":")
+    try:
+        return norm, float(radius)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no norm and radius; write such as linf:0.1") from None
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is not measured yet, then write tables and page; returns the exit status."""
+    from trainers.datasets import Place
+    from verifier.studies.comparison.options import (
+        CompareOptions,
+        check_subjects,
+        read_comparison,
+        subjects_of_files,
+        subjects_of_study,
+    )
+    from verifier.studies.comparison.test_data import TestData
+
     configs = [path for path in arguments.subjects if path.suffix == ".toml"]
     if configs and len(arguments.subjects) > 1:
         raise OptionError("compare reads one config, or model files; not both")
@@ -74,6 +120,17 @@ def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _compare(subjects: tuple[Subject, ...], options: CompareOptions, data: TestData, out: Path) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from verifier.pages.wording import NAMES
+    from verifier.runs.samples import parse_samples
+    from verifier.studies.comparison.findings import findings
+    from verifier.studies.comparison.page import write
+    from verifier.studies.comparison.parallel import measure
+    from verifier.studies.comparison.statistics import grouped
+    from verifier.studies.comparison.tables import header, row
+
     samples = data.samples(subjects[0].model())
     indices = parse_samples(options.samples, samples.count)
     measured: list[Measured] = []

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-import shtab
 
-from verifier.cli.parser import build_parser
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`plumbline completion SHELL`."""
+    parser.description = 'For this shell: eval "$(plumbline completion bash)"'
+    parser.add_argument("shell", choices=("bash", "zsh"), metavar="SHELL", help="bash or zsh")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the script; returns the exit status."""
-    print(shtab.complete(build_parser(), shell=arguments.shell))
+    import shtab
+
+    print(shtab.complete(arguments.grammar, shell=arguments.shell))
     return 0

@@ -8,37 +8,89 @@ import sys
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from encoders.arrays import digest
 from encoders.errors import PlumblineError, SolverError, SoundnessError
-from encoders.plugins import taking_part
-from verifier.cli.display import HEADER, Display, row, summary
-from verifier.options import Options, check_execution
-from verifier.question.model import Model, load
-from verifier.question.results import Result, Verdict
-from verifier.runs.job import Job
-from verifier.runs.journal import Journal, Record
-from verifier.runs.journalled import Run, answers, journalled
-from verifier.runs.run import check_jobs
-from verifier.runs.samples import (
-    Samples,
-    check_box,
-    load_grid,
-    load_mask,
-    load_samples,
-    origin_of,
-    parse_samples,
-)
-from verifier.runs.saved_adversary import save_adversary
+from verifier.cli.shared_options import add_box, add_effort, add_source, classes
+
+if TYPE_CHECKING:
+    from verifier.question.model import Model
+    from verifier.question.results import Result
+    from verifier.runs.job import Job
+    from verifier.runs.journal import Record
+    from verifier.runs.journalled import Run
+    from verifier.runs.samples import Samples
 
 ANSWERED, UNRESOLVED, BAD_INPUT = 0, 1, 2
 
 
+def add_distance(parser: argparse.ArgumentParser) -> None:
+    """`plumbline distance MODEL`."""
+    parser.description = "The distance from each sample to the nearest input that is classified differently."
+    _add_common(parser)
+
+
+def add_verify(parser: argparse.ArgumentParser) -> None:
+    """`plumbline verify MODEL`."""
+    parser.description = "Is every input within the radius of a sample (and inside the box) classified like it?"
+    parser.add_argument("--radius", type=float, required=True, metavar="R", help="how far inputs may move, in --norm")
+    _add_common(parser)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    add_source(parser)
+    question = parser.add_argument_group("the question")
+    question.add_argument("--norm", default="linf", metavar="P", help="linf, l1, l2 or l0 (default: linf)")
+    question.add_argument(
+        "--target", type=classes, metavar="K", help="only adversaries classified as K (or as one of K,L,…)"
+    )
+    question.add_argument(
+        "--margin", type=float, default=0.0, metavar="A", help="the adversary must win by at least A (default: 0)"
+    )
+    add_box(question)
+    question.add_argument(
+        "--grid", type=_grid, metavar="N",
+        help="inputs are integers/N: 255 for 8-bit images; the answer is then exact with no tolerance. Or an .npy or "
+        ".npz with an N for each input",
+    )  # fmt: skip
+    question.add_argument(
+        "--count", default="inputs", metavar="W", help="what l0 counts: inputs, or pixels whatever their channels do"
+    )
+    question.add_argument(
+        "--mask", type=Path, metavar="FILE", help=".npy, .npz or .png: which inputs (or pixels) may move"
+    )
+    question.add_argument(
+        "--execution", default="real", metavar="A",
+        help="real: the network of the file's numbers in real arithmetic; float32 (or float64, for a file of doubles): "
+        "the file as any runtime may execute it, whatever it rounds (default: real)",
+    )  # fmt: skip
+
+    add_effort(parser)
+
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--json", type=Path, metavar="FILE",
+        help="one JSON object per sample and line, as each finishes; an existing file of the same run is resumed",
+    )  # fmt: skip
+    output.add_argument("--out", type=Path, metavar="DIR", help="save each adversary: arrays and a picture")
+
+
+def _grid(text: str) -> int | Path:
+    """A number of levels, or the file that holds one for each input."""
+    try:
+        return int(text)
+    except ValueError:
+        return Path(text)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Ask the question of every chosen sample; returns the exit status."""
+    from verifier.options import Options, check_execution
+    from verifier.question.model import load
+    from verifier.runs.job import Job
+    from verifier.runs.run import check_jobs
+    from verifier.runs.samples import check_box, load_grid, load_mask, load_samples, parse_samples
+
     grid = load_grid(arguments.grid) if isinstance(arguments.grid, Path) else arguments.grid
     options = Options(
         norm=arguments.norm,
@@ -81,6 +133,11 @@ class Question:
         cls, model: Model, samples: Samples, job: Job, json: Path | None = None, out: Path | None = None
     ) -> Question:
         """With what the answers depend on."""
+        from encoders.arrays import digest
+        from encoders.plugins import taking_part
+        from verifier.runs.journalled import Run
+        from verifier.runs.samples import origin_of
+
         options = {
             "radius": job.radius,
             "mask": None if job.mask is None else digest(job.mask),
@@ -91,6 +148,11 @@ class Question:
 
     def ask(self, indices: tuple[int, ...], jobs: int, batch: int | None = None) -> int:
         """Answer what is not answered yet, showing every row; returns the exit status."""
+        from verifier.cli.display import HEADER, Display, row, summary
+        from verifier.question.results import Verdict
+        from verifier.runs.journal import Journal
+        from verifier.runs.journalled import answers, journalled
+
         records: list[Record] = []
         with ExitStack() as stack:
             journal = None if self.json is None else stack.enter_context(Journal(self.json, self.run.record))
@@ -111,6 +173,8 @@ class Question:
         return UNRESOLVED if any(record["verdict"] == Verdict.UNRESOLVED for record in records) else ANSWERED
 
     def _save_adversary(self, result: Result) -> Record:
+        from verifier.runs.saved_adversary import save_adversary
+
         if self.out is not None and result.adversary is not None:
             original = self.run.samples.x[result.index]
             save_adversary(self.out, result.index, original, result.adversary, self.job.options.box)
@@ -130,6 +194,8 @@ class Question:
 
     def save_alarm(self, index: int, error: SoundnessError) -> Path:
         """Write alarm-INDEX.json (the question) and alarm-INDEX.npz (x, y, mask, grid) beside the other outputs."""
+        import numpy as np
+
         folder = self.out or (self.json.parent if self.json else Path())
         arrays: dict[str, Any] = {"x": self.run.samples.x[index : index + 1]}
         label = self.run.samples.label(index)

@@ -5,18 +5,34 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from encoders.onnx.model_file import read_model_file
-from encoders.onnx.reader import Description, describe
-from encoders.quantised.file import describe_quantised, is_quantised
-from verifier.question.load_comparison import Comparison
-from verifier.question.model import CHECKED, load
+from verifier.cli.shared_options import add_box, add_model
+
+if TYPE_CHECKING:
+    from encoders.onnx.reader import Description
+    from verifier.question.load_comparison import Comparison
 
 SUPPORTED, UNSUPPORTED = 0, 2
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`plumbline inspect MODEL`."""
+    parser.description = (
+        "Operators, layers, ReLUs, parameters, digests, how the file as read compares with onnxruntime, and every node "
+        "that is not supported (then the status is 2)."
+    )
+    add_model(parser)
+    add_box(parser)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Print the report; the status is 2 where the model cannot be verified."""
+    from encoders.onnx.model_file import read_model_file
+    from encoders.onnx.reader import describe
+    from encoders.quantised.file import describe_quantised, is_quantised
+    from verifier.question.model import CHECKED, load
+
     path: Path = arguments.model
     output, threshold = arguments.output, arguments.threshold
     file = read_model_file(path)

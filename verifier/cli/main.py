@@ -5,24 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 from encoders.errors import PlumblineError, SoundnessError
 from verifier.cli.parser import parse
 
-# Each command's module, whose `run` takes the parsed arguments and returns the exit status.
-COMMANDS = {
-    "inspect": "verifier.cli.inspect",
-    "distance": "verifier.cli.distance",
-    "verify": "verifier.cli.distance",
-    "report": "verifier.cli.report",
-    "train": "verifier.cli.train",
-    "compare": "verifier.cli.compare",
-    "attack": "verifier.cli.attack",
-    "universal": "verifier.cli.universal",
-    "transfer": "verifier.cli.transfer",
-    "completion": "verifier.cli.completion",
-}
 BAD_INPUT, ALARM, INTERRUPTED = 2, 3, 130
 
 
@@ -30,8 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
-        # Only now: torch takes seconds to import, and --help should not.
-        status: int = import_module(COMMANDS[arguments.command]).run(arguments)
+        status: int = arguments.run(arguments)
         return status
     except KeyboardInterrupt:
         return _say("interrupted; what was finished is kept", INTERRUPTED)

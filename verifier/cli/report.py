@@ -3,38 +3,64 @@
 from __future__ import annotations
 
 import argparse
-import platform
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from encoders.errors import OptionError, PlumblineError, SolverError
-from encoders.plugins import taking_part
-from encoders.question import Norm, convex_norm
-from verifier.cli.display import HEADER, Display, row
-from verifier.options import Options
-from verifier.question.code_version import code_version
-from verifier.question.model import Model, load
-from verifier.question.results import Verdict
-from verifier.runs.job import Job
-from verifier.runs.journal import Journal, Record
-from verifier.runs.journalled import Run, answers, journalled
-from verifier.runs.run import check_jobs
-from verifier.runs.samples import Samples, check_box, load_samples, origin_of, parse_samples
-from verifier.studies.gap_report.files import write
-from verifier.studies.gap_report.measure import Brackets
-from verifier.studies.gap_report.options import ReportOptions
-from verifier.studies.gap_report.records import collected
+from verifier.cli.shared_options import add_box, add_effort, add_source
+
+if TYPE_CHECKING:
+    from encoders.question import Norm
+    from verifier.options import Options
+    from verifier.question.model import Model
+    from verifier.runs.journal import Record
+    from verifier.runs.journalled import Run
+    from verifier.runs.samples import Samples
+    from verifier.studies.gap_report.options import ReportOptions
 
 ANSWERED, UNRESOLVED = 0, 1
 PACKAGES = ("torch", "highspy", "onnxruntime", "numpy")
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`plumbline report MODEL`."""
+    parser.description = (
+        "Writes report.html (one self-contained page), report.json, report.csv and charts as PNG: for each sample the "
+        "exact distance between all lower bounds and all attacks, their gaps and costs, robustness curves, and the "
+        "closest adversaries. A stopped report goes on where it stopped, and shows what is finished."
+    )
+    add_source(parser)
+    question = parser.add_argument_group("the question")
+    question.add_argument(
+        "--norm", action="append", metavar="P", help="linf, l1 or l2; repeat it for several (default: linf)"
+    )
+    add_box(question)
+    question.add_argument(
+        "--bounds", metavar="NAMES", help="lower bounds, or module:Name, with commas between (default: all)"
+    )
+    question.add_argument(
+        "--attacks", metavar="NAMES", help="attacks, or module:Name, with commas between (default: all)"
+    )
+    add_effort(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument("--pictures", type=int, default=6, metavar="N", help="adversaries shown (default: 6)")
+    output.add_argument(
+        "--out", type=Path, default=Path("out/report"), metavar="DIR", help="the folder (default: out/report)"
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is not measured yet, then write the report of all that is finished; returns the exit status."""
+    from encoders.question import convex_norm
+    from verifier.options import Options
+    from verifier.question.model import load
+    from verifier.runs.run import check_jobs
+    from verifier.runs.samples import check_box, load_samples, parse_samples
+    from verifier.studies.gap_report.options import ReportOptions
+
     chosen = ReportOptions(_names(arguments.bounds), _names(arguments.attacks), pictures=arguments.pictures)
     norms = tuple(dict.fromkeys(convex_norm(name) for name in arguments.norm or ["linf"]))
     questions = [
@@ -65,6 +91,8 @@ class Report:
 
     def make(self, questions: list[Options], indices: tuple[int, ...], jobs: int, batch: int | None = None) -> int:
         """Measure norm by norm; whatever stops it, what is finished becomes the report."""
+        from verifier.question.results import Verdict
+
         finished: dict[Norm, dict[int, Record]] = {question.norm: {} for question in questions}
         try:
             for question in questions:
@@ -79,6 +107,12 @@ class Report:
     def _measure(
         self, question: Options, indices: tuple[int, ...], jobs: int, batch: int | None, done: dict[int, Record]
     ) -> None:
+        from verifier.cli.display import HEADER, Display, row
+        from verifier.runs.job import Job
+        from verifier.runs.journal import Journal
+        from verifier.runs.journalled import answers, journalled
+        from verifier.studies.gap_report.measure import Brackets
+
         job, run = Job(question, beside=Brackets(self.options)), self._run(question)
         folder = self.out / "journal"
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,6 +127,10 @@ class Report:
                     display.finished(one.index, row(one.record))
 
     def _run(self, question: Options) -> Run:
+        from encoders.plugins import taking_part
+        from verifier.runs.journalled import Run
+        from verifier.runs.samples import origin_of
+
         options = {
             **question.record("norm", "box", "time_limit", "tolerance", "engine", "device", "seed"),
             **self.options.record(),
@@ -103,6 +141,9 @@ class Report:
     def _write(
         self, questions: list[Options], indices: tuple[int, ...], finished: dict[Norm, dict[int, Record]]
     ) -> None:
+        from verifier.studies.gap_report.files import write
+        from verifier.studies.gap_report.records import collected
+
         norms = []
         for norm, done in finished.items():
             norms.append(collected(norm, [done[index] for index in indices if index in done]))
@@ -113,6 +154,11 @@ class Report:
 
     def _conditions(self, question: Options) -> dict[str, Any]:
         """What a reader needs to repeat it."""
+        import platform
+        from importlib.metadata import version
+
+        from verifier.question.code_version import code_version
+
         packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
         return {
             "model": str(self.model.path.name), "SHA-256": self.model.digest, "data": self.samples.name,

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NoReturn
+
+
+class Renamed(argparse.Action):
+    """A flag that has another name now: it is refused with that name."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, now: str, **more: Any) -> None:
+        super().__init__(option_strings, dest, nargs="?", **more)
+        self.now = now
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        parser.error(f"{self.option_strings[0]} is called {self.now} now")
 
 
 def add_box(group: argparse._ActionsContainer) -> None:
@@ -28,6 +41,67 @@ def add_scores(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="T",
         help="make a model with one output two classes: 1 where the output is above T, 0 elsewhere",
+    )
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """`MODEL`, `--data D` and `--samples S`."""
+    add_model(parser)
+
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data", required=True, metavar="D",
+        help="`digits` (built in), mnist, fashion-mnist, cifar10, gtsrb (test splits), an .npz with x and, if known, "
+        "y, an .npy, or module:Name; uint8 is divided by 255",
+    )  # fmt: skip
+    data.add_argument("--samples", metavar="S", help="0:100, 0:100:5 or 3,8,11, counted from 0 (default: all)")
+
+
+def add_effort(parser: argparse.ArgumentParser) -> None:
+    """How a question is worked on: time, tolerance, engine, device, processes."""
+    effort = parser.add_argument_group("effort")
+    effort.add_argument("--time-limit", type=float, metavar="SECONDS", help="per sample (default: none)")
+    effort.add_argument(
+        "--tolerance", type=float, default=1e-6, metavar="T",
+        help="a distance is exact once its two sides are this close (default: 1e-6)",
+    )  # fmt: skip
+    effort.add_argument(
+        "--engine", default="auto", metavar="E",
+        help="auto, search, steps, subsets, highs, cpsat, pyomo:NAME, or module:Name (default: auto)",
+    )  # fmt: skip
+    effort.add_argument("--device", default="auto", metavar="D", help="auto, cpu or cuda (default: auto)")
+    effort.add_argument("--seed", type=int, default=0, metavar="N", help="of the attacks' random starts (default: 0)")
+    effort.add_argument(
+        "--jobs", type=int, default=1, metavar="N",
+        help="processes that work at once; cores left over go to CP-SAT (default: 1)",
+    )  # fmt: skip
+    effort.add_argument(
+        "--batch", type=int, metavar="N",
+        help="samples side by side in each process (default: 16 where nets are small or on a GPU)",
+    )  # fmt: skip
+    effort.add_argument("--share", action=Renamed, help=argparse.SUPPRESS, now="--batch")
+
+
+def add_attacked(parser: argparse.ArgumentParser) -> None:
+    """What is attacked, and how moves are measured."""
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="D",
+        help="digits, mnist, …, an .npz with x and, if known, y, an .npy, or module:Name",
+    )
+    parser.add_argument("--samples", metavar="S", help="0:100, 0:100:5 or 3,8,11, counted from 0 (default: all)")
+    parser.add_argument("--norm", default="linf", metavar="P", help="linf, l1 or l2 (default: linf)")
+    add_box(parser)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random starts (default: 0)")
+    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu or cuda (default: auto)")
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Where data sets come from."""
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="data sets as files in their original formats")
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where downloads are kept (default: the user's cache folder)"
     )
 
 

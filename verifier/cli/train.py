@@ -5,24 +5,98 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Any
 
 from encoders.errors import OptionError
-from trainers.config import Run
-from trainers.datasets import Place
-from trainers.regularisers import Regulariser, parsed, regulariser
-from trainers.runs import Record, Trainer
-from trainers.training import Epoch, TrainOptions
-from verifier.studies.comparison.options import read_comparison
+from verifier.cli.shared_options import add_places
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from trainers.config import Run
+    from trainers.regularisers import Regulariser
+    from trainers.runs import Record, Trainer
+    from trainers.training import Epoch, TrainOptions
 
 DONE = 0
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`plumbline train CONFIG`, or one network from flags."""
+    parser.description = (
+        "Trains one network as the flags say, or all that a TOML file names, and writes NAME.onnx and NAME.json "
+        "(options, versions, curves, test accuracy) for each. What is finished with the same options is kept."
+    )
+    parser.add_argument("config", type=Path, nargs="?", metavar="CONFIG", help="a TOML file with several runs")
+    add_places(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where networks and records go")
+
+    network = parser.add_argument_group("one network (without CONFIG)")
+    network.add_argument(
+        "--data",
+        default="digits",
+        metavar="D",
+        help="digits, mnist, fashion-mnist, cifar10, gtsrb, an .npz with x and y, or module:Name (default: digits)",
+    )
+    network.add_argument(
+        "--train-samples",
+        type=int,
+        metavar="N",
+        help="of an .npz, the first N train, the rest test (default: four fifths)",
+    )
+    network.add_argument(
+        "--model",
+        default="fc1",
+        metavar="M",
+        help="fc1, fc2, lenet-small, resnet-small, resnet32, or module:Name (default: fc1)",
+    )
+    network.add_argument(
+        "--width", type=_widths, metavar="W", help="its widths: 32, or 32,32 (default: the model's own)"
+    )
+    network.add_argument(
+        "--regularizer",
+        "--regulariser",
+        action="append",
+        metavar="R",
+        help="NAME or NAME:option=value,…; may be repeated; NAME is none, weight-decay, l1-sparsity, dropout, "
+        "cross-lipschitz, cross-lipschitz-margin, mmr, mmr-universal, relu-stability, ibp, crown-ibp or module:Name",
+    )
+    network.add_argument(
+        "--strength", type=float, action="append", metavar="S", help="of the regulariser named before it"
+    )
+    network.add_argument(
+        "--adversarial", metavar="P:R:S", help="adversarial training: norm, radius, share of each batch (linf:0.1:0.5)"
+    )
+    network.add_argument("--augment", default="", metavar="A", help="data augmentation: shift:1,flip,noise:0.05")
+    network.add_argument(
+        "--epochs", type=int, default=30, metavar="N", help="passes over the training data (default: 30)"
+    )
+    network.add_argument("--batch", type=int, default=64, metavar="N", help="samples a step (default: 64)")
+    network.add_argument(
+        "--learning-rate", type=float, default=1e-3, metavar="L", help="of Adam, at the start (default: 0.001)"
+    )
+    network.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and order (default: 0)")
+    network.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda (default: cpu)")
+    network.add_argument("--name", metavar="NAME", help="what its files are called (default: from the options)")
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no width; write a number such as 32, or several: 32,32"
+        ) from None
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Train what is not trained yet; returns the exit status."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from trainers.datasets import Place
+    from trainers.runs import Trainer
+
     out, runs = _asked(arguments)
     trainer = Trainer(out, Place(arguments.data_dir, arguments.cache))
     width = max(len(one.stem) for one in runs)
@@ -40,6 +114,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _asked(arguments: argparse.Namespace) -> tuple[Path, tuple[Run, ...]]:
+    from trainers.config import Run
+    from trainers.training import TrainOptions
+    from verifier.studies.comparison.options import read_comparison
+
     if arguments.config is not None:
         study, _ = read_comparison(arguments.config)  # what compares the networks is checked before they are trained
         return arguments.out or study.out, study.runs
@@ -66,6 +144,8 @@ def _asked(arguments: argparse.Namespace) -> tuple[Path, tuple[Run, ...]]:
 
 def _regularisers(texts: list[str], strengths: list[float]) -> tuple[Regulariser, ...]:
     """The n-th --strength belongs to the n-th --regularizer."""
+    from trainers.regularisers import parsed, regulariser
+
     if len(strengths) > len(texts):
         raise OptionError(
             f"{len(strengths)} strengths for {len(texts)} regularisers; give --regularizer NAME before each"

@@ -9,24 +9,50 @@ import math
 import sys
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from encoders.arrays import FloatArray
 from encoders.errors import DataError, OptionError
-from verifier.options import Options, check_convex
-from verifier.question.model import Model, load
-from verifier.runs.samples import Samples, check_box, load_samples, parse_samples
-from verifier.studies.attacks.replayed import Attacking, Sample
-from verifier.studies.attacks.transfer import Source, matrix
+from verifier.cli.shared_options import add_attacked, add_scores
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from encoders.arrays import FloatArray
+    from verifier.options import Options
+    from verifier.question.model import Model
+    from verifier.runs.samples import Samples
+    from verifier.studies.attacks.transfer import Source
 
 ANSWERED = 0
 FACTORS = (1.0, 1.5)
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`plumbline transfer A B …`."""
+    parser.description = (
+        "The nearest adversaries that the portfolio finds for each network, shown to every other one: as they are, "
+        "and moved further from their sample by each factor. Of samples that both classify right."
+    )
+    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="two or more ONNX files")
+    add_scores(parser)
+    add_attacked(parser)
+    parser.add_argument(
+        "--factor",
+        type=float,
+        action="append",
+        metavar="F",
+        help="how much further, relative to the nearest; may be repeated (default: 1 and 1.5)",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="save the tables: transfer.json and transfer.csv")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """One matrix per factor; returns the exit status."""
+    from verifier.options import Options, check_convex
+    from verifier.question.model import load
+    from verifier.runs.samples import check_box, load_samples, parse_samples
+    from verifier.studies.attacks.transfer import matrix
+
     options = Options(norm=arguments.norm, box=arguments.box, device=arguments.device, seed=arguments.seed)
     check_convex(options)
     factors = tuple(dict.fromkeys(arguments.factor or FACTORS))
@@ -81,6 +107,8 @@ def _names(paths: list[Path]) -> list[str]:
 
 
 def _check_alike(names: list[str], models: list[Model], samples: list[Samples]) -> None:
+    import numpy as np
+
     for name, model, one in zip(names[1:], models[1:], samples[1:], strict=True):
         if model.classes != models[0].classes or one.x.reshape(one.count, -1).shape[1] != samples[0].x[0].size:
             raise DataError(f"{name} and {names[0]} differ in inputs or classes: their adversaries cannot be exchanged")
@@ -98,6 +126,11 @@ def _right(models: list[Model], x: np.ndarray[Any, np.dtype[np.float32]], y: Any
 def _source(
     name: str, model: Model, samples: Samples, indices: tuple[int, ...], right: Any, options: Options
 ) -> Source:
+    import numpy as np
+
+    from verifier.studies.attacks.replayed import Attacking, Sample
+    from verifier.studies.attacks.transfer import Source
+
     attacking = Attacking(model, options)
     rows, adversaries, distances = [], [], []
     asked = (Sample(samples.x[indices[row]], None, row) for row in np.flatnonzero(right).tolist())

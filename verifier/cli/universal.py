@@ -7,22 +7,43 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from bounds.attacks.universal import UniversalOptions
 from encoders.errors import OptionError
-from verifier.options import Options, check_convex
-from verifier.question.model import load
-from verifier.runs.samples import Samples, check_box, load_samples, parse_samples
-from verifier.runs.saved_adversary import save_perturbation
-from verifier.studies.attacks.universal import Inputs, Shares, find_universal, shares_of
+from verifier.cli.shared_options import add_attacked, add_model
+
+if TYPE_CHECKING:
+    from verifier.runs.samples import Samples
+    from verifier.studies.attacks.universal import Inputs, Shares
 
 ANSWERED = 0
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`plumbline universal MODEL`."""
+    parser.description = (
+        "Looks for one perturbation no longer than the radius that changes the class of many samples at once; each "
+        "moved sample is clipped to the box and replayed through onnxruntime. Nothing is proven."
+    )
+    add_model(parser)
+    add_attacked(parser)
+    parser.add_argument("--radius", type=float, required=True, metavar="R", help="its longest length, in --norm")
+    parser.add_argument("--unseen", metavar="S", help="samples that it is tried on but not made from")
+    parser.add_argument("--steps", type=int, default=200, metavar="N", help="of the ascent (default: 200)")
+    parser.add_argument("--restarts", type=int, default=8, metavar="N", help="ascents side by side (default: 8)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="save it: universal.npy, .json and a picture")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Find it, replay it, tell the shares; returns the exit status."""
+    import numpy as np
+
+    from bounds.attacks.universal import UniversalOptions
+    from verifier.options import Options, check_convex
+    from verifier.question.model import load
+    from verifier.runs.samples import check_box, load_samples, parse_samples
+    from verifier.studies.attacks.universal import find_universal, shares_of
+
     options = Options(norm=arguments.norm, box=arguments.box, device=arguments.device, seed=arguments.seed)
     check_convex(options)
     effort = UniversalOptions(arguments.seed, arguments.restarts, arguments.steps)
@@ -69,6 +90,10 @@ def line(name: str, shares: Shares) -> str:
 
 def save(out: Path, delta: Inputs, record: dict[str, object]) -> None:
     """universal.npy, universal.json, and universal.png where inputs look like images."""
+    import numpy as np
+
+    from verifier.runs.saved_adversary import save_perturbation
+
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "universal.npy", delta)
     (out / "universal.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
