@@ -12,7 +12,7 @@ import time
 from functools import partial
 
 from benchmarks.common import conditions, header, mnist, row, shared_file, single_threaded
-from bounds.tightening.raising import Effort
+from bounds.tightening.base import Effort
 from verifier.answer import distance, verify
 from verifier.engines.adapters import SearchEngine
 from verifier.engines.phase_search.adversaries import WitnessOptions

@@ -21,7 +21,7 @@ from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.output_constrained import on_the_cap
 from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from bounds.reduced_net.reduced_net import reduce
-from bounds.tightening.raising import enveloped
+from bounds.tightening.by_envelopes import enveloped
 from encoders.question import Norm, goals_for
 from verifier.answer import region_for
 from verifier.options import Options

@@ -20,7 +20,8 @@ from bounds.nodes.node_bounds import NodeBounds
 from bounds.propagation.device_graph import TORCH_MAPS, DeviceGraph
 from bounds.propagation.neuron_bounds import network_bounds
 from bounds.reduced_net.reduced_net import reduce
-from bounds.tightening.raising import Effort, bounded
+from bounds.tightening.base import Effort
+from bounds.tightening.raising import bounded
 from encoders.arrays import FloatArray
 from encoders.layer_graph.linear_maps import Convolution, Dense, Gather, LinearMap, Scale, Sparse
 from encoders.question import CONVEX, Norm, goals_for
@@ -181,7 +182,7 @@ def test_a_search_that_looks_ahead(model: Model, monkeypatch: pytest.MonkeyPatch
 
 def test_a_search_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
-    monkeypatch.setattr("bounds.tightening.raising.FEWEST", 1)
+    monkeypatch.setattr("bounds.tightening.by_all_layers.FEWEST", 1)
     options = SearchOptions(effort=Effort(tangents=0, products=3), root_steps=0, steps=0, program_share=0.0)
     for seed in (707,):
 

@@ -26,7 +26,7 @@ from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes, Pass
 from bounds.propagation.sample_groups import Grouping
 from bounds.semidefinite.parabolas import Parabolas, Touch
-from bounds.tightening.raising import Effort
+from bounds.tightening.base import Effort
 from encoders.arrays import FloatArray
 from encoders.deadline import Deadline
 from encoders.errors import SoundnessError
@@ -240,7 +240,7 @@ def test_a_cap_that_is_too_small_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
     def smaller(engine: NodeBounds, nodes: Nodes, seen: Pass, radius: float, lines: object) -> Nodes:
         return genuine(engine, nodes, seen, 0.98 * radius)
 
-    monkeypatch.setattr("bounds.tightening.raising.on_the_cap", smaller)
+    monkeypatch.setattr("bounds.tightening.by_cut.on_the_cap", smaller)
     assert caught(99, seeds=range(200))
 
 
@@ -258,7 +258,7 @@ def test_tangents_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_parabolas_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bounds.tightening.raising.FEW", 1)
+    monkeypatch.setattr("bounds.tightening.by_one_layer.FEW", 1)
     genuine = Parabolas.lines
 
     def lower(
@@ -272,7 +272,7 @@ def test_parabolas_that_cut_too_low_are_caught(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_inputs_that_pay_too_little_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bounds.tightening.raising.FEW", 1)
+    monkeypatch.setattr("bounds.tightening.by_one_layer.FEW", 1)
     genuine = bounds.semidefinite.parabolas._greatest
     monkeypatch.setattr("bounds.semidefinite.parabolas._greatest", lambda rows: 0.3 * genuine(rows))
     assert caught(0, seeds=range(400), options=replace(EAGER, effort=Effort(tangents=0)))

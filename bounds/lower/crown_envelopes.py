@@ -12,7 +12,8 @@ from bounds.lower.base import Sample
 from bounds.lower.relaxations import AlphaCrown, engine_on, per_sample
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.reduced_net.one_sided_inputs import ONE_SIDED, one_sided_stack
-from bounds.tightening.raising import envelope_of, enveloped
+from bounds.tightening.base import Aim, Effort
+from bounds.tightening.by_envelopes import ByEnvelopes
 from encoders.arrays import FloatArray
 from encoders.question import Norm
 
@@ -32,7 +33,7 @@ class CrownEnvelopes(AlphaCrown):
             engine = NodeBounds(stack=one_sided_stack(engine.stack))
         enough = engine.stack.upper.new_tensor(radii)
         nodes, seen = engine.optimise(engine.roots(), FIRST_STEPS, enough, RATE)
-        envelope = envelope_of(engine, enough)
-        if envelope is not None:
-            _, seen = enveloped(engine, envelope, nodes, seen, samples[0].options.steps, enough, RATE)
+        if ByEnvelopes.possible(engine):
+            aim = Aim(engine, enough, Effort(tangents=samples[0].options.steps, tangent_rate=RATE))
+            _, seen = ByEnvelopes(aim).raised(nodes, seen)
         return per_sample(engine, seen.distance)

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from bounds.lower.base import Sample
 from bounds.lower.crown_envelopes import FIRST_STEPS, RATE
 from bounds.lower.relaxations import AlphaCrown, engine_on, per_sample
-from bounds.semidefinite.all_layers_bound import with_products
-from bounds.tightening.raising import products_fit
+from bounds.tightening.base import Aim, Effort
+from bounds.tightening.by_all_layers import ByAllLayers
 from encoders.arrays import FloatArray
 from encoders.question import Norm
 
@@ -29,6 +29,7 @@ class AllLayersSdp(AlphaCrown):
         engine = engine_on(samples, radii)
         enough = engine.stack.upper.new_tensor(radii)
         nodes, seen = engine.optimise(engine.roots(), FIRST_STEPS, enough, RATE)
-        if products_fit(engine):
-            _, seen = with_products(engine, nodes, seen, 2 * samples[0].options.steps, enough)
+        if ByAllLayers.possible(engine):
+            aim = Aim(engine, enough, Effort(products=2 * samples[0].options.steps))
+            _, seen = ByAllLayers(aim).raised(nodes, seen)
         return per_sample(engine, seen.distance)

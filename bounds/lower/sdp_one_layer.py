@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from bounds.lower.base import Sample
 from bounds.lower.crown_envelopes import FIRST_STEPS, RATE
 from bounds.lower.relaxations import AlphaCrown, engine_on, per_sample
-from bounds.semidefinite.one_layer_bound import with_moments
-from bounds.tightening.raising import parabolas_on
+from bounds.tightening.base import Aim, Effort
+from bounds.tightening.by_one_layer import ByOneLayer
 from encoders.arrays import FloatArray
 from encoders.question import Norm
 
@@ -28,7 +28,7 @@ class OneLayerSdp(AlphaCrown):
         engine = engine_on(samples, radii)
         enough = engine.stack.upper.new_tensor(radii)
         nodes, seen = engine.optimise(engine.roots(), FIRST_STEPS, enough, RATE)
-        parabolas = parabolas_on(engine, enough)
-        if parabolas is not None:
-            _, seen = with_moments(engine, parabolas, nodes, seen, samples[0].options.steps, enough)
+        if ByOneLayer.possible(engine):
+            aim = Aim(engine, enough, Effort(moments=samples[0].options.steps))
+            _, seen = ByOneLayer(aim).raised(nodes, seen)
         return per_sample(engine, seen.distance)

@@ -11,7 +11,8 @@ from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import bounds_together
 from bounds.reduced_net.one_sided_inputs import ONE_SIDED, one_sided_stack
 from bounds.reduced_net.stacked_nets import Stack
-from bounds.tightening.raising import envelope_of, enveloped
+from bounds.tightening.base import Aim, Effort
+from bounds.tightening.by_envelopes import ByEnvelopes
 from encoders.question import Goal, Norm, Region
 
 RATE = 0.3
@@ -40,10 +41,10 @@ def nearest_together(
     phases = NodeBounds(stack=one_sided_stack(stack) if norm in ONE_SIDED else stack)
     enough = lowered.tensor([radii[k] for k in asked])
     nodes, seen = phases.optimise(phases.roots(), 0, enough, RATE)
-    if norm in ONE_SIDED and bool((seen.distance < phases.enough(nodes, enough)).any()):
-        envelope = envelope_of(phases, enough)
-        if envelope is not None:
-            _, seen = enveloped(phases, envelope, nodes, seen, PASSES, enough, RATE)
+    short = bool((seen.distance < phases.enough(nodes, enough)).any())
+    if norm in ONE_SIDED and short and ByEnvelopes.possible(phases):
+        aim = Aim(phases, enough, Effort(tangents=PASSES, tangent_rate=RATE))
+        _, seen = ByEnvelopes(aim).raised(nodes, seen)
     # Bounds that overflowed say nothing; min() would take a NaN for the radius.
     distances = seen.distance.nan_to_num(nan=0.0, posinf=torch.inf)
     for k, place in zip(asked, phases.stack.goals, strict=True):

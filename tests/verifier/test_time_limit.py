@@ -17,7 +17,9 @@ from bounds.nodes.records import Nodes, Pass
 from bounds.semidefinite.all_layers_bound import with_products
 from bounds.semidefinite.one_layer_bound import with_moments
 from bounds.semidefinite.parabolas import Parabolas
-from bounds.tightening.raising import Effort, bounded
+from bounds.tightening.base import Effort
+from bounds.tightening.by_all_layers import ByAllLayers
+from bounds.tightening.raising import bounded
 from encoders.deadline import Clock, Deadline, out_of_time, under
 from encoders.question import CONVEX, Norm
 from tests.bounds.semidefinite.test_all_layers_quadratic import three_neurons
@@ -75,12 +77,7 @@ def test_a_search_that_is_ended_has_proven_what_it_says(norm: Norm) -> None:
 
 def test_so_has_one_that_looks_ahead_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
-    for place in (
-        "bounds.tightening.raising",
-        "verifier.engines.phase_search.search",
-        "verifier.engines.phase_search.look_ahead",
-    ):
-        monkeypatch.setattr(f"{place}.products_apply", lambda engine: engine.stack.open_phases > 0)
+    monkeypatch.setattr(ByAllLayers, "applies", lambda engine, effort: engine.stack.open_phases > 0)
     engine = SearchEngine(SearchOptions(effort=Effort(products=12, tangents=0, moments=0)))
     assert sum(check_ended_early(engine, seed, Norm.LINF) for seed in range(700, 703)) > 3
 

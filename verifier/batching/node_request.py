@@ -10,7 +10,8 @@ import torch
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes, Pass
 from bounds.nodes.regrouping import gathered, parted
-from bounds.tightening.raising import Effort, bounded
+from bounds.tightening.base import Effort
+from bounds.tightening.raising import bounded
 from encoders.deadline import NEVER, Deadline
 from verifier.batching.request import BuildCache, Request
 

@@ -21,7 +21,7 @@ from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from bounds.propagation.sample_groups import Grouping
 from bounds.reduced_net.reduced_net import reduce
 from bounds.reduced_net.stacked_nets import Stack
-from bounds.tightening.raising import enveloped
+from bounds.tightening.by_envelopes import enveloped
 from encoders.arrays import FloatArray
 from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import Norm, Region, goals_for

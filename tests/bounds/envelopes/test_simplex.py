@@ -20,7 +20,9 @@ from bounds.propagation.sample_groups import Grouping
 from bounds.reduced_net.one_sided_inputs import one_sided, one_sided_stack
 from bounds.reduced_net.reduced_net import reduce
 from bounds.reduced_net.stacked_nets import Stack
-from bounds.tightening.raising import Effort, bounded, envelope_of, enveloped
+from bounds.tightening.base import Aim, Effort
+from bounds.tightening.by_envelopes import ByEnvelopes, enveloped
+from bounds.tightening.raising import bounded
 from encoders.arrays import FloatArray
 from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import Norm, Region, goals_for
@@ -110,7 +112,7 @@ def test_no_relu_is_above_its_line(kind: str, seed: int) -> None:
     points = l1_points(region, radius, rng, 2000)
     shifts = shifts_of(engine, region, points)
     relu = np.concatenate([graph.trace(points)[i][:, e.numpy()] for i, e in engine.net.neurons], axis=1)
-    envelope = envelope_of(engine, radius)
+    envelope = ByEnvelopes(Aim(engine, radius, Effort())).envelope
     assert isinstance(envelope, SimplexEnvelope)
     above = Above(*(value[0] for value in vars(envelope.above).values()))
     assert (relu <= (shifts @ above.normal.T + above.value + above.error).numpy()).all()
@@ -164,7 +166,7 @@ def test_envelopes_raise_a_bound() -> None:
     goals = goals_for(int(graph.evaluate(center)[0].argmax()), 2, None, 0.0)
     engine = NodeBounds(one_sided(reduce(lowered, network_bounds(lowered, region, Norm.L1, 1.0), goals)))
     nodes, chords = engine.optimise(engine.roots(), 100, 1.0, 0.1)
-    envelope = envelope_of(engine, 1.0)
+    envelope = ByEnvelopes(Aim(engine, 1.0, Effort())).envelope
     assert envelope is not None
     _, better = enveloped(engine, envelope, nodes, chords, 10, 1.0, 0.3)
     assert float(better.distance[0]) > 1.5 * float(chords.distance[0])
@@ -175,18 +177,18 @@ def test_an_envelope_needs_one_sided_inputs() -> None:
     plain = Stack(**{**vars(engine.stack), "one_sided": False})
     with pytest.raises(ValueError, match="one-sided"):
         SimplexEnvelope.of(plain, tensor(1.0))
-    assert envelope_of(NodeBounds(stack=plain), 1.0) is None
+    assert not ByEnvelopes.possible(NodeBounds(stack=plain))
 
 
 def test_side_by_side_is_as_alone() -> None:
     radii = [2.5, 1.0, 2.0]
     engines = [problem("dense", seed, radius)[0] for seed, radius in zip((0, 1, 2), radii, strict=True)]
     together = NodeBounds(*(engine.net for engine in engines))
-    envelope = envelope_of(together, tensor(*radii))
+    envelope = ByEnvelopes(Aim(together, tensor(*radii), Effort())).envelope
     assert isinstance(envelope, SimplexEnvelope)
     for k, engine in enumerate(engines):
         own, width = together.stack.columns[k], engine.net.x.shape[1]
-        alone = envelope_of(engine, radii[k])
+        alone = ByEnvelopes(Aim(engine, radii[k], Effort())).envelope
         assert isinstance(alone, SimplexEnvelope)
         assert torch.allclose(envelope.above.normal[k][own][:, :width], alone.above.normal[0], atol=1e-12)
         assert torch.allclose(envelope.above.value[k][own], alone.above.value[0], atol=1e-12)

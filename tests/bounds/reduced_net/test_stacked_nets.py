@@ -18,7 +18,8 @@ from bounds.nodes.regrouping import gathered, parted
 from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from bounds.reduced_net.reduced_net import Reduced, reduce
 from bounds.reduced_net.stacked_nets import Stack
-from bounds.tightening.raising import Effort, bounded
+from bounds.tightening.base import Effort
+from bounds.tightening.raising import bounded
 from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import CONVEX, Norm, Region, goals_for
 from tests.bounds.propagation.test_neuron_bounds import random_graph

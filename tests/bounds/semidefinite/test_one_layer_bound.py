@@ -24,7 +24,7 @@ from bounds.reduced_net.reduced_net import reduce
 from bounds.semidefinite.one_layer_bound import with_moments
 from bounds.semidefinite.one_layer_descent import Found, descent
 from bounds.semidefinite.parabolas import Parabolas
-from bounds.tightening.raising import enveloped
+from bounds.tightening.by_envelopes import enveloped
 from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import Norm, Region, goals_for
 from tests.bounds.envelopes.test_cube import KINDS, check_against, drawn, split_at_random

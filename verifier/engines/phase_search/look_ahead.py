@@ -16,8 +16,9 @@ from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import network_bounds
 from bounds.reduced_net.reduced_net import reduce
 from bounds.semidefinite.all_layers_bound import Left, left_by_products, likely_by_products
+from bounds.tightening.base import Effort
+from bounds.tightening.by_all_layers import ByAllLayers
 from bounds.tightening.first_pass import nearest_possible
-from bounds.tightening.raising import Effort, products_apply
 from encoders.arrays import FloatArray
 from encoders.deadline import in_time, look
 from encoders.question import Norm
@@ -96,7 +97,7 @@ class LookAhead:
         if not steps or problem.norm is not Norm.LINF or len(problem.graph.relus) < 2:
             return False
         engine = self._net_on(high)
-        if not products_apply(engine):
+        if not ByAllLayers.applies(engine, self.effort):
             return False
         order = [likely.goal for likely in self._attacked(engine, high)]
         everything = range(len(problem.goals))

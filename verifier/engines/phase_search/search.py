@@ -23,7 +23,10 @@ from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import NetworkBounds, device_graph_for, network_bounds
 from bounds.reduced_net.one_sided_inputs import ONE_SIDED, one_sided
 from bounds.reduced_net.reduced_net import Reduced, reduce
-from bounds.tightening.raising import Effort, ascended, parabolas_of, products_apply
+from bounds.tightening.base import Effort
+from bounds.tightening.by_all_layers import ByAllLayers
+from bounds.tightening.by_one_layer import ByOneLayer
+from bounds.tightening.raising import ascended
 from encoders.deadline import Deadline, in_time, under
 from encoders.layer_graph.graph import Relu
 from encoders.question import Norm
@@ -169,7 +172,7 @@ class Search:
 
     def _may_retreat(self, frontier: OpenNodes[Nodes]) -> bool:
         """Whether a smaller ball could help: not for `verify`, which asks about this one, nor near the end."""
-        if self.options.effort.moments and parabolas_of(self.phases, self.target) is not None:
+        if ByOneLayer.applies(self.phases, self.options.effort):
             return False
         wide = len(frontier) >= self.balls.patience // 2
         return wide and self.problem.falsify_at is None and self.horizon - self.proven > LEAST_STAGE * self.horizon
@@ -194,7 +197,7 @@ class Search:
         asked = np.flatnonzero(~(self.cleared >= self.target))
         roots = roots.take(torch.tensor(asked, device=roots.goal.device))
         # By products a root takes a second or two: the time limit is looked at between them.
-        dear = self.options.effort.products > 0 and products_apply(self.phases)
+        dear = ByAllLayers.applies(self.phases, self.options.effort)
         every = torch.arange(len(roots), device=roots.goal.device)
         for chosen in torch.split(every, 1 if dear else len(roots)) if len(roots) else ():
             part = roots.take(chosen)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import verifier.engines.phase_search.search
-from bounds.tightening.raising import Effort
+from bounds.tightening.base import Effort
 from encoders.arrays import FloatArray
 from encoders.deadline import Clock, Deadline
 from encoders.question import Norm
@@ -99,7 +99,7 @@ def searched(seed: int, norm: Norm, options: SearchOptions, last: int) -> tuple[
 
 
 WEAK = Effort(rounds=0, fine_steps=0)
-RAISING = "bounds.tightening.raising"
+TIGHTENING = "bounds.tightening"
 BARE = SearchOptions(effort=WEAK, steps=0, shallow_steps=0, root_steps=0, program_share=0.0)
 WAYS = {
     "as it is": ({}, SearchOptions(chords_first=0, splits_first=0)),
@@ -107,15 +107,15 @@ WAYS = {
     "programs": ({}, replace(BARE, program_worth=0.0)),
     "little memory": ({}, replace(BARE, memory=1, batch=4)),
     "moments": (
-        {f"{RAISING}.FEW": 1},
+        {f"{TIGHTENING}.by_one_layer.FEW": 1},
         SearchOptions(chords_first=0, effort=Effort(tangents=2, moments=6)),
     ),
     "products": (
-        {f"{RAISING}.FEWEST": 1},
+        {f"{TIGHTENING}.by_all_layers.FEWEST": 1},
         SearchOptions(effort=Effort(tangents=0, moments=0, products=8)),
     ),
     "ahead": (
-        {"verifier.engines.phase_search.search.LARGE_NET": 0, f"{RAISING}.FEWEST": 1},
+        {"verifier.engines.phase_search.search.LARGE_NET": 0, f"{TIGHTENING}.by_all_layers.FEWEST": 1},
         SearchOptions(effort=Effort(tangents=0, moments=0, products=8)),
     ),
 }

@@ -13,7 +13,9 @@ import torch
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes, Pass
 from bounds.semidefinite.all_layers_bound import with_products
-from bounds.tightening.raising import Effort, bounded
+from bounds.tightening.base import Effort
+from bounds.tightening.by_all_layers import ByAllLayers
+from bounds.tightening.raising import bounded
 from encoders.arrays import FloatArray
 from encoders.deadline import Deadline
 from encoders.question import CONVEX, Norm
@@ -126,19 +128,14 @@ def test_looking_ahead_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [usual_answer(seed, Norm.LINF) for seed in SEEDS[:6]]
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
-    for place in (
-        "bounds.tightening.raising",
-        "verifier.engines.phase_search.search",
-        "verifier.engines.phase_search.look_ahead",
-    ):
-        monkeypatch.setattr(f"{place}.products_apply", lambda engine: engine.stack.open_phases > 0)
+    monkeypatch.setattr(ByAllLayers, "applies", lambda engine, effort: engine.stack.open_phases > 0)
     used = []
 
     def counted(*arguments: Any) -> tuple[Nodes, Pass]:
         used.append(len(arguments[1]))
         return with_products(*arguments)
 
-    monkeypatch.setattr("bounds.tightening.raising.with_products", counted)
+    monkeypatch.setattr("bounds.tightening.by_all_layers.with_products", counted)
     effort = Effort(products=steps, tangents=0, moments=0)
     hasty = SearchOptions(effort=effort, root_steps=0, steps=0, shallow_steps=0, program_share=0.0)
     found = [answer(seed, Norm.LINF, hasty) for seed in SEEDS[:6]]
@@ -152,9 +149,7 @@ def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: py
 
 def test_looking_ahead_by_products_is_true_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
-    for place in ("search", "look_ahead"):
-        applies = f"verifier.engines.phase_search.{place}.products_apply"
-        monkeypatch.setattr(applies, lambda engine: engine.stack.open_phases > 0)
+    monkeypatch.setattr(ByAllLayers, "applies", lambda engine, effort: engine.stack.open_phases > 0)
     careful = proven = found = 0
     for seed in range(700, 720):
         rng = np.random.default_rng(seed)

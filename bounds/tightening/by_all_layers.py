@@ -1,0 +1,40 @@
+"""Bounds raised by the all-layers semidefinite relaxation, where several layers have many open neurons."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bounds.nodes.node_bounds import NodeBounds
+from bounds.nodes.records import Nodes, Pass
+from bounds.semidefinite.all_layers_bound import with_products
+from bounds.tightening.base import Effort, Tightening
+from encoders.question import Norm
+
+FEWEST, MOST = 400, 4000  # open neurons, and inputs with them
+
+
+class ByAllLayers(Tightening):
+    """A descent and a few factorisations for each node."""
+
+    tells_splits = True
+
+    @classmethod
+    def possible(cls, engine: NodeBounds) -> bool:
+        """In L∞, where the matrix is no larger than a factorisation is good for."""
+        stack = engine.stack
+        return stack.norm is Norm.LINF and stack.open_phases + stack.x.shape[2] <= MOST
+
+    @classmethod
+    def applies(cls, engine: NodeBounds, effort: Effort) -> bool:
+        """Where several layers have open neurons, and many."""
+        stack = engine.stack
+        return effort.products > 0 and len(stack.layers) > 1 and stack.open_phases >= FEWEST and cls.possible(engine)
+
+    def _raised(self, nodes: Nodes, seen: Pass, calm: float) -> tuple[Nodes, Pass]:
+        aim = self.aim
+        return with_products(aim.engine, nodes, seen, aim.effort.products, aim.target)
+
+    def again(self, before: Nodes, after: Nodes) -> Tensor:
+        """Never: one turn costs as much as many nodes of the tree."""
+        return torch.zeros_like(before.goal, dtype=torch.bool)
