@@ -25,6 +25,7 @@ from bounds.tightening.raising import bounded
 from encoders.arrays import FloatArray
 from encoders.layer_graph.linear_maps import Convolution, Dense, Gather, LinearMap, Scale, Sparse
 from encoders.question import CONVEX, Norm, goals_for
+from tests.draws import draws
 from tests.encoders.nets import random_chain, unit_box
 from tests.onnx_builder import to_onnx
 from tests.other_device import OTHER, OtherTensor, other_device
@@ -60,7 +61,8 @@ def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """All have a test of their own; a question has time for a quick one."""
     monkeypatch.setattr("bounds.attacks.portfolio.ATTACKS", {"deepfool": ATTACKS["deepfool"]})
     monkeypatch.setattr("bounds.attacks.apgd.BALLS", 1)
-    monkeypatch.setattr("bounds.lower.relaxations.CAP_ROUNDS", 2)
+    monkeypatch.setattr("bounds.lower.relaxations.CAP_ROUNDS", 1)
+    monkeypatch.setattr("bounds.attacks.carlini_wagner.WEIGHTS", 2)
 
 
 @pytest.fixture
@@ -145,10 +147,11 @@ SEARCHES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("norm", CONVEX)
 @pytest.mark.parametrize("options", SEARCHES.values(), ids=SEARCHES)
 def test_searches(options: SearchOptions, norm: Norm) -> None:
-    for seed in (700, 705):
+    for seed in (700, 705)[: draws(1, 2)]:
 
         def closed(device: str, seed: int = seed) -> tuple[float, float]:
             problem, incumbent, _ = random_problem(np.random.default_rng(seed), norm)
@@ -183,21 +186,21 @@ def test_a_search_that_looks_ahead(model: Model, monkeypatch: pytest.MonkeyPatch
 def test_a_search_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     monkeypatch.setattr("bounds.tightening.by_all_layers.FEWEST", 1)
-    options = SearchOptions(effort=Effort(tangents=0, products=3), root_steps=0, steps=0, program_share=0.0)
-    for seed in (707,):
+    options = SearchOptions(effort=Effort(tangents=0, products=5), root_steps=0, steps=0, program_share=0.0)
 
-        def closed(device: str, seed: int = seed) -> tuple[float, float]:
-            rng = np.random.default_rng(seed)
-            problem, incumbent, _ = random_problem(rng, Norm.LINF)
-            region = problem.region
-            incumbent.offer(rng.uniform(region.lower, region.upper, size=(200, region.center.size)), "chance")
-            search = Search(replace(problem, device=device), incumbent, lambda lower, upper: None, options)
-            proven = search.run().lower
-            assert search.balls.stride < 1.0  # it has looked ahead by products
-            return proven, incumbent.upper
+    def closed(device: str) -> tuple[float, float]:
+        rng = np.random.default_rng(707)
+        problem, incumbent, _ = random_problem(rng, Norm.LINF)
+        region = problem.region
+        incumbent.offer(rng.uniform(region.lower, region.upper, size=(200, region.center.size)), "chance")
+        problem = replace(problem, device=device, tolerance=0.02)  # seven nodes
+        search = Search(problem, incumbent, lambda lower, upper: None, options)
+        proven = search.run().lower
+        assert search.balls.stride < 1.0  # it has looked ahead by products
+        return proven, incumbent.upper
 
-        expected, found = both(closed)
-        assert found == pytest.approx(expected, abs=2 * TOLERANCE)
+    expected, found = both(closed)
+    assert found == pytest.approx(expected, abs=2 * TOLERANCE)
 
 
 def test_a_net_with_one_hidden_layer(tmp_path: Path) -> None:
@@ -231,8 +234,7 @@ def test_off_the_grid(engine: str, norm: str, model: Model) -> None:
     same_answers(model, CENTER, None, norm=norm, engine=engine)
 
 
-@pytest.mark.parametrize("norm", CONVEX)
-@pytest.mark.parametrize("radius", [None, 0.1])
+@pytest.mark.parametrize(("norm", "radius"), [*((norm, None) for norm in CONVEX), (Norm.LINF, 0.1)])
 def test_samples_side_by_side(norm: Norm, radius: float | None, model: Model) -> None:
     samples = np.random.default_rng(3).random((2, WIDTHS[0])).astype(np.float32)
 
@@ -251,7 +253,7 @@ def test_samples_side_by_side(norm: Norm, radius: float | None, model: Model) ->
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attacks(name: str) -> None:
-    region, options = unit_box(CENTER), AttackOptions(restarts=2, steps=3)
+    region, options = unit_box(CENTER), AttackOptions(restarts=2, steps=2)
     goals = goals_for(PREDICTED, NET.classes, None, 0.0)
     for norm in CONVEX:
 
@@ -264,7 +266,7 @@ def test_attacks(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOWER_BOUNDS)
 def test_lower_bounds(name: str) -> None:
-    region, options = unit_box(CENTER), LowerBoundOptions(balls=2, steps=2)
+    region, options = unit_box(CENTER), LowerBoundOptions(balls=1, steps=1)
     for norm in sorted(LOWER_BOUNDS[name].norms):
 
         def proven(device: str, norm: Norm = norm) -> FloatArray:

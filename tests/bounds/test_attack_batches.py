@@ -28,6 +28,12 @@ NET = DeviceGraph(affine_chain(WEIGHTS, [RNG.normal(size=len(w)) for w in WEIGHT
 SUM = DeviceGraph(affine_chain([np.array([[1.0, 1.0], [0.0, 0.0]])], [np.array([-1.0, 0.0])]))
 
 
+@pytest.fixture(autouse=True)
+def few_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One technique tries weights one after the other, for most of the time that all of them take here."""
+    monkeypatch.setattr("bounds.attacks.carlini_wagner.WEIGHTS", 4)
+
+
 def sample(
     center: np.ndarray, lower: np.ndarray, upper: np.ndarray, norm: Norm, predicted: int | None
 ) -> AttackProblem:

@@ -30,6 +30,12 @@ BOX = Region(np.zeros(2), -np.ones(2), np.ones(2))
 EXACT = {Norm.LINF: 1.0, Norm.L1: 2.0, Norm.L2: 2.0**0.5}
 
 
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bound that is too high on a cap is so after the first rounds; more of them only raise what is true."""
+    monkeypatch.setattr("bounds.lower.relaxations.CAP_ROUNDS", draws(3, 8))
+
+
 def one(region: Region, norm: Norm, radius: float, balls: int = 8) -> LowerBoundProblem:
     return LowerBoundProblem(device_graph_for(HAND), (region,), (0,), norm, (radius,), LowerBoundOptions(balls))
 
@@ -79,7 +85,7 @@ def test_operator_norms_are_upper_bounds(norm: Norm, seed: int) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("norm", list(CONVEX))
-@pytest.mark.parametrize("block", range(2))
+@pytest.mark.parametrize("block", range(draws(1, 2)))
 @pytest.mark.parametrize("name", LOWER_BOUNDS)
 def test_never_above_brute_force(name: str, block: int, norm: Norm) -> None:
     if norm not in LOWER_BOUNDS[name].norms:
@@ -87,7 +93,8 @@ def test_never_above_brute_force(name: str, block: int, norm: Norm) -> None:
     positive = 0
     # A solver's process a program is slow: fewer nets and balls where one is called.
     few = LOWER_BOUNDS[name].rests_on_solver
-    count, options = (2, LowerBoundOptions(balls=2)) if few else (8, LowerBoundOptions(balls=6, steps=draws(20, 60)))
+    count, balls, steps = (2, 2, 60) if few else (draws(6, 8), draws(4, 6), draws(15, 60))
+    options = LowerBoundOptions(balls, steps)
     for seed in range(8 * block, 8 * block + count):
         rng = np.random.default_rng(seed)
         graph = random_net(rng)

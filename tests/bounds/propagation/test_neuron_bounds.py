@@ -14,6 +14,7 @@ from bounds.reduced_net.reduced_net import reduce
 from encoders.layer_graph.graph import Affine, Graph, Input, Relu, affine_chain
 from encoders.layer_graph.linear_maps import Convolution, Dense, Gather, Scale
 from encoders.question import CONVEX, Norm, Region, goals_for
+from tests.draws import draws
 
 # x --(1, -1)--> h1 = x1 - x2        y0 = 2 - z1 - z2,   y1 = 0
 #   --(1,  1)--> h2 = x1 + x2 - 1    around (0, 0) in [0, 1]²: the adversary must bring z1 + z2 up to 2.
@@ -70,9 +71,10 @@ def points_in(region: Region, norm: Norm, radius: float, rng: np.random.Generato
     return np.asarray(np.clip(region.center + shift, region.lower, region.upper))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("norm", CONVEX)
 @pytest.mark.parametrize("kind", ["dense", "residual", "convolution"])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(draws(4, 6)))
 def test_nothing_leaves_the_bounds(kind: str, norm: Norm, seed: int) -> None:
     rng = np.random.default_rng(seed)
     graph = random_graph(rng, kind)

@@ -23,6 +23,7 @@ from bounds.tightening.raising import bounded
 from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import CONVEX, Norm, Region, goals_for
 from tests.bounds.propagation.test_neuron_bounds import random_graph
+from tests.draws import draws
 
 STEP = affine_chain([np.array([[1.0]]), np.array([[-1.0], [0.0]])], [np.zeros(1), np.array([0.5, 0.0])])
 
@@ -58,10 +59,11 @@ def some_nets(kind: str, norm: Norm, seed: int, targets: tuple[int, ...] | None)
     return [net_at(rng.uniform(0, 1, size=graph.input_size), radius, norm, graph, targets) for radius in RADII]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("targets", [None, (0, 1, 2)])
 @pytest.mark.parametrize("norm", CONVEX)
 @pytest.mark.parametrize("kind", ["dense", "residual", "convolution"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(draws(2, 4)))
 def test_side_by_side_is_as_alone(kind: str, norm: Norm, seed: int, targets: tuple[int, ...] | None) -> None:
     nets = some_nets(kind, norm, seed, targets)
     engine, alone = NodeBounds(*nets), [NodeBounds(net) for net in nets]

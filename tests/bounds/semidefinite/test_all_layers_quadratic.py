@@ -80,7 +80,7 @@ def test_turned_neurons_are_the_same_net() -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(draws(4, 10)))
+@pytest.mark.parametrize("seed", range(draws(3, 10)))
 def test_no_adversary_of_a_node_is_nearer(kind: str, seed: int) -> None:
     rng, radius, engine, graph, region = drawn(kind, seed)
     points = points_in(region, Norm.LINF, radius * (1 - 1e-12), rng, 4000)
@@ -121,56 +121,28 @@ def most_above(seed: int, good: bool = False, widest: int = 5) -> float:
     return float((claimed.numpy() - scores[:, winner] + scores[:, 1 - winner]).max())
 
 
+# Widest layer and seed: nets with good prices whose lines are tight, so that faults show.
+SHARP = ((5, 11), (5, 12), (5, 16), (5, 20), (14, 0), (14, 20), (14, 25))
+DRAWN = [
+    *((False, 5, seed) for seed in range(draws(30, 400))),
+    *((True, *pair) for pair in SHARP),
+    *((True, widest, 100 + seed) for widest, seed in product((5, 14), range(draws(2, 40)))),
+]
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("most", [2500, 0], ids=["one matrix", "inputs eliminated"])
-@pytest.mark.parametrize(
-    ("good", "seed"), [*product([False], range(draws(40, 400))), *product([True], range(draws(14, 40)))]
-)
+@pytest.mark.parametrize(("good", "widest", "seed"), DRAWN)
 def test_any_prices_make_lines_below_the_goal(
-    good: bool, seed: int, most: int, monkeypatch: pytest.MonkeyPatch
+    good: bool, widest: int, seed: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bounds.semidefinite.all_layers_quadratic.MOST_TOGETHER", most)
-    assert most_above(seed, good) <= 0.0
+    assert most_above(seed, good, widest) <= 0.0
 
 
 def test_lines_where_a_least_eigenvalue_is_hard_to_find() -> None:
     # Beside eigenvalues of 266 an estimate says that there is none below zero; -0.05 is one.
     assert most_above(217, False, 3) <= 0.0
-
-
-def test_faults_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(matrix: torch.Tensor, near: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
-        return torch.zeros_like(near)
-
-    rows, within = Program.of, Program.within
-
-    def smaller(*arguments: Any) -> Program:
-        program = rows(*arguments)
-        return replace(program, most=0.2 * program.most)
-
-    def nearer(self: Program, down: torch.Tensor, up: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return within(self, 0.8 * down, up)
-
-    def lower(*arguments: Any) -> Program:
-        program = rows(*arguments)
-        return replace(program, offset=0.8 * program.offset)
-
-    def narrower(*arguments: Any) -> Program:
-        program = rows(*arguments)
-        return replace(program, wide=0.5 * program.wide)
-
-    # Where the first two are seen first; the others need wide nets.
-    sharp, wide = [(5, 11), (5, 12)], list(product((14, 5), range(40)))
-    for place, fault in (
-        ("bounds.semidefinite.all_layers_quadratic.no_eigenvalue_above", nothing),
-        ("bounds.semidefinite.all_layers_quadratic.Program.within", nearer),
-        ("bounds.semidefinite.all_layers_quadratic.Program.of", smaller),
-        ("bounds.semidefinite.all_layers_quadratic.Program.of", lower),
-        ("bounds.semidefinite.all_layers_quadratic.Program.of", narrower),
-    ):
-        with monkeypatch.context() as patch:
-            patch.setattr(place, fault)
-            assert any(most_above(seed, True, widest) > 0.0 for widest, seed in sharp + wide), fault
 
 
 def deep_net() -> tuple[Graph, np.ndarray]:
@@ -278,7 +250,7 @@ once = remembered(descent)
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("seed", range(draws(12, 40)))
+@pytest.mark.parametrize("seed", range(draws(8, 40)))
 def test_whatever_a_descent_says_no_bound_is_wrong(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(seed)
 

@@ -18,6 +18,7 @@ from encoders.quantised.staircase import Line, digital_line
 from encoders.question import Norm
 from encoders.solvers.base import Status
 from encoders.solvers.cpsat import satisfy
+from tests.draws import draws
 from tests.int8_builder import random_int8
 
 STEPS = 5
@@ -77,8 +78,9 @@ def disagreements(tmp_path: Path, seeds: range) -> list[tuple[int, list[int]]]:
     return found
 
 
+@pytest.mark.thorough
 def test_points_of_the_program_are_the_adversaries(tmp_path: Path) -> None:
-    assert disagreements(tmp_path, range(10)) == []
+    assert disagreements(tmp_path, range(draws(5, 20))) == []
 
 
 def test_thresholds_one_by_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
