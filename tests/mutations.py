@@ -3,7 +3,8 @@
 A test that is made quicker must still fail for what it is there for, and this is how one knows. `data/mutations.toml`
 is the table. Each fault has a fork of this process to itself, in which a function's code is swapped before its tests
 run: no file is touched, and nothing that a test remembers outlives its fault. What runs in a new interpreter, as
-commands and solvers do, does not have the fault. Tests are asked as in an ordinary run, and stop at the first failure.
+commands and solvers do, does not have the fault. Tests are asked as in an ordinary run, up to the first that fails;
+it counts if it passes without the fault.
 """
 
 from __future__ import annotations
@@ -99,20 +100,21 @@ class Failures:
             self.tests.append(report.nodeid)
 
 
-def watch(mutation: Mutation, answer: Connection) -> None:
-    """Run the tests of one fault with the fault in place, and send the first that fails; "" where none does."""
+def watch(tests: Sequence[str], mutation: Mutation | None, answer: Connection) -> None:
+    """Run the tests, with the fault in place if there is one, and send the first that fails; "" where none does."""
     failures = Failures()
-    mutation.function().__code__ = mutation.code()
+    if mutation is not None:
+        mutation.function().__code__ = mutation.code()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        pytest.main(["-x", "-p", "no:cacheprovider", *mutation.tests], plugins=[failures])
+        pytest.main(["-x", "-p", "no:cacheprovider", *tests], plugins=[failures])
     answer.send(next(iter(failures.tests), ""))
 
 
-def caught(mutation: Mutation) -> str:
-    """The first test that sees the fault; "" where none does, or none in time."""
+def first_failure(tests: Sequence[str], mutation: Mutation | None = None) -> str:
+    """The first of the tests that fails in a fork of this process; "" where none does, or none in time."""
     fork = multiprocessing.get_context("fork")
     here, there = fork.Pipe(duplex=False)
-    child = fork.Process(target=watch, args=(mutation, there))
+    child = fork.Process(target=watch, args=(tests, mutation, there))
     child.start()
     there.close()
     try:
@@ -122,6 +124,12 @@ def caught(mutation: Mutation) -> str:
     finally:
         child.kill()
         child.join()
+
+
+def caught(mutation: Mutation) -> str:
+    """The first test that fails with the fault, and not without it; "" where none does."""
+    test = first_failure(mutation.tests, mutation)
+    return test if test and not first_failure([test]) else ""
 
 
 def spent() -> float:

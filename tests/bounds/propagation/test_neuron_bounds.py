@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -28,6 +29,17 @@ def test_intervals_by_hand() -> None:
     assert bounds.lower[2][0].tolist() == pytest.approx([-0.75, -1.0])
     assert bounds.upper[2][0].tolist() == pytest.approx([0.75, 0.5])
     assert (bounds.upper[2][0] >= torch.tensor([0.75, 0.5], dtype=torch.float64)).all()
+
+
+def test_rounding_is_in_an_interval() -> None:
+    # 3·0.1 - 0.3 is 2.8e-17 of these numbers; added up in float64, 5.6e-17 in one order of the two terms.
+    center = np.array([0.1, 0.3, 0.1])
+    rows = np.array([[3.0, -1.0, 0.0], [0.0, -1.0, 3.0]])
+    graph = affine_chain([rows, np.ones((2, 2))], [np.zeros(2), np.zeros(2)])
+    bounds = network_bounds(device_graph_for(graph), Region(center, center, center), Norm.LINF, 0.0, crown=False)
+    exact = 3 * Fraction(0.1) - Fraction(0.3)
+    for low, high in zip(bounds.lower[2][0].tolist(), bounds.upper[2][0].tolist(), strict=True):
+        assert Fraction(low) <= exact <= Fraction(high)
 
 
 def test_the_l1_ball_is_tighter_than_its_box() -> None:
