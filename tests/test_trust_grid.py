@@ -266,7 +266,7 @@ def caught(engine: str, norm: Norm, folder: Path, seen: int, first: int, number:
 def test_a_bound_rounded_up_twice_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = Grid.reached
     monkeypatch.setattr(Grid, "reached", lambda self, lower: genuine(self, lower) + (lower > 0))
-    assert caught("search", Norm.L1, tmp_path, 100, 100, 40)
+    assert caught("search", Norm.L1, tmp_path, 104, 100, 40)
 
 
 def test_a_whole_step_too_much_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +276,7 @@ def test_a_whole_step_too_much_is_caught(tmp_path: Path, monkeypatch: pytest.Mon
         return genuine(self, nodes, a, value + 0.2 * value.abs())
 
     monkeypatch.setattr(StepBounds, "priced", greedy)
-    assert caught("steps", Norm.L2, tmp_path, 100, 100, 60)
+    assert caught("steps", Norm.L2, tmp_path, 180, 100, 60)
 
 
 def test_one_pixel_too_few_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +292,7 @@ def test_one_pixel_too_few_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(_Question, "_attack", unattacked)
     monkeypatch.setattr(bounds.discrete.moved_pixels, "most_of", greedy)
-    assert caught("subsets", Norm.L0, tmp_path, 100, 100, 60)
+    assert caught("subsets", Norm.L0, tmp_path, 104, 100, 60)
 
 
 def test_steps_narrowed_too_far_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,4 +300,4 @@ def test_steps_narrowed_too_far_are_caught(tmp_path: Path, monkeypatch: pytest.M
         return narrowed(steps, a, 1.5 * k + 0.05)
 
     monkeypatch.setattr(verifier.engines.on_grid.narrowing, "narrowed", greedy)
-    assert caught("cpsat", Norm.L2, tmp_path, 170, 170, 12)
+    assert caught("cpsat", Norm.L2, tmp_path, 180, 170, 12)

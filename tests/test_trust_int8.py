@@ -167,4 +167,4 @@ def test_lines_through_the_middle_of_stairs_are_caught(tmp_path: Path, monkeypat
 def test_steps_narrowed_too_far_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = LevelBall.narrowed
     monkeypatch.setattr(LevelBall, "narrowed", lambda self, w, need: genuine(self, w, need + 0.2 * abs(need) + 50.0))
-    assert caught("auto", tmp_path, 0)
+    assert caught("auto", tmp_path, 21)
