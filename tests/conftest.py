@@ -5,6 +5,8 @@ A test that fails one day in twenty tells nothing to whoever sees it fail; a hun
 
 from __future__ import annotations
 
+import multiprocessing
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -22,6 +24,17 @@ settings.load_profile("ci")
 def fixed_torch_seed() -> None:
     """What a test draws from torch's global generator depends on no test that ran before it in the same process."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def warm_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes are forks of one that has imported what they need, which is most of what a new one costs.
+
+    All the rest is theirs: what they are given is pickled, and they end as others do.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["verifier.runs.run", "verifier.studies.comparison.parallel"])
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: context)
 
 
 @pytest.fixture

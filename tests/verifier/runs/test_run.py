@@ -70,6 +70,7 @@ def test_progress_comes_with_its_sample(model: Model, samples: Samples) -> None:
     assert all(lower <= upper for _, lower, upper in seen)
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_progress_crosses_processes(model: Model, samples: Samples) -> None:
     seen: list[int] = []
     job = Job(Options(time_limit=60.0))
@@ -94,6 +95,7 @@ def test_an_error_is_the_outcome_of_its_sample_alone(
     assert isinstance(found[1].error, SolverError)
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_an_error_in_a_worker_comes_back_as_itself(model: Model, samples: Samples) -> None:
     wrong = Samples("wrong", samples.x + np.float32(2), samples.y)
     found = ask_all(model, wrong, [0, 1], 2)
@@ -101,6 +103,7 @@ def test_an_error_in_a_worker_comes_back_as_itself(model: Model, samples: Sample
     assert all("outside the box" in str(outcome.error) for outcome in found)
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_closing_early_ends_the_workers(model: Model, samples: Samples) -> None:
     before = set(multiprocessing.active_children())
     stream = outcomes(model, JOB, samples, [0, 1, 2, 3], 2, lambda index, lower, upper: None)

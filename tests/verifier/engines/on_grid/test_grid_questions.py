@@ -125,7 +125,7 @@ def test_a_proven_level_above_a_witness_is_an_alarm(swap: Model, monkeypatch: py
 
 def test_the_walk_ends_where_nothing_is_nearer(swap: Model) -> None:
     for norm in Norm:
-        result = distance(swap, sample(0.75, 0.25), norm=norm, engine="cpsat", grid=64)
+        result = distance(swap, sample(0.75, 0.25), norm=norm, engine="cpsat", grid=16)
         assert result.verdict is Verdict.EXACT
     assert GridIncumbent.__doc__
 
@@ -142,23 +142,23 @@ def test_command_line_and_resume(swap: Model, tmp_path: Path, capsys: pytest.Cap
     assert "grid was 4, now 8" in capsys.readouterr().err
 
 
-# x0 ─► h = 255·x0 - 254.5, less what x1 is away from 40/255: only x0 = 1 and x1 = 40/255 together win, 254 and 88 steps
-# from the sample (1/255, 128/255); 1 - float32(1/255) is a hair less than 254/255.
+# x0 ─► h = 5·x0 - 4.5, less what x1 is away from 2/5: only x0 = 1 and x1 = 2/5 together win, 4 and 2 steps from the
+# sample (1/5, 4/5); 1 - float32(1/5) is a hair less than 4/5.
 @pytest.mark.parametrize("engine", ["highs", "cpsat", "auto"])
-@pytest.mark.parametrize(("norm", "steps"), [("linf", 254), ("l1", 254 + 88)])
+@pytest.mark.parametrize(("norm", "steps"), [("linf", 4), ("l1", 4 + 2)])
 def test_the_farthest_level_is_not_lost(norm: str, steps: int, engine: str, tmp_path: Path) -> None:
     graph = affine_chain(
-        [np.array([[255.0, 0.0], [0.0, 255.0], [0.0, -255.0]]), np.array([[1.0, -10.0, -10.0]]),
+        [np.array([[5.0, 0.0], [0.0, 5.0], [0.0, -5.0]]), np.array([[1.0, -10.0, -10.0]]),
          np.array([[0.0], [1.0]])],
-        [np.array([-254.5, -40.0, 40.0]), np.array([-0.25]), np.array([0.1, 0.0])],
+        [np.array([-4.5, -2.0, 2.0]), np.array([-0.25]), np.array([0.1, 0.0])],
     )  # fmt: skip
     model = load(to_onnx(graph, tmp_path / "corner.onnx"))
-    x = np.array([1 / 255, 128 / 255], dtype=np.float32)
-    found = distance(model, x, norm=norm, engine=engine, grid=255, time_limit=30.0)
-    assert found.lower <= steps / 255 <= found.upper
+    x = np.array([1 / 5, 4 / 5], dtype=np.float32)
+    found = distance(model, x, norm=norm, engine=engine, grid=5, time_limit=30.0)
+    assert found.lower <= steps / 5 <= found.upper
     for radius in (1.0, 2.0):
-        asked = verify(model, x, radius, norm=norm, engine=engine, grid=255, time_limit=30.0)
-        assert asked.verdict is not Verdict.CERTIFIED or radius < steps / 255
+        asked = verify(model, x, radius, norm=norm, engine=engine, grid=5, time_limit=30.0)
+        assert asked.verdict is not Verdict.CERTIFIED or radius < steps / 5
 
 
 def test_measures_that_64_bits_do_not_hold_are_refused(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ from verifier.studies.comparison.parallel import measure
 from verifier.studies.comparison.test_data import TestData
 
 STUDY = """
-widths = [6]
-epochs = 8
+widths = [5]
+epochs = 4
 batch = 32
 learning_rate = 0.02
 seeds = [0, 1]
@@ -45,7 +45,7 @@ name = "lipschitz"
 regularisers = [{ name = "cross-lipschitz", strength = [0.01, 0.1] }]
 
 [compare]
-samples = "0:5"
+samples = "0:3"
 radii = { linf = [0.05] }
 pictures = 2
 resamples = 50
@@ -65,14 +65,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_figure_is_the_distance_that_the_verifier_gives(study: Path) -> None:
     held = json.loads((study / "nets" / "comparison" / "comparison.json").read_text())
     data = digits("test")
-    for name in ("none-seed1", "lipschitz-0.1-seed0"):
-        for norm in ("linf", "l1"):
-            told = held["samples"][f"{name} {norm}"]
-            for place, index in enumerate(told["index"]):
-                model, label = study / "nets" / f"{name}.onnx", int(data.y[index])
-                found = verifier.distance(model, data.x[index], norm=norm, label=label)
-                assert told["lower"][place] == pytest.approx(found.lower, abs=2e-5)
-                assert told["lower"][place] <= float(told["upper"][place]) <= float(told["attack"][place]) * (1 + 1e-6)
+    for name, norm in (("none-seed1", "linf"), ("lipschitz-0.1-seed0", "l1")):
+        told = held["samples"][f"{name} {norm}"]
+        for place, index in enumerate(told["index"]):
+            model, label = study / "nets" / f"{name}.onnx", int(data.y[index])
+            found = verifier.distance(model, data.x[index], norm=norm, label=label)
+            assert told["lower"][place] == pytest.approx(found.lower, abs=2e-5)
+            assert told["lower"][place] <= float(told["upper"][place]) <= float(told["attack"][place]) * (1 + 1e-6)
 
 
 def test_the_tables_agree_with_one_another(study: Path) -> None:
@@ -129,7 +128,7 @@ def test_a_second_comparison_computes_nothing_and_a_cut_one_goes_on(
     journal = folder / "journal" / "lipschitz-0.1-seed1-l1.jsonl"
     journal.write_bytes(journal.read_bytes()[:-30])  # as a crash leaves it
     assert main(["compare", str(study / "study.toml")]) == 0
-    assert asked == [4]
+    assert asked == [2]
     capsys.readouterr()
     assert main(["compare", str(study / "study.toml"), "--tolerance", "1e-4"]) == 2
     assert "tolerance" in capsys.readouterr().err
@@ -215,6 +214,7 @@ def test_scale_by_hand() -> None:
     assert scale(samples, (2,), Norm.L2).same.tolist() == [np.inf]
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_several_processes_find_what_one_finds(study: Path, tmp_path: Path) -> None:
     subjects = subjects_of_files([study / "nets" / "none-seed0.onnx", study / "nets" / "none-seed1.onnx"])
     data, indices = TestData("digits"), (0, 2)
