@@ -283,15 +283,16 @@ def test_inspect_names_what_is_not_supported(tmp_path: Path, capsys: pytest.Capt
     assert shown.err.count("\n") == 1
 
 
-def started(journal: Path, jobs: str) -> subprocess.Popen[str]:
-    """A run over all the digits, in a process group of its own, that has just written its first results."""
+def started(journal: Path) -> subprocess.Popen[str]:
+    """Two workers on all the digits, in a process group of their own, that have just brought the first results."""
     # A shell starts what it puts into the background with Ctrl-C ignored, tests too: the command gets it back.
     program = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from verifier.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
+    arguments = ["distance", NET, "--data", "digits", "--jobs", "2", "--batch", "1", "--json", str(journal)]
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "distance", NET, "--data", "digits", "--jobs", jobs, "--json", str(journal)],
+        [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -304,10 +305,30 @@ def started(journal: Path, jobs: str) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_interrupt_keeps_what_is_finished(tmp_path: Path, jobs: str) -> None:
+def test_interrupt_keeps_what_is_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = query.asked
+
+    def interrupted(*given: Any) -> Any:
+        if given[5] == 1:
+            signal.raise_signal(signal.SIGINT)
+        return honest(*given)
+
+    monkeypatch.setattr(runner, "asked", interrupted)
+    monkeypatch.setattr(runner, "slots_for", lambda *anything: 1)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main([*TINY_RADIUS, "--samples", "0:3", "--json", str(tmp_path / "results.jsonl")]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == "plumbline: interrupted; what was finished is kept\n"
+    assert [line["index"] for line in lines(tmp_path / "results.jsonl")] == [0]
+
+
+def test_interrupt_of_several_processes_keeps_what_is_finished(tmp_path: Path) -> None:
     journal = tmp_path / "results.jsonl"
-    process = started(journal, jobs)
+    process = started(journal)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the command
     _, error = process.communicate(timeout=600)
     assert process.returncode == 130, error
@@ -321,7 +342,7 @@ def test_interrupt_keeps_what_is_finished(tmp_path: Path, jobs: str) -> None:
 
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    process = started(tmp_path / "results.jsonl", "2")
+    process = started(tmp_path / "results.jsonl")
     process.kill()
     # The workers hold the other end of stderr: it closes when the last of them has ended.
     process.communicate(timeout=600)

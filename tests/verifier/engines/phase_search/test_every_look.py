@@ -12,8 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 import verifier.engines.phase_search.search
+from bounds.nodes.records import Nodes
+from bounds.propagation.neuron_bounds import NetworkBounds
 from bounds.tightening.base import Effort
 from encoders.arrays import FloatArray
 from encoders.deadline import Clock, Deadline
@@ -27,6 +30,7 @@ from verifier.answer import asked
 from verifier.batching.request import run_alone
 from verifier.batching.scheduler import Question, Scheduler
 from verifier.engines.mixed_integer import HighsEngine
+from verifier.engines.phase_search.open_nodes import OpenNodes
 from verifier.engines.phase_search.search import Search, SearchOptions
 from verifier.options import Options
 from verifier.question.incumbent import Incumbent
@@ -129,6 +133,42 @@ def test_a_search(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _, first = searched(SEED, Norm.LINF, options, NEVER_TO_COME)
     for last in looks(first):
         searched(SEED, Norm.LINF, options, last)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["roots", "carried over"])
+def test_nodes_that_there_is_no_time_for_stay_open(again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time is up when a ball's net has just been made, the first or the one after a nearer adversary."""
+    monkeypatch.setattr(f"{RAISING}.FEWEST", 1)
+    clock = Tripping(NEVER_TO_COME)
+    problem, incumbent = begun(SEED, Norm.LINF, clock)
+    exact = float(truth(SEED, Norm.LINF).min())
+    region, size = problem.region, problem.graph.input_size
+    points = np.random.default_rng(0).uniform(region.lower, region.upper, (4000, size))
+    points = points[incumbent.wins(incumbent.real(points))]
+    points = points[np.argsort(Norm.LINF.length(points - region.center))]
+    offer, genuine_build, genuine_keep = incumbent.offer, Search._build, Search._keep
+    assert offer(points[-1:], "chance")
+    monkeypatch.setattr(incumbent, "offer", lambda candidates, by: False)
+    kept: list[int] = []
+
+    def build(self: Search, known: NetworkBounds | None = None) -> bool:
+        made = genuine_build(self, known)
+        if again and known is None:
+            assert offer(points[len(points) // 2, None], "chance")
+        else:
+            clock.last = clock.looks
+        return made
+
+    def keep(self: Search, frontier: OpenNodes[Nodes], nodes: Nodes, bound: Tensor) -> None:
+        kept.append(len(nodes))
+        genuine_keep(self, frontier, nodes, bound)
+
+    monkeypatch.setattr(Search, "_build", build)
+    monkeypatch.setattr(Search, "_keep", keep)
+    options = replace(BARE, effort=replace(WEAK, products=0 if again else 8))
+    proof = Search(replace(problem, falsify_at=0.0), incumbent, lambda lower, upper: None, options).run()
+    assert sum(kept) > 0
+    assert proof.lower <= exact < incumbent.upper * 0.99
 
 
 @pytest.mark.parametrize("norm", [Norm.L1, Norm.L2])

@@ -338,9 +338,10 @@ def test_no_ball_is_searched_twice_where_no_adversary_replays() -> None:
 @pytest.mark.parametrize("norm", CONVEX)
 @pytest.mark.parametrize("programs", [0.0, 0.15])
 def test_with_a_wide_tolerance_the_lower_side_is_still_true(norm: Norm, programs: float) -> None:
-    # Between the target and the adversary known nothing is searched, so nothing may be claimed there either.
+    # Between the target and the adversary known nothing is searched, so nothing may be claimed there either: the net
+    # asked first shows it where something is.
     tolerance, tested, enough = 0.2, 0, draws(6, 180)
-    for seed in range(40000, 40180):
+    for seed in (40106 if norm is Norm.LINF else 40139, *range(40000, 40180)):
         if tested == enough:
             break
         rng = np.random.default_rng(seed)

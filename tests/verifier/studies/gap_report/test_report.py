@@ -57,10 +57,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a report of every bound and attack in every norm; few steps of an ascent do, on a net so small."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patched:
-        quick = partial(ReportOptions, effort=LowerBoundOptions(steps=3))
+        quick = partial(ReportOptions, effort=LowerBoundOptions(balls=2, steps=3))
         patched.setattr("verifier.studies.gap_report.options.ReportOptions", quick)
         patched.setattr("bounds.lower.relaxations.CAP_ROUNDS", 2)
-        patched.setattr("bounds.attacks.apgd.BALLS", 1)
+        patched.setattr("bounds.attacks.ball_search.BALLS", 1)
         assert report(written(folder), "--samples", "0,2", "--norm", "linf", "--norm", "l1", "--norm", "l2") == 0
     return folder / "out"
 
