@@ -51,4 +51,4 @@ def quick_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     A bound that is too high shows itself just as well. In a thorough run they are what users have.
     """
     if not thorough():
-        monkeypatch.setattr("bounds.attacks.apgd.BALLS", 1)
+        monkeypatch.setattr("bounds.attacks.ball_search.BALLS", 1)

@@ -60,7 +60,7 @@ def both(run: Callable[[str], T]) -> tuple[T, T]:
 def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """All have a test of their own; a question has time for a quick one."""
     monkeypatch.setattr("bounds.attacks.portfolio.ATTACKS", {"deepfool": ATTACKS["deepfool"]})
-    monkeypatch.setattr("bounds.attacks.apgd.BALLS", 1)
+    monkeypatch.setattr("bounds.attacks.ball_search.BALLS", 1)
     monkeypatch.setattr("bounds.lower.relaxations.CAP_ROUNDS", 1)
     monkeypatch.setattr("bounds.attacks.carlini_wagner.WEIGHTS", 2)
 

@@ -86,7 +86,11 @@ def test_the_portfolio_finds_the_same_for_many(norm: Norm) -> None:
     assert_same(attack_together(problems), alone, WITHIN["fab"])
     assert not len(alone[1].inputs)
     assert set(alone[0].by) == {"fab"}
-    assert {"fab", "shrinking-pgd"} <= {str(name) for found in alone for name in found.by} <= {"fab", "shrinking-pgd", "polish"}
+    assert (
+        {"fab", "shrinking-pgd"}
+        <= {str(name) for found in alone for name in found.by}
+        <= {"fab", "shrinking-pgd", "polish"}
+    )
 
 
 @pytest.mark.parametrize("norm", list(CONVEX))

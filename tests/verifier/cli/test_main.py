@@ -315,8 +315,8 @@ def test_interrupt_keeps_what_is_finished(
             signal.raise_signal(signal.SIGINT)
         return honest(*given)
 
-    monkeypatch.setattr(runner, "asked", interrupted)
-    monkeypatch.setattr(runner, "slots_for", lambda *anything: 1)
+    monkeypatch.setattr(in_process, "asked", interrupted)
+    monkeypatch.setattr("verifier.runs.run.slots_for", lambda *anything: 1)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         assert main([*TINY_RADIUS, "--samples", "0:3", "--json", str(tmp_path / "results.jsonl")]) == 130

@@ -138,7 +138,7 @@ def test_a_search(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("again", [False, True], ids=["roots", "carried over"])
 def test_nodes_that_there_is_no_time_for_stay_open(again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Time is up when a ball's net has just been made, the first or the one after a nearer adversary."""
-    monkeypatch.setattr(f"{RAISING}.FEWEST", 1)
+    monkeypatch.setattr(f"{TIGHTENING}.by_all_layers.FEWEST", 1)
     clock = Tripping(NEVER_TO_COME)
     problem, incumbent = begun(SEED, Norm.LINF, clock)
     exact = float(truth(SEED, Norm.LINF).min())
