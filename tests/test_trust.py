@@ -40,6 +40,7 @@ from verifier.engines.base import Engine, Proof
 from verifier.engines.mixed_integer import HighsEngine
 from verifier.engines.phase_search.open_nodes import OpenNodes
 from verifier.engines.phase_search.search import SearchOptions
+from verifier.engines.phase_search.stage import Stage
 from verifier.question.incumbent import Incumbent
 from verifier.question.problem import Problem
 
@@ -198,13 +199,13 @@ def test_a_dropped_child_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def forgetful(
         self: verifier.engines.phase_search.search.Search,
-        frontier: OpenNodes[Nodes],
+        stage: Stage,
         nodes: Nodes,
         seen: Pass,
         inherited: object,
     ) -> None:
         keep = torch.arange(len(nodes) - 1 if len(nodes) > 2 else len(nodes))
-        genuine(self, frontier, nodes.take(keep), seen.take(keep), inherited[keep])  # type: ignore[index]
+        genuine(self, stage, nodes.take(keep), seen.take(keep), inherited[keep])  # type: ignore[index]
 
     monkeypatch.setattr(search, "_settle", forgetful)
     # Without the cap and without steps, so that nets as small as these need a tree at all.
@@ -302,7 +303,7 @@ def test_shrunken_neuron_bounds_are_caught(monkeypatch: pytest.MonkeyPatch) -> N
             found.opened[i].upper.mul_(0.9)
         return found
 
-    monkeypatch.setattr("verifier.engines.phase_search.search.network_bounds", shrunk)
+    monkeypatch.setattr("verifier.engines.phase_search.stage.network_bounds", shrunk)
     assert caught(75, seeds=range(200))
 
 

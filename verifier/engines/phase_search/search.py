@@ -16,18 +16,14 @@ import torch
 from torch import Tensor
 
 from bounds.nodes.linear_program import NodeProgram
-from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes, Pass
-from bounds.nodes.regrouping import carry_over
 from bounds.propagation.device_graph import DeviceGraph
-from bounds.propagation.neuron_bounds import NetworkBounds, device_graph_for, network_bounds
-from bounds.reduced_net.one_sided_inputs import ONE_SIDED, one_sided
-from bounds.reduced_net.reduced_net import Reduced, reduce
+from bounds.propagation.neuron_bounds import device_graph_for
 from bounds.tightening.base import Effort
 from bounds.tightening.by_all_layers import ByAllLayers
 from bounds.tightening.by_one_layer import ByOneLayer
 from bounds.tightening.raising import ascended
-from encoders.deadline import Deadline, in_time, under
+from encoders.deadline import Deadline, under
 from encoders.layer_graph.graph import Relu
 from encoders.question import Norm
 from verifier.batching.node_request import NodeRequest
@@ -37,7 +33,8 @@ from verifier.engines.phase_search.adversaries import Witnesses, WitnessOptions
 from verifier.engines.phase_search.ball_schedule import BallSchedule
 from verifier.engines.phase_search.branching import by_program, by_relaxation
 from verifier.engines.phase_search.look_ahead import LookAhead
-from verifier.engines.phase_search.open_nodes import OpenNodes, Taken
+from verifier.engines.phase_search.open_nodes import Taken
+from verifier.engines.phase_search.stage import Stage
 from verifier.question.incumbent import Incumbent
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis
@@ -83,14 +80,13 @@ class Search:
         self.lowered: DeviceGraph = device_graph_for(problem.graph, problem.device)
         self.witnesses = Witnesses(problem, incumbent, self.lowered, options.witnesses)
         self.large = sum(node.size for node in problem.graph.nodes if isinstance(node, Relu)) >= LARGE_NET
-        self.floor = INFINITY  # the least bound among nodes that were closed
         self.visited = 0
         self.root_open = 0
         self.proven = 0.0
         self.patient_until = Deadline(None)
-        self.frontier: OpenNodes[Nodes] | None = None
+        self.stage: Stage | None = None  # the ball that is searched, once its roots are in it
         self.finished = False  # every node is closed: whatever gap is left lies between float32 and real scores
-        self.balls = BallSchedule(self._first_stage(), float(self.options.patience))
+        self.balls = BallSchedule(self._first_ball(), float(options.patience))
         self.cleared = np.zeros(len(problem.goals))  # of each goal, a ball that is proven to hold no adversary of it
         self.started = problem.deadline.clock.now()
         self.program_seconds, self.program_gain = 0.0, 0.0  # the part of the gap that programs closed, of late
@@ -99,37 +95,14 @@ class Search:
         self.batch = options.batch if on_cpu else options.batch_on_device  # halved whenever memory is short
 
     @property
-    def stage(self) -> float:
-        """The ball that is asked about."""
-        return self.balls.radius
-
-    @property
     def reach(self) -> float:
         """Nothing beyond is of interest, whatever the ball."""
         return min(self.incumbent.enough, self.problem.ceiling)
 
     @property
-    def horizon(self) -> float:
-        """Adversaries at this distance or more are of no interest: the ball that is searched."""
-        return min(self.stage, self.incumbent.enough)
-
-    @property
-    def target(self) -> float:
-        """A node whose bound reaches this is closed."""
-        if self.incumbent.enough > self.stage:
-            return self.stage
-        upper = self.incumbent.upper
-        near = upper - 0.5 * self.problem.tolerance * max(1.0, upper) if upper < INFINITY else upper
-        return max(0.0, min(near, self.incumbent.enough))
-
-    @property
     def answered(self) -> bool:
         at = self.problem.falsify_at
         return at is not None and self.incumbent.upper <= at
-
-    @property
-    def steps(self) -> int:
-        return self.options.steps if len(self.net.layers) > 1 else self.options.shallow_steps
 
     @property
     def stopped(self) -> bool:
@@ -145,20 +118,21 @@ class Search:
         if not self.problem.goals:
             return Proof(self.problem.ceiling, Basis.RIGOROUS)
         self.patient_until = self.problem.deadline.within(patience)
-        if not self.visited and self.frontier is None:
+        if not self.visited and self.stage is None:
             self._look_ahead()
         while True:
-            frontier = self.frontier if self.frontier is not None else await self._open_stage()
-            if frontier is None:  # not even the net of this ball was made in time
-                return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
-            frontier = await self._close_stage(frontier)
-            self._clear(frontier)
-            whole = self.incumbent.enough <= self.stage or self.stage >= self.problem.ceiling
-            self.finished = whole and not len(frontier)
+            stage = self.stage = self.stage or await self._opened()
+            if stage is None:  # not even the net of this ball was made in time
+                break
+            await self._close(stage)
+            self._clear(stage)
+            self.finished = stage.whole and not len(stage.frontier)
             if self.stopped or self.finished:
-                return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
-            (self.balls.after_failed if len(frontier) else self.balls.after_closed)(self.proven, self.reach)
-            self.frontier = None
+                break
+            next_ball = self.balls.after_failed if len(stage.frontier) else self.balls.after_closed
+            next_ball(self.proven, self.reach)
+            self.stage = None
+        return Proof(self.proven, Basis.RIGOROUS, self.visited, self.root_open)
 
     def _look_ahead(self) -> None:
         """For the distance in a large net: what can be proven without a tree, and the first ball to grow one on."""
@@ -170,14 +144,7 @@ class Search:
             ahead.run()
             self.proven = max(self.proven, ahead.proven)
 
-    def _may_retreat(self, frontier: OpenNodes[Nodes]) -> bool:
-        """Whether a smaller ball could help: not for `verify`, which asks about this one, nor near the end."""
-        if ByOneLayer.applies(self.phases, self.options.effort):
-            return False
-        wide = len(frontier) >= self.balls.patience // 2
-        return wide and self.problem.falsify_at is None and self.horizon - self.proven > LEAST_STAGE * self.horizon
-
-    def _first_stage(self) -> float:
+    def _first_ball(self) -> float:
         """The first ball to search: the whole question if an adversary is known, else a small one that then grows.
 
         Bounds on a ball far larger than the distance say nothing; a small ball that is proven empty says much.
@@ -186,107 +153,84 @@ class Search:
             return self.problem.ceiling
         return self.problem.ceiling * FIRST_STAGE
 
-    async def _open_stage(self) -> OpenNodes[Nodes] | None:
-        self.floor = INFINITY
-        if not self._build():
+    async def _opened(self) -> Stage | None:
+        """The next ball, with the roots in it that it needs; None where there is no time for its net."""
+        stage = Stage.opened(self.problem, self.incumbent, self.lowered, self.balls.radius)
+        if stage is None:
             return None
-        self.root_open = max(self.root_open, self.net.open_phases)
-        roots = self.phases.roots()
-        frontier = OpenNodes(roots)
+        self.root_open = max(self.root_open, stage.net.open_phases)
+        roots = stage.phases.roots()
         # What larger balls hold no adversary of is closed on this one; what is no number proves nothing.
-        asked = np.flatnonzero(~(self.cleared >= self.target))
+        asked = np.flatnonzero(~(self.cleared >= stage.target))
         roots = roots.take(torch.tensor(asked, device=roots.goal.device))
-        # By products a root takes a second or two: the time limit is looked at between them.
-        dear = ByAllLayers.applies(self.phases, self.options.effort)
+        # By all layers a root takes a second or two: the time limit is looked at between them.
+        dear = ByAllLayers.applies(stage.phases, self.options.effort)
         every = torch.arange(len(roots), device=roots.goal.device)
         for chosen in torch.split(every, 1 if dear else len(roots)) if len(roots) else ():
             part = roots.take(chosen)
             if dear and self.problem.deadline.passed:
-                self._keep(frontier, part, torch.zeros(len(part), dtype=part.slope.dtype))
+                stage.keep(part, torch.zeros(len(part), dtype=part.slope.dtype))
                 continue
-            part, seen = await self._ask(part, self.options.root_steps)
-            self._settle(frontier, part, seen, seen.distance.new_tensor(self.cleared[part.goal.cpu().numpy()]))
-        self.frontier = frontier  # all roots are in it
-        return frontier
+            part, seen = await self._ask(stage, part, self.options.root_steps)
+            self._settle(stage, part, seen, seen.distance.new_tensor(self.cleared[part.goal.cpu().numpy()]))
+        return stage
 
-    async def _close_stage(self, frontier: OpenNodes[Nodes]) -> OpenNodes[Nodes]:
+    async def _close(self, stage: Stage) -> None:
+        """Expand open nodes until none is left, or the search is stopped, or a smaller ball is to be tried."""
         started, upper = self.visited, self.incumbent.upper
-        while len(frontier) and not self.stopped:
-            self._report(frontier)
+        while len(stage.frontier) and not self.stopped:
+            self._report(stage)
             if self.incumbent.upper < upper:
                 started, upper = self.visited, self.incumbent.upper
-            if self.visited - started > self.balls.patience and self._may_retreat(frontier):
+            if self.visited - started > self.balls.patience and self._may_retreat(stage):
                 break
             if self.witnesses.scouting:
-                self.witnesses.scout(self.problem.aims[frontier.goal_of_lowest])
-            if self.horizon < self.built * self.options.rebuild_below:
-                self.frontier = frontier = self._rebuilt(frontier)
-            self.floor = min(self.floor, frontier.drop_above(self.target))
-            if len(frontier):
-                await self._expand(frontier)
-        self._report(frontier)
-        return frontier
+                self.witnesses.scout(self.problem.aims[stage.frontier.goal_of_lowest])
+            if stage.horizon < stage.built * self.options.rebuild_below:
+                self._rebuild(stage)
+            stage.drop_closed()
+            if len(stage.frontier):
+                await self._expand(stage)
+        self._report(stage)
 
-    def _clear(self, frontier: OpenNodes[Nodes]) -> None:
-        """Remember the goals without an open node: this ball holds no adversary of them, unless a leaf proved less."""
-        if self.floor >= self.target:
-            closed = np.setdiff1d(np.arange(len(self.cleared)), frontier.goals)
-            self.cleared[closed] = np.fmax(self.cleared[closed], self.target)
+    def _may_retreat(self, stage: Stage) -> bool:
+        """Whether a smaller ball could help: not for `verify`, which asks about this one, nor near the end."""
+        if ByOneLayer.applies(stage.phases, self.options.effort):
+            return False
+        wide = len(stage.frontier) >= self.balls.patience // 2
+        left = stage.horizon - self.proven
+        return wide and self.problem.falsify_at is None and left > LEAST_STAGE * stage.horizon
 
-    def _report(self, frontier: OpenNodes[Nodes]) -> None:
-        """The proven lower bound: least over open nodes, closed nodes, and the target.
+    def _clear(self, stage: Stage) -> None:
+        """Remember the goals that the stage has closed."""
+        closed = stage.closed_goals(len(self.cleared))
+        self.cleared[closed] = np.fmax(self.cleared[closed], stage.target)
 
-        Neuron bounds, and phases that follow from them, hold for adversaries within the target only
-        (`bounds/nodes/output_constrained.py`): whatever a node's bound or program says, and wherever a node was
-        dropped, beyond it nothing is claimed. It only shrinks while a tree is searched, so what was said of a node
-        earlier covers it.
-        """
-        lower = min(frontier.lowest, self.floor, self.target)
-        self.proven = max(self.proven, lower)
+    def _report(self, stage: Stage) -> None:
+        self.proven = max(self.proven, stage.lowest)
         self.progress(self.proven, self.incumbent.upper)
 
-    def _build(self, known: NetworkBounds | None = None) -> bool:
-        """Make the net of the ball that is of interest now; False, and nothing is changed, where time is up first."""
-        ball = self.horizon
-        built = in_time(self.problem.deadline, lambda: self._net_on(ball, known), None)
-        if built is not None:
-            self.built, (self.bounds, self.net) = ball, built
-            self.phases = NodeBounds(self.net)
-        return built is not None
-
-    def _net_on(self, ball: float, known: NetworkBounds | None) -> tuple[NetworkBounds, Reduced]:
-        bounds = network_bounds(self.lowered, self.problem.region, self.problem.norm, ball, known=known)
-        net = reduce(self.lowered, bounds, self.problem.goals)
-        return bounds, one_sided(net) if self.problem.norm in ONE_SIDED else net
-
-    def _rebuilt(self, frontier: OpenNodes[Nodes]) -> OpenNodes[Nodes]:
-        """Everything tightened to the smaller ball, with the open nodes carried over."""
-        old = self.net
-        if not self._build(self.bounds):
-            return frontier
-        nodes, bound, _ = frontier.pop_all()
-        nodes, bound = carry_over(old, self.net, self.bounds, nodes, bound)
-        fresh = OpenNodes(self.phases.roots(), max(1024, 2 * len(nodes)))
+    def _rebuild(self, stage: Stage) -> None:
+        """Tighten everything to what is of interest of the ball now, and the open nodes with it."""
+        carried = stage.rebuilt()
+        if carried is None:
+            return
+        nodes, bound = carried
         for chosen in torch.split(torch.arange(len(nodes)), self.batch):
             if self.problem.deadline.passed:
-                self._keep(fresh, nodes.take(chosen), bound[chosen])
+                stage.keep(nodes.take(chosen), bound[chosen])
                 continue
-            part, seen = self.phases.optimise(nodes.take(chosen), 0, self.target, self.options.effort.rate)
-            self._settle(fresh, part, seen, bound[chosen].to(seen.distance.device))
-        return fresh
+            part, seen = stage.phases.optimise(nodes.take(chosen), 0, stage.target, self.options.effort.rate)
+            self._settle(stage, part, seen, bound[chosen].to(seen.distance.device))
 
-    def _keep(self, frontier: OpenNodes[Nodes], nodes: Nodes, bound: Tensor) -> None:
-        """Push nodes that there is no time to look at."""
-        frontier.push(nodes, bound, torch.zeros_like(nodes.goal))
-
-    def _pop(self, frontier: OpenNodes[Nodes]) -> Taken[Nodes]:
+    def _pop(self, stage: Stage) -> Taken[Nodes]:
         """The nodes to split next: what is least proven, or what has least below it where memory is short."""
-        if frontier.bytes < self.options.memory // self.problem.share:
+        if stage.frontier.bytes < self.options.memory // self.problem.share:
             count = self.batch // 2 if self.program_gain < self.options.program_worth else PROGRAMS_AT_ONCE
-            return frontier.pop_lowest(max(1, min(count, int(BATCH_SECONDS / max(self.seconds_a_node, 1e-9)))))
-        return frontier.pop_highest(DEEP_BATCH)
+            return stage.frontier.pop_lowest(max(1, min(count, int(BATCH_SECONDS / max(self.seconds_a_node, 1e-9)))))
+        return stage.frontier.pop_highest(DEEP_BATCH)
 
-    def _programmed(self, taken: Taken[Nodes]) -> Taken[Nodes]:
+    def _programmed(self, stage: Stage, taken: Taken[Nodes]) -> Taken[Nodes]:
         """The nodes raised by their linear programs, for as long as that gains much; what is closed is left out.
 
         A few steps of an ascent are cheaper, but get stuck where a node needs large multipliers, as near the end of a
@@ -302,11 +246,11 @@ class Search:
                 break
             began, place = clock.now(), torch.tensor([k])
             node = nodes.take(place.to(nodes.goal.device))
-            if NodeProgram.entries(self.phases, node) > PROGRAM_ENTRIES:
+            if NodeProgram.entries(stage.phases, node) > PROGRAM_ENTRIES:
                 continue
-            program = NodeProgram(self.phases, node)
-            found = program.raised(self.target, min(PROGRAM_SECONDS, self.problem.deadline.left))
-            gap, gained = self.target - float(bound[k]), found.distance - float(bound[k])
+            program = NodeProgram(stage.phases, node)
+            found = program.raised(stage.target, min(PROGRAM_SECONDS, self.problem.deadline.left))
+            gap, gained = stage.target - float(bound[k]), found.distance - float(bound[k])
             if gained > 0.0:
                 bound[k] = found.distance
                 nodes = nodes.put(place.to(nodes.goal.device), found.node)
@@ -314,85 +258,84 @@ class Search:
             if chosen is not None:
                 branch[k] = chosen
             if found.shift is not None:
-                self.witnesses.see(self.phases, self.lowered.tensor(found.shift)[None])
-            kept[k] = bool(bound[k] < self.target)
+                self.witnesses.see(stage.phases, self.lowered.tensor(found.shift)[None])
+            kept[k] = bool(bound[k] < stage.target)
             self.program_gain += GAIN_RATE * (min(1.0, max(0.0, gained / max(gap, 1e-300))) - self.program_gain)
             self.program_seconds += clock.now() - began
-        if not kept.all():
-            self.floor = min(self.floor, float(bound[~kept].min()))
+        stage.close(bound[~kept])
         left = torch.nonzero(kept).flatten()
         return nodes.take(left.to(nodes.goal.device)), bound[left], branch[left]
 
-    async def _expand(self, frontier: OpenNodes[Nodes]) -> None:
+    async def _expand(self, stage: Stage) -> None:
         clock = self.problem.deadline.clock
-        taken, began = self._pop(frontier), clock.now()
+        taken, began = self._pop(stage), clock.now()
         try:
-            taken = self._programmed(taken)
+            taken = self._programmed(stage, taken)
             nodes, bound, branch = taken
             if not len(nodes):
                 return
+            steps = self.options.steps if len(stage.net.layers) > 1 else self.options.shallow_steps
             split = nodes.split(branch.to(nodes.goal.device))
-            children, seen = await self._ask(split, self.steps)
+            children, seen = await self._ask(stage, split, steps)
             self.seconds_a_node = (clock.now() - began) / len(nodes)
         except torch.OutOfMemoryError:
             if self.batch < 2:
                 raise
             self.batch //= 2
-            frontier.push(*taken)
+            stage.keep(*taken)
             torch.cuda.empty_cache()
             return
-        self._settle(frontier, children, seen, bound.to(nodes.goal.device).repeat(2))
-        self.witnesses.dive(self.phases, children, seen, self.target, self.horizon)
+        self._settle(stage, children, seen, bound.to(nodes.goal.device).repeat(2))
+        self.witnesses.dive(stage.phases, children, seen, stage.target, stage.horizon)
 
-    def _ask(self, nodes: Nodes, steps: int) -> NodeRequest:
+    def _ask(self, stage: Stage, nodes: Nodes, steps: int) -> NodeRequest:
         effort = self.options.effort
         early = self.visited < self.options.chords_first and not self.large
         if early and self.problem.norm is Norm.LINF:
             effort = replace(effort, tangents=0)
         if self.visited < self.options.splits_first and not self.large:
             effort = replace(effort, worth=max(effort.worth, self.options.worth_at_first))
-        return NodeRequest(self.phases, nodes, steps, self.target, effort, self.problem.deadline)
+        return NodeRequest(stage.phases, nodes, steps, stage.target, effort, self.problem.deadline)
 
-    def _settle(self, frontier: OpenNodes[Nodes], nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
+    def _settle(self, stage: Stage, nodes: Nodes, seen: Pass, inherited: Tensor) -> None:
         """Offer candidates, close what is proven, solve what is fully fixed, keep the rest."""
         self.visited += len(nodes)
         bound = torch.fmax(seen.distance, inherited)  # a bound that is NaN proves no more than its parent's
-        self.witnesses.corners(self.phases, seen, bound)
-        closed = bound >= self.target
-        if bool(closed.any()):
-            self.floor = min(self.floor, float(bound[closed].min()))
+        self.witnesses.corners(stage.phases, seen, bound)
+        closed = bound >= stage.target
+        stage.close(bound[closed])
         fixed = ~closed & (nodes.phase != 0).all(-1)
         if bool(fixed.any()):
-            self._leaves(nodes.take(fixed.nonzero().flatten()), bound[fixed])
+            self._leaves(stage, nodes.take(fixed.nonzero().flatten()), bound[fixed])
         rest = torch.nonzero(~closed & ~fixed).flatten()
         if len(rest):
             kept = nodes.take(rest)
-            frontier.push(kept, bound[rest], by_relaxation(kept, seen.take(rest)))
+            stage.keep(kept, bound[rest], by_relaxation(kept, seen.take(rest)))
 
-    def _leaves(self, nodes: Nodes, inherited: Tensor) -> None:
+    def _leaves(self, stage: Stage, nodes: Nodes, inherited: Tensor) -> None:
         """Fully fixed nodes: more ascent, all at once, and a linear program each for what is still not closed."""
         bound = inherited
         if len(nodes) > self.options.few_leaves:
-            seen = self.phases.evaluate(nodes)
+            seen = stage.phases.evaluate(nodes)
             every = torch.arange(len(nodes), device=inherited.device)
             with under(self.problem.deadline):
-                nodes, seen = ascended(self.phases, nodes, seen, every, self.target, self.options.effort)
+                nodes, seen = ascended(stage.phases, nodes, seen, every, stage.target, self.options.effort)
             bound = torch.fmax(seen.distance, inherited)
         for position in torch.argsort(bound):
-            if bound[position] < self.target and not self.problem.deadline.passed:
-                self._leaf(nodes.take(position[None]), float(bound[position]))
+            if bound[position] < stage.target and not self.problem.deadline.passed:
+                self._leaf(stage, nodes.take(position[None]), float(bound[position]))
             else:
-                self.floor = min(self.floor, float(bound[position]))
+                stage.close(bound[position])
 
-    def _leaf(self, node: Nodes, inherited: float) -> None:
-        leaf = NodeProgram(self.phases, node)
+    def _leaf(self, stage: Stage, node: Nodes, inherited: float) -> None:
+        leaf = NodeProgram(stage.phases, node)
         quick = self.problem.norm is Norm.LINF
-        if quick and leaf.raised(self.target, self.problem.deadline.left).distance >= self.target:
-            self.floor = min(self.floor, self.target)
+        if quick and leaf.raised(stage.target, self.problem.deadline.left).distance >= stage.target:
+            stage.floor = min(stage.floor, stage.target)
             return
-        answer = leaf.solve(self.horizon, 0.0, self.problem.deadline.left)
+        answer = leaf.solve(stage.horizon, 0.0, self.problem.deadline.left)
         bound = max(inherited, leaf.proven(answer).distance)
         shift = leaf.shift(answer)
-        if shift is not None and bound < self.target:
-            self.witnesses.push_over(leaf, shift, self.horizon)
-        self.floor = min(self.floor, bound)
+        if shift is not None and bound < stage.target:
+            self.witnesses.push_over(leaf, shift, stage.horizon)
+        stage.floor = min(stage.floor, bound)

@@ -96,9 +96,9 @@ def searched(seed: int, norm: Norm, options: SearchOptions, last: int) -> tuple[
     proof = search.run()
     assert max([proof.lower, *told]) <= exact + slack
     assert (search.cleared <= goals + slack).all()
-    if search.frontier is not None:  # a goal with an adversary within the target has a node that holds it
-        held = np.isin(np.arange(len(goals)), search.frontier.goals) | (search.floor <= goals + slack)
-        assert (held | (goals >= search.target - slack)).all()
+    if search.stage is not None:  # a goal with an adversary within the target has a node that holds it
+        held = np.isin(np.arange(len(goals)), search.stage.frontier.goals) | (search.stage.floor <= goals + slack)
+        assert (held | (goals >= search.stage.target - slack)).all()
     return search, clock
 
 

@@ -25,6 +25,7 @@ from tests.test_trust import TOLERANCE, random_problem
 from verifier.engines.phase_search.adversaries import WitnessOptions
 from verifier.engines.phase_search.open_nodes import OpenNodes
 from verifier.engines.phase_search.search import Search, SearchOptions
+from verifier.engines.phase_search.stage import Stage
 from verifier.question.incumbent import By, Incumbent
 
 pytestmark = pytest.mark.usefixtures("quick_attacks")
@@ -282,13 +283,13 @@ def test_what_is_cleared_of_each_goal_holds_no_adversary_of_it(deaf: bool, monke
     unequal: list[bool] = []
     genuine, clear = Search._ask, Search._clear
 
-    def recorded(self: Search, part: Nodes, steps: int) -> Any:
+    def recorded(self: Search, stage: Stage, part: Nodes, steps: int) -> Any:
         if not bool((part.phase != 0).any()):
-            asked.append((self.cleared[part.goal.numpy()].max(initial=0.0), self.target))
-        return genuine(self, part, steps)
+            asked.append((self.cleared[part.goal.numpy()].max(initial=0.0), stage.target))
+        return genuine(self, stage, part, steps)
 
-    def cleared_one_by_one(self: Search, frontier: OpenNodes[Nodes]) -> None:
-        clear(self, frontier)
+    def cleared_one_by_one(self: Search, stage: Stage) -> None:
+        clear(self, stage)
         unequal.append(bool(np.ptp(self.cleared) > 0))
 
     monkeypatch.setattr(Search, "_ask", recorded)
