@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from bounds.lower.base import LowerBound, LowerBoundOptions, LowerBoundProblem, LowerBounds
 from bounds.lower.cross_lipschitz import GlobalCrossLipschitz, LocalCrossLipschitz
-from bounds.lower.crown_envelopes import CrownEnvelopes
 from bounds.lower.exact_cross_lipschitz import ExactCrossLipschitz
 from bounds.lower.relaxations import AlphaCrown, Crown, Interval, OutputConstrained
-from bounds.lower.sdp_all_layers import AllLayersSdp
-from bounds.lower.sdp_one_layer import OneLayerSdp
+from bounds.lower.tightened import AllLayersSdp, CrownEnvelopes, OneLayerSdp
 from bounds.lower.triangle_program import TriangleProgram
 from encoders.plugins import Table
 
