@@ -23,9 +23,9 @@ from verifier.question.results import Verdict
 
 VARIANTS = {
     "default": SearchOptions(),
-    "no-tangents": SearchOptions(effort=Effort(tangents=0)),
-    "no-moments": SearchOptions(effort=Effort(moments=0)),
-    "no-products": SearchOptions(effort=Effort(products=0)),
+    "no-tangents": SearchOptions(effort=Effort(envelope_steps=0)),
+    "no-moments": SearchOptions(effort=Effort(one_layer_steps=0)),
+    "no-products": SearchOptions(effort=Effort(all_layers_steps=0)),
     "no-programs": SearchOptions(program_share=0.0, program_worth=2.0),
     "programs-everywhere": SearchOptions(program_worth=0.0),
     "no-random-starts": SearchOptions(witnesses=WitnessOptions(scout_restarts=0)),

@@ -58,7 +58,7 @@ class CrownEnvelopes(Tightened):
 
     @staticmethod
     def _effort(steps: int) -> Effort:
-        return Effort(tangents=steps, tangent_rate=RATE)
+        return Effort(envelope_steps=steps, envelope_rate=RATE)
 
 
 class OneLayerSdp(Tightened):
@@ -70,7 +70,7 @@ class OneLayerSdp(Tightened):
 
     @staticmethod
     def _effort(steps: int) -> Effort:
-        return Effort(moments=steps)
+        return Effort(one_layer_steps=steps)
 
 
 class AllLayersSdp(Tightened):
@@ -82,4 +82,4 @@ class AllLayersSdp(Tightened):
 
     @staticmethod
     def _effort(steps: int) -> Effort:
-        return Effort(products=2 * steps)
+        return Effort(all_layers_steps=2 * steps)

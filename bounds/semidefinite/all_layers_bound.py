@@ -1,4 +1,4 @@
-"""A node's distance bound by products of neurons and inputs, where several layers have open neurons.
+"""A node's distance bound by the all-layers semidefinite relaxation, where several layers have open neurons.
 
 A descent on the ball of the target prices what `bounds/semidefinite/all_layers_quadratic.py` adds up; the tangent that
 comes of it closes the node, or says where its adversaries can be. The same prices hold on smaller balls, where the
@@ -29,7 +29,7 @@ VALUES_AT_ONCE = {"cpu": 1_000_000, "cuda": 200_000_000}  # of [nodes, neurons, 
 
 
 @torch.no_grad()
-def with_products(
+def raised_by_all_layers(
     engine: NodeBounds, nodes: Nodes, seen: Pass, steps: int, target: float | Tensor
 ) -> tuple[Nodes, Pass]:
     """Raise bounds to `target`; each node keeps the best function known of it."""
@@ -58,14 +58,14 @@ class Left:
 
 
 @torch.no_grad()
-def left_by_products(
+def left_by_all_layers(
     engine: NodeBounds,
     steps: int,
     target: float,
     goals: Collection[int] | None = None,
 ) -> Left | None:
     """The first of these goals, or of all, that may have an adversary within `target`; None where none has. Plain
-    passes come first, then products goal by goal, the least proven first."""
+    passes come first, then all layers goal by goal, the least proven first."""
     radius = engine.stack.x.new_full((1,), target)
     for part, before in _open_goals(engine, target):
         if goals is not None and int(part.goal[0]) not in goals:
@@ -79,7 +79,7 @@ def left_by_products(
 
 
 @torch.no_grad()
-def likely_by_products(engine: NodeBounds, steps: int, target: float) -> Iterator[Left]:
+def likely_by_all_layers(engine: NodeBounds, steps: int, target: float) -> Iterator[Left]:
     """Where the adversaries of every goal that plain passes leave open are likely to be, the least proven first."""
     radius = engine.stack.x.new_full((1,), target)
     for part, before in _open_goals(engine, target):

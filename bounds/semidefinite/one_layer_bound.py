@@ -1,8 +1,9 @@
-"""A node's distance bound by moments: parabolas and prices from a descent, one rounding-sound linear function of them.
+"""A node's distance bound by the one-layer semidefinite relaxation.
 
-The function holds on one ball. On the ball of the target it closes the node, or says where its adversaries can be; on
-smaller balls, with the same parabolas at the same prices, how far away they are: a line drawn on a large ball says
-little of distances, its least value on a small one much. Costs some forty products with the first layer's rows a node,
+A descent gives parabolas and prices, and these one linear function that is sound with all rounding. It holds on one
+ball. On the ball of the target it closes the node, or says where its adversaries can be; on smaller balls, with the
+same parabolas at the same prices, how far away they are: a line drawn on a large ball says little of distances, its
+least value on a small one much. Costs some forty products with the first layer's rows a node,
 most in single precision, and P²·n + P³ multiplications in double for P neurons with parabolas.
 """
 
@@ -28,10 +29,10 @@ VALUES_AT_ONCE = {"cpu": 2_000_000, "cuda": 400_000_000}  # of [inputs, nodes, a
 
 
 @torch.no_grad()
-def with_moments(
+def raised_by_one_layer(
     engine: NodeBounds, parabolas: Parabolas, nodes: Nodes, seen: Pass, steps: int, target: float | Tensor
 ) -> tuple[Nodes, Pass]:
-    """Raise bounds to `target` by the moments of the first layer; each node keeps the best function known of it."""
+    """Raise bounds to `target` by the first layer's relaxation; each node keeps the best function known of it."""
     goal = engine.enough(nodes, target)
     live = torch.nonzero(seen.distance < goal).flatten()
     at_once = max(1, VALUES_AT_ONCE[live.device.type] // (engine.stack.x.shape[2] * AXES))

@@ -21,15 +21,15 @@ class Effort:
     """How hard to try; none of it can make a bound wrong."""
 
     rate: float = 0.15  # of the ascent's steps
-    calmer: float = 0.7  # each round of tightening takes steps this much smaller
-    rounds: int = 8  # of tightening on the cap, at most
-    worth: float = 0.1  # part of the gap that a round must have closed for another one
+    calmer: float = 0.7  # each turn takes steps this much smaller
+    rounds: int = 8  # turns of all tightenings that apply, at most
+    worth: float = 0.1  # part of the gap that a turn must have closed for another one
     nearly: float = 0.002  # a node whose gap is this part of the target gets a longer ascent
     fine_steps: int = 50  # at each of FINE_RATES
-    tangents: int = 8  # steps of a round with envelopes, where there are any; 0 for chords only
-    tangent_rate: float = 0.3
-    moments: int = 24  # steps of a descent, where one layer has all open neurons; 0 for no moments
-    products: int = 60  # the same where several layers have many; 0 for no products
+    envelope_steps: int = 8  # of a turn, where there are envelopes; 0 for chords only
+    envelope_rate: float = 0.3
+    one_layer_steps: int = 24  # of the one-layer relaxation's descent, where one layer has all open neurons; 0 for none
+    all_layers_steps: int = 60  # of the all-layers relaxation's, where several layers have many; 0 for none
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes, Pass
-from bounds.semidefinite.all_layers_bound import with_products
+from bounds.semidefinite.all_layers_bound import raised_by_all_layers
 from bounds.tightening.base import Effort, Tightening
 from encoders.question import Norm
 
@@ -29,11 +29,16 @@ class ByAllLayers(Tightening):
     def applies(cls, engine: NodeBounds, effort: Effort) -> bool:
         """Where several layers have open neurons, and many."""
         stack = engine.stack
-        return effort.products > 0 and len(stack.layers) > 1 and stack.open_phases >= FEWEST and cls.possible(engine)
+        return (
+            effort.all_layers_steps > 0
+            and len(stack.layers) > 1
+            and stack.open_phases >= FEWEST
+            and cls.possible(engine)
+        )
 
     def _raised(self, nodes: Nodes, seen: Pass, calm: float) -> tuple[Nodes, Pass]:
         aim = self.aim
-        return with_products(aim.engine, nodes, seen, aim.effort.products, aim.target)
+        return raised_by_all_layers(aim.engine, nodes, seen, aim.effort.all_layers_steps, aim.target)
 
     def again(self, before: Nodes, after: Nodes) -> Tensor:
         """Never: one turn costs as much as many nodes of the tree."""

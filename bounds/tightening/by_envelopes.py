@@ -40,12 +40,12 @@ class ByEnvelopes(Tightening):
 
     @classmethod
     def applies(cls, engine: NodeBounds, effort: Effort) -> bool:
-        return effort.tangents > 0 and cls.possible(engine)
+        return effort.envelope_steps > 0 and cls.possible(engine)
 
     def _raised(self, nodes: Nodes, seen: Pass, calm: float) -> tuple[Nodes, Pass]:
         aim, effort = self.aim, self.aim.effort
-        rate = effort.tangent_rate * calm
-        return enveloped(aim.engine, self.envelope, nodes, seen, effort.tangents, aim.target, rate)
+        rate = effort.envelope_rate * calm
+        return enveloped(aim.engine, self.envelope, nodes, seen, effort.envelope_steps, aim.target, rate)
 
 
 def enveloped(

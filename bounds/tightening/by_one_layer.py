@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes, Pass
-from bounds.semidefinite.one_layer_bound import with_moments
+from bounds.semidefinite.one_layer_bound import raised_by_one_layer
 from bounds.semidefinite.parabolas import Parabolas
 from bounds.tightening.base import Aim, Effort, Tightening
 from encoders.question import Norm
@@ -32,11 +32,13 @@ class ByOneLayer(Tightening):
     def applies(cls, engine: NodeBounds, effort: Effort) -> bool:
         """Where one layer has all open neurons, and not too few: else envelopes do more."""
         stack = engine.stack
-        return effort.moments > 0 and cls.possible(engine) and len(stack.layers) == 1 and stack.open_phases >= FEW
+        return (
+            effort.one_layer_steps > 0 and cls.possible(engine) and len(stack.layers) == 1 and stack.open_phases >= FEW
+        )
 
     def _raised(self, nodes: Nodes, seen: Pass, calm: float) -> tuple[Nodes, Pass]:
         aim = self.aim
-        return with_moments(aim.engine, self.parabolas, nodes, seen, aim.effort.moments, aim.target)
+        return raised_by_one_layer(aim.engine, self.parabolas, nodes, seen, aim.effort.one_layer_steps, aim.target)
 
     def again(self, before: Nodes, after: Nodes) -> Tensor:
         """It gains all that it can at once, but where phases were fixed."""

@@ -43,7 +43,7 @@ def nearest_together(
     nodes, seen = phases.optimise(phases.roots(), 0, enough, RATE)
     short = bool((seen.distance < phases.enough(nodes, enough)).any())
     if norm in ONE_SIDED and short and ByEnvelopes.possible(phases):
-        aim = Aim(phases, enough, Effort(tangents=PASSES, tangent_rate=RATE))
+        aim = Aim(phases, enough, Effort(envelope_steps=PASSES, envelope_rate=RATE))
         _, seen = ByEnvelopes(aim).raised(nodes, seen)
     # Bounds that overflowed say nothing; min() would take a NaN for the radius.
     distances = seen.distance.nan_to_num(nan=0.0, posinf=torch.inf)

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from bounds.nodes.records import Nodes, Pass
-from bounds.semidefinite.all_layers_bound import with_products
-from bounds.semidefinite.one_layer_bound import with_moments
+from bounds.semidefinite.all_layers_bound import raised_by_all_layers
+from bounds.semidefinite.one_layer_bound import raised_by_one_layer
 from bounds.semidefinite.parabolas import Parabolas
 from bounds.tightening.base import Effort
 from bounds.tightening.by_all_layers import ByAllLayers
@@ -78,7 +78,7 @@ def test_a_search_that_is_ended_has_proven_what_it_says(norm: Norm) -> None:
 def test_so_has_one_that_looks_ahead_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     monkeypatch.setattr(ByAllLayers, "applies", lambda engine, effort: engine.stack.open_phases > 0)
-    engine = SearchEngine(SearchOptions(effort=Effort(products=12, tangents=0, moments=0)))
+    engine = SearchEngine(SearchOptions(effort=Effort(all_layers_steps=12, envelope_steps=0, one_layer_steps=0)))
     assert sum(check_ended_early(engine, seed, Norm.LINF) for seed in range(700, 703)) > 3
 
 
@@ -103,11 +103,11 @@ def test_a_bound_that_was_cut_short_is_a_bound(looks: int) -> None:
     engine = on_ball(three_neurons(), np.zeros(2), 2.4, 10.0)  # the distance is 2
     plain = engine.evaluate(engine.roots())
     parabolas = Parabolas.of(engine.stack, torch.tensor([2.4], dtype=torch.float64))
-    effort = Effort(products=0, moments=0)
+    effort = Effort(all_layers_steps=0, one_layer_steps=0)
     ways: tuple[Callable[[], tuple[Nodes, Pass]], ...] = (
         lambda: bounded(engine, engine.roots(), 20, 2.4, effort),
-        lambda: with_products(engine, engine.roots(), plain, 20, 2.4),
-        lambda: with_moments(engine, parabolas, engine.roots(), plain, 20, 2.4),
+        lambda: raised_by_all_layers(engine, engine.roots(), plain, 20, 2.4),
+        lambda: raised_by_one_layer(engine, parabolas, engine.roots(), plain, 20, 2.4),
     )
     for raised in ways:
         with under(Deadline(float(looks), Ticking())):

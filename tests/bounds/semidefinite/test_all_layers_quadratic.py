@@ -20,7 +20,7 @@ from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes, Pass
 from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from bounds.reduced_net.reduced_net import reduce
-from bounds.semidefinite.all_layers_bound import left_by_products, likely_by_products, with_products
+from bounds.semidefinite.all_layers_bound import left_by_all_layers, likely_by_all_layers, raised_by_all_layers
 from bounds.semidefinite.all_layers_descent import Found, best_response, descent
 from bounds.semidefinite.all_layers_quadratic import Prices, Program, Quadratic
 from bounds.semidefinite.one_layer_descent import vectors_of
@@ -37,7 +37,7 @@ STEPS = 60
 
 def raised(engine: NodeBounds, nodes: Nodes, radius: float, steps: int = STEPS) -> tuple[Nodes, Pass]:
     nothing = replace(engine.evaluate(nodes), distance=torch.zeros(len(nodes), dtype=torch.float64))
-    nodes, seen = with_products(engine, nodes, nothing, steps, radius)
+    nodes, seen = raised_by_all_layers(engine, nodes, nothing, steps, radius)
     return nodes, replace(seen, distance=seen.distance.clamp_max(radius))  # nothing is said of larger balls
 
 
@@ -206,21 +206,21 @@ def test_inputs_eliminated_prove_what_one_matrix_does_without_the_other_side(mon
 def test_what_is_left_comes_with_likely_adversaries() -> None:
     graph, center = deep_net()
     near, far = (on_ball(graph, center, radius, 1.0) for radius in (0.005, 0.3))
-    assert left_by_products(near, STEPS, 0.005) is None
-    left = left_by_products(far, STEPS, 0.3)
+    assert left_by_all_layers(near, STEPS, 0.005) is None
+    left = left_by_all_layers(far, STEPS, 0.3)
     assert left is not None
     assert left.goal == 0
     values = far.values(far.roots(), left.shifts[None])[0]
     assert bool((values.diff() >= 0).all())
     assert float(values[0]) < 0.5 * float(far.stack.goal_constant[0, 0])
-    (likely,) = likely_by_products(far, STEPS, 0.3)
+    (likely,) = likely_by_all_layers(far, STEPS, 0.3)
     assert bool((likely.shifts == left.shifts).all())
-    assert not list(likely_by_products(near, STEPS, 0.005))
+    assert not list(likely_by_all_layers(near, STEPS, 0.005))
 
     # Between the two plain passes leave a goal open, and products close it: not without time for them.
     between = on_ball(graph, center, 0.1, 1.0)
-    assert left_by_products(between, STEPS, 0.1) is None
-    assert not in_time(Deadline.after(0.0), lambda: left_by_products(between, STEPS, 0.1) is None, False)
+    assert left_by_all_layers(between, STEPS, 0.1) is None
+    assert not in_time(Deadline.after(0.0), lambda: left_by_all_layers(between, STEPS, 0.1) is None, False)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -280,9 +280,9 @@ def test_where_nothing_is_open_nothing_is_left_to_raise() -> None:
     engine = on_ball(graph, np.zeros(2), 0.5, 1.0)
     assert not engine.stack.open_phases
     before = replace(engine.evaluate(engine.roots()), distance=torch.zeros(1, dtype=torch.float64))
-    nodes, seen = with_products(engine, engine.roots(), before, STEPS, 0.5)
+    nodes, seen = raised_by_all_layers(engine, engine.roots(), before, STEPS, 0.5)
     assert seen is before
-    assert left_by_products(engine, STEPS, 0.5) is None
+    assert left_by_all_layers(engine, STEPS, 0.5) is None
     assert len(nodes) == 1
 
 

@@ -21,7 +21,7 @@ from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes, Pass
 from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from bounds.reduced_net.reduced_net import reduce
-from bounds.semidefinite.one_layer_bound import with_moments
+from bounds.semidefinite.one_layer_bound import raised_by_one_layer
 from bounds.semidefinite.one_layer_descent import Found, descent
 from bounds.semidefinite.parabolas import Parabolas
 from bounds.tightening.by_envelopes import enveloped
@@ -37,7 +37,7 @@ STEPS = 24
 def raised(engine: NodeBounds, nodes: Nodes, radius: float, steps: int = STEPS) -> tuple[Nodes, Pass]:
     parabolas = Parabolas.of(engine.stack, torch.tensor([radius], dtype=torch.float64))
     nothing = replace(engine.evaluate(nodes), distance=torch.zeros(len(nodes), dtype=torch.float64))
-    return with_moments(engine, parabolas, nodes, nothing, steps, radius)
+    return raised_by_one_layer(engine, parabolas, nodes, nothing, steps, radius)
 
 
 def on_ball(graph: Graph, center: np.ndarray, radius: float, side: float) -> NodeBounds:
@@ -110,7 +110,7 @@ def test_side_by_side_is_as_alone() -> None:
     assert len({engine.stack.open_phases for engine in engines}) > 1  # some are padded
     roots = together.roots()
     nothing = replace(together.evaluate(roots), distance=torch.zeros(len(roots), dtype=torch.float64))
-    _, seen = with_moments(together, Parabolas.of(together.stack, radii), roots, nothing, STEPS, radii)
+    _, seen = raised_by_one_layer(together, Parabolas.of(together.stack, radii), roots, nothing, STEPS, radii)
     for k, engine in enumerate(engines):
         _, alone = raised(engine, engine.roots(), float(radii[k]))
         expected = float(alone.distance[0].clamp_max(radii[k]))

@@ -1,8 +1,9 @@
 """What a distance search can prove of a large net before it grows a tree, and the first ball to grow one on.
 
 A search that is stopped early has then proven at least that; and where most phases of the ball around the nearest
-adversary are open, its first nodes alone would take the whole time. Where products apply, each goal has its own
-largest ball, found by halving; the goal with the least goes first, so that the others are mostly asked once.
+adversary are open, its first nodes alone would take the whole time. Where the all-layers relaxation applies, each goal
+has its own largest ball, found by halving; the goal with the least goes first, so that the others are mostly asked
+once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from bounds.nodes.node_bounds import NodeBounds
 from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import network_bounds
 from bounds.reduced_net.reduced_net import reduce
-from bounds.semidefinite.all_layers_bound import Left, left_by_products, likely_by_products
+from bounds.semidefinite.all_layers_bound import Left, left_by_all_layers, likely_by_all_layers
 from bounds.tightening.base import Effort
 from bounds.tightening.by_all_layers import ByAllLayers
 from bounds.tightening.first_pass import nearest_possible
@@ -29,11 +30,11 @@ from verifier.question.problem import Problem, Progress
 
 LOOKS = 5  # balls
 MANY_PHASES = 500  # open ones, from which on a ball is large
-GOALS = 5  # that are attacked from their moments before anything is proven by products
+GOALS = 5  # that are attacked from their moments before anything is proven by all layers
 SCOUTED = 0.25  # of the time there is, at most, for fresh attacks before anything is proven
 STARTS = 6  # for each of them; the one with the nearest adversary is attacked from all there are
 FARTHER = 0.5  # of the way to the nearest adversary: the ball that goals are asked about first
-PATIENCE_WITH_PRODUCTS = 10.0  # nodes
+PATIENCE_BY_ALL_LAYERS = 10.0  # nodes
 
 
 @dataclass
@@ -62,7 +63,7 @@ class LookAhead:
         self._prove(min(float(self.cleared.min()), self.reach))
 
     def _look(self) -> None:
-        """What plain passes prove on a few balls, then products, or a smaller first ball where many phases are open."""
+        """What plain passes prove on a few balls, then all layers; or a smaller first ball where many phases open."""
         problem = self.problem
         self.witnesses.scout(None, problem.deadline.within(SCOUTED * problem.deadline.left))
         reach = self.reach
@@ -78,11 +79,11 @@ class LookAhead:
         if self.balls.radius <= self.proven:  # no adversary is known, and the small ball tried first is proven already
             self.balls.start_beyond(self.proven, problem.ceiling)
             return
-        if self._by_products(low, reach):
+        if self._by_all_layers(low, reach):
             return
         bounds = network_bounds(self.lowered, problem.region, problem.norm, min(self.balls.radius, reach))
-        by_moments = self.effort.moments and problem.norm is Norm.LINF and len(bounds.opened) == 1
-        if bounds.neurons().open_phases > MANY_PHASES and not by_moments:  # which see as far on a large ball
+        by_one_layer = self.effort.one_layer_steps and problem.norm is Norm.LINF and len(bounds.opened) == 1
+        if bounds.neurons().open_phases > MANY_PHASES and not by_one_layer:  # which see as far on a large ball
             self.balls.after_failed(self.proven, reach)
 
     def _prove(self, found: float) -> None:
@@ -90,10 +91,10 @@ class LookAhead:
         np.fmax(self.cleared, found, out=self.cleared)
         self.progress(self.proven, self.incumbent.upper)
 
-    def _by_products(self, low: float, high: float) -> bool:
-        """The largest ball between `low`, which is proven, and `high` that products close; False where they do not
+    def _by_all_layers(self, low: float, high: float) -> bool:
+        """The largest ball between `low`, which is proven, and `high` that all layers close; False where that does not
         apply."""
-        problem, steps = self.problem, self.effort.products
+        problem, steps = self.problem, self.effort.all_layers_steps
         if not steps or problem.norm is not Norm.LINF or len(problem.graph.relus) < 2:
             return False
         engine = self._net_on(high)
@@ -113,7 +114,7 @@ class LookAhead:
             order.append(left.goal)
             ball, failed = self._halved(left.goal, low, ball, failed)
         self._prove(min(ball, self.reach))
-        self.balls.go_carefully(self.proven, min(failed, self.reach), PATIENCE_WITH_PRODUCTS)
+        self.balls.go_carefully(self.proven, min(failed, self.reach), PATIENCE_BY_ALL_LAYERS)
         return True
 
     def _close(self, goal: int, ball: float) -> bool:
@@ -125,7 +126,7 @@ class LookAhead:
     def _attacked(self, engine: NodeBounds, ball: float) -> list[Left]:
         """The goals that plain passes leave open, the likeliest to have an adversary within the ball first; some of
         those are attacked from their moments."""
-        seen = sorted(likely_by_products(engine, self.effort.products, ball), key=lambda likely: likely.value)
+        seen = sorted(likely_by_all_layers(engine, self.effort.all_layers_steps, ball), key=lambda likely: likely.value)
         nearest: Left | None = None
         for likely in seen[:GOALS]:
             if self._attack(engine, likely, STARTS):
@@ -138,8 +139,8 @@ class LookAhead:
         return self.witnesses.start_from(engine, self.problem.aims[left.goal], left.shifts[:starts])
 
     def _halved(self, goal: int, low: float, high: float, failed: float) -> tuple[float, float]:
-        """The largest ball between `low` and `high` in which products leave no adversary of the goal, and the least in
-        which they leave one, of this goal or those before it."""
+        """The largest ball between `low` and `high` in which all layers leave no adversary of the goal, and the least
+        in which they leave one, of this goal or those before it."""
         for _ in range(LOOKS):
             look()
             middle = 0.5 * (low + high)
@@ -153,7 +154,7 @@ class LookAhead:
 
     def _left(self, ball: float, goals: list[int]) -> tuple[NodeBounds, Left | None]:
         engine = self._net_on(ball)
-        found = left_by_products(engine, self.effort.products, ball, goals)
+        found = left_by_all_layers(engine, self.effort.all_layers_steps, ball, goals)
         if found is None:
             self.cleared[goals] = np.fmax(self.cleared[goals], ball)
         return engine, found

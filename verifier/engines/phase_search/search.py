@@ -292,7 +292,7 @@ class Search:
         effort = self.options.effort
         early = self.visited < self.options.chords_first and not self.large
         if early and self.problem.norm is Norm.LINF:
-            effort = replace(effort, tangents=0)
+            effort = replace(effort, envelope_steps=0)
         if self.visited < self.options.splits_first and not self.large:
             effort = replace(effort, worth=max(effort.worth, self.options.worth_at_first))
         return NodeRequest(stage.phases, nodes, steps, stage.target, effort, self.problem.deadline)

@@ -112,15 +112,15 @@ WAYS = {
     "little memory": ({}, replace(BARE, memory=1, batch=4)),
     "moments": (
         {f"{TIGHTENING}.by_one_layer.FEW": 1},
-        SearchOptions(chords_first=0, effort=Effort(tangents=2, moments=6)),
+        SearchOptions(chords_first=0, effort=Effort(envelope_steps=2, one_layer_steps=6)),
     ),
     "products": (
         {f"{TIGHTENING}.by_all_layers.FEWEST": 1},
-        SearchOptions(effort=Effort(tangents=0, moments=0, products=8)),
+        SearchOptions(effort=Effort(envelope_steps=0, one_layer_steps=0, all_layers_steps=8)),
     ),
     "ahead": (
         {"verifier.engines.phase_search.search.LARGE_NET": 0, f"{TIGHTENING}.by_all_layers.FEWEST": 1},
-        SearchOptions(effort=Effort(tangents=0, moments=0, products=8)),
+        SearchOptions(effort=Effort(envelope_steps=0, one_layer_steps=0, all_layers_steps=8)),
     ),
 }
 

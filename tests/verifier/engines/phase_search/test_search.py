@@ -12,7 +12,7 @@ import torch
 
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes, Pass
-from bounds.semidefinite.all_layers_bound import with_products
+from bounds.semidefinite.all_layers_bound import raised_by_all_layers
 from bounds.tightening.base import Effort
 from bounds.tightening.by_all_layers import ByAllLayers
 from bounds.tightening.raising import bounded
@@ -134,10 +134,10 @@ def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: py
 
     def counted(*arguments: Any) -> tuple[Nodes, Pass]:
         used.append(len(arguments[1]))
-        return with_products(*arguments)
+        return raised_by_all_layers(*arguments)
 
-    monkeypatch.setattr("bounds.tightening.by_all_layers.with_products", counted)
-    effort = Effort(products=steps, tangents=0, moments=0)
+    monkeypatch.setattr("bounds.tightening.by_all_layers.raised_by_all_layers", counted)
+    effort = Effort(all_layers_steps=steps, envelope_steps=0, one_layer_steps=0)
     hasty = SearchOptions(effort=effort, root_steps=0, steps=0, shallow_steps=0, program_share=0.0)
     found = [answer(seed, Norm.LINF, hasty) for seed in SEEDS[:6]]
     assert sum(used) > 3
