@@ -40,12 +40,12 @@ def main() -> None:
 
 def measure(model: Model, norm: Norm, samples: Sequence[int]) -> None:
     """One table: a row for each attack, and for the portfolio without its linear programs."""
-    data, lowered, problems = digits(), DeviceGraph(model.graph), []
+    data, device_graph, problems = digits(), DeviceGraph(model.graph), []
     for index in samples:
         region = region_for(model, data.x[index], None, Options(norm=norm))
         predicted = int(model.scores(region.center.astype(np.float32)[None]).argmax())
         goals = goals_for(predicted, model.classes, None, 0.0)
-        problems.append(AttackProblem(lowered, region, norm, goals, region.reach(norm), AttackOptions()))
+        problems.append(AttackProblem(device_graph, region, norm, goals, region.reach(norm), AttackOptions()))
     attacks = {name: ATTACKS[name]().together for name in ATTACKS if norm in ATTACKS[name].norms}
     print(f"\n{norm}: CPU ms a sample, {len(problems)} samples\n")
     print(header(["attack", *(f"{size} at once" for size in SIZES), "other distances"]))

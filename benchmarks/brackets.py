@@ -41,7 +41,7 @@ def main() -> None:
     given = net_and_images(options.net)
     model, x, y = given.model, given.x, given.y
     norm, device = Norm(options.norm), pick_device(options.device)
-    lowered = device_graph_for(model.graph, device)
+    device_graph = device_graph_for(model.graph, device)
     regions, predicted, reference = [], [], []
     effort = AttackOptions(polish=()) if options.unpolished else AttackOptions()
     started = time.monotonic()
@@ -58,7 +58,7 @@ def main() -> None:
             nearest = result.upper
         else:
             goals = goals_for(found, model.classes, None, 0.0)
-            candidates = attack(lowered, region, norm, goals, region.reach(norm), effort)
+            candidates = attack(device_graph, region, norm, goals, region.reach(norm), effort)
             nearest = float(candidates.distances[0]) if len(candidates.distances) else region.reach(norm)
         regions.append(region)
         predicted.append(found)
@@ -68,7 +68,7 @@ def main() -> None:
           f"{(time.monotonic() - started) / max(1, len(regions)):.3g} s an image\n")  # fmt: skip
     print(header(["bound", "s an image", "images a second", "median of bound / reference", "10 %", "90 %"]))
     hard = LowerBoundOptions(options.balls, options.steps)
-    problem = LowerBoundProblem(lowered, tuple(regions), tuple(predicted), norm, tuple(reference), hard)
+    problem = LowerBoundProblem(device_graph, tuple(regions), tuple(predicted), norm, tuple(reference), hard)
     for name in options.bounds.split(","):
         technique = LOWER_BOUNDS[name]()
         reason = technique.unsupported(model.graph)

@@ -38,7 +38,7 @@ def main() -> None:
     print(conditions(), f"; device {device}\n")
     found = net_and_images(options.net)
     model, x = found.model, found.x
-    lowered, radius = device_graph_for(model.graph, device), options.radius
+    device_graph, radius = device_graph_for(model.graph, device), options.radius
     counts = [int(count) for count in options.together.split(",")]
     regions = [region_for(model, x[k].reshape(-1), None, Options()) for k in range(max(counts))]
     goals = [
@@ -46,7 +46,8 @@ def main() -> None:
         for r in regions
     ]
     nets = [
-        reduce(lowered, network_bounds(lowered, r, Norm.LINF, radius), g) for r, g in zip(regions, goals, strict=True)
+        reduce(device_graph, network_bounds(device_graph, r, Norm.LINF, radius), g)
+        for r, g in zip(regions, goals, strict=True)
     ]
     print(header(["samples at once", "neuron bounds", "one pass", f"{STEPS} ascent steps", "cap", "stacking"]))
     for count in counts:
@@ -54,7 +55,7 @@ def main() -> None:
         nodes = engine.roots()
         seen = engine.evaluate(nodes)
         runs = (
-            lambda n=count: bounds_together(lowered, regions[:n], Norm.LINF, [radius] * n),
+            lambda n=count: bounds_together(device_graph, regions[:n], Norm.LINF, [radius] * n),
             lambda e=engine, k=nodes: e.evaluate(k),
             lambda e=engine, k=nodes: e.optimise(k, STEPS, radius, RATE),
             lambda e=engine, k=nodes, s=seen: on_the_cap(e, k, s, radius),

@@ -43,10 +43,10 @@ def main() -> None:
     model, x = found.model, found.x
     region = region_for(model, x[options.sample].reshape(-1), None, Options())
     predicted = int(model.scores(region.center.astype(np.float32)[None]).argmax())
-    lowered = device_graph_for(model.graph, device)
+    device_graph = device_graph_for(model.graph, device)
     goals = goals_for(predicted, model.classes, None, 0.0)
-    bounds = network_bounds(lowered, region, Norm.LINF, options.radius)
-    engine = NodeBounds(reduce(lowered, bounds, goals))
+    bounds = network_bounds(device_graph, region, Norm.LINF, options.radius)
+    engine = NodeBounds(reduce(device_graph, bounds, goals))
     count, size = engine.net.open_phases, engine.net.x.shape[1]
     print(f"\n{options.net}, sample {options.sample}, L∞ {options.radius}: {count} open phases, {size} inputs")
     side = 1024

@@ -92,37 +92,39 @@ class Executed:
 
 @torch.no_grad()
 def execution_error(
-    lowered: DeviceGraph, bounds: NetworkBounds, arithmetic: Arithmetic, rows: Tensor | None = None
+    device_graph: DeviceGraph, bounds: NetworkBounds, arithmetic: Arithmetic, rows: Tensor | None = None
 ) -> Tensor:
     """E [S, J]: no execution of an input of a sample's region has rows·scores farther than this from the real ones.
 
     `rows` [J, classes] are the same for all samples; without them, each class's score.
     """
-    return _moved(lowered, Values(bounds.lower, bounds.upper, bounds.magnitudes.node), arithmetic, rows)
+    return _moved(device_graph, Values(bounds.lower, bounds.upper, bounds.magnitudes.node), arithmetic, rows)
 
 
 @torch.no_grad()
-def error_at_points(lowered: DeviceGraph, points: Tensor, arithmetic: Arithmetic, rows: Tensor | None = None) -> Tensor:
+def error_at_points(
+    device_graph: DeviceGraph, points: Tensor, arithmetic: Arithmetic, rows: Tensor | None = None
+) -> Tensor:
     """The same at single inputs [B, n]; costs little more than J backward passes from each."""
-    return _moved(lowered, _values_at(lowered, points), arithmetic, rows)
+    return _moved(device_graph, _values_at(device_graph, points), arithmetic, rows)
 
 
-def _values_at(lowered: DeviceGraph, points: Tensor) -> Values:
+def _values_at(device_graph: DeviceGraph, points: Tensor) -> Values:
     """Bounds of the values at points: as float64 computes them, and what it can be off by."""
     found: list[tuple[Tensor, Tensor]] = []
     lower: dict[int, Tensor] = {}
     upper: dict[int, Tensor] = {}
-    for position, node in enumerate(lowered.graph.nodes):
+    for position, node in enumerate(device_graph.graph.nodes):
         if isinstance(node, Input):
             found.append((points, torch.zeros_like(points)))
         elif isinstance(node, Affine):
-            value, off = lowered.bias[position][None], lowered.zeros(1, node.size)
-            size = lowered.bias_size[position][None]
-            for source, linear in zip(node.sources, lowered.maps[position], strict=True):
+            value, off = device_graph.bias[position][None], device_graph.zeros(1, node.size)
+            size = device_graph.bias_size[position][None]
+            for source, linear in zip(node.sources, device_graph.maps[position], strict=True):
                 value = value + linear.apply(found[source][0])
                 off = off + linear.magnitude(found[source][1])
                 size = size + linear.magnitude(found[source][0].abs())
-            found.append((value, (off + lowered.gamma[position] * size) * INFLATION + TINY))
+            found.append((value, (off + device_graph.gamma[position] * size) * INFLATION + TINY))
         else:
             value, off = found[node.source]
             lower[position], upper[position] = value - off, value + off
@@ -130,13 +132,17 @@ def _values_at(lowered: DeviceGraph, points: Tensor) -> Values:
     return Values(lower, upper, {i: value.abs() + off for i, (value, off) in enumerate(found)})
 
 
-def _moved(lowered: DeviceGraph, values: Values, arithmetic: Arithmetic, rows: Tensor | None) -> Tensor:
+def _moved(device_graph: DeviceGraph, values: Values, arithmetic: Arithmetic, rows: Tensor | None) -> Tensor:
     """From the rows back to the input: what is added at each node, weighed by how much of it can arrive."""
-    executed = _executed(lowered, values, arithmetic)
-    nodes = lowered.graph.nodes
-    rows = torch.eye(lowered.graph.classes, dtype=lowered.dtype, device=lowered.device) if rows is None else rows
+    executed = _executed(device_graph, values, arithmetic)
+    nodes = device_graph.graph.nodes
+    rows = (
+        torch.eye(device_graph.graph.classes, dtype=device_graph.dtype, device=device_graph.device)
+        if rows is None
+        else rows
+    )
     samples, last = len(values.size[0]), len(nodes) - 1
-    error = lowered.zeros(samples, len(rows))
+    error = device_graph.zeros(samples, len(rows))
     first = rows.expand(samples, *rows.shape).reshape(-1, rows.shape[1])
     waiting = {last: (first, torch.zeros_like(first))}
     for position in range(last, 0, -1):
@@ -147,9 +153,9 @@ def _moved(lowered: DeviceGraph, values: Values, arithmetic: Arithmetic, rows: T
         if isinstance(node, Affine):
             most = (center.abs() + radius).reshape(samples, len(rows), -1)
             error = error + (most @ executed.added[position].unsqueeze(-1)).squeeze(-1)
-            off = lowered.gamma[position]
+            off = device_graph.gamma[position]
             radius = radius + off * center.abs()
-            for source, linear in zip(node.sources, lowered.maps[position], strict=True):
+            for source, linear in zip(node.sources, device_graph.maps[position], strict=True):
                 if source:
                     part = linear.adjoint(center), linear.magnitude_adjoint(radius) * (1.0 + off) + TINY
                     _add(waiting, source, part)
@@ -176,18 +182,20 @@ def _through_relu(
     return center.flatten(0, 1), radius.flatten(0, 1)
 
 
-def _executed(lowered: DeviceGraph, values: Values, arithmetic: Arithmetic) -> Executed:
+def _executed(device_graph: DeviceGraph, values: Values, arithmetic: Arithmetic) -> Executed:
     """From the input up: how far values can be off, and with that what each node adds."""
     off: list[Tensor] = []
     found = Executed({}, {}, {})
-    for position, node in enumerate(lowered.graph.nodes):
+    for position, node in enumerate(device_graph.graph.nodes):
         if isinstance(node, Input):
             off.append(torch.zeros_like(values.size[0]))
         elif isinstance(node, Affine):
-            maps = lowered.maps[position]
-            carried = sum((m.magnitude(off[s]) for s, m in zip(node.sources, maps, strict=True)), lowered.zeros(1, 1))
+            maps = device_graph.maps[position]
+            carried = sum(
+                (m.magnitude(off[s]) for s, m in zip(node.sources, maps, strict=True)), device_graph.zeros(1, 1)
+            )
             sizes = [values.size[s] + off[s] for s in node.sources]
-            found.added[position] = _added(lowered, position, node, sizes, arithmetic)
+            found.added[position] = _added(device_graph, position, node, sizes, arithmetic)
             off.append((carried + found.added[position]) * INFLATION)
         else:
             before = off[node.source]
@@ -197,13 +205,15 @@ def _executed(lowered: DeviceGraph, values: Values, arithmetic: Arithmetic) -> E
     return found
 
 
-def _added(lowered: DeviceGraph, position: int, node: Affine, sizes: list[Tensor], arithmetic: Arithmetic) -> Tensor:
+def _added(
+    device_graph: DeviceGraph, position: int, node: Affine, sizes: list[Tensor], arithmetic: Arithmetic
+) -> Tensor:
     """δ of one Affine node, whose sources are at most `sizes` as executed."""
-    maps, bias_size = lowered.maps[position], lowered.bias_size[position]
+    maps, bias_size = device_graph.maps[position], device_graph.bias_size[position]
     if _only_moves(maps, bias_size, node):
         return torch.zeros_like(sizes[0][:, :1]).expand(-1, node.size)
-    count = lowered.zeros(len(sizes[0]), 1) + len(maps) + node.roundings + SPARE
-    total, weights, largest = bias_size[None], torch.ones_like(bias_size[None]), lowered.zeros(1, 1)
+    count = device_graph.zeros(len(sizes[0]), 1) + len(maps) + node.roundings + SPARE
+    total, weights, largest = bias_size[None], torch.ones_like(bias_size[None]), device_graph.zeros(1, 1)
     for linear, size in zip(maps, sizes, strict=True):
         # What is zero adds nothing, and rounds nothing.
         count = count + (size != 0).sum(-1, keepdim=True).clamp_max(linear.summands)

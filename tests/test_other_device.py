@@ -156,7 +156,7 @@ def test_searches(options: SearchOptions, norm: Norm) -> None:
         def closed(device: str, seed: int = seed) -> tuple[float, float]:
             problem, incumbent, _ = random_problem(np.random.default_rng(seed), norm)
             search = Search(replace(problem, device=device), incumbent, lambda lower, upper: None, options)
-            assert isinstance(search.lowered.zeros(1), OtherTensor) == (device != "cpu")
+            assert isinstance(search.device_graph.zeros(1), OtherTensor) == (device != "cpu")
             return search.run().lower, incumbent.upper
 
         expected, found = both(closed)

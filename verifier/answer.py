@@ -294,8 +294,8 @@ class _Question:
         self, goals: tuple[Goal, ...], ceiling: float, device: str, deadline: Deadline
     ) -> bool:
         """Whether one backward pass per goal proves the whole ball: most robust samples need no attack and no tree."""
-        lowered = device_graph_for(self.model.graph, device)
-        proven = await FirstPassRequest(lowered, self.region, self.options.norm, goals, ceiling, deadline)
+        device_graph = device_graph_for(self.model.graph, device)
+        proven = await FirstPassRequest(device_graph, self.region, self.options.norm, goals, ceiling, deadline)
         return proven >= ceiling
 
     def _eased(
@@ -311,7 +311,7 @@ class _Question:
             return goals, None
         if not goals:
             return goals, 0.0
-        lowered = device_graph_for(self.model.graph, device)
+        device_graph = device_graph_for(self.model.graph, device)
         pixels, norm = self.region.pixels, self.options.norm
         radius = radius if norm is not Norm.L0 else float(np.floor(radius))
         # Bounds count inputs: as many as so few pixels have.
@@ -319,9 +319,11 @@ class _Question:
         rows = np.concatenate([goal.rows for goal in goals])
 
         def bounded() -> FloatArray:
-            bounds = network_bounds(lowered, self.region, norm, farthest)
+            bounds = network_bounds(device_graph, self.region, norm, farthest)
             arithmetic = ARITHMETICS[self.options.execution]
-            return np.asarray(execution_error(lowered, bounds, arithmetic, lowered.tensor(rows))[0].cpu().numpy())
+            return np.asarray(
+                execution_error(device_graph, bounds, arithmetic, device_graph.tensor(rows))[0].cpu().numpy()
+            )
 
         errors = in_time(deadline, bounded, np.full(len(rows), np.inf))
         errors = errors + 2.0**-52 * self.options.margin  # a lead is itself rounded before it is held against a margin
@@ -345,7 +347,7 @@ class _Question:
         """Find a first adversary, and order the goals by how near their attacks came."""
         if not goals or not ceiling > 0 or self.radius == 0:
             return goals
-        lowered = device_graph_for(self.model.guide, pick_device(self.options.device))
+        device_graph = device_graph_for(self.model.guide, pick_device(self.options.device))
         limit = None if deadline.left == float("inf") else ATTACK_SHARE * deadline.left
         settings = AttackOptions(seed=self.options.seed, time_limit=limit)
         if sum(node.size for node in self.model.guide.nodes if isinstance(node, Relu)) <= FEW_NEURONS:
@@ -353,7 +355,7 @@ class _Question:
         norm = self.options.norm
         if norm is Norm.L0:  # the attacks know norms; few changed inputs are what L1 comes nearest to
             norm, ceiling = Norm.L1, self.region.reach(Norm.L1)
-        problem = AttackProblem(lowered, self.region, norm, goals, ceiling, settings)
+        problem = AttackProblem(device_graph, self.region, norm, goals, ceiling, settings)
         started = self.clock.now()
         walked = await AttackRequest(problem, deadline)
         with under(deadline):
@@ -374,12 +376,12 @@ class _Question:
             return
         for goal in problem.aims:
             if bool(goal_holds(goal, best.scores)):
-                lowered, limit = (
+                device_graph, limit = (
                     device_graph_for(problem.graph, problem.device),
                     min(POLISH_SECONDS, problem.deadline.left),
                 )
                 start = best.input.astype(np.float64)
-                point = polish(lowered, problem.region, problem.norm, goal, start, time_limit=limit)
+                point = polish(device_graph, problem.region, problem.norm, goal, start, time_limit=limit)
                 incumbent.offer_near(point, "polish")
 
     def _incumbent(self) -> Incumbent:

@@ -77,7 +77,7 @@ class _Ascent:
         """The loss at x [B] and its gradient [B, n]."""
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            scores = self.runs.batch.lowered.forward(x)
+            scores = self.runs.batch.device_graph.forward(x)
             loss = self.attack.loss(self.runs, scores)
             (gradient,) = torch.autograd.grad(loss.sum(), x)
             value = self.runs.worst_of(scores)

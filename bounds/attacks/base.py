@@ -85,7 +85,7 @@ def checked(batch: AttackBatch, proposed: Candidates, name: str) -> Candidates:
     if (proposed.distances[finite] < measured * (1.0 - CLAIM_TOLERANCE) - 1e-12).any():
         raise SoundnessError(f"attack {name} claims a distance that its input does not have; report this as a bug")
     runs = batch.runs(torch.as_tensor(goal, device=batch.center.device))
-    points = to_boundary(runs, runs.clip(batch.lowered.tensor(inputs)))
+    points = to_boundary(runs, runs.clip(batch.device_graph.tensor(inputs)))
     wins = runs.worst(points) <= 0 if len(goal) else torch.zeros(0, dtype=torch.bool)
     if not wins.all():  # what lay on the boundary may lie a rounding short of it now, in a batch of another size
         beyond = runs.clip(runs.center + (1.0 + BEYOND) * (points - runs.center))

@@ -36,7 +36,7 @@ class AttackBatch:
     def __post_init__(self) -> None:
         if len({problem.kind for problem in self.problems}) != 1:
             raise SoundnessError("attack problems of different kinds in one batch; report this as a bug")
-        tensor, goals = self.lowered.tensor, self.goals
+        tensor, goals = self.device_graph.tensor, self.goals
         most = max((len(goal.rows) for goal in goals), default=0)
         # A goal with fewer rows repeats its first: the worst row is the same, and one tensor holds all goals.
         pick = [np.arange(most) * (np.arange(most) < len(goal.rows)) for goal in goals]
@@ -48,7 +48,7 @@ class AttackBatch:
         most_of = [problem.most for problem in self.problems]
         reach_of = [region.reach(self.norm) for region in regions]
         set_ = object.__setattr__
-        set_(self, "rows", tensor(np.array(rows).reshape(len(goals), most, self.lowered.graph.classes)))
+        set_(self, "rows", tensor(np.array(rows).reshape(len(goals), most, self.device_graph.graph.classes)))
         set_(self, "offset", tensor(np.array(offset).reshape(len(goals), most)))
         set_(self, "targets", torch.tensor([goal.target for goal in goals], device=self.rows.device))
         set_(self, "boxes", boxes)
@@ -66,8 +66,8 @@ class AttackBatch:
     reach: Tensor = field(init=False)  # [samples] the largest distance in the box
 
     @property
-    def lowered(self) -> DeviceGraph:
-        return self.problems[0].lowered
+    def device_graph(self) -> DeviceGraph:
+        return self.problems[0].device_graph
 
     @property
     def norm(self) -> Norm:
@@ -124,8 +124,8 @@ class AttackBatch:
         best = self.every_goal().start.clone()
         distance = best.new_full((len(best),), torch.inf)
         nearest = known.nearest()
-        best[nearest.goal] = self.lowered.tensor(nearest.inputs)
-        distance[nearest.goal] = self.lowered.tensor(nearest.distances)
+        best[nearest.goal] = self.device_graph.tensor(nearest.inputs)
+        distance[nearest.goal] = self.device_graph.tensor(nearest.distances)
         return best, distance
 
     def joined(self, parts: Sequence[Candidates]) -> Candidates:
@@ -183,7 +183,7 @@ class Runs:
 
     def worst(self, x: Tensor) -> Tensor:
         """The largest row value of the goals at x [..., B, n]: an adversary iff that is at most zero."""
-        return self.worst_of(self.batch.lowered.forward(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1))
+        return self.worst_of(self.batch.device_graph.forward(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1))
 
     def worst_of(self, scores: Tensor) -> Tensor:
         """The same for scores [..., B, classes]."""
@@ -205,10 +205,10 @@ class Runs:
         return Candidates(inputs, distances, self.goal[hit].cpu().numpy())
 
 
-def fitting(lowered: DeviceGraph, goals: int, options: AttackOptions) -> int:
+def fitting(device_graph: DeviceGraph, goals: int, options: AttackOptions) -> int:
     """How many samples with so many goals a batch holds: beyond that a device is busy, and only memory grows."""
-    values = max(1, goals, options.restarts) * sum(node.size for node in lowered.graph.nodes)
-    return max(1, min(MOST_SAMPLES, MOST_VALUES[lowered.device.type] // values))
+    values = max(1, goals, options.restarts) * sum(node.size for node in device_graph.graph.nodes)
+    return max(1, min(MOST_SAMPLES, MOST_VALUES[device_graph.device.type] // values))
 
 
 def lengths(difference: Tensor, norm: Norm) -> Tensor:

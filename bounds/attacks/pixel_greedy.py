@@ -32,7 +32,7 @@ class PixelGreedy(Attack):
     def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
         runs = batch.every_goal()
         x = runs.start
-        pixel = torch.as_tensor(pixel_of_input(batch.lowered.graph.input_shape), device=x.device)
+        pixel = torch.as_tensor(pixel_of_input(batch.device_graph.graph.input_shape), device=x.device)
         pixels = int(pixel.max()) + 1
         changed = torch.zeros(len(runs), pixels, dtype=torch.bool, device=x.device)
         order: list[Tensor] = []

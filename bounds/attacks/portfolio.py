@@ -21,10 +21,15 @@ HOPELESS = 1.4  # a candidate this much farther than the radius is not polished 
 
 
 def attack(
-    lowered: DeviceGraph, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float, options: AttackOptions
+    device_graph: DeviceGraph,
+    region: Region,
+    norm: Norm,
+    goals: tuple[Goal, ...],
+    radius: float,
+    options: AttackOptions,
 ) -> Candidates:
     """Near adversaries of every goal, nearest first, each checked in float64; none is no proof of anything."""
-    return attack_together([AttackProblem(lowered, region, norm, goals, radius, options)])[0]
+    return attack_together([AttackProblem(device_graph, region, norm, goals, radius, options)])[0]
 
 
 def attack_together(problems: Sequence[AttackProblem]) -> list[Candidates]:
@@ -78,7 +83,7 @@ def _descended(problem: AttackProblem, found: Candidates, candidates: int, piece
         if limit <= 0 or found.distances[k] > HOPELESS * problem.radius:
             break
         goal = problem.goals[int(found.goal[k])]
-        point = polish(problem.lowered, problem.region, problem.norm, goal, found.inputs[k], pieces, limit)
+        point = polish(problem.device_graph, problem.region, problem.norm, goal, found.inputs[k], pieces, limit)
         length = float(problem.norm.length(point - problem.region.center))
         kept.append(Candidates(point[None], np.array([length]), found.goal[k : k + 1]))
     if not kept:

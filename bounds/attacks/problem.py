@@ -70,7 +70,7 @@ class Candidates:
 class AttackProblem:
     """One sample's question: x is near the region's center, in its box, and every row of a goal is at most zero."""
 
-    lowered: DeviceGraph
+    device_graph: DeviceGraph
     region: Region
     norm: Norm
     goals: tuple[Goal, ...]
@@ -80,7 +80,7 @@ class AttackProblem:
     @property
     def kind(self) -> tuple[object, ...]:
         """Problems of one kind fit into one batch."""
-        return self.lowered, self.norm, len(self.goals), replace(self.options, time_limit=None)
+        return self.device_graph, self.norm, len(self.goals), replace(self.options, time_limit=None)
 
     @property
     def limit(self) -> float:

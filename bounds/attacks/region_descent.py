@@ -71,7 +71,7 @@ class RegionDescent(Attack):
                 break
             rounds = problem.options.steps
             points.append(
-                polish(problem.lowered, problem.region, problem.norm, problem.goals[goal], start, rounds, limit)
+                polish(problem.device_graph, problem.region, problem.norm, problem.goals[goal], start, rounds, limit)
             )
             goals.append(goal)
         if not points:
@@ -82,7 +82,7 @@ class RegionDescent(Attack):
 
 
 def polish(
-    lowered: DeviceGraph,
+    device_graph: DeviceGraph,
     region: Region,
     norm: Norm,
     goal: Goal,
@@ -96,7 +96,7 @@ def polish(
     """
     if norm is Norm.L2 or not (region.upper > region.lower).any():
         return start
-    walk = _Descent(lowered, region, norm, goal, start, time_limit)
+    walk = _Descent(device_graph, region, norm, goal, start, time_limit)
     walk.run(rounds)
     return walk.best
 
@@ -105,22 +105,22 @@ def polish(
 class _Piece:
     """The linear net of one choice of phases; h are all pre-activations, one after the other."""
 
-    lowered: DeviceGraph
+    device_graph: DeviceGraph
     active: Phases
 
     def values(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """All pre-activations [B, ReLUs] and the scores [B, classes] of a batch; linear in x."""
-        lowered = self.lowered
-        mask = torch.as_tensor(self.active, device=lowered.device)
+        device_graph = self.device_graph
+        mask = torch.as_tensor(self.active, device=device_graph.device)
         values: list[Tensor] = []
         before: list[Tensor] = []
         used = 0
-        for position, node in enumerate(lowered.graph.nodes):
+        for position, node in enumerate(device_graph.graph.nodes):
             if isinstance(node, Input):
                 values.append(x)
             elif isinstance(node, Affine):
-                total = lowered.bias[position].expand(x.shape[0], -1)
-                for source, linear in zip(node.sources, lowered.maps[position], strict=True):
+                total = device_graph.bias[position].expand(x.shape[0], -1)
+                for source, linear in zip(node.sources, device_graph.maps[position], strict=True):
                     total = total + linear.apply(values[source])
                 values.append(total)
             else:
@@ -157,12 +157,18 @@ class _Descent:
     """The walk: the best adversary so far, and the neurons whose phases mattered."""
 
     def __init__(
-        self, lowered: DeviceGraph, region: Region, norm: Norm, goal: Goal, start: FloatArray, time_limit: float | None
+        self,
+        device_graph: DeviceGraph,
+        region: Region,
+        norm: Norm,
+        goal: Goal,
+        start: FloatArray,
+        time_limit: float | None,
     ) -> None:
         options = AttackOptions(time_limit=time_limit)
-        self.batch = AttackBatch((AttackProblem(lowered, region, norm, (goal,), float("inf"), options),))
+        self.batch = AttackBatch((AttackProblem(device_graph, region, norm, (goal,), float("inf"), options),))
         self.goal = self.batch.every_goal()
-        self.lowered, self.region, self.norm = lowered, region, norm
+        self.device_graph, self.region, self.norm = device_graph, region, norm
         self.moving = np.flatnonzero(region.upper > region.lower)
         self.best = start
         self.distance = float(norm.length(start - region.center))
@@ -187,8 +193,8 @@ class _Descent:
 
     def _descend(self, active: Phases) -> list[Phases]:
         """Solve one piece, adding the phase rows that its solutions break; the pieces to look at next."""
-        region, lowered = self.region, self.lowered
-        piece, center = _Piece(lowered, active), self.goal.center[0]
+        region, device_graph = self.region, self.device_graph
+        piece, center = _Piece(device_graph, active), self.goal.center[0]
         sign = np.where(active, 1.0, -1.0)
         hidden, scores = piece.values(center[None])
         constant = hidden[0].cpu().numpy()
@@ -211,7 +217,7 @@ class _Descent:
             step = np.zeros_like(self.best)
             step[self.moving] = shift
             improved = self._offer(step)
-            reached = piece.values(center[None] + lowered.tensor(step))[0][0].cpu().numpy()
+            reached = piece.values(center[None] + device_graph.tensor(step))[0][0].cpu().numpy()
             short = -sign * reached
             short[neurons] = 0.0
             broken = np.flatnonzero(short > BROKEN * (1.0 + np.abs(constant)))
@@ -234,7 +240,7 @@ class _Descent:
         points = np.clip(region.center + step * (1.0 + np.array(HAIRS))[:, None], region.lower, region.upper)
         tried = np.unique(points, axis=0)
         distances = self.norm.length(tried - region.center)
-        holds = self.goal.worst(self.lowered.tensor(tried).unsqueeze(1)).squeeze(1) <= 0
+        holds = self.goal.worst(self.device_graph.tensor(tried).unsqueeze(1)).squeeze(1) <= 0
         good = np.flatnonzero(holds.cpu().numpy() & (distances < self.distance))
         if not len(good):
             return False
@@ -245,9 +251,9 @@ class _Descent:
 
     @torch.no_grad()
     def _phases(self, x: FloatArray) -> Phases:
-        lowered = self.lowered
-        before = lowered.preactivations(lowered.tensor(x)[None])
-        parts = [(before[i][0] > 0).cpu().numpy() for i in lowered.graph.relus]
+        device_graph = self.device_graph
+        before = device_graph.preactivations(device_graph.tensor(x)[None])
+        parts = [(before[i][0] > 0).cpu().numpy() for i in device_graph.graph.relus]
         return np.concatenate([np.zeros(0, dtype=np.bool_), *parts])
 
 

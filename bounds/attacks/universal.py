@@ -39,7 +39,7 @@ class UniversalOptions:
 class UniversalProblem:
     """Inputs [N, n] inside the box [n], with their classes [N], and the longest perturbation asked for."""
 
-    lowered: DeviceGraph
+    device_graph: DeviceGraph
     inputs: FloatArray
     predicted: NDArray[np.int64]
     lower: FloatArray
@@ -51,17 +51,19 @@ class UniversalProblem:
 @torch.no_grad()
 def universal_perturbation(problem: UniversalProblem, options: UniversalOptions) -> FloatArray:
     """The perturbation [n], no longer than the radius, that fooled most inputs in float64."""
-    lowered, norm = problem.lowered, problem.norm
+    device_graph, norm = problem.device_graph, problem.norm
     generator = torch.Generator().manual_seed(options.seed)
     size = problem.inputs.shape[1]
-    delta = 2 * torch.rand((options.restarts, size), generator=generator, dtype=torch.float64).to(lowered.device) - 1
+    delta = (
+        2 * torch.rand((options.restarts, size), generator=generator, dtype=torch.float64).to(device_graph.device) - 1
+    )
     radius = delta.new_full((options.restarts,), problem.radius)
     delta = into_ball(delta * problem.radius, radius, norm)
     delta[0] = 0.0
     best, most = delta[0], -1.0
     margins = _margins(problem, delta[:1] * 0.0)
     softness = float(margins.median().clamp_min(1e-12)) * torch.tensor(
-        np.geomspace(*SOFTNESS, options.restarts), dtype=torch.float64, device=lowered.device
+        np.geomspace(*SOFTNESS, options.restarts), dtype=torch.float64, device=device_graph.device
     )
     velocity = torch.zeros_like(delta)
     for step in range(options.steps + 1):
@@ -80,11 +82,14 @@ def universal_perturbation(problem: UniversalProblem, options: UniversalOptions)
 
 def _margin(problem: UniversalProblem, delta: Tensor, chosen: slice) -> Tensor:
     """Margins [K, part] of some inputs under each perturbation [K, n], differentiable."""
-    lowered = problem.lowered
-    x, classes = lowered.tensor(problem.inputs[chosen]), torch.as_tensor(problem.predicted[chosen]).to(lowered.device)
-    low, high = lowered.tensor(problem.lower), lowered.tensor(problem.upper)
+    device_graph = problem.device_graph
+    x, classes = (
+        device_graph.tensor(problem.inputs[chosen]),
+        torch.as_tensor(problem.predicted[chosen]).to(device_graph.device),
+    )
+    low, high = device_graph.tensor(problem.lower), device_graph.tensor(problem.upper)
     moved = torch.minimum(torch.maximum(x + delta.unsqueeze(1), low), high)
-    scores = lowered.forward(moved.flatten(0, 1)).reshape(len(delta), len(x), -1)
+    scores = device_graph.forward(moved.flatten(0, 1)).reshape(len(delta), len(x), -1)
     index = classes.expand(len(delta), -1).unsqueeze(2)
     own = scores.gather(2, index).squeeze(2)
     others = scores.scatter(2, index, -torch.inf).amax(2)

@@ -39,7 +39,7 @@ class LowerBoundOptions:
 class LowerBoundProblem:
     """Samples of one net: of each its region, its predicted class and the largest ball of interest."""
 
-    lowered: DeviceGraph
+    device_graph: DeviceGraph
     regions: tuple[Region, ...]
     predicted: tuple[int, ...]
     norm: Norm
@@ -49,22 +49,22 @@ class LowerBoundProblem:
 
     def __post_init__(self) -> None:
         if not self.together:
-            object.__setattr__(self, "together", samples_together(self.lowered))
+            object.__setattr__(self, "together", samples_together(self.device_graph))
         if not len(self.regions) == len(self.predicted) == len(self.radii):
             raise DataError("every sample needs a region, a predicted class and a radius")
 
 
-def samples_together(lowered: DeviceGraph) -> int:
+def samples_together(device_graph: DeviceGraph) -> int:
     """How many samples one batch should hold: of a large net, a core's cache is filled by one."""
-    neurons = sum(node.size for node in lowered.graph.nodes if isinstance(node, Relu))
-    return TOGETHER if lowered.device.type != "cpu" or neurons <= FEW_NEURONS else 1
+    neurons = sum(node.size for node in device_graph.graph.nodes if isinstance(node, Relu))
+    return TOGETHER if device_graph.device.type != "cpu" or neurons <= FEW_NEURONS else 1
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
     """One sample of a problem, with its goals: one per class but the predicted, in order."""
 
-    lowered: DeviceGraph
+    device_graph: DeviceGraph
     region: Region
     norm: Norm
     goals: tuple[Goal, ...]
@@ -134,13 +134,15 @@ class LowerBound(ABC):
         if problem.norm not in self.norms:
             can = ", ".join(sorted(self.norms))
             raise OptionError(f"{self.name} has no bound in {problem.norm}; it has in: {can}")
-        reason = self.unsupported(problem.lowered.graph)
+        reason = self.unsupported(problem.device_graph.graph)
         if reason is not None:
             raise OptionError(f"{self.name} cannot bound this net: {reason}")
         started = time.monotonic()
-        classes = problem.lowered.graph.classes
+        classes = problem.device_graph.graph.classes
         samples = [
-            Sample(problem.lowered, region, problem.norm, goals_for(predicted, classes, None, 0.0), problem.options)
+            Sample(
+                problem.device_graph, region, problem.norm, goals_for(predicted, classes, None, 0.0), problem.options
+            )
             for region, predicted in zip(problem.regions, problem.predicted, strict=True)
         ]
         best = list[FloatArray]()

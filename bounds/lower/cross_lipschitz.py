@@ -32,12 +32,12 @@ LARGEST_GRAM = 1500  # side of a matrix whose spectral norm is bounded by powers
 
 def margins(samples: Sequence[Sample]) -> list[FloatArray]:
     """Proven lower bounds of the goals' rows at each sample itself."""
-    lowered = samples[0].lowered
-    bounds = bounds_together(lowered, [s.region for s in samples], samples[0].norm, [0.0] * len(samples))
+    device_graph = samples[0].device_graph
+    bounds = bounds_together(device_graph, [s.region for s in samples], samples[0].norm, [0.0] * len(samples))
     rows = [np.concatenate([goal.rows for goal in sample.goals]) for sample in samples]
     member = np.repeat(np.arange(len(samples)), [len(part) for part in rows])
-    group = Grouping(len(samples), torch.as_tensor(member, device=lowered.device))
-    function = goal_bounds(lowered, bounds, lowered.tensor(np.concatenate(rows)), group)
+    group = Grouping(len(samples), torch.as_tensor(member, device=device_graph.device))
+    function = goal_bounds(device_graph, bounds, device_graph.tensor(np.concatenate(rows)), group)
     values = (function.value - function.slack).cpu().numpy()
     offsets = np.concatenate([goal.offset for sample in samples for goal in sample.goals])
     proven = values + offsets - 1e-15 * (np.abs(values) + np.abs(offsets))
@@ -100,7 +100,7 @@ class GlobalCrossLipschitz(LowerBound):
 
     @staticmethod
     def _slope(sample: Sample) -> FloatArray:
-        graph = sample.lowered.graph
+        graph = sample.device_graph.graph
         last = graph.nodes[-1]
         rows = np.concatenate([goal.rows for goal in sample.goals])
         constants = node_constants(graph, sample.norm)
@@ -126,9 +126,9 @@ class LocalCrossLipschitz(LowerBound):
 
 def reduced_on(samples: Sequence[Sample], radii: Sequence[float]) -> list[Reduced]:
     """The reduced net of each sample's ball; their neurons are bounded in one batch."""
-    lowered = samples[0].lowered
-    bounds = bounds_together(lowered, [s.region for s in samples], samples[0].norm, radii)
-    return [reduce(lowered, bounds.of_sample(k), sample.goals) for k, sample in enumerate(samples)]
+    device_graph = samples[0].device_graph
+    bounds = bounds_together(device_graph, [s.region for s in samples], samples[0].norm, radii)
+    return [reduce(device_graph, bounds.of_sample(k), sample.goals) for k, sample in enumerate(samples)]
 
 
 def quotient(margin: FloatArray, slope: FloatArray) -> FloatArray:

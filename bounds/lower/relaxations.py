@@ -29,8 +29,8 @@ CAP_RATE = 0.15
 def engine_on(samples: Sequence[Sample], radii: Sequence[float], crown: bool = True) -> NodeBounds:
     """The open neurons of all balls, side by side; `crown` tightens neurons beyond intervals."""
     first = samples[0]
-    bounds = bounds_together(first.lowered, [s.region for s in samples], first.norm, radii, crown=crown)
-    return NodeBounds(stack=Stack.on(first.lowered, bounds, [sample.goals for sample in samples]))
+    bounds = bounds_together(first.device_graph, [s.region for s in samples], first.norm, radii, crown=crown)
+    return NodeBounds(stack=Stack.on(first.device_graph, bounds, [sample.goals for sample in samples]))
 
 
 def per_sample(engine: NodeBounds, distances: Tensor) -> list[FloatArray]:

@@ -49,8 +49,8 @@ class TriangleProgram(LowerBound):
         return [self._on_ball(sample, radius) for sample, radius in zip(samples, radii, strict=True)]
 
     def _on_ball(self, sample: Sample, radius: float) -> FloatArray:
-        bounds = network_bounds(sample.lowered, sample.region, sample.norm, radius)
-        engine = NodeBounds(reduce(sample.lowered, bounds, sample.goals))
+        bounds = network_bounds(sample.device_graph, sample.region, sample.norm, radius)
+        engine = NodeBounds(reduce(sample.device_graph, bounds, sample.goals))
         nodes, seen = engine.optimise(engine.roots(), sample.options.steps, radius, CAP_RATE)
         found = seen.distance.cpu().numpy().copy()
         for k in np.flatnonzero(found < radius):

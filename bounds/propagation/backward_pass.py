@@ -53,7 +53,7 @@ class Magnitudes:
 
 
 def backward(
-    lowered: DeviceGraph,
+    device_graph: DeviceGraph,
     start: int,
     rows: Tensor,
     center: Tensor,
@@ -67,11 +67,11 @@ def backward(
     first of them is a look-up where unit vectors meet an Affine node.
     """
     group = group or Grouping.one(rows)
-    nodes = lowered.graph.nodes
+    nodes = device_graph.graph.nodes
     waiting: dict[int, Tensor] = {start: rows}
     count = rows.shape[0]
-    constant = lowered.zeros(count)
-    slack = lowered.zeros(count)
+    constant = device_graph.zeros(count)
+    slack = device_graph.zeros(count)
     for position in range(start, 0, -1):
         a = waiting.pop(position, None)
         if a is None:
@@ -79,16 +79,16 @@ def backward(
         look()
         node = nodes[position]
         if a.dim() == 1 and isinstance(node, Affine):
-            constant = constant + lowered.bias[position][a]
-            slack = slack + lowered.gamma[position] * magnitudes.affine[position][group.member, a]
-            for source, linear in zip(node.sources, lowered.maps[position], strict=True):
+            constant = constant + device_graph.bias[position][a]
+            slack = slack + device_graph.gamma[position] * magnitudes.affine[position][group.member, a]
+            for source, linear in zip(node.sources, device_graph.maps[position], strict=True):
                 _add(waiting, source, linear.rows(a))
             continue
-        a = _units(lowered, position, a)
+        a = _units(device_graph, position, a)
         if isinstance(node, Affine):
-            constant = constant + a @ lowered.bias[position]
-            slack = slack + lowered.gamma[position] * group.dot(a.abs(), magnitudes.affine[position])
-            for source, linear in zip(node.sources, lowered.maps[position], strict=True):
+            constant = constant + a @ device_graph.bias[position]
+            slack = slack + device_graph.gamma[position] * group.dot(a.abs(), magnitudes.affine[position])
+            for source, linear in zip(node.sources, device_graph.maps[position], strict=True):
                 _add(waiting, source, linear.adjoint(a))
         elif isinstance(node, Relu):
             step = rule(position, a)
@@ -96,19 +96,19 @@ def backward(
             slack = slack + step.slack
             _add(waiting, node.source, step.coefficient)
     a = waiting.pop(0, None)
-    a = lowered.zeros(count, lowered.graph.input_size) if a is None else _units(lowered, 0, a)
+    a = device_graph.zeros(count, device_graph.graph.input_size) if a is None else _units(device_graph, 0, a)
     value = constant + group.dot(a, center)
-    final = lowered.gamma.get(start, 0.0)
+    final = device_graph.gamma.get(start, 0.0)
     terms = (a.shape[1] + len(nodes) + 64) * UNIT_ROUNDOFF
     slack = slack + (final + 4 * terms) * (group.dot(a.abs(), magnitudes.node[0]) + constant.abs())
     return LinearFunction(a, value, slack * SLACK_INFLATION + UNDERFLOW)
 
 
-def _units(lowered: DeviceGraph, position: int, rows: Tensor) -> Tensor:
+def _units(device_graph: DeviceGraph, position: int, rows: Tensor) -> Tensor:
     """Entries written out as unit vectors; matrices as they are."""
     if rows.dim() > 1:
         return rows
-    matrix = lowered.zeros(len(rows), lowered.graph.nodes[position].size)
+    matrix = device_graph.zeros(len(rows), device_graph.graph.nodes[position].size)
     matrix[torch.arange(len(rows), device=rows.device), rows] = 1.0
     return matrix
 

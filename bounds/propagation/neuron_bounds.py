@@ -42,17 +42,17 @@ class Ball:
     norm: Norm
 
     @classmethod
-    def of(cls, lowered: DeviceGraph, regions: Sequence[Region], norm: Norm, radii: Sequence[float]) -> Ball:
+    def of(cls, device_graph: DeviceGraph, regions: Sequence[Region], norm: Norm, radii: Sequence[float]) -> Ball:
         clipped = [region.clipped(norm, radius) for region, radius in zip(regions, radii, strict=True)]
         # The room is rounded up: nextafter of a difference of float64 numbers is an upper bound of the difference.
         below = [np.nextafter(r.center - r.lower, np.inf) * (r.center > r.lower) for r in regions]
         above = [np.nextafter(r.upper - r.center, np.inf) * (r.upper > r.center) for r in regions]
         center = [region.center for region in regions]
         inside = ([pair[side] for pair in clipped] for side in (0, 1))
-        parts = [lowered.tensor(np.array(part)) for part in (center, *inside, below, above)]
+        parts = [device_graph.tensor(np.array(part)) for part in (center, *inside, below, above)]
         # An infinite radius meets zeros below; what lies beyond the box's farthest point is no more of it.
         reach = (parts[3] + parts[4]).sum(-1) * (1.0 + 1e-9) + 1e-300
-        radius = lowered.tensor(radii) if norm is Norm.L0 else torch.minimum(lowered.tensor(radii), reach)
+        radius = device_graph.tensor(radii) if norm is Norm.L0 else torch.minimum(device_graph.tensor(radii), reach)
         return cls(parts[0], parts[1], parts[2], parts[3], parts[4], radius, norm)
 
     def lowest(self, function: LinearFunction, group: Grouping | None = None) -> Tensor:
@@ -119,7 +119,7 @@ def device_graph_for(graph: Graph, device: str = "cpu") -> DeviceGraph:
 
 
 def network_bounds(
-    lowered: DeviceGraph,
+    device_graph: DeviceGraph,
     region: Region,
     norm: Norm,
     radius: float,
@@ -130,12 +130,12 @@ def network_bounds(
 
     `known` are bounds on a larger ball around the same sample: they hold here too, and are never given up.
     """
-    return bounds_together(lowered, (region,), norm, (radius,), crown, known)
+    return bounds_together(device_graph, (region,), norm, (radius,), crown, known)
 
 
 @torch.no_grad()
 def bounds_together(
-    lowered: DeviceGraph,
+    device_graph: DeviceGraph,
     regions: Sequence[Region],
     norm: Norm,
     radii: Sequence[float],
@@ -143,30 +143,30 @@ def bounds_together(
     known: NetworkBounds | None = None,
 ) -> NetworkBounds:
     """The same for several samples as one batch, each on a ball of its own."""
-    ball = Ball.of(lowered, regions, norm, radii)
+    ball = Ball.of(device_graph, regions, norm, radii)
     low: dict[int, Tensor] = {}
     high: dict[int, Tensor] = {}
     result = NetworkBounds(ball, {}, {}, Magnitudes({}, {}), {})
     magnitude = result.magnitudes
-    for position, node in enumerate(lowered.graph.nodes):
+    for position, node in enumerate(device_graph.graph.nodes):
         look()
         if isinstance(node, Input):
             low[position], high[position] = ball.lower, ball.upper
         elif isinstance(node, Affine):
-            low[position], high[position] = _interval(lowered, position, node, low, high, magnitude)
+            low[position], high[position] = _interval(device_graph, position, node, low, high, magnitude)
         else:
             source = node.source
             least, most = low[source].clone(), high[source].clone()
             if known is not None:
                 least, most = torch.maximum(least, known.lower[position]), torch.minimum(most, known.upper[position])
-            tighten = crown and source != 0 and (norm is not Norm.LINF or position != lowered.graph.relus[0])
+            tighten = crown and source != 0 and (norm is not Norm.LINF or position != device_graph.graph.relus[0])
             # An overflow says nothing; a comparison would take it for a phase that is known.
             least, most = (
                 torch.where(side.isnan(), none, side) for side, none in ((least, -torch.inf), (most, torch.inf))
             )
             steep = tighten and norm is Norm.L1
-            followed = steep and position != lowered.graph.relus[-1]
-            opened = _open_layer(lowered, source, least, most, result, tighten, steep, followed)
+            followed = steep and position != device_graph.graph.relus[-1]
+            opened = _open_layer(device_graph, source, least, most, result, tighten, steep, followed)
             if (least > most).any():
                 raise SoundnessError(
                     f"bounds of node {position} ({node.name}) cross: the ball is empty or the proof is"
@@ -181,24 +181,29 @@ def bounds_together(
 
 
 def _interval(
-    lowered: DeviceGraph, position: int, node: Affine, low: dict[int, Tensor], high: dict[int, Tensor], out: Magnitudes
+    device_graph: DeviceGraph,
+    position: int,
+    node: Affine,
+    low: dict[int, Tensor],
+    high: dict[int, Tensor],
+    out: Magnitudes,
 ) -> tuple[Tensor, Tensor]:
     """Mid-radius interval arithmetic, widened by its rounding error; fills in the node's magnitude."""
-    middle = lowered.bias[position][None]
+    middle = device_graph.bias[position][None]
     spread = torch.zeros_like(middle)
-    size = lowered.bias_size[position][None]
-    for source, linear in zip(node.sources, lowered.maps[position], strict=True):
+    size = device_graph.bias_size[position][None]
+    for source, linear in zip(node.sources, device_graph.maps[position], strict=True):
         half = (high[source] - low[source]) / 2
         middle = middle + linear.apply((high[source] + low[source]) / 2)
         spread = spread + linear.magnitude(half)
         size = size + linear.magnitude(torch.maximum(low[source].abs(), high[source].abs()))
     out.affine[position] = size * (1.0 + 1e-9)
-    slack = 4.0 * lowered.gamma[position] * size + UNDERFLOW
+    slack = 4.0 * device_graph.gamma[position] * size + UNDERFLOW
     return middle - spread - slack, middle + spread + slack
 
 
 def _open_layer(
-    lowered: DeviceGraph,
+    device_graph: DeviceGraph,
     source: int,
     least: Tensor,
     most: Tensor,
@@ -217,11 +222,11 @@ def _open_layer(
     rows: list[Rows] = []
     entries: list[Tensor] = []
     errors: list[Tensor] = []
-    for pairs in torch.split(torch.nonzero((least < 0) & (most > 0)), ROWS_AT_ONCE[lowered.device.type]):
+    for pairs in torch.split(torch.nonzero((least < 0) & (most > 0)), ROWS_AT_ONCE[device_graph.device.type]):
         sample, chosen = pairs[:, 0], pairs[:, 1]
         group = Grouping(len(least), sample)
-        part = rows_of(lowered, source, chosen, group, ball.center, known.magnitudes, opened, known.lower)
-        error = row_error(part, opened, ball.travel, lowered.terms)
+        part = rows_of(device_graph, source, chosen, group, ball.center, known.magnitudes, opened, known.lower)
+        error = row_error(part, opened, ball.travel, device_graph.terms)
         if tighten:
             for bent in (False, True) if steep and opened else (False,):
                 below, above = (
@@ -237,7 +242,7 @@ def _open_layer(
         if followed and bool(kept.any()):
             under = relaxed_below(rows[-1], -1.0, opened, errors[-1], steep=True)
             radius = rows[-1].group.of(ball.radius)
-            lines.append(above_relu(-under.input, -under.value, under.slack, radius, lowered.terms))
+            lines.append(above_relu(-under.input, -under.value, under.slack, radius, device_graph.terms))
     if not rows:
         return None
     all_rows, all_entries = merged(rows), torch.cat(entries)
@@ -253,9 +258,9 @@ def neuron_bounds(graph: Graph, region: Region, norm: Norm, radius: float, devic
 
 @torch.no_grad()
 def goal_bounds(
-    lowered: DeviceGraph, bounds: NetworkBounds, rows: Tensor, group: Grouping | None = None
+    device_graph: DeviceGraph, bounds: NetworkBounds, rows: Tensor, group: Grouping | None = None
 ) -> LinearFunction:
     """Linear lower bounds of rows · scores [M, classes] on their samples' balls; without `group` there is one."""
-    start = len(lowered.graph.nodes) - 1
+    start = len(device_graph.graph.nodes) - 1
     rule = relaxed(bounds.lower, bounds.upper, group=group)
-    return backward(lowered, start, rows, bounds.ball.center, bounds.magnitudes, rule, group)
+    return backward(device_graph, start, rows, bounds.ball.center, bounds.magnitudes, rule, group)

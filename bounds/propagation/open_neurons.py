@@ -114,7 +114,7 @@ def kept_open(opened: OpenLayers, lower: dict[int, Tensor], leaves: dict[int, Te
 
 
 def rows_of(
-    lowered: DeviceGraph,
+    device_graph: DeviceGraph,
     start: int,
     chosen: Tensor,
     group: Grouping,
@@ -126,7 +126,7 @@ def rows_of(
     """Rows of node `start`: of its entries `chosen` [M], or of `chosen` · node where that is a matrix [M, size]."""
     leaves: dict[int, Tensor] = {}
     rule = kept_open(opened, lower, leaves, group)
-    function = backward(lowered, start, chosen, center, magnitudes, rule, group)
+    function = backward(device_graph, start, chosen, center, magnitudes, rule, group)
     return Rows(group, function.input, leaves, function.value, function.slack)
 
 

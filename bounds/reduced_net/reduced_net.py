@@ -72,27 +72,27 @@ class Reduced:
 
 
 @torch.no_grad()
-def reduce(lowered: DeviceGraph, bounds: NetworkBounds, goals: tuple[Goal, ...]) -> Reduced:
+def reduce(device_graph: DeviceGraph, bounds: NetworkBounds, goals: tuple[Goal, ...]) -> Reduced:
     """The reduced net of one ball: the rows that its bounds left open, and one backward pass for the goals."""
     ball, layers = bounds.ball, bounds.opened
-    goal_matrix = torch.cat([lowered.tensor(goal.rows) for goal in goals])
+    goal_matrix = torch.cat([device_graph.tensor(goal.rows) for goal in goals])
     last = goal_rows(
-        lowered, bounds, goal_matrix, Grouping(1, goal_matrix.new_zeros(len(goal_matrix), dtype=torch.int64))
+        device_graph, bounds, goal_matrix, Grouping(1, goal_matrix.new_zeros(len(goal_matrix), dtype=torch.int64))
     )
-    last = replace(last, value=last.value + torch.cat([lowered.tensor(goal.offset) for goal in goals]))
+    last = replace(last, value=last.value + torch.cat([device_graph.tensor(goal.offset) for goal in goals]))
     places = slices_of([layer.entries.shape[1] for layer in layers.values()])
     slices, total = dict(zip(layers, places, strict=True)), open_count(layers)
     x = torch.cat([*(layer.x[0] for layer in layers.values()), last.x])
     moving = torch.nonzero((ball.below[0] + ball.above[0] > 0) & (x != 0).any(0)).flatten()
     if not len(moving):
         moving = moving.new_zeros(1)  # nothing matters: one input keeps every shape non-empty
-    z = lowered.zeros(total + len(goal_matrix), total)
+    z = device_graph.zeros(total + len(goal_matrix), total)
     for position, layer in layers.items():
         for i, matrix in layer.z.items():
             z[slices[position], slices[i]] = matrix[0]
     for i, matrix in last.z.items():
         z[total:, slices[i]] = matrix
-    error = row_error(last, layers, ball.travel, lowered.terms)
+    error = row_error(last, layers, ball.travel, device_graph.terms)
     none = x.new_zeros(0)
     return Reduced(
         norm=ball.norm,
@@ -109,17 +109,19 @@ def reduce(lowered: DeviceGraph, bounds: NetworkBounds, goals: tuple[Goal, ...])
         upper=torch.cat([*(layer.upper[0] for layer in layers.values()), none]),
         layers=places,
         goal_rows=tuple(
-            torch.arange(total + place.start, total + place.stop, device=lowered.device)
+            torch.arange(total + place.start, total + place.stop, device=device_graph.device)
             for place in slices_of([len(goal.rows) for goal in goals])
         ),
         neurons=tuple((i, layer.entries[0]) for i, layer in layers.items()),
     )
 
 
-def goal_rows(lowered: DeviceGraph, bounds: NetworkBounds, matrix: Tensor, group: Grouping) -> Rows:
+def goal_rows(device_graph: DeviceGraph, bounds: NetworkBounds, matrix: Tensor, group: Grouping) -> Rows:
     """Rows matrix · scores [M, classes] over the open neurons."""
-    output = len(lowered.graph.nodes) - 1
-    return rows_of(lowered, output, matrix, group, bounds.ball.center, bounds.magnitudes, bounds.opened, bounds.lower)
+    output = len(device_graph.graph.nodes) - 1
+    return rows_of(
+        device_graph, output, matrix, group, bounds.ball.center, bounds.magnitudes, bounds.opened, bounds.lower
+    )
 
 
 def slices_of(sizes: list[int]) -> tuple[slice, ...]:

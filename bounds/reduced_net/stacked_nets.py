@@ -119,29 +119,29 @@ class Stack:
 
     @classmethod
     @torch.no_grad()
-    def on(cls, lowered: DeviceGraph, bounds: NetworkBounds, goals: Sequence[Sequence[Goal]]) -> Stack:
+    def on(cls, device_graph: DeviceGraph, bounds: NetworkBounds, goals: Sequence[Sequence[Goal]]) -> Stack:
         """The nets of all balls of `bounds` at once, without a net of its own for each; `goals` of each sample."""
         ball, opened = bounds.ball, bounds.opened
         most = max(len(goal.rows) for each in goals for goal in each)
         every = [(k, goal) for k, each in enumerate(goals) for goal in each]
-        member = torch.tensor([k for k, _ in every], device=lowered.device)
+        member = torch.tensor([k for k, _ in every], device=device_graph.device)
         pick = [np.arange(most) * (np.arange(most) < len(goal.rows)) for _, goal in every]
         matrix = np.concatenate([goal.rows[chosen] for (_, goal), chosen in zip(every, pick, strict=True)])
         offset = np.concatenate([goal.offset[chosen] for (_, goal), chosen in zip(every, pick, strict=True)])
         group = Grouping(len(goals), member.repeat_interleave(most))
-        last = goal_rows(lowered, bounds, lowered.tensor(matrix), group)
-        last = replace(last, value=last.value + lowered.tensor(offset))
-        error = row_error(last, opened, ball.travel, lowered.terms)
+        last = goal_rows(device_graph, bounds, device_graph.tensor(matrix), group)
+        last = replace(last, value=last.value + device_graph.tensor(offset))
+        error = row_error(last, opened, ball.travel, device_graph.terms)
         layers = slices_of([layer.entries.shape[1] for layer in opened.values()])
         places, total, count = dict(zip(opened, layers, strict=True)), open_count(opened), len(goals)
-        z = lowered.zeros(count, total, total)
-        goal_z = lowered.zeros(len(matrix), total)
+        z = device_graph.zeros(count, total, total)
+        goal_z = device_graph.zeros(len(matrix), total)
         for position, layer in opened.items():
             for i, inner in layer.z.items():
                 z[:, places[position], places[i]] = inner
             if position in last.z:
                 goal_z[:, places[position]] = last.z[position]
-        none = lowered.zeros(count, 0)
+        none = device_graph.zeros(count, 0)
         rows = {
             name: torch.cat([none, *(getattr(layer, name) for layer in opened.values())], dim=1)
             for name in ("value", "error", "lower", "upper")
@@ -149,10 +149,12 @@ class Stack:
         absent = torch.cat([none.bool(), *(~layer.present for layer in opened.values())], dim=1)
         size = torch.maximum(rows["lower"].abs(), rows["upper"].abs()) + chords(rows["lower"], rows["upper"])[1]
         sizes = [len(each) for each in goals]
-        everything = torch.arange(total, device=lowered.device)
+        everything = torch.arange(total, device=device_graph.device)
         return cls(
             norm=ball.norm,
-            x=torch.cat([lowered.zeros(count, 0, lowered.graph.input_size), *(o.x for o in opened.values())], dim=1),
+            x=torch.cat(
+                [device_graph.zeros(count, 0, device_graph.graph.input_size), *(o.x for o in opened.values())], dim=1
+            ),
             z=z,
             constant=rows["value"],
             error=rows["error"],
@@ -164,7 +166,7 @@ class Stack:
             above=ball.above,
             layers=layers,
             member=member,
-            rows=torch.arange(len(matrix), device=lowered.device).view(len(every), most),
+            rows=torch.arange(len(matrix), device=device_graph.device).view(len(every), most),
             goal_x=last.x.view(len(every), most, last.x.shape[1]),
             goal_z=goal_z.view(len(every), most, total),
             goal_constant=last.value.view(len(every), most),

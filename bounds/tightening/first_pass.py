@@ -19,13 +19,15 @@ RATE = 0.3
 PASSES = 4  # with envelopes, which are the same for all of them
 
 
-def nearest_possible(lowered: DeviceGraph, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float) -> float:
+def nearest_possible(
+    device_graph: DeviceGraph, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float
+) -> float:
     """A proven lower bound, at most `radius`, on the distance of the nearest adversary of any goal: no search."""
-    return nearest_together(lowered, (region,), norm, (goals,), (radius,))[0]
+    return nearest_together(device_graph, (region,), norm, (goals,), (radius,))[0]
 
 
 def nearest_together(
-    lowered: DeviceGraph,
+    device_graph: DeviceGraph,
     regions: Sequence[Region],
     norm: Norm,
     goals: Sequence[tuple[Goal, ...]],
@@ -36,10 +38,10 @@ def nearest_together(
     found = list(radii)
     if not asked:
         return found
-    bounds = bounds_together(lowered, [regions[k] for k in asked], norm, [radii[k] for k in asked])
-    stack = Stack.on(lowered, bounds, [goals[k] for k in asked])
+    bounds = bounds_together(device_graph, [regions[k] for k in asked], norm, [radii[k] for k in asked])
+    stack = Stack.on(device_graph, bounds, [goals[k] for k in asked])
     phases = NodeBounds(stack=one_sided_stack(stack) if norm in ONE_SIDED else stack)
-    enough = lowered.tensor([radii[k] for k in asked])
+    enough = device_graph.tensor([radii[k] for k in asked])
     nodes, seen = phases.optimise(phases.roots(), 0, enough, RATE)
     short = bool((seen.distance < phases.enough(nodes, enough)).any())
     if norm in ONE_SIDED and short and ByEnvelopes.possible(phases):

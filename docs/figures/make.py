@@ -50,9 +50,9 @@ def bracket() -> None:
     model, data = load(NETS / "digits-64-32-32-10.onnx"), digits()
     x = data.x[1].reshape(-1).astype(np.float64)
     exact = distance(model, data.x[1], norm="linf")
-    lowered = device_graph_for(model.graph)
+    device_graph = device_graph_for(model.graph)
     region = Region(x, np.zeros_like(x), np.ones_like(x))
-    problem = LowerBoundProblem(lowered, (region,), (exact.predicted,), Norm.LINF, (2.0 * exact.upper,))
+    problem = LowerBoundProblem(device_graph, (region,), (exact.predicted,), Norm.LINF, (2.0 * exact.upper,))
     techniques = [one() for one in TECHNIQUES if Norm.LINF in one.norms and one().unsupported(model.graph) is None]
     found = [(one.name, float(one.run(problem).nearest[0])) for one in techniques]
     found.sort(key=lambda pair: pair[1])
@@ -125,9 +125,9 @@ def output_constrained() -> None:
     radius = 0.9
     graph = affine_chain([np.array([[1.0]]), np.array([[-1.0], [0.0]])], [np.zeros(1), np.array([0.5, 0.0])])
     region = Region(np.zeros(1), -np.ones(1), np.ones(1))
-    lowered = device_graph_for(graph)
-    bounds = network_bounds(lowered, region, Norm.LINF, radius)
-    engine = NodeBounds(reduce(lowered, bounds, goals_for(0, 2, None, 0.0)))
+    device_graph = device_graph_for(graph)
+    bounds = network_bounds(device_graph, region, Norm.LINF, radius)
+    engine = NodeBounds(reduce(device_graph, bounds, goals_for(0, 2, None, 0.0)))
     roots = engine.roots()
     seen = engine.evaluate(roots)
     nodes = on_the_cap(engine, roots, seen, radius)
@@ -198,14 +198,14 @@ def execution() -> None:
     """E over the ball beside what onnxruntime was seen to differ by at random points of it, ball by ball."""
     model, data = load(NETS / "digits-64-32-32-10.onnx"), digits()
     x = data.x[0].reshape(-1).astype(np.float64)
-    lowered, region = device_graph_for(model.graph), Region(x, np.zeros_like(x), np.ones_like(x))
+    device_graph, region = device_graph_for(model.graph), Region(x, np.zeros_like(x), np.ones_like(x))
     radii, proven, seen = np.geomspace(0.003, 0.3, 9), [], []
     rng = np.random.default_rng(0)
     for radius in radii:
-        bounds = network_bounds(lowered, region, Norm.LINF, float(radius))
-        proven.append(float(execution_error(lowered, bounds, FLOAT32).max()))
+        bounds = network_bounds(device_graph, region, Norm.LINF, float(radius))
+        proven.append(float(execution_error(device_graph, bounds, FLOAT32).max()))
         points = np.clip(x + rng.uniform(-radius, radius, (200, x.size)), 0, 1).astype(np.float32)
-        real = lowered.forward(lowered.tensor(points.astype(np.float64))).numpy()
+        real = device_graph.forward(device_graph.tensor(points.astype(np.float64))).numpy()
         seen.append(float(np.abs(model.scores(points) - real).max()))
     (axes,) = figure()
     axes.loglog(radii, proven, "o-", color=BLUE, label="E: no execution is farther off")

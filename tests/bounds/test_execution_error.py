@@ -106,17 +106,17 @@ def test_no_execution_is_farther_off(kind: str) -> None:
     rng = np.random.default_rng(0)
     nearest = np.inf
     for _ in range(12):
-        graph, lowered = (graph := random_graph(rng, kind)), DeviceGraph(graph)
+        graph, device_graph = (graph := random_graph(rng, kind)), DeviceGraph(graph)
         center = rng.uniform(size=4).astype(np.float32).astype(np.float64)
         radius = float(rng.choice([0.0, 1e-4, 0.1]))
-        bounds = network_bounds(lowered, Region(center, np.zeros(4), np.ones(4)), Norm.LINF, radius)
+        bounds = network_bounds(device_graph, Region(center, np.zeros(4), np.ones(4)), Norm.LINF, radius)
         rows = torch.tensor([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0]], dtype=torch.float64)
-        on_ball = execution_error(lowered, bounds, FLOAT32)[0].tolist()
-        of_rows = execution_error(lowered, bounds, FLOAT32, rows)[0].tolist()
+        on_ball = execution_error(device_graph, bounds, FLOAT32)[0].tolist()
+        of_rows = execution_error(device_graph, bounds, FLOAT32, rows)[0].tolist()
         for _ in range(3):
             point = np.clip(center + rng.uniform(-radius, radius, size=4), 0.0, 1.0).astype(np.float32)
             point = np.clip(point, bounds.ball.lower[0].numpy(), bounds.ball.upper[0].numpy()).astype(np.float32)
-            there = error_at_points(lowered, torch.as_tensor(point.astype(np.float64))[None], FLOAT32)[0].tolist()
+            there = error_at_points(device_graph, torch.as_tensor(point.astype(np.float64))[None], FLOAT32)[0].tolist()
             truth = exact(graph, point.tolist())
             for fused, add in [(False, add) for add in sums(rng)] + [(True, pairwise_sum)]:
                 off = [

@@ -25,7 +25,7 @@ class AttackRequest(SampleRequest[Candidates]):
 
     @property
     def most(self) -> int:
-        return fitting(self.problem.lowered, len(self.problem.goals), self.problem.options)
+        return fitting(self.problem.device_graph, len(self.problem.goals), self.problem.options)
 
     def together(self, requests: Sequence[Request[Candidates]], kept: BuildCache) -> list[Candidates]:
         del kept

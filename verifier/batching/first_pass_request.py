@@ -17,7 +17,7 @@ from verifier.batching.request import BuildCache, Request, SampleRequest
 class FirstPassRequest(SampleRequest[float]):
     """How far the nearest adversary of any goal must be, as one pass proves it; at most `radius`."""
 
-    lowered: DeviceGraph
+    device_graph: DeviceGraph
     region: Region
     norm: Norm
     goals: tuple[Goal, ...]
@@ -26,17 +26,17 @@ class FirstPassRequest(SampleRequest[float]):
 
     @property
     def kind(self) -> tuple[object, ...]:
-        return id(self.lowered), self.norm
+        return id(self.device_graph), self.norm
 
     @property
     def most(self) -> int:
-        return samples_together(self.lowered)
+        return samples_together(self.device_graph)
 
     def together(self, requests: Sequence[Request[float]], kept: BuildCache) -> list[float]:
         del kept
         own = [request for request in requests if isinstance(request, FirstPassRequest)]
         regions, goals, radii = ([getattr(request, name) for request in own] for name in ("region", "goals", "radius"))
         try:
-            return nearest_together(self.lowered, regions, self.norm, goals, radii)
+            return nearest_together(self.device_graph, regions, self.norm, goals, radii)
         except OutOfTimeError:
             return [0.0] * len(own)

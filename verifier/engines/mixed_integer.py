@@ -223,17 +223,19 @@ class Run:
             drift = problem.grid.drift
             reach = max(reach, problem.grid.length(problem.grid.reach)) + drift
         radius = min(_widened(most) + 2.0 * drift, reach)
-        lowered = device_graph_for(problem.graph, problem.device)
+        device_graph = device_graph_for(problem.graph, problem.device)
         pixels = problem.region.pixels
         # Bounds count inputs: as many as so few pixels have.
         farthest = radius if pixels is None else radius * int(np.bincount(pixels).max())
-        bounds = network_bounds(lowered, problem.region, problem.norm, farthest)
+        bounds = network_bounds(device_graph, problem.region, problem.norm, farthest)
         neurons = bounds.neurons()
         body = self.encoder.body(problem.region, problem.norm, self.strayed(neurons), radius, problem.grid)
         if pixels is not None:
             return Stage(radius, body, neurons.open_phases)
-        function = goal_bounds(lowered, bounds, lowered.tensor(np.concatenate([g.rows for g in problem.goals])))
-        value = function.value - function.slack + lowered.tensor(np.concatenate([g.offset for g in problem.goals]))
+        function = goal_bounds(
+            device_graph, bounds, device_graph.tensor(np.concatenate([g.rows for g in problem.goals]))
+        )
+        value = function.value - function.slack + device_graph.tensor(np.concatenate([g.offset for g in problem.goals]))
         ball = bounds.ball
         rows = distance_to_halfspace(function.input, value, ball.below, ball.above, problem.norm).cpu().numpy()
         ends = np.cumsum([0, *(len(g.offset) for g in problem.goals)])

@@ -56,8 +56,8 @@ class Comparison:
 def compare(parsed: Parsed, seed: int = 0) -> Comparison:
     """Compare a file with onnxruntime on a few inputs; a ModelError names the first tensor that differs."""
     path = parsed.file.path
-    lowered = device_graph_for(parsed.graph)
-    if not lowered.gain() <= LARGEST_GAIN:
+    device_graph = device_graph_for(parsed.graph)
+    if not device_graph.gain() <= LARGEST_GAIN:
         raise ModelError(
             f"{path}: its weights multiply to more than {LARGEST_GAIN:g} from layer to layer, beyond the range that "
             "float64 can bound; scale the layers so that they do not"
@@ -69,7 +69,7 @@ def compare(parsed: Parsed, seed: int = 0) -> Comparison:
         raise ModelError(f"{path}: onnxruntime cannot compute {parsed.output_name!r}: {error}") from None
     _check_functions(parsed, replies)
     _OperatorByOperator(parsed, probes).check(replies.tensors)
-    return replace(_as_a_whole(parsed, lowered, probes, replies), reach=reach(parsed))
+    return replace(_as_a_whole(parsed, device_graph, probes, replies), reach=reach(parsed))
 
 
 @torch.no_grad()
@@ -294,10 +294,10 @@ class _OperatorByOperator:
 # -- as a whole -------------------------------------------------------------------------------------------------------
 
 
-def _as_a_whole(parsed: Parsed, lowered: DeviceGraph, probes: Array, replies: Replies) -> Comparison:
+def _as_a_whole(parsed: Parsed, device_graph: DeviceGraph, probes: Array, replies: Replies) -> Comparison:
     """The scores of the final graph against every run of the file."""
     path = parsed.file.path
-    real, allowed = scores_and_rounding(parsed, lowered, probes)
+    real, allowed = scores_and_rounding(parsed, device_graph, probes)
     worst, at = 0.0, 0.0
     for told, found in replies.scores.items():
         scores = with_classes(parsed, found)
@@ -353,11 +353,11 @@ def _check_classes(parsed: Parsed, scores: FloatArray, outputs: Array, allowed: 
             )
 
 
-def scores_and_rounding(parsed: Parsed, lowered: DeviceGraph, probes: Array) -> tuple[FloatArray, FloatArray]:
+def scores_and_rounding(parsed: Parsed, device_graph: DeviceGraph, probes: Array) -> tuple[FloatArray, FloatArray]:
     """The scores of the graph in float64 [P, classes], and how far executed ones may be from them."""
     points = torch.as_tensor(np.asarray(probes, dtype=np.float64))
     with torch.no_grad():
-        scores, errors = lowered.forward(points), error_at_points(lowered, points, arithmetic_of(parsed))
+        scores, errors = device_graph.forward(points), error_at_points(device_graph, points, arithmetic_of(parsed))
     return np.asarray(scores.numpy()), np.asarray(errors.numpy())
 
 

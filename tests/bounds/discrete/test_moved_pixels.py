@@ -40,10 +40,10 @@ def test_no_point_of_a_part_falls_lower(grouped: bool) -> None:
         size, most = graph.input_size, int(rng.integers(0, 3))
         region = Region(rng.random(size), np.zeros(size), np.ones(size))
         goals = goals_for(0, graph.classes, None, 0.0)
-        lowered = device_graph_for(graph)
+        device_graph = device_graph_for(graph)
         names = rng.integers(0, max(1, size // 2), size) if grouped else np.arange(size)
         radius = float(most * np.bincount(names).max())
-        net = reduce(lowered, network_bounds(lowered, region, Norm.L0, radius), goals)
+        net = reduce(device_graph, network_bounds(device_graph, region, Norm.L0, radius), goals)
         moving = net.moving.numpy()
         pixel = np.unique(names[moving], return_inverse=True)[1]
         bounds = SubsetBounds(net, torch.as_tensor(pixel))

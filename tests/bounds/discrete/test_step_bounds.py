@@ -20,8 +20,8 @@ def small(inputs: int) -> Reduced:
     """The reduced net of any small network: here only the number of inputs matters."""
     graph = affine_chain([np.ones((2, inputs)) * [[1.0], [-1.0]]], [np.array([3.0, 0.0])])
     region = Region(np.zeros(inputs), -np.ones(inputs), np.ones(inputs))
-    lowered = device_graph_for(graph)
-    return reduce(lowered, network_bounds(lowered, region, Norm.LINF, 2.0), goals_for(0, 2, None, 0.0))
+    device_graph = device_graph_for(graph)
+    return reduce(device_graph, network_bounds(device_graph, region, Norm.LINF, 2.0), goals_for(0, 2, None, 0.0))
 
 
 def draw(rng: np.random.Generator, norm: Norm) -> tuple[StepBounds, Ranged, torch.Tensor, torch.Tensor]:

@@ -33,8 +33,10 @@ KINDS = ["dense", "residual", "convolution"]
 def one_neuron(weights: FloatArray, bias: float) -> NodeBounds:
     graph = affine_chain([weights[None], np.array([[-1.0], [0.0]])], [np.array([bias]), np.array([0.5, 0.0])])
     region = Region(np.zeros(len(weights)), -np.ones(len(weights)), np.ones(len(weights)))
-    lowered = device_graph_for(graph)
-    return NodeBounds(reduce(lowered, network_bounds(lowered, region, Norm.LINF, 1.0), goals_for(0, 2, None, 0.0)))
+    device_graph = device_graph_for(graph)
+    return NodeBounds(
+        reduce(device_graph, network_bounds(device_graph, region, Norm.LINF, 1.0), goals_for(0, 2, None, 0.0))
+    )
 
 
 def line_at(engine: NodeBounds, point: FloatArray, radius: float = 1.0) -> tuple[FloatArray, float, float]:
@@ -92,9 +94,13 @@ def problem(kind: str, seed: int, radius: float) -> tuple[NodeBounds, Graph, Reg
     graph = random_graph(rng, kind)
     center = rng.integers(0, 2, size=graph.input_size) * 0.5 + rng.uniform(0, 0.5, size=graph.input_size)
     region = Region(center, np.zeros_like(center), np.ones_like(center))
-    lowered = device_graph_for(graph)
+    device_graph = device_graph_for(graph)
     goals = goals_for(int(graph.evaluate(center)[0].argmax()), 3, None, 0.0)
-    return NodeBounds(reduce(lowered, network_bounds(lowered, region, Norm.LINF, radius), goals)), graph, region
+    return (
+        NodeBounds(reduce(device_graph, network_bounds(device_graph, region, Norm.LINF, radius), goals)),
+        graph,
+        region,
+    )
 
 
 def drawn(kind: str, seed: int) -> tuple[np.random.Generator, float, NodeBounds, Graph, Region]:
@@ -176,9 +182,9 @@ def test_tangents_raise_a_bound() -> None:
     rng = np.random.default_rng(0)
     graph = affine_chain([rng.normal(size=(30, 20)), rng.normal(size=(2, 30))], [np.zeros(30), np.array([0.0, 0.0])])
     center = rng.uniform(0.3, 0.7, size=20)
-    region, lowered = Region(center, np.zeros(20), np.ones(20)), device_graph_for(graph)
+    region, device_graph = Region(center, np.zeros(20), np.ones(20)), device_graph_for(graph)
     goals = goals_for(int(graph.evaluate(center)[0].argmax()), 2, None, 0.0)
-    engine = NodeBounds(reduce(lowered, network_bounds(lowered, region, Norm.LINF, 0.1), goals))
+    engine = NodeBounds(reduce(device_graph, network_bounds(device_graph, region, Norm.LINF, 0.1), goals))
     nodes, chords = engine.optimise(engine.roots(), 100, 0.1, 0.1)
     envelope = CubeEnvelope.of(engine.stack, torch.tensor([0.1], dtype=torch.float64))
     _, tangents = enveloped(engine, envelope, nodes, chords, 10, 0.1, 0.3)

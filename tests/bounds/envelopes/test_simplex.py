@@ -59,9 +59,9 @@ def problem(kind: str, seed: int, radius: float) -> tuple[NodeBounds, Graph, Reg
     graph = random_graph(rng, kind)
     center = rng.choice([0.0, 0.3, 0.8, 1.0], size=graph.input_size)
     region = Region(center, np.zeros_like(center), np.ones_like(center))
-    lowered = device_graph_for(graph)
+    device_graph = device_graph_for(graph)
     goals = goals_for(int(graph.evaluate(center)[0].argmax()), 3, None, 0.0)
-    net = one_sided(reduce(lowered, network_bounds(lowered, region, Norm.L1, radius), goals))
+    net = one_sided(reduce(device_graph, network_bounds(device_graph, region, Norm.L1, radius), goals))
     return NodeBounds(net), graph, region
 
 
@@ -162,9 +162,9 @@ def test_envelopes_raise_a_bound() -> None:
     rng = np.random.default_rng(0)
     graph = affine_chain([rng.normal(size=(30, 20)), rng.normal(size=(2, 30))], [np.zeros(30), np.array([0.0, 0.0])])
     center = rng.uniform(0.3, 0.7, size=20)
-    region, lowered = Region(center, np.zeros(20), np.ones(20)), device_graph_for(graph)
+    region, device_graph = Region(center, np.zeros(20), np.ones(20)), device_graph_for(graph)
     goals = goals_for(int(graph.evaluate(center)[0].argmax()), 2, None, 0.0)
-    engine = NodeBounds(one_sided(reduce(lowered, network_bounds(lowered, region, Norm.L1, 1.0), goals)))
+    engine = NodeBounds(one_sided(reduce(device_graph, network_bounds(device_graph, region, Norm.L1, 1.0), goals)))
     nodes, chords = engine.optimise(engine.roots(), 100, 1.0, 0.1)
     envelope = ByEnvelopes(Aim(engine, 1.0, Effort())).envelope
     assert envelope is not None
@@ -198,11 +198,11 @@ def test_a_stack_becomes_one_sided_too() -> None:
     rng = np.random.default_rng(3)
     graph = random_graph(rng, "dense")
     center = rng.uniform(size=graph.input_size)
-    region, lowered = Region(center, np.zeros_like(center), np.ones_like(center)), device_graph_for(graph)
+    region, device_graph = Region(center, np.zeros_like(center), np.ones_like(center)), device_graph_for(graph)
     goals = goals_for(int(graph.evaluate(center)[0].argmax()), 3, None, 0.0)
-    bounds = network_bounds(lowered, region, Norm.L1, 1.0)
-    stack = Stack.on(lowered, bounds, [goals])
-    wide, net = NodeBounds(stack=one_sided_stack(stack)), NodeBounds(one_sided(reduce(lowered, bounds, goals)))
+    bounds = network_bounds(device_graph, region, Norm.L1, 1.0)
+    stack = Stack.on(device_graph, bounds, [goals])
+    wide, net = NodeBounds(stack=one_sided_stack(stack)), NodeBounds(one_sided(reduce(device_graph, bounds, goals)))
     plain = NodeBounds(stack=stack)
     for engine in (wide, net):  # with chords alone, nothing is lost or won
         found, expected = engine.evaluate(engine.roots()), plain.evaluate(plain.roots())

@@ -126,13 +126,13 @@ def test_a_batch_is_its_samples(name: str, norm: Norm) -> None:
     regions.append(Region(regions[0].center, np.array([0.0, regions[0].center[1], 0.0]), regions[0].center))
     predicted = tuple(int(graph.evaluate(region.center)[0].argmax()) for region in regions)
     radii, few = (1.0, 2.0, 0.0, 0.05), LowerBoundOptions(balls=2, steps=10)
-    lowered = device_graph_for(graph)
+    device_graph = device_graph_for(graph)
     together = LOWER_BOUNDS[name]().run(
-        LowerBoundProblem(lowered, tuple(regions), predicted, norm, radii, few, together=3)
+        LowerBoundProblem(device_graph, tuple(regions), predicted, norm, radii, few, together=3)
     )
     for k, (region, radius) in enumerate(zip(regions, radii, strict=True)):
         alone = LOWER_BOUNDS[name]().run(
-            LowerBoundProblem(lowered, (region,), predicted[k : k + 1], norm, (radius,), few)
+            LowerBoundProblem(device_graph, (region,), predicted[k : k + 1], norm, (radius,), few)
         )
         np.testing.assert_allclose(together.distances[k], alone.distances[0], rtol=1e-4, atol=1e-9)
         assert together.nearest[k] == together.distances[k].min()

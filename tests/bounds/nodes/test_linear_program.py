@@ -47,8 +47,10 @@ def test_a_node_without_adversaries_is_closed(norm: Norm) -> None:
 
 def one_neuron(norm: Norm, phase: int) -> tuple[NodeBounds, Nodes]:
     region = Region(np.zeros(1), -np.ones(1), np.ones(1))
-    lowered = device_graph_for(step(0.5))
-    engine = NodeBounds(reduce(lowered, network_bounds(lowered, region, norm, 0.9), goals_for(0, 2, None, 0.0)))
+    device_graph = device_graph_for(step(0.5))
+    engine = NodeBounds(
+        reduce(device_graph, network_bounds(device_graph, region, norm, 0.9), goals_for(0, 2, None, 0.0))
+    )
     roots = engine.roots()
     return engine, roots.fixed(torch.full_like(roots.phase, phase))
 
@@ -61,11 +63,11 @@ def random_node(kind: str, norm: Norm, seed: int) -> tuple[NodeBounds, Nodes, np
     center = rng.integers(0, 2, size=graph.input_size) * 0.5 + rng.uniform(0, 0.5, size=graph.input_size)
     region = Region(center, np.zeros_like(center), np.ones_like(center))
     radius = region.reach(norm)
-    lowered = device_graph_for(graph)
+    device_graph = device_graph_for(graph)
     predicted = int(graph.evaluate(center)[0].argmax())
     targets = None if seed % 2 else tuple(k for k in range(3) if k != predicted)
     goals = goals_for(predicted, 3, targets, 0.0)
-    engine = NodeBounds(reduce(lowered, network_bounds(lowered, region, norm, radius), goals))
+    engine = NodeBounds(reduce(device_graph, network_bounds(device_graph, region, norm, radius), goals))
     points = points_in(region, norm, radius, rng, 4000)
     points = np.concatenate([points, region.center + rng.random((4000, 1)) * (points[rng.permutation(4000)] - center)])
     values = graph.trace(points)

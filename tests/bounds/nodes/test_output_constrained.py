@@ -26,8 +26,10 @@ def step(bias: float) -> Graph:
 @pytest.mark.parametrize("norm", CONVEX)
 def test_one_neuron_by_hand(norm: Norm) -> None:
     region = Region(np.zeros(1), -np.ones(1), np.ones(1))
-    lowered = device_graph_for(step(0.5))
-    engine = NodeBounds(reduce(lowered, network_bounds(lowered, region, norm, 0.9), goals_for(0, 2, None, 0.0)))
+    device_graph = device_graph_for(step(0.5))
+    engine = NodeBounds(
+        reduce(device_graph, network_bounds(device_graph, region, norm, 0.9), goals_for(0, 2, None, 0.0))
+    )
     roots = engine.roots()
     # The chord above relu on [-0.9, 0.9] is (d + 0.9)/2, so the goal 1/2 - relu is at least 0.05 - d/2: φ ≤ 0 from
     # d = 0.1 on, which fixes the phase; over the cap [0.1, 0.9] the net is linear, and the next pass finds 1/2.
@@ -42,8 +44,10 @@ def test_one_neuron_by_hand(norm: Norm) -> None:
 
 def test_an_empty_cap_crosses() -> None:
     region = Region(np.zeros(1), -np.ones(1), np.ones(1))
-    lowered = device_graph_for(step(1.0))
-    engine = NodeBounds(reduce(lowered, network_bounds(lowered, region, Norm.LINF, 0.9), goals_for(0, 2, None, 0.0)))
+    device_graph = device_graph_for(step(1.0))
+    engine = NodeBounds(
+        reduce(device_graph, network_bounds(device_graph, region, Norm.LINF, 0.9), goals_for(0, 2, None, 0.0))
+    )
     roots = engine.roots()
     nodes = on_the_cap(engine, roots, engine.evaluate(roots), 0.9)
     assert bool((nodes.lower > nodes.upper).any()) or float(engine.evaluate(nodes).distance[0]) > 0.9
@@ -58,9 +62,9 @@ def test_no_adversary_leaves_the_cap(kind: str, norm: Norm, seed: int) -> None:
     center = rng.integers(0, 2, size=graph.input_size) * 0.5 + rng.uniform(0, 0.5, size=graph.input_size)
     region = Region(center, np.zeros_like(center), np.ones_like(center))
     radius = float(rng.choice([0.3, 0.7, 1.5]))
-    lowered = device_graph_for(graph)
+    device_graph = device_graph_for(graph)
     goals = goals_for(int(graph.evaluate(center)[0].argmax()), 3, None, 0.0)
-    engine = NodeBounds(reduce(lowered, network_bounds(lowered, region, norm, radius), goals))
+    engine = NodeBounds(reduce(device_graph, network_bounds(device_graph, region, norm, radius), goals))
     nodes = engine.roots()
     points = points_in(region, norm, radius * (1 - 1e-12), rng, 2000)
     values = graph.trace(points)

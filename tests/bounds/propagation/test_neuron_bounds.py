@@ -50,9 +50,9 @@ def test_the_l1_ball_is_tighter_than_its_box() -> None:
 def test_a_fixed_node_by_hand() -> None:
     # Both neurons active: y0 - y1 = 2 - (x1 - x2) - (x1 + x2 - 1) = 3 - 2·x1, out of reach of the box: no adversary.
     # h1 active, h2 not: 2 - x1 + x2 out of reach too; so is every node, and the root's bound may be infinite or not.
-    lowered = device_graph_for(HAND)
-    bounds = network_bounds(lowered, CORNER, Norm.LINF, 1.0)
-    phases = NodeBounds(reduce(lowered, bounds, goals_for(0, 2, None, 0.0)))
+    device_graph = device_graph_for(HAND)
+    bounds = network_bounds(device_graph, CORNER, Norm.LINF, 1.0)
+    phases = NodeBounds(reduce(device_graph, bounds, goals_for(0, 2, None, 0.0)))
     root = phases.roots()
     both = replace(root, phase=torch.ones_like(root.phase))
     assert float(phases.evaluate(both).distance[0]) == float("inf")
@@ -93,8 +93,8 @@ def test_nothing_leaves_the_bounds(kind: str, norm: Norm, seed: int) -> None:
     center = rng.integers(0, 2, size=graph.input_size) * 0.5 + rng.uniform(0, 0.5, size=graph.input_size)
     region = Region(center, np.zeros_like(center), np.ones_like(center))
     radius = float(rng.choice([1e-3, 0.1, 0.7]))
-    lowered = device_graph_for(graph)
-    bounds = network_bounds(lowered, region, norm, radius)
+    device_graph = device_graph_for(graph)
+    bounds = network_bounds(device_graph, region, norm, radius)
     points = points_in(region, norm, radius * (1 - 1e-12), rng, 400)
     values = graph.trace(points)
     for position in graph.relus:
@@ -104,7 +104,7 @@ def test_nothing_leaves_the_bounds(kind: str, norm: Norm, seed: int) -> None:
     scores = values[-1]
     predicted = int(graph.evaluate(center)[0].argmax())
     goals = goals_for(predicted, 3, None, 0.0)
-    net = reduce(lowered, bounds, goals)
+    net = reduce(device_graph, bounds, goals)
     phases = NodeBounds(net)
     roots, seen = phases.optimise(phases.roots(), 10, float("inf"), 0.3)
     # Every sampled adversary is at least as far as the bound of its goal's root, and of the node of its own phases.
@@ -128,9 +128,9 @@ def test_the_reduced_net_is_the_net() -> None:
     rng = np.random.default_rng(3)
     graph = random_graph(rng, "residual")
     region = Region(np.full(4, 0.5), np.zeros(4), np.ones(4))
-    lowered = device_graph_for(graph)
-    bounds = network_bounds(lowered, region, Norm.LINF, 0.3)
-    net = reduce(lowered, bounds, goals_for(0, 3, None, 0.25))
+    device_graph = device_graph_for(graph)
+    bounds = network_bounds(device_graph, region, Norm.LINF, 0.3)
+    net = reduce(device_graph, bounds, goals_for(0, 3, None, 0.25))
     point = rng.uniform(0.2, 0.8, size=4)
     values = graph.trace(point)
     h = torch.cat([torch.as_tensor(values[graph.nodes[i].sources[0]][0])[entries] for i, entries in net.neurons])

@@ -29,18 +29,22 @@ STEP = affine_chain([np.array([[1.0]]), np.array([[-1.0], [0.0]])], [np.zeros(1)
 
 
 def net_at(center: np.ndarray, radius: float, norm: Norm, graph: Graph, targets: tuple[int, ...] | None) -> Reduced:
-    lowered = device_graph_for(graph)
+    device_graph = device_graph_for(graph)
     region = Region(center, np.zeros_like(center) - 1.0, np.ones_like(center))
-    predicted = int(lowered.forward(torch.as_tensor(center)[None]).argmax())
+    predicted = int(device_graph.forward(torch.as_tensor(center)[None]).argmax())
     wanted = None if targets is None else tuple(t for t in targets if t != predicted)
-    return reduce(lowered, network_bounds(lowered, region, norm, radius), goals_for(predicted, 3, wanted, 0.0))
+    return reduce(
+        device_graph, network_bounds(device_graph, region, norm, radius), goals_for(predicted, 3, wanted, 0.0)
+    )
 
 
 def test_by_hand() -> None:
-    lowered, nets = device_graph_for(STEP), []
+    device_graph, nets = device_graph_for(STEP), []
     for center, radius in ((0.0, 0.9), (0.25, 0.2), (0.25, 0.9)):
         region = Region(np.array([center]), -np.ones(1), np.ones(1))
-        nets.append(reduce(lowered, network_bounds(lowered, region, Norm.LINF, radius), goals_for(0, 2, None, 0.0)))
+        nets.append(
+            reduce(device_graph, network_bounds(device_graph, region, Norm.LINF, radius), goals_for(0, 2, None, 0.0))
+        )
     assert [net.open_phases for net in nets] == [1, 0, 1]
     stack = Stack.of(nets)
     assert stack.padding.tolist() == [[False], [True], [False]]

@@ -303,8 +303,8 @@ def test_numbers_beyond_single_precision_prove_nothing_wrong() -> None:
     weights = [node.maps[0].matrix().toarray() for node in graph.nodes if hasattr(node, "maps")]
     huge = affine_chain([weights[0] * 1e45, weights[1], weights[2] * 1e-45], [np.zeros(len(w)) for w in weights])
     region = Region(center, center - 1.0, center + 1.0)
-    lowered = device_graph_for(huge)
-    bounds = network_bounds(lowered, region, Norm.LINF, 0.1)
-    engine = NodeBounds(reduce(lowered, bounds, goals_for(int(huge.evaluate(center)[0].argmax()), 2, None, 0.0)))
+    device_graph = device_graph_for(huge)
+    bounds = network_bounds(device_graph, region, Norm.LINF, 0.1)
+    engine = NodeBounds(reduce(device_graph, bounds, goals_for(int(huge.evaluate(center)[0].argmax()), 2, None, 0.0)))
     _, seen = raised(engine, engine.roots(), 0.1)
     assert float(seen.distance[0]) >= 0.0

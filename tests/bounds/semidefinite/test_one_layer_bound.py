@@ -41,9 +41,9 @@ def raised(engine: NodeBounds, nodes: Nodes, radius: float, steps: int = STEPS) 
 
 
 def on_ball(graph: Graph, center: np.ndarray, radius: float, side: float) -> NodeBounds:
-    region, lowered = Region(center, center - side, center + side), device_graph_for(graph)
+    region, device_graph = Region(center, center - side, center + side), device_graph_for(graph)
     goals = goals_for(int(graph.evaluate(center)[0].argmax()), 2, None, 0.0)
-    return NodeBounds(reduce(lowered, network_bounds(lowered, region, Norm.LINF, radius), goals))
+    return NodeBounds(reduce(device_graph, network_bounds(device_graph, region, Norm.LINF, radius), goals))
 
 
 @pytest.mark.parametrize("radius", [1.25, 1.4, 1.8])

@@ -31,9 +31,9 @@ def parabolas_of(rows: FloatArray, bias: FloatArray, radius: float = 1.0) -> Par
     count, size = rows.shape
     graph = affine_chain([rows, np.vstack([-np.ones(count), np.zeros(count)])], [bias, np.array([100.0, 0.0])])
     region = Region(np.zeros(size), -np.ones(size), np.ones(size))
-    lowered = device_graph_for(graph)
-    bounds = network_bounds(lowered, region, Norm.LINF, 1.0)
-    engine = NodeBounds(reduce(lowered, bounds, goals_for(0, 2, None, 0.0)))
+    device_graph = device_graph_for(graph)
+    bounds = network_bounds(device_graph, region, Norm.LINF, 1.0)
+    engine = NodeBounds(reduce(device_graph, bounds, goals_for(0, 2, None, 0.0)))
     assert engine.stack.open_phases == count
     return Parabolas.of(engine.stack, torch.tensor([radius], dtype=torch.float64))
 

@@ -53,8 +53,8 @@ class Decisions:
     def __init__(self, levels: Levels, options: CpSatOptions) -> None:
         self.levels, self.options = levels, options
         self.problem, self.grid = levels.problem, levels.grid
-        self.lowered: DeviceGraph = device_graph_for(self.problem.graph, self.problem.device)
-        self.narrowing = Narrowing(self.lowered, self.problem.region.center, self.grid, options.narrow)
+        self.device_graph: DeviceGraph = device_graph_for(self.problem.graph, self.problem.device)
+        self.narrowing = Narrowing(self.device_graph, self.problem.region.center, self.grid, options.narrow)
         self.proven = [levels.lower] * len(self.problem.goals)
         self.basis = Basis.RIGOROUS  # until CP-SAT had to say something
         self.stuck = False  # nothing more can be said, however long it takes
@@ -146,9 +146,9 @@ class Decisions:
     def _denies(self, found: IntArray, goal: int) -> bool:
         """Whether the real-valued network proves that this one point is no adversary of the goal."""
         point = self.grid.corner(found)
-        bounds = network_bounds(self.lowered, Region(point, point, point), Norm.LINF, 0.0)
+        bounds = network_bounds(self.device_graph, Region(point, point, point), Norm.LINF, 0.0)
         asked = self.problem.goals[goal]
-        rows = goal_bounds(self.lowered, bounds, self.lowered.tensor(asked.rows))
+        rows = goal_bounds(self.device_graph, bounds, self.device_graph.tensor(asked.rows))
         lowest = bounds.ball.lowest(rows).cpu().numpy()
         value = lowest + asked.offset
         return bool((value > 1e-15 * (np.abs(lowest) + np.abs(asked.offset))).any())

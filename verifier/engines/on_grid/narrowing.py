@@ -60,8 +60,8 @@ class Narrow:
 class Narrowing:
     """Narrows the goals of one question."""
 
-    def __init__(self, lowered: DeviceGraph, center: FloatArray, grid: Grid, options: NarrowOptions) -> None:
-        self.lowered, self.center, self.grid, self.options = lowered, center, grid, options
+    def __init__(self, device_graph: DeviceGraph, center: FloatArray, grid: Grid, options: NarrowOptions) -> None:
+        self.device_graph, self.center, self.grid, self.options = device_graph, center, grid, options
 
     @torch.no_grad()
     def of(self, goal: Goal, measure: int, fixed: Mapping[Neuron, int]) -> Narrow | None:
@@ -76,8 +76,8 @@ class Narrowing:
             if norm is Norm.L0 and grid.pixels is not None:  # closed forms count inputs: a box, which is an L∞ ball
                 norm = Norm.LINF
                 radius = float(np.nextafter(region.reach(norm) * (1.0 + 1e-9), np.inf)) + 1e-12
-            bounds = network_bounds(self.lowered, region, norm, radius)
-            phases = NodeBounds(reduce(self.lowered, bounds, (goal,)))
+            bounds = network_bounds(self.device_graph, region, norm, radius)
+            phases = NodeBounds(reduce(self.device_graph, bounds, (goal,)))
             roots = _with_fixed(phases, bounds, fixed)
             if roots is None:
                 return None

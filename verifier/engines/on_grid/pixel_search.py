@@ -59,7 +59,7 @@ class Subsets:
 
     def __init__(self, levels: Count) -> None:
         self.levels = levels
-        self.lowered: DeviceGraph = device_graph_for(levels.problem.graph, levels.problem.device)
+        self.device_graph: DeviceGraph = device_graph_for(levels.problem.graph, levels.problem.device)
         self.tree: Tree | None = None
         self.doubt = False  # a point is left that neither replays nor is denied: no level beyond can be proven
 
@@ -75,7 +75,9 @@ class Subsets:
         until = levels.problem.deadline.within(seconds)
         while not (self.finished or until.passed):
             if self.tree is None or self.tree.measure < levels.lower:
-                self.tree = in_time(levels.problem.deadline, lambda: Tree(levels, self.lowered, levels.lower), None)
+                self.tree = in_time(
+                    levels.problem.deadline, lambda: Tree(levels, self.device_graph, levels.lower), None
+                )
             if self.tree is None:
                 return
             if self.tree.run(until):
@@ -86,14 +88,14 @@ class Subsets:
 class Tree:
     """One level: is there an adversary of at most `measure`?"""
 
-    def __init__(self, levels: Count, lowered: DeviceGraph, measure: int) -> None:
+    def __init__(self, levels: Count, device_graph: DeviceGraph, measure: int) -> None:
         self.levels, self.measure, self.doubt = levels, measure, False
         problem = levels.problem
         region = problem.region
         names = np.arange(len(region.center)) if region.pixels is None else region.pixels
         # The root's ball counts inputs: as many as so few pixels have.
         most = float(measure * int(np.bincount(names).max()))
-        self.net = net = reduce(lowered, network_bounds(lowered, region, Norm.L0, most), problem.goals)
+        self.net = net = reduce(device_graph, network_bounds(device_graph, region, Norm.L0, most), problem.goals)
         levels.open_phases = max(levels.open_phases, net.open_phases)
         moving: IntArray = net.moving.cpu().numpy()
         self.places: Places = OpenPlaces(region, levels.incumbent, moving, net.x.device)

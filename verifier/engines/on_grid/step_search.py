@@ -54,17 +54,17 @@ class StepSearch:
         self.levels, self.grid, self.options = levels, levels.grid, options or StepOptions()
         problem, grid = levels.problem, levels.grid
         self.most = levels.enough - 1  # greater measures are of no interest
-        lowered = device_graph_for(problem.graph, problem.device)
+        device_graph = device_graph_for(problem.graph, problem.device)
         self.radius = grid.beyond(self.most + 1)
-        net = reduce(lowered, network_bounds(lowered, problem.region, grid.norm, self.radius), problem.goals)
+        net = reduce(device_graph, network_bounds(device_graph, problem.region, grid.norm, self.radius), problem.goals)
         self.moving: IntArray = net.moving.cpu().numpy()
         stride = grid.stride[self.moving].astype(np.float64)
         worth = stride if grid.norm is Norm.L1 else stride * stride
-        size, cost, drift = (lowered.tensor(v) for v in (stride / grid.n, worth, grid.error[self.moving]))
+        size, cost, drift = (device_graph.tensor(v) for v in (stride / grid.n, worth, grid.error[self.moving]))
         self.bounds = StepBounds(net, grid.norm, size, cost, drift)
         self.box = SubsetBounds(net, torch.arange(len(self.moving), device=net.x.device))
         self.net = net
-        low, high = (lowered.tensor(v[self.moving]) for v in (grid.down, grid.up))
+        low, high = (device_graph.tensor(v[self.moving]) for v in (grid.down, grid.up))
         roots = self.bounds.ranged(low, high)
         self.frontier = OpenNodes(roots)
         self._push(roots, torch.zeros(len(roots), device=net.x.device))

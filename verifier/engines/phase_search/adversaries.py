@@ -50,8 +50,10 @@ class WitnessOptions:
 class Witnesses:
     """The adversaries of one problem's search."""
 
-    def __init__(self, problem: Problem, incumbent: Incumbent, lowered: DeviceGraph, options: WitnessOptions) -> None:
-        self.problem, self.incumbent, self.lowered, self.options = problem, incumbent, lowered, options
+    def __init__(
+        self, problem: Problem, incumbent: Incumbent, device_graph: DeviceGraph, options: WitnessOptions
+    ) -> None:
+        self.problem, self.incumbent, self.device_graph, self.options = problem, incumbent, device_graph, options
         self.clock = problem.deadline.clock
         self.next_scout = self.clock.now() + options.scout_after
         self.rounds = 0
@@ -65,7 +67,7 @@ class Witnesses:
     def see(self, phases: NodeBounds, shift: Tensor) -> None:
         """Replay the points at these shifts of the reduced net's inputs, if the net in float64 says that they win."""
         points = torch.as_tensor(self.problem.region.center, device=shift.device) + phases.net.moved(shift)
-        scores = self.lowered.forward(points).cpu().numpy()
+        scores = self.device_graph.forward(points).cpu().numpy()
         good = np.zeros(len(shift), dtype=bool)
         for goal in self.problem.goals:
             good |= goal_holds(goal, scores)
@@ -77,8 +79,8 @@ class Witnesses:
         problem, upper = self.problem, self.incumbent.upper
         radius = min(self.incumbent.upper, FAR * problem.ceiling, problem.region.reach(problem.norm))
         effort = AttackOptions(time_limit=min(self.options.starts_seconds, problem.deadline.left))
-        attack = AttackProblem(self.lowered, problem.region, problem.norm, (goal,), radius, effort)
-        center = self.lowered.tensor(problem.region.center)
+        attack = AttackProblem(self.device_graph, problem.region, problem.norm, (goal,), radius, effort)
+        center = self.device_graph.tensor(problem.region.center)
         with under(problem.deadline):
             found = nearest_from(attack, center + phases.net.moved(shifts))
         if len(found.distances):
@@ -98,7 +100,7 @@ class Witnesses:
         chosen = torch.unique(torch.stack([live[seen.distance[live].argmin()], live[undecided.argmin()]]))
         nodes, seen = nodes.take(chosen), seen.take(chosen)
         points = [self._points(phases, shift) for shift in seen.shift.cpu().numpy()]
-        real = self.lowered.preactivations(self.lowered.tensor(np.concatenate(points)))
+        real = self.device_graph.preactivations(self.device_graph.tensor(np.concatenate(points)))
         there = torch.cat([real[i][:, entries] for i, entries in phases.net.neurons], dim=-1) > 0
         phase = torch.where(nodes.phase == 0, (2 * there.to(nodes.phase.dtype) - 1), nodes.phase)
         upper = self.incumbent.upper
@@ -158,7 +160,7 @@ class Witnesses:
         effort = AttackOptions(self.rounds, problem.deadline.left, options.scout_restarts)
         radius = min(FAR * problem.ceiling, problem.region.reach(problem.norm))
         # What is known is not handed on: attacks that start from there end there.
-        attack = AttackProblem(self.lowered, problem.region, problem.norm, (goal,), radius, effort)
+        attack = AttackProblem(self.device_graph, problem.region, problem.norm, (goal,), radius, effort)
         with under(problem.deadline):
             found = ApgdDlr().run(attack)
         if len(found.distances):
@@ -175,7 +177,7 @@ class Witnesses:
         limit = min(self.options.polish_seconds, self.problem.deadline.left)
         region, norm = self.problem.region, self.problem.norm
         with under(self.problem.deadline):
-            point = polish(self.lowered, region, norm, goal, start, self.options.polish_pieces, limit)
+            point = polish(self.device_graph, region, norm, goal, start, self.options.polish_pieces, limit)
         self.incumbent.offer_near(point, SEARCH)
 
     def _goals_of_best(self) -> list[Goal]:
@@ -188,7 +190,7 @@ class Witnesses:
 
     def _points(self, phases: NodeBounds, shift: FloatArray) -> FloatArray:
         region = self.problem.region
-        moved: FloatArray = phases.net.moved(self.lowered.tensor(shift)[None]).cpu().numpy()
+        moved: FloatArray = phases.net.moved(self.device_graph.tensor(shift)[None]).cpu().numpy()
         return np.clip(region.center + moved, region.lower, region.upper)
 
 

@@ -44,7 +44,7 @@ class LookAhead:
 
     problem: Problem
     incumbent: Incumbent
-    lowered: DeviceGraph
+    device_graph: DeviceGraph
     witnesses: Witnesses
     balls: BallSchedule
     effort: Effort
@@ -70,7 +70,7 @@ class LookAhead:
         low, high, ball = 0.0, reach, reach
         for _ in range(LOOKS):
             look()
-            found = nearest_possible(self.lowered, problem.region, problem.norm, problem.goals, ball)
+            found = nearest_possible(self.device_graph, problem.region, problem.norm, problem.goals, ball)
             self._prove(found)
             low, high = (max(ball, self.proven), high) if found >= ball else (max(low, self.proven), ball)
             if low >= high:
@@ -81,7 +81,7 @@ class LookAhead:
             return
         if self._by_all_layers(low, reach):
             return
-        bounds = network_bounds(self.lowered, problem.region, problem.norm, min(self.balls.radius, reach))
+        bounds = network_bounds(self.device_graph, problem.region, problem.norm, min(self.balls.radius, reach))
         by_one_layer = self.effort.one_layer_steps and problem.norm is Norm.LINF and len(bounds.opened) == 1
         if bounds.neurons().open_phases > MANY_PHASES and not by_one_layer:  # which see as far on a large ball
             self.balls.after_failed(self.proven, reach)
@@ -160,5 +160,5 @@ class LookAhead:
         return engine, found
 
     def _net_on(self, ball: float) -> NodeBounds:
-        bounds = network_bounds(self.lowered, self.problem.region, self.problem.norm, ball)
-        return NodeBounds(reduce(self.lowered, bounds, self.problem.goals))
+        bounds = network_bounds(self.device_graph, self.problem.region, self.problem.norm, ball)
+        return NodeBounds(reduce(self.device_graph, bounds, self.problem.goals))

@@ -77,8 +77,8 @@ class Search:
 
     def __init__(self, problem: Problem, incumbent: Incumbent, progress: Progress, options: SearchOptions) -> None:
         self.problem, self.incumbent, self.progress, self.options = problem, incumbent, progress, options
-        self.lowered: DeviceGraph = device_graph_for(problem.graph, problem.device)
-        self.witnesses = Witnesses(problem, incumbent, self.lowered, options.witnesses)
+        self.device_graph: DeviceGraph = device_graph_for(problem.graph, problem.device)
+        self.witnesses = Witnesses(problem, incumbent, self.device_graph, options.witnesses)
         self.large = sum(node.size for node in problem.graph.nodes if isinstance(node, Relu)) >= LARGE_NET
         self.visited = 0
         self.root_open = 0
@@ -91,7 +91,7 @@ class Search:
         self.started = problem.deadline.clock.now()
         self.program_seconds, self.program_gain = 0.0, 0.0  # the part of the gap that programs closed, of late
         self.seconds_a_node = 0.0
-        on_cpu = self.lowered.device.type == "cpu"
+        on_cpu = self.device_graph.device.type == "cpu"
         self.batch = options.batch if on_cpu else options.batch_on_device  # halved whenever memory is short
 
     @property
@@ -138,7 +138,7 @@ class Search:
         """For the distance in a large net: what can be proven without a tree, and the first ball to grow one on."""
         if self.large and self.problem.falsify_at is None:
             ahead = LookAhead(
-                self.problem, self.incumbent, self.lowered, self.witnesses, self.balls, self.options.effort,
+                self.problem, self.incumbent, self.device_graph, self.witnesses, self.balls, self.options.effort,
                 self.progress, self.cleared,
             )  # fmt: skip
             ahead.run()
@@ -155,7 +155,7 @@ class Search:
 
     async def _opened(self) -> Stage | None:
         """The next ball, with the roots in it that it needs; None where there is no time for its net."""
-        stage = Stage.opened(self.problem, self.incumbent, self.lowered, self.balls.radius)
+        stage = Stage.opened(self.problem, self.incumbent, self.device_graph, self.balls.radius)
         if stage is None:
             return None
         self.root_open = max(self.root_open, stage.net.open_phases)
@@ -258,7 +258,7 @@ class Search:
             if chosen is not None:
                 branch[k] = chosen
             if found.shift is not None:
-                self.witnesses.see(stage.phases, self.lowered.tensor(found.shift)[None])
+                self.witnesses.see(stage.phases, self.device_graph.tensor(found.shift)[None])
             kept[k] = bool(bound[k] < stage.target)
             self.program_gain += GAIN_RATE * (min(1.0, max(0.0, gained / max(gap, 1e-300))) - self.program_gain)
             self.program_seconds += clock.now() - began

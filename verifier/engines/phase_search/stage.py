@@ -28,20 +28,20 @@ class Stage:
     """One ball being searched. A nearer adversary shrinks what is of interest of it, and with that its target."""
 
     def __init__(
-        self, problem: Problem, incumbent: Incumbent, lowered: DeviceGraph, radius: float, built: float, made: Made
+        self, problem: Problem, incumbent: Incumbent, device_graph: DeviceGraph, radius: float, built: float, made: Made
     ) -> None:
-        self.problem, self.incumbent, self.lowered, self.radius = problem, incumbent, lowered, radius
+        self.problem, self.incumbent, self.device_graph, self.radius = problem, incumbent, device_graph, radius
         self.built, (self.bounds, self.net) = built, made  # the ball that the net was made for
         self.phases = NodeBounds(self.net)
         self.frontier = OpenNodes(self.phases.roots())
         self.floor = INFINITY  # the least bound among nodes that were closed
 
     @classmethod
-    def opened(cls, problem: Problem, incumbent: Incumbent, lowered: DeviceGraph, radius: float) -> Stage | None:
+    def opened(cls, problem: Problem, incumbent: Incumbent, device_graph: DeviceGraph, radius: float) -> Stage | None:
         """The stage of this ball, with no node in it yet; None where time is up before its net is made."""
         ball = min(radius, incumbent.enough)
-        made = in_time(problem.deadline, lambda: _net_on(problem, lowered, ball), None)
-        return None if made is None else cls(problem, incumbent, lowered, radius, ball, made)
+        made = in_time(problem.deadline, lambda: _net_on(problem, device_graph, ball), None)
+        return None if made is None else cls(problem, incumbent, device_graph, radius, ball, made)
 
     @property
     def horizon(self) -> float:
@@ -97,7 +97,7 @@ class Stage:
         """The open nodes and their bounds, on a net made anew for what is of interest of the ball now; they are in the
         stage no longer. None, and nothing is changed, where time is up before."""
         old, ball = self.net, self.horizon
-        made = in_time(self.problem.deadline, lambda: _net_on(self.problem, self.lowered, ball, self.bounds), None)
+        made = in_time(self.problem.deadline, lambda: _net_on(self.problem, self.device_graph, ball, self.bounds), None)
         if made is None:
             return None
         self.built, (self.bounds, self.net) = ball, made
@@ -108,7 +108,7 @@ class Stage:
         return nodes, bound
 
 
-def _net_on(problem: Problem, lowered: DeviceGraph, ball: float, known: NetworkBounds | None = None) -> Made:
-    bounds = network_bounds(lowered, problem.region, problem.norm, ball, known=known)
-    net = reduce(lowered, bounds, problem.goals)
+def _net_on(problem: Problem, device_graph: DeviceGraph, ball: float, known: NetworkBounds | None = None) -> Made:
+    bounds = network_bounds(device_graph, problem.region, problem.norm, ball, known=known)
+    net = reduce(device_graph, bounds, problem.goals)
     return bounds, one_sided(net) if problem.norm in ONE_SIDED else net

@@ -154,8 +154,8 @@ class Attacking:
             raise DataError(f"sample {sample.index}: the model's scores are not finite: {scores}")
         predicted = int(np.argmax(scores))
         goals = goals_for(predicted, model.classes, options.targets, options.margin)
-        lowered = device_graph_for(model.graph, pick_device(options.device))
-        problem = AttackProblem(lowered, region, options.norm, goals, region.reach(options.norm), self.effort)
+        device_graph = device_graph_for(model.graph, pick_device(options.device))
+        problem = AttackProblem(device_graph, region, options.norm, goals, region.reach(options.norm), self.effort)
         return _Asked(sample.index, sample.label, predicted, problem)
 
     def _candidates(self, name: str, problems: list[AttackProblem]) -> list[Candidates]:

@@ -44,13 +44,13 @@ def attack_distance(name: str, model: Model, region: Region, question: Options, 
     """The smallest distance at which the attack has an adversary; infinite where it has none."""
     if name == BY_RADIUS:
         return _by_radius(model, region, question, result)
-    lowered = device_graph_for(model.graph, pick_device(question.device))
+    device_graph = device_graph_for(model.graph, pick_device(question.device))
     goals = goals_for(result.predicted, model.classes, None, 0.0)
     options, reach = AttackOptions(seed=question.seed), region.reach(question.norm)
     if name == ALL:
-        distances = attack(lowered, region, question.norm, goals, reach, options).distances
+        distances = attack(device_graph, region, question.norm, goals, reach, options).distances
     else:
-        problem = AttackProblem(lowered, region, question.norm, goals, reach, options)
+        problem = AttackProblem(device_graph, region, question.norm, goals, reach, options)
         distances = ATTACKS.found(name)().run(problem).distances
     return float(distances[0]) if len(distances) else float("inf")
 
@@ -59,14 +59,14 @@ def _by_radius(model: Model, region: Region, question: Options, result: Result) 
     reach = region.reach(question.norm)
     start = min(result.upper, reach)
     radii = np.minimum(start * RADII, reach)
-    lowered = device_graph_for(model.graph, pick_device(question.device))
-    center = lowered.tensor(region.center).expand(len(radii), -1)
-    labels = torch.full((len(radii),), result.predicted, device=lowered.device)
+    device_graph = device_graph_for(model.graph, pick_device(question.device))
+    center = device_graph.tensor(region.center).expand(len(radii), -1)
+    labels = torch.full((len(radii),), result.predicted, device=device_graph.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(question.seed)
-        moved = ascend(lowered.forward, center, labels, question.norm, lowered.tensor(radii), STEPS)
+        moved = ascend(device_graph.forward, center, labels, question.norm, device_graph.tensor(radii), STEPS)
     with torch.no_grad():
-        fooled = (lowered.forward(moved).argmax(1) != result.predicted).cpu().numpy()
+        fooled = (device_graph.forward(moved).argmax(1) != result.predicted).cpu().numpy()
     return _nearest(question.norm, moved[torch.as_tensor(fooled)].cpu().numpy() - region.center)
 
 

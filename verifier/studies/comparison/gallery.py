@@ -71,8 +71,8 @@ def gradient(model: Model, x: Inputs, label: int) -> NDArray[Any]:
 def large(model: Model, x: Inputs, label: int, norm: Norm, radius: float) -> NDArray[Any]:
     """Where the loss is largest within a large radius: what the network takes another class to look like."""
     point = torch.as_tensor(x.reshape(1, -1), dtype=torch.float64)
-    lowered = device_graph_for(model.graph)
-    moved = ascend(lowered.forward, point, torch.tensor([label]), norm, radius, LARGE_STEPS, start=False)
+    device_graph = device_graph_for(model.graph)
+    moved = ascend(device_graph.forward, point, torch.tensor([label]), norm, radius, LARGE_STEPS, start=False)
     return np.asarray(moved.numpy()[0])
 
 

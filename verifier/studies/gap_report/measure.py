@@ -56,16 +56,16 @@ class Brackets:
         return told
 
     def _estimates(self, model: Model, job: Job, region: Region, result: Result) -> Record:
-        lowered = device_graph_for(model.graph, pick_device(job.options.device))
+        device_graph = device_graph_for(model.graph, pick_device(job.options.device))
         goals = goals_for(result.predicted, model.classes, None, 0.0)
         started = time.monotonic()
         # Within twice the nearest adversary: the estimate is not told where the distance lies.
         radius = min(2.0 * result.upper, region.reach(result.norm))
-        found = sampled_distance(lowered, region, result.norm, goals, radius, job.options.seed)
+        found = sampled_distance(device_graph, region, result.norm, goals, radius, job.options.seed)
         return {SAMPLED: {"distance": found, "seconds": round(time.monotonic() - started, 6)}}
 
     async def _bounds(self, model: Model, job: Job, region: Region, result: Result) -> Record:
-        lowered = device_graph_for(model.graph, pick_device(job.options.device))
+        device_graph = device_graph_for(model.graph, pick_device(job.options.device))
         radius = min(result.upper, region.reach(result.norm))
         known = np.full(model.classes, np.inf)
         if result.adversary is not None:
@@ -75,7 +75,9 @@ class Brackets:
             technique = LOWER_BOUNDS.found(name)()
             if result.norm not in technique.norms or technique.unsupported(model.graph) is not None:
                 continue
-            ask = BoundRequest(name, lowered, region, result.predicted, result.norm, radius, self.options.effort, known)
+            ask = BoundRequest(
+                name, device_graph, region, result.predicted, result.norm, radius, self.options.effort, known
+            )
             bound, seconds = await ask
             found[name] = {"distance": _strict(bound), "seconds": round(seconds, 6)}
         return found

@@ -25,7 +25,7 @@ class BoundRequest(SampleRequest[Timed]):
     """One lower bound of one sample; `known` [classes] are distances of adversaries to hold it against."""
 
     technique: str
-    lowered: DeviceGraph
+    device_graph: DeviceGraph
     region: Region
     predicted: int
     norm: Norm
@@ -35,11 +35,11 @@ class BoundRequest(SampleRequest[Timed]):
 
     @property
     def kind(self) -> tuple[object, ...]:
-        return self.technique, id(self.lowered), self.norm, self.effort
+        return self.technique, id(self.device_graph), self.norm, self.effort
 
     @property
     def most(self) -> int:
-        return samples_together(self.lowered)
+        return samples_together(self.device_graph)
 
     def together(self, requests: Sequence[Request[Timed]], kept: BuildCache) -> list[Timed]:
         del kept
@@ -47,7 +47,7 @@ class BoundRequest(SampleRequest[Timed]):
         regions, predicted, radii = (
             tuple(getattr(request, name) for request in own) for name in ("region", "predicted", "radius")
         )
-        problem = LowerBoundProblem(self.lowered, regions, predicted, self.norm, radii, self.effort)
+        problem = LowerBoundProblem(self.device_graph, regions, predicted, self.norm, radii, self.effort)
         found = LOWER_BOUNDS.found(self.technique)().run(problem, np.array([request.known for request in own]))
         return [(float(bound), found.seconds / len(own)) for bound in found.nearest]
 

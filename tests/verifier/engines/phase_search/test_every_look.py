@@ -127,8 +127,8 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_search(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    lowered, options = WAYS[way]
-    for place, value in lowered.items():
+    device_graph, options = WAYS[way]
+    for place, value in device_graph.items():
         monkeypatch.setattr(place, value)
     _, first = searched(SEED, Norm.LINF, options, NEVER_TO_COME)
     for last in looks(first):
