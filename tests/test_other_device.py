@@ -186,14 +186,9 @@ def test_a_search_that_looks_ahead(model: Model, monkeypatch: pytest.MonkeyPatch
 def test_a_search_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     monkeypatch.setattr("bounds.tightening.by_all_layers.FEWEST", 1)
-<<<<<<< HEAD
-    options = SearchOptions(effort=Effort(tangents=0, products=5), root_steps=0, steps=0, program_share=0.0)
-=======
     options = SearchOptions(
-        effort=Effort(envelope_steps=0, all_layers_steps=3), root_steps=0, steps=0, program_share=0.0
+        effort=Effort(envelope_steps=0, all_layers_steps=5), root_steps=0, steps=0, program_share=0.0
     )
-    for seed in (707,):
->>>>>>> 8cd19ac (Effort and what it drives are called what the glossary calls them)
 
     def closed(device: str) -> tuple[float, float]:
         rng = np.random.default_rng(707)

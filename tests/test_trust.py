@@ -276,11 +276,7 @@ def test_inputs_that_pay_too_little_are_caught(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("bounds.tightening.by_one_layer.FEW", 1)
     genuine = bounds.semidefinite.parabolas._greatest
     monkeypatch.setattr("bounds.semidefinite.parabolas._greatest", lambda rows: 0.3 * genuine(rows))
-<<<<<<< HEAD
-    assert caught(300, seeds=range(400), options=replace(EAGER, effort=Effort(tangents=0)))
-=======
-    assert caught(0, seeds=range(400), options=replace(EAGER, effort=Effort(envelope_steps=0)))
->>>>>>> 8cd19ac (Effort and what it drives are called what the glossary calls them)
+    assert caught(300, seeds=range(400), options=replace(EAGER, effort=Effort(envelope_steps=0)))
 
 
 @pytest.mark.parametrize(

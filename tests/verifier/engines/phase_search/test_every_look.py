@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,6 @@ from torch import Tensor
 
 import verifier.engines.phase_search.search
 from bounds.nodes.records import Nodes
-from bounds.propagation.neuron_bounds import NetworkBounds
 from bounds.tightening.base import Effort
 from encoders.arrays import FloatArray
 from encoders.deadline import Clock, Deadline
@@ -30,8 +30,8 @@ from verifier.answer import asked
 from verifier.batching.request import run_alone
 from verifier.batching.scheduler import Question, Scheduler
 from verifier.engines.mixed_integer import HighsEngine
-from verifier.engines.phase_search.open_nodes import OpenNodes
 from verifier.engines.phase_search.search import Search, SearchOptions
+from verifier.engines.phase_search.stage import Stage
 from verifier.options import Options
 from verifier.question.incumbent import Incumbent
 from verifier.question.model import load
@@ -146,26 +146,32 @@ def test_nodes_that_there_is_no_time_for_stay_open(again: bool, monkeypatch: pyt
     points = np.random.default_rng(0).uniform(region.lower, region.upper, (4000, size))
     points = points[incumbent.wins(incumbent.real(points))]
     points = points[np.argsort(Norm.LINF.length(points - region.center))]
-    offer, genuine_build, genuine_keep = incumbent.offer, Search._build, Search._keep
+    offer, opened, rebuilt, keep = incumbent.offer, Stage.opened, Stage.rebuilt, Stage.keep
     assert offer(points[-1:], "chance")
     monkeypatch.setattr(incumbent, "offer", lambda candidates, by: False)
     kept: list[int] = []
 
-    def build(self: Search, known: NetworkBounds | None = None) -> bool:
-        made = genuine_build(self, known)
-        if again and known is None:
+    def first(*given: Any) -> Stage | None:
+        stage = opened(*given)
+        if again:
             assert offer(points[len(points) // 2, None], "chance")
         else:
             clock.last = clock.looks
-        return made
+        return stage
 
-    def keep(self: Search, frontier: OpenNodes[Nodes], nodes: Nodes, bound: Tensor) -> None:
-        kept.append(len(nodes))
-        genuine_keep(self, frontier, nodes, bound)
+    def another(self: Stage) -> tuple[Nodes, Tensor] | None:
+        carried = rebuilt(self)
+        clock.last = clock.looks
+        return carried
 
-    monkeypatch.setattr(Search, "_build", build)
-    monkeypatch.setattr(Search, "_keep", keep)
-    options = replace(BARE, effort=replace(WEAK, products=0 if again else 8))
+    def counted(self: Stage, nodes: Nodes, bound: Tensor, branch: Tensor | None = None) -> None:
+        kept.append(len(nodes) if branch is None else 0)
+        keep(self, nodes, bound, branch)
+
+    monkeypatch.setattr(Stage, "opened", first)
+    monkeypatch.setattr(Stage, "rebuilt", another)
+    monkeypatch.setattr(Stage, "keep", counted)
+    options = replace(BARE, effort=replace(WEAK, all_layers_steps=0 if again else 8))
     proof = Search(replace(problem, falsify_at=0.0), incumbent, lambda lower, upper: None, options).run()
     assert sum(kept) > 0
     assert proof.lower <= exact < incumbent.upper * 0.99
