@@ -55,6 +55,12 @@ def test_a_neuron_that_is_off_passes_nothing_and_one_in_between_up_to_all() -> N
     assert between == pytest.approx(own * 2000.0, rel=1e-3)
 
 
+def test_two_neurons_in_between_one_behind_the_other_still_pass_all() -> None:
+    weights = [np.array([[1000.0]]), np.array([[1.0]]), np.array([[1.0]])]
+    graph = affine_chain(weights, [np.array([-1000.0]), np.zeros(1), np.zeros(1)])
+    assert at(graph, [1.0]) == [[pytest.approx(roundings(1) * 2000.0, rel=1e-3)]]
+
+
 def test_moving_values_about_costs_nothing() -> None:
     dense = Affine((1,), (Dense(np.array([[1.0, 2.0]])),), np.zeros(1))
     moved = Graph((Input(2), Affine((0,), (Gather(np.array([1, 0]), 2),), np.zeros(2)), dense), (2,))
