@@ -38,6 +38,13 @@ def warm_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def undrawn_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts are made and not drawn, where nobody looks at them: drawing is most of what a small report costs."""
+    monkeypatch.setattr("verifier.pages.charts.Chart.svg", lambda chart: "")
+    monkeypatch.setattr("verifier.pages.charts.Chart.png", lambda chart: b"")
+
+
+@pytest.fixture
 def patient_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """What attacks find does not depend on how many linear programs fit into a fraction of a second."""
     monkeypatch.setattr("bounds.attacks.portfolio.FIELD_SECONDS", 600.0)

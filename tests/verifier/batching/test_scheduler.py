@@ -29,7 +29,7 @@ from verifier.question.results import Result, Verdict
 pytestmark = pytest.mark.usefixtures("quick_attacks")
 
 SIZE = 8
-SAMPLES = range(8)
+SAMPLES = range(6)
 INPUTS = np.random.default_rng(0).uniform(size=(len(SAMPLES), SIZE)).astype(np.float32)
 
 
@@ -62,7 +62,7 @@ def shared(model: Model, options: Options, seats: int, radius: float | None = No
 @pytest.mark.parametrize("norm", CONVEX)
 def test_the_answers_are_those_of_each_alone(model: Model, norm: Norm, radius: float | None) -> None:
     radius = radius if radius is None or norm is Norm.LINF else 2 * radius
-    together = shared(model, Options(norm=norm), 5, radius)
+    together = shared(model, Options(norm=norm), 4, radius)
     for index in SAMPLES:
         expected, found = alone(model, index, norm, radius), together[index]
         assert max(found.lower, expected.lower) <= min(found.upper, expected.upper) + 2e-6
@@ -75,7 +75,7 @@ def test_the_answers_are_those_of_each_alone(model: Model, norm: Norm, radius: f
 
 def test_each_sample_has_its_own_seconds(model: Model) -> None:
     started = time.monotonic()
-    found = shared(model, Options(), 8)
+    found = shared(model, Options(), len(SAMPLES))
     passed = time.monotonic() - started
     assert sum(result.seconds for result in found.values()) <= passed * 1.01
     assert all(result.seconds > 0 for result in found.values())
@@ -121,8 +121,8 @@ def test_a_batch_too_large_for_the_device_is_halved(model: Model, monkeypatch: p
 
     expected = [alone(model, index, Norm.LINF, None) for index in SAMPLES]
     monkeypatch.setattr("verifier.batching.node_request.bounded", small)
-    found = shared(model, Options(), 8)
-    assert max(refused) == 8
+    found = shared(model, Options(), len(SAMPLES))
+    assert max(refused) == len(SAMPLES)
     for index in SAMPLES:
         assert found[index].upper == pytest.approx(expected[index].upper, abs=2e-6)
 
@@ -136,7 +136,7 @@ def test_a_bound_made_too_high_in_a_batch_is_an_alarm(model: Model, monkeypatch:
 
     exact = [alone(model, index, Norm.LINF, None).upper for index in SAMPLES]
     monkeypatch.setattr("verifier.batching.node_request.bounded", confused)
-    found = dict(Scheduler[Result](8).outcomes((i, question(model, i, Options())) for i in SAMPLES))
+    found = dict(Scheduler[Result](len(SAMPLES)).outcomes((i, question(model, i, Options())) for i in SAMPLES))
     wrong = [e for e in found.values() if isinstance(e, Exception)]
     lowers = [np.inf if isinstance(e, Exception) else e.lower for e in found.values()]
     assert wrong or any(low > true + 1e-5 for low, true in zip(lowers, exact, strict=True))

@@ -289,12 +289,12 @@ def test_rows_do_not_depend_on_the_size_of_batches(tmp_path: Path, capsys: pytes
     shown, records = [], []
     for size in ("1", "2", "64"):
         journal = tmp_path / f"{size}.jsonl"
-        arguments = ["attack", NET, "--data", "digits", "--samples", "0:5", "--attack", "fab", "portfolio", "fgsm"]
+        arguments = ["attack", NET, "--data", "digits", "--samples", "0:3", "--attack", "fab", "portfolio", "fgsm"]
         assert main([*arguments, "--batch", size, "--json", str(journal)]) == 0
-        shown.append(capsys.readouterr().out.splitlines()[:6])
+        shown.append(capsys.readouterr().out.splitlines()[:4])
         records.append([json.loads(line) for line in journal.read_text().splitlines()])
     assert shown[0] == shown[1] == shown[2]
-    assert [record["index"] for record in records[2]] == [0, 1, 2, 3, 4]
+    assert [record["index"] for record in records[2]] == [0, 1, 2]
     for one, other in zip(records[0], records[2], strict=True):
         assert one["run"] == other["run"]
         assert one["upper"] == pytest.approx(other["upper"], rel=1e-6)

@@ -109,6 +109,7 @@ def test_the_page_stands_alone_and_has_every_part(study: Path) -> None:
     assert len(html) < 400_000
 
 
+@pytest.mark.usefixtures("undrawn_charts")
 def test_a_second_comparison_computes_nothing_and_a_cut_one_goes_on(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_second_comparison_computes_nothing_and_a_cut_one_goes_on(
     assert "tolerance" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("undrawn_charts")
 def test_model_files_and_flags(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nets = [str(study / "nets" / f"{name}.onnx") for name in ("none-seed0", "none-seed1")]
     flags = ["compare", *nets, "--data", "digits", "--samples", "3,1", "--norm", "linf", "--radius", "linf:0.07",
@@ -246,6 +248,7 @@ def test_odd_comparisons_are_told_all_the_same(labels: list[int] | None, tmp_pat
         ET.fromstring(chart)
 
 
+@pytest.mark.usefixtures("undrawn_charts")
 def test_a_network_without_adversaries_has_infinite_distances(tmp_path: Path) -> None:
     # The threshold 2 lies outside the box: nothing in [0, 1] is read as class 1.
     subjects = [threshold_net(tmp_path, "never", 2.0), threshold_net(tmp_path, "some", 0.5)]

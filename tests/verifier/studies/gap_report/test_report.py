@@ -61,6 +61,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patched.setattr("verifier.studies.gap_report.options.ReportOptions", quick)
         patched.setattr("bounds.lower.relaxations.CAP_ROUNDS", 2)
         patched.setattr("bounds.attacks.ball_search.BALLS", 1)
+        patched.setattr("bounds.attacks.carlini_wagner.WEIGHTS", 3)
         assert report(written(folder), "--samples", "0,2", "--norm", "linf", "--norm", "l1", "--norm", "l2") == 0
     return folder / "out"
 
@@ -109,6 +110,7 @@ def test_the_files_agree_and_stand_alone(whole: Path) -> None:
     assert len(list(whole.glob("*.png"))) == 3 * 5
 
 
+@pytest.mark.usefixtures("undrawn_charts")
 def test_a_report_goes_on_where_it_stopped(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     out = files[1].parent / "out"
     genuine = query.asked
@@ -134,7 +136,7 @@ def test_a_report_goes_on_where_it_stopped(files: tuple[Path, Path], monkeypatch
     assert "not finished" not in (out / "report.html").read_text()
 
 
-@pytest.mark.usefixtures("warm_workers")
+@pytest.mark.usefixtures("undrawn_charts", "warm_workers")
 def test_workers_measure_the_same(files: tuple[Path, Path]) -> None:
     out = files[1].parent / "out"
     assert report(files, *QUICK, "--jobs", "2") == 0
