@@ -21,14 +21,14 @@ verifier.studies.gap_report
 verifier.studies.attacks
 verifier.pages
 verifier.runs
-verifier.answer
+verifier.answer verifier.property_answer
 verifier.options
 verifier.engines.registry
 verifier.engines.auto verifier.engines.auto_grid
 verifier.engines.adapters
 verifier.engines.mixed_integer
 verifier.engines.on_grid verifier.engines.quantised
-verifier.engines.phase_search
+verifier.engines.phase_search verifier.engines.input_splitting
 verifier.engines.base
 verifier.batching
 verifier.question
@@ -50,6 +50,7 @@ encoders.quantised
 encoders.onnx
 encoders.solvers
 encoders.programs
+encoders.properties
 encoders.layer_graph
 encoders
 """

@@ -43,6 +43,7 @@ class Reference:
     output: str | None = None
     threshold: float | None = None
     comparison: Comparison | None = None
+    classifier: bool = True
 
 
 class Model:
@@ -77,7 +78,7 @@ class Model:
     @property
     def reference(self) -> Reference:
         """What another process needs to load the same file again."""
-        return Reference(self.path, self.digest, self.output, self.threshold, self.comparison)
+        return Reference(self.path, self.digest, self.output, self.threshold, self.comparison, self.graph.classes > 1)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -223,6 +224,22 @@ class QuantisedModel(Model):
         return self._net.scores(np.asarray(inputs).astype(np.float32))
 
 
+def load_network(path: str | Path, output: str | None = None) -> Model:
+    """The same for a file whose outputs are asked about as they are: one is enough, and none is left out."""
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    model = _load(Reference(path.absolute(), digest_of(path), output, classifier=False))
+    if model.quantised is not None:
+        raise ModelError(f"{path}: a quantised network can be asked about its classes only: verify --grid N")
+    if model.left_out:
+        raise ModelError(
+            f"{path}: it ends in {', '.join(model.left_out)}, which is not piecewise linear; name the scores before it "
+            "with --output, or export the model without it"
+        )
+    return model
+
+
 def load(path: str | Path, output: str | None = None, threshold: float | None = None) -> Model:
     """Read a model file and compare it with onnxruntime; a file with the same content is read once.
 
@@ -254,7 +271,7 @@ def _load(reference: Reference) -> Model:
         model: Model = QuantisedModel(*parse_quantised(file, output))
     else:
         parsed = parse(file, output, threshold)
-        if parsed.graph.classes < 2:
+        if reference.classifier and parsed.graph.classes < 2:
             raise one_output(path, parsed.output_name)
         model = Model(parsed, reference.comparison or compare(parsed))
     model.output, model.threshold = output, threshold

@@ -1,0 +1,184 @@
+"""What may be asked of a network beside its classes: linear inequalities over inputs and outputs, and, or.
+
+A property is a disjunction of cases, each a conjunction of inequalities; it is satisfied by an input x, with y = f(x),
+at which every inequality of some case holds. Everything is kept in exact fractions. Proofs are about
+
+    z = A x + B y + c    with    every z of some case ≤ 0    over a box of inputs,
+
+which the network with one more affine layer computes; numbers are rounded so that nothing is lost from the set: the
+box outward, and the layer with the rounding of its numbers accounted for, as every layer's is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+from scipy import sparse
+
+from encoders.arrays import FloatArray
+from encoders.errors import DataError
+from encoders.layer_graph.graph import Affine, Graph
+from encoders.layer_graph.linear_maps import Sparse
+from encoders.question import Goal
+
+LARGEST, SMALLEST = 1e150, 1e-150  # numbers of a property that are computed with: no product of theirs leaves float64
+
+
+@dataclass(frozen=True)
+class Inequality:
+    """inputs · x + outputs · y + constant ≤ 0, or < 0 where it is `strict`; entries that are zero are left out."""
+
+    inputs: Mapping[int, Fraction] = field(default_factory=dict)
+    outputs: Mapping[int, Fraction] = field(default_factory=dict)
+    constant: Fraction = Fraction(0)
+    strict: bool = False
+
+    def value(self, x: FloatArray, y: FloatArray) -> Fraction:
+        """The left side at one input and its outputs, without rounding."""
+        total = self.constant
+        for terms, values in ((self.inputs, x), (self.outputs, y)):
+            total += sum((weight * Fraction(float(values[place])) for place, weight in terms.items()), Fraction(0))
+        return total
+
+    def holds(self, x: FloatArray, y: FloatArray) -> bool:
+        """Whether it holds, without rounding and without tolerance."""
+        value = self.value(x, y)
+        return value < 0 if self.strict else value <= 0
+
+    @property
+    def side(self) -> tuple[int, Fraction, bool] | None:
+        """A side of the box, where that is what it is: the input, its bound, and whether that is an upper one."""
+        if self.outputs or len(self.inputs) != 1:
+            return None
+        ((place, weight),) = self.inputs.items()
+        return place, -self.constant / weight, weight > 0
+
+
+Case = tuple[Inequality, ...]
+
+
+@dataclass(frozen=True)
+class Property:
+    """A disjunction of cases over a network of so many inputs and outputs."""
+
+    input_size: int
+    output_size: int
+    cases: tuple[Case, ...]
+
+    def satisfied(self, x: FloatArray, y: FloatArray) -> bool:
+        """Whether one input with its outputs satisfies some case, without rounding and without tolerance."""
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+            return False
+        return any(all(row.holds(x, y) for row in case) for case in self.cases)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The cases that share a box of inputs: lower ≤ x ≤ upper, and every one of some rows ≤ 0."""
+
+    lower: FloatArray
+    upper: FloatArray
+    rows: tuple[Case, ...]
+
+
+def parts_of(asked: Property) -> tuple[Part, ...]:
+    """The cases by their boxes, rounded outward; a case whose box is empty has no part."""
+    found: dict[bytes, Part] = {}
+    for case in asked.cases:
+        box = _box(asked, case)
+        if box is None:
+            continue
+        lower, upper = box
+        rest = tuple(row for row in case if row.side is None)
+        key = lower.tobytes() + upper.tobytes()
+        before = found[key].rows if key in found else ()
+        found[key] = Part(lower, upper, (*before, rest))
+    return tuple(found.values())
+
+
+def _box(asked: Property, case: Case) -> tuple[FloatArray, FloatArray] | None:
+    """The box of one case; None where it is empty."""
+    lower: dict[int, Fraction] = {}
+    upper: dict[int, Fraction] = {}
+    for row in case:
+        if row.side is None:
+            if not row.inputs and not row.outputs and not row.holds(np.zeros(0), np.zeros(0)):
+                return None
+            continue
+        place, bound, above = row.side
+        if above:
+            upper[place] = min(bound, upper.get(place, bound))
+        else:
+            lower[place] = max(bound, lower.get(place, bound))
+    for name, sides in (("lower", lower), ("upper", upper)):
+        missing = next((place for place in range(asked.input_size) if place not in sides), None)
+        if missing is not None:
+            raise DataError(
+                f"input {missing} has no {name} bound of its own in some case: bound every input by numbers"
+            )
+    if any(lower[place] > upper[place] for place in lower):
+        return None
+    below = np.array([_down(lower[place]) for place in range(asked.input_size)])
+    above_ = np.array([-_down(-upper[place]) for place in range(asked.input_size)])
+    if not (np.isfinite(below).all() and np.isfinite(above_).all()):
+        raise DataError("a bound of an input is beyond the largest float64; give a smaller box")
+    return below, above_
+
+
+def _number(exact: Fraction) -> float:
+    """The nearest float64, within one rounding; refused where it is not, beyond the ends of the normal numbers."""
+    found = float(exact) if abs(exact) < LARGEST else np.inf
+    if abs(found) > LARGEST or (exact and abs(found) < SMALLEST):
+        raise DataError(f"a number of about 1e{_magnitude(exact)} in the property is beyond what is computed with")
+    return found
+
+
+def _magnitude(exact: Fraction) -> int:
+    return len(str(abs(exact.numerator))) - len(str(exact.denominator))
+
+
+def _down(number: Fraction) -> float:
+    """The largest float64 that is not above it."""
+    near = float(number) if abs(number) < LARGEST else np.copysign(np.inf, float(np.sign(number.numerator)))
+    return near if Fraction(near) <= number else float(np.nextafter(near, -np.inf))
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A part as the engines are asked it: a graph whose outputs are all rows, and a goal for each case."""
+
+    graph: Graph
+    goals: tuple[Goal, ...]
+
+
+def asked_of(graph: Graph, part: Part) -> Asked:
+    """The network with the rows as its last layer; a case without rows is one whose box alone satisfies it."""
+    rows = list({_key(row): row for case in part.rows for row in case}.values())
+    number = {_key(row): k for k, row in enumerate(rows)}
+    maps = (
+        Sparse(_matrix([row.inputs for row in rows], graph.input_size)),
+        Sparse(_matrix([row.outputs for row in rows], graph.classes)),
+    )
+    bias = np.array([_number(row.constant) for row in rows])
+    # Every number is its fraction times (1 + θ), |θ| ≤ u: one rounding each.
+    size = np.nextafter(np.abs(bias), np.inf)
+    head = Affine((0, len(graph.nodes) - 1), maps, bias, "property", size, 1)
+    identity = np.eye(len(rows))
+    goals = tuple(
+        Goal(k, identity[[number[_key(row)] for row in case]], np.zeros(len(case))) for k, case in enumerate(part.rows)
+    )
+    return Asked(Graph((*graph.nodes, head), graph.input_shape), goals)
+
+
+def _key(row: Inequality) -> object:
+    """Rows with the same function are one; whether they are strict is nothing that a proof knows."""
+    return tuple(sorted(row.inputs.items())), tuple(sorted(row.outputs.items())), row.constant
+
+
+def _matrix(rows: Sequence[Mapping[int, Fraction]], size: int) -> sparse.csr_array:
+    places = [(k, place, _number(weight)) for k, row in enumerate(rows) for place, weight in row.items()]
+    where = ([k for k, _, _ in places], [place for _, place, _ in places])
+    return sparse.csr_array(([value for _, _, value in places], where), shape=(len(rows), size))

@@ -1,0 +1,211 @@
+"""Reads VNN-LIB queries, of version 2.0 by the format's own parser, and of version 1.0 as queries of one network.
+
+Numbers are taken as they are written, as exact fractions. Version 1.0, SMT-LIB's syntax with the variables X_i and
+Y_i, is written again as version 2.0 first. Queries about hidden layers, products of variables and several networks are
+refused by name.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import vnnlib
+
+from encoders.errors import DataError
+from encoders.properties.property import Case, Inequality, Property
+
+MOST_CASES = 100_000  # of a property in disjunctive normal form
+TOKEN = re.compile(r"[()]|[^\s()]+")
+VARIABLE = re.compile(r"([XY])_(\d+)")
+
+
+def read_vnnlib(path: Path) -> Property:
+    """The property of a file, which may be compressed by gzip."""
+    try:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot read it as a VNN-LIB file: {error}") from None
+    try:
+        return parse_vnnlib(text)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def parse_vnnlib(text: str) -> Property:
+    """The property that a query's text asks about."""
+    if "declare-network" not in text:
+        text = _as_version_2(text)
+    try:
+        query = vnnlib.parse_query_string(text)
+    except vnnlib.VNNLibException as error:
+        raise DataError(f"no VNN-LIB query: {_first(str(error))}") from None
+    if len(query.networks) != 1:
+        raise DataError(f"a query about {len(query.networks)} networks; ask about one network at a time")
+    (network,) = query.networks
+    if network.hidden:
+        raise DataError(f"{network.hidden[0].name} is a hidden layer; ask about inputs and outputs")
+    if len(network.inputs) != 1 or len(network.outputs) != 1:
+        raise DataError("a network with several inputs or outputs; ask about one of each")
+    variables = _Variables(network.inputs[0].name, network.outputs[0].name)
+    cases: list[Case] = [()]
+    for assertion in query.assertions:
+        cases = [before + more for before, more in _product(cases, _cases(assertion.expr, variables))]
+    return Property(math.prod(network.inputs[0].shape), math.prod(network.outputs[0].shape), tuple(cases))
+
+
+def _first(message: str) -> str:
+    """What the parser complains of first, in one line."""
+    try:
+        error = json.loads(message)["errors"][0]
+        return f"line {error['line']}: {error['message']}: {error['offendingSymbol']} ({error['hint']})"
+    except (ValueError, LookupError, TypeError):
+        return message.splitlines()[0]
+
+
+@dataclass(frozen=True)
+class _Variables:
+    """What the network's input and output are called."""
+
+    input: str
+    output: str
+
+    def place(self, variable: Any) -> tuple[bool, int]:
+        """Whether it is an input, and which entry of the flat tensor."""
+        place = 0
+        for index, side in zip(variable.indices, variable.shape, strict=True):
+            place = place * side + index
+        return variable.name == self.input, place
+
+
+def _product(some: list[Case], others: list[Case]) -> Iterator[tuple[Case, Case]]:
+    if len(some) * len(others) > MOST_CASES:
+        raise DataError(f"more than {MOST_CASES:,} cases in disjunctive normal form; split the query")
+    return itertools.product(some, others)
+
+
+def _cases(formula: Any, variables: _Variables) -> list[Case]:
+    """A formula in disjunctive normal form."""
+    if isinstance(formula, vnnlib.Or):
+        found = [case for part in formula.args for case in _cases(part, variables)]
+        if len(found) > MOST_CASES:
+            raise DataError(f"more than {MOST_CASES:,} cases in disjunctive normal form; split the query")
+        return found
+    if isinstance(formula, vnnlib.And):
+        cases: list[Case] = [()]
+        for part in formula.args:
+            cases = [before + more for before, more in _product(cases, _cases(part, variables))]
+        return cases
+    return _comparison(formula, variables)
+
+
+def _comparison(formula: Any, variables: _Variables) -> list[Case]:
+    left, right = (_linear(side, variables) for side in (formula.lhs, formula.rhs))
+    below = _sum(left, _times(right, Fraction(-1)))  # left - right
+    above = _times(below, Fraction(-1))
+    if isinstance(formula, vnnlib.LessEqual):
+        return [(below,)]
+    if isinstance(formula, vnnlib.GreaterEqual):
+        return [(above,)]
+    strictly_below, strictly_above = replace(below, strict=True), replace(above, strict=True)
+    if isinstance(formula, vnnlib.LessThan):
+        return [(strictly_below,)]
+    if isinstance(formula, vnnlib.GreaterThan):
+        return [(strictly_above,)]
+    if isinstance(formula, vnnlib.Equal):
+        return [(below, above)]
+    if isinstance(formula, vnnlib.NotEqual):
+        return [(strictly_below,), (strictly_above,)]
+    raise DataError(f"{formula}: no comparison that is known")
+
+
+def _linear(term: Any, variables: _Variables) -> Inequality:
+    """An arithmetic term as a linear function."""
+    if isinstance(term, vnnlib.Var):
+        is_input, place = variables.place(term)
+        one = {place: Fraction(1)}
+        return Inequality(inputs=one) if is_input else Inequality(outputs=one)
+    if isinstance(term, vnnlib.Literal):
+        return Inequality(constant=Fraction(term.lexeme))
+    if isinstance(term, vnnlib.Negate):
+        return _times(_linear(term.expr, variables), Fraction(-1))
+    if isinstance(term, vnnlib.Plus):
+        return _sum(*(_linear(part, variables) for part in term.args))
+    if isinstance(term, vnnlib.Minus):
+        rest = [_times(_linear(part, variables), Fraction(-1)) for part in term.rest]
+        return _sum(_linear(term.head, variables), *rest)
+    if isinstance(term, vnnlib.Multiply):
+        found = Inequality(constant=Fraction(1))
+        for factor in (_linear(part, variables) for part in term.args):
+            if found.inputs or found.outputs:
+                if factor.inputs or factor.outputs:
+                    raise DataError(f"{term}: a product of variables is not linear; only linear terms can be asked")
+                found = _times(found, factor.constant)
+            else:
+                found = _times(factor, found.constant)
+        return found
+    raise DataError(f"{term}: no term that is known; only linear terms can be asked")
+
+
+def _times(row: Inequality, factor: Fraction) -> Inequality:
+    def scaled(terms: Mapping[int, Fraction]) -> dict[int, Fraction]:
+        return {place: factor * weight for place, weight in terms.items() if factor * weight}
+
+    return Inequality(scaled(row.inputs), scaled(row.outputs), factor * row.constant)
+
+
+def _sum(*rows: Inequality) -> Inequality:
+    inputs: dict[int, Fraction] = {}
+    outputs: dict[int, Fraction] = {}
+    for row in rows:
+        for total, terms in ((inputs, row.inputs), (outputs, row.outputs)):
+            for place, weight in terms.items():
+                total[place] = total.get(place, Fraction(0)) + weight
+    return _times(Inequality(inputs, outputs, sum((row.constant for row in rows), Fraction(0))), Fraction(1))
+
+
+def _as_version_2(text: str) -> str:
+    """A query of version 1.0 as one of version 2.0, its variables as the entries of two vectors."""
+    tokens = TOKEN.findall(re.sub(r";[^\n]*", "", text))
+    sizes = {"X": 0, "Y": 0}
+    written: list[str] = []
+    place = 0
+    while place < len(tokens):
+        if tokens[place : place + 2] in (["(", "declare-const"], ["(", "declare-fun"]):
+            end = tokens.index(")", place) if tokens[place + 1] == "declare-const" else place + 6
+            name = tokens[place + 2] if place + 2 < len(tokens) else ""
+            match = VARIABLE.fullmatch(name)
+            if match is None:
+                raise DataError(f"{name or 'a declaration'}: a variable of version 1.0 is called X_i or Y_i")
+            sizes[match[1]] = max(sizes[match[1]], int(match[2]) + 1)
+            place = end + 1
+            continue
+        written.append(_token(tokens[place]))
+        place += 1
+    if not all(sizes.values()):
+        raise DataError("no VNN-LIB query: it declares no network, and no variables X_0 … and Y_0 …")
+    declared = f"(declare-input X float32 [{sizes['X']}]) (declare-output Y float32 [{sizes['Y']}])"
+    return f"(vnnlib-version <2.0>) (declare-network N {declared})\n{' '.join(written).replace('( ', '(')}"
+
+
+def _token(token: str) -> str:
+    match = VARIABLE.fullmatch(token)
+    if match is not None:
+        return f"{match[1]}[{match[2]}]"
+    if token[0].isdigit() or (token[0] in "+-." and len(token) > 1):
+        try:
+            number = format(Decimal(token), "f")
+        except InvalidOperation:
+            raise DataError(f"{token}: no number") from None
+        return number if "." in number else f"{number}.0"
+    return token

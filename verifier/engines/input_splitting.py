@@ -1,0 +1,105 @@
+"""Branch and bound on inputs, for nets of few inputs and questions about whole boxes.
+
+A box is closed where one backward pass proves that no goal is reached in it; else it is halved along the input that
+its goals depend on most, as the gradient at its center times the box's width says. Children share the face between
+them, so that they cover their parent. Many boxes are bounded in one batch. Everything is float64 with its rounding
+accounted for: the basis is `rigorous`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bounds.attacks.batch import AttackBatch
+from bounds.attacks.problem import AttackOptions, AttackProblem
+from bounds.lower.base import samples_together
+from bounds.propagation.device_graph import DeviceGraph
+from bounds.tightening.first_pass import nearest_together
+from encoders.arrays import FloatArray
+from encoders.deadline import Deadline, OutOfTimeError, under
+from encoders.question import Goal, Norm, Region
+from verifier.question.incumbent import Incumbent
+
+BOXES = 256  # bounded at a time, at most
+LEAST_SLOPE = 1e-6  # of the largest: where nothing depends on an input, its width counts
+BEYOND = 1.0 + 1e-9  # of a box's reach: a ball that holds it
+
+
+@dataclass(eq=False)
+class InputSplitting:
+    """Boxes that are not closed yet; `run` may be called again to go on where it stopped."""
+
+    device_graph: DeviceGraph
+    goals: tuple[Goal, ...]
+    incumbent: Incumbent
+    lower: FloatArray  # [boxes, n]
+    upper: FloatArray
+    visited: int = 0
+
+    @classmethod
+    def on(
+        cls, device_graph: DeviceGraph, goals: tuple[Goal, ...], region: Region, incumbent: Incumbent
+    ) -> InputSplitting:
+        """The whole box."""
+        return cls(device_graph, goals, incumbent, region.lower[None], region.upper[None])
+
+    @property
+    def closed(self) -> bool:
+        """Whether no box is left: then no input of the whole box reaches a goal."""
+        return not len(self.lower)
+
+    def run(self, deadline: Deadline) -> bool:
+        """Go on until every box is closed, a witness is known, or time is up; says whether every box is closed."""
+        together = min(BOXES, samples_together(self.device_graph))
+        while len(self.lower) and self.incumbent.best is None and not deadline.passed:
+            lower, upper = self.lower[-together:], self.upper[-together:]
+            try:
+                with under(deadline):
+                    children = self._expanded(lower, upper)
+            except OutOfTimeError:
+                break
+            self.visited += len(lower)
+            self.lower, self.upper = (
+                np.concatenate([before[: -len(lower)], more])
+                for before, more in zip((self.lower, self.upper), children, strict=True)
+            )
+        return self.closed
+
+    def _expanded(self, lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The halves of those boxes that one pass does not close."""
+        center = np.clip(lower + 0.5 * (upper - lower), lower, upper)
+        regions = [Region(*sides) for sides in zip(center, lower, upper, strict=True)]
+        radii = [np.nextafter(region.reach(Norm.LINF) * BEYOND, np.inf) + 1e-12 for region in regions]
+        proven = nearest_together(self.device_graph, regions, Norm.LINF, [self.goals] * len(regions), radii)
+        left = [k for k, (found, radius) in enumerate(zip(proven, radii, strict=True)) if not found >= radius]
+        if not left:
+            return lower[:0], upper[:0]
+        lower, upper, center = lower[left], upper[left], center[left]
+        gradient, corner = self._steepest([regions[k] for k in left])
+        self.incumbent.offer(np.concatenate([center, corner]), "input-splits")
+        width = upper - lower
+        slope = np.abs(gradient)
+        slope += LEAST_SLOPE * np.maximum(slope.max(1, keepdims=True), 1.0)
+        split = np.argmax(np.where(width > 0, slope * width, -1.0), axis=1)
+        rows = np.arange(len(split))
+        below, above = upper.copy(), lower.copy()
+        below[rows, split] = above[rows, split] = center[rows, split]
+        return np.concatenate([lower, above]), np.concatenate([below, upper])
+
+    def _steepest(self, regions: list[Region]) -> tuple[FloatArray, FloatArray]:
+        """For each box the gradient of the nearest goal at its center, and the corner that it points to."""
+        problems = tuple(
+            AttackProblem(self.device_graph, region, Norm.LINF, self.goals, np.inf, AttackOptions())
+            for region in regions
+        )
+        batch = AttackBatch(problems)
+        runs = batch.every_goal()
+        value, gradient = runs.linearised(runs.start)
+        value, gradient = value.view(len(regions), -1), gradient.view(len(regions), len(self.goals), -1)
+        nearest = value.argmin(1)
+        chosen = gradient[torch.arange(len(regions)), nearest].cpu().numpy()
+        lower, upper = (np.stack([getattr(region, side) for region in regions]) for side in ("lower", "upper"))
+        return chosen, np.where(chosen > 0, lower, upper)

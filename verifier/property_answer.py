@@ -1,0 +1,190 @@
+"""Is a property of a network satisfied: by an input that replays, by none at all, or is that not known?
+
+sat      a witness in the file's own number type satisfies some case in onnxruntime's outputs, and in the real
+         network's: exactly, without tolerance
+unsat    it is proven that no input of the real network satisfies any case
+timeout  time was up before either
+unknown  neither, with time left: what separates both sides lies between float32 and real numbers
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bounds.attacks import AttackOptions, AttackProblem
+from bounds.attacks.portfolio import polished
+from bounds.device import pick_device
+from bounds.propagation.neuron_bounds import device_graph_for
+from encoders.arrays import FloatArray, Inputs
+from encoders.deadline import Clock, Deadline, under
+from encoders.errors import DataError
+from encoders.properties.property import Part, Property, asked_of, parts_of
+from encoders.question import Norm, Region
+from encoders.validation import Seconds, Whole, validated
+from verifier.batching.attack_request import AttackRequest
+from verifier.batching.first_pass_request import FirstPassRequest
+from verifier.batching.request import Request, run_alone
+from verifier.engines.input_splitting import InputSplitting
+from verifier.engines.registry import engine_for
+from verifier.question.incumbent import Incumbent
+from verifier.question.model import Model
+from verifier.question.problem import Problem
+from verifier.question.results import Basis
+
+A = TypeVar("A")
+FEW_INPUTS = 16  # that may move: boxes are split then
+OFFERED = 32
+ATTACK_SHARE = 0.2  # of the time, at most
+NEAR = 1e-6  # relative: rows that may hold are looked at without rounding
+
+
+class Satisfied(StrEnum):
+    """The four answers, in the words of the format's competition."""
+
+    SAT = "sat"
+    UNSAT = "unsat"
+    TIMEOUT = "timeout"
+    UNKNOWN = "unknown"
+
+
+@validated
+class PropertyOptions:
+    """How a property is asked about: `time_limit` in seconds, the `engine` for what input splits do not close."""
+
+    time_limit: Seconds | None = None
+    engine: str = "search"
+    device: str = "auto"
+    seed: Whole = 0
+
+
+@dataclass(frozen=True, eq=False)
+class PropertyResult:
+    """The answer; `witness` and its `outputs` (onnxruntime's) where it is sat, the `basis` of the proof where unsat."""
+
+    verdict: Satisfied
+    seconds: float
+    witness: Inputs | None = None
+    outputs: FloatArray | None = None
+    basis: Basis | None = None
+    nodes: int = 0
+
+
+def check_property(model: Model, asked: Property, options: PropertyOptions | None = None) -> PropertyResult:
+    """Whether some input satisfies the property; `model` comes from `load_network`."""
+    options = PropertyOptions() if options is None else options
+    size = int(np.prod(model.input_shape))
+    for what, mine, theirs in (("inputs", size, asked.input_size), ("outputs", model.classes, asked.output_size)):
+        if mine != theirs:
+            raise DataError(f"{model.path}: it has {mine} {what}, the property speaks of {theirs}")
+    clock = Clock()
+    deadline = Deadline(options.time_limit, clock)
+    nodes, open_, bases = 0, False, {Basis.RIGOROUS}
+    for part in parts_of(asked):
+        question = _Question(model, asked, part, options, deadline)
+        closed, more, basis = question.answer()
+        nodes += more
+        best = question.incumbent.best
+        if best is not None:
+            return PropertyResult(Satisfied.SAT, clock.now(), best.input, best.scores[: model.classes], nodes=nodes)
+        open_ = open_ or not closed
+        bases.add(basis)
+    if not open_:
+        basis = next((basis for basis in bases if basis is not Basis.RIGOROUS), Basis.RIGOROUS)
+        return PropertyResult(Satisfied.UNSAT, clock.now(), basis=basis, nodes=nodes)
+    return PropertyResult(Satisfied.TIMEOUT if deadline.passed else Satisfied.UNKNOWN, clock.now(), nodes=nodes)
+
+
+class _Question:
+    """One part being answered."""
+
+    def __init__(self, model: Model, asked: Property, part: Part, options: PropertyOptions, deadline: Deadline) -> None:
+        largest = max(float(np.abs(side).max(initial=0.0)) for side in (part.lower, part.upper))
+        if largest > model.reach:
+            raise DataError(
+                f"inputs of size {largest:.3g} could meet the limits of a Clip in {model.path} that are read as none: "
+                f"up to {model.reach:.3g} they cannot; give a smaller box"
+            )
+        self.options, self.deadline = options, deadline
+        self.device = pick_device(options.device)
+        center = np.clip(part.lower + 0.5 * (part.upper - part.lower), part.lower, part.upper)
+        self.region = Region(center, part.lower, part.upper)
+        built = asked_of(model.graph, part)
+        self.graph, self.goals = built.graph, built.goals
+        self.incumbent = _incumbent(model, asked, self.region)
+        self.ceiling = float(np.nextafter(self.region.reach(Norm.LINF) * (1.0 + 1e-9), np.inf)) + 1e-12
+
+    def answer(self) -> tuple[bool, int, Basis]:
+        """Whether no input of the part satisfies a case, the nodes that took, and what it rests on."""
+        self.incumbent.offer(self.region.center, "center")
+        if self.incumbent.best is not None or any(not len(goal.rows) for goal in self.goals):
+            return False, 0, Basis.RIGOROUS  # a case without rows is its box, and no proof closes a box with points
+        device_graph = device_graph_for(self.graph, self.device)
+        ask = FirstPassRequest(device_graph, self.region, Norm.LINF, self.goals, self.ceiling, self.deadline)
+        if _answered(ask) >= self.ceiling:
+            return True, 0, Basis.RIGOROUS
+        self._attack()
+        if self.incumbent.best is not None:
+            return False, 0, Basis.RIGOROUS
+        if int((self.region.lower < self.region.upper).sum()) <= FEW_INPUTS:
+            splits = InputSplitting.on(device_graph, self.goals, self.region, self.incumbent)
+            return splits.run(self.deadline), splits.visited, Basis.RIGOROUS
+        problem = Problem(
+            self.graph, self.region, Norm.LINF, self.goals, self.ceiling, self.ceiling, 1e-6, self.deadline, self.device
+        )
+        proof = engine_for(self.options.engine).close(problem, self.incumbent, lambda lower, upper: None)
+        return proof.lower >= self.ceiling, proof.nodes, proof.basis
+
+    def _attack(self) -> None:
+        limit = None if self.deadline.left == float("inf") else ATTACK_SHARE * self.deadline.left
+        settings = AttackOptions(seed=self.options.seed, time_limit=limit)
+        device_graph = device_graph_for(self.graph, self.device)
+        problem = AttackProblem(device_graph, self.region, Norm.LINF, self.goals, self.ceiling, settings)
+        found = _answered(AttackRequest(problem, self.deadline))
+        with under(self.deadline):
+            found = polished(problem, found) if not len(found.inputs) else found
+        if len(found.inputs):
+            self.incumbent.offer_near(found.inputs[:OFFERED], found.by[:OFFERED])
+
+
+def _answered(request: Request[A]) -> A:
+    """One request by itself."""
+
+    async def asking() -> A:
+        return await request
+
+    return run_alone(asking())
+
+
+def _incumbent(model: Model, asked: Property, region: Region) -> Incumbent:
+    """An empty incumbent: what counts satisfies the property in onnxruntime and in real numbers, without tolerance."""
+    count = model.classes
+    rows = np.zeros((sum(map(len, asked.cases)), count + asked.input_size))
+    constants = np.zeros(len(rows))
+    for number, row in enumerate(row for case in asked.cases for row in case):
+        for start, terms in ((0, row.outputs), (count, row.inputs)):
+            for place, weight in terms.items():
+                rows[number, start + place] = float(weight)
+        constants[number] = float(row.constant)
+    starts = np.cumsum([0, *map(len, asked.cases)])[:-1]
+
+    def wins(both: FloatArray) -> NDArray[np.bool_]:
+        """Of [B, outputs and inputs], what may hold in floats is looked at in fractions."""
+        slack = NEAR * (np.abs(both) @ np.abs(rows).T + np.abs(constants))
+        near = np.logical_and.reduceat(both @ rows.T + constants <= slack, starts, axis=1)
+        may = np.asarray(near.any(axis=1))
+        return np.array(
+            [bool(m) and asked.satisfied(one[count:], one[:count]) for m, one in zip(may, both, strict=True)]
+        )
+
+    def replay(inputs: Inputs) -> FloatArray:
+        return np.concatenate([model.scores(inputs), np.asarray(inputs, dtype=np.float64)], axis=1)
+
+    def real(inputs: FloatArray) -> FloatArray:
+        return np.concatenate([model.real(inputs), inputs], axis=1)
+
+    return Incumbent(region, Norm.LINF, replay=replay, real=real, wins=wins, type=model.input_type)
