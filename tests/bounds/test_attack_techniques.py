@@ -83,7 +83,7 @@ def test_the_oracle_agrees_with_the_hand(norm: Norm) -> None:
 def exact_problems(norm: Norm) -> list[tuple[Problem, float]]:
     """Random questions with their exact distances; those that the oracle is sure of and that have one."""
     found = []
-    for seed in range(draws(8, 12)):
+    for seed in range(12):
         asked, _, _ = random_problem(np.random.default_rng(seed), norm)
         try:
             exact = exact_distance(asked.graph, asked.region, norm, asked.goals)

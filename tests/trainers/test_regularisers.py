@@ -124,6 +124,8 @@ def test_interval_and_crown_margins_by_hand() -> None:
     labels = torch.tensor([0])
     assert interval_margins(steps_of(module), known, labels).tolist() == [[0.0, 0.0]]
     assert crown_margins(steps_of(module), known, labels).tolist() == [[0.0, 0.0]]
+    # f_1 - f_0 = -2 h1 - 2 h2, h1 ≤ 0.8 (x1 + 2 x2 - 1) + 0.4 by its chord: 0.4 x1 - 5.2 x2 - 1.2 at (0.5, 1).
+    assert crown_margins(steps_of(module), known, torch.tensor([1]))[0, 0].item() == pytest.approx(-6.2)
     # With x2 in [0.25, 0.75]: intervals 2·0 + 2·0.25, CROWN 6·0.25.
     known = intervals(steps_of(module), box_around(x, 0.25))
     assert interval_margins(steps_of(module), known, labels)[0, 1].item() == pytest.approx(2 * 0.25 + 2 * 0.25)
