@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bounds.attacks import AttackOptions, AttackProblem
-from bounds.attacks.portfolio import polished
+from bounds.attacks.box_descent import lowest_in_box
 from bounds.device import pick_device
 from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.arrays import FloatArray, Inputs
@@ -26,7 +26,6 @@ from encoders.errors import DataError
 from encoders.properties.property import Part, Property, asked_of, parts_of
 from encoders.question import Norm, Region
 from encoders.validation import Seconds, Whole, validated
-from verifier.batching.attack_request import AttackRequest
 from verifier.batching.first_pass_request import FirstPassRequest
 from verifier.batching.request import Request, run_alone
 from verifier.engines.input_splitting import InputSplitting
@@ -38,7 +37,7 @@ from verifier.question.results import Basis
 
 A = TypeVar("A")
 FEW_INPUTS = 16  # that may move: boxes are split then
-OFFERED = 32
+ROUNDS = 10  # of random points that witnesses are looked for from
 ATTACK_SHARE = 0.2  # of the time, at most
 NEAR = 1e-6  # relative: rows that may hold are looked at without rounding
 
@@ -84,8 +83,8 @@ def check_property(model: Model, asked: Property, options: PropertyOptions | Non
     clock = Clock()
     deadline = Deadline(options.time_limit, clock)
     nodes, open_, bases = 0, False, {Basis.RIGOROUS}
-    for part in parts_of(asked):
-        question = _Question(model, asked, part, options, deadline)
+    for part in parts_of(asked, model.input_type):
+        question = _Question(model, part, options, deadline)
         closed, more, basis = question.answer()
         nodes += more
         best = question.incumbent.best
@@ -102,7 +101,7 @@ def check_property(model: Model, asked: Property, options: PropertyOptions | Non
 class _Question:
     """One part being answered."""
 
-    def __init__(self, model: Model, asked: Property, part: Part, options: PropertyOptions, deadline: Deadline) -> None:
+    def __init__(self, model: Model, part: Part, options: PropertyOptions, deadline: Deadline) -> None:
         largest = max(float(np.abs(side).max(initial=0.0)) for side in (part.lower, part.upper))
         if largest > model.reach:
             raise DataError(
@@ -113,16 +112,18 @@ class _Question:
         self.device = pick_device(options.device)
         center = np.clip(part.lower + 0.5 * (part.upper - part.lower), part.lower, part.upper)
         self.region = Region(center, part.lower, part.upper)
-        built = asked_of(model.graph, part)
-        self.graph, self.goals = built.graph, built.goals
-        self.incumbent = _incumbent(model, asked, self.region)
+        self.incumbent = _incumbent(model, part)
+        self.whole = any(not case for case in part.rows)  # a case that its box alone satisfies
+        if not self.whole:
+            built = asked_of(model.graph, part)
+            self.graph, self.goals = built.graph, built.goals
         self.ceiling = float(np.nextafter(self.region.reach(Norm.LINF) * (1.0 + 1e-9), np.inf)) + 1e-12
 
     def answer(self) -> tuple[bool, int, Basis]:
         """Whether no input of the part satisfies a case, the nodes that took, and what it rests on."""
         self.incumbent.offer(self.region.center, "center")
-        if self.incumbent.best is not None or any(not len(goal.rows) for goal in self.goals):
-            return False, 0, Basis.RIGOROUS  # a case without rows is its box, and no proof closes a box with points
+        if self.incumbent.best is not None or self.whole:
+            return False, 0, Basis.RIGOROUS
         device_graph = device_graph_for(self.graph, self.device)
         ask = FirstPassRequest(device_graph, self.region, Norm.LINF, self.goals, self.ceiling, self.deadline)
         if _answered(ask) >= self.ceiling:
@@ -140,15 +141,18 @@ class _Question:
         return proof.lower >= self.ceiling, proof.nodes, proof.basis
 
     def _attack(self) -> None:
-        limit = None if self.deadline.left == float("inf") else ATTACK_SHARE * self.deadline.left
-        settings = AttackOptions(seed=self.options.seed, time_limit=limit)
+        """Look for a witness anywhere in the box."""
+        settings = AttackOptions(seed=self.options.seed, time_limit=_share(ATTACK_SHARE, self.deadline))
         device_graph = device_graph_for(self.graph, self.device)
         problem = AttackProblem(device_graph, self.region, Norm.LINF, self.goals, self.ceiling, settings)
-        found = _answered(AttackRequest(problem, self.deadline))
         with under(self.deadline):
-            found = polished(problem, found) if not len(found.inputs) else found
+            found = lowest_in_box(problem, ROUNDS)
         if len(found.inputs):
-            self.incumbent.offer_near(found.inputs[:OFFERED], found.by[:OFFERED])
+            self.incumbent.offer(found.inputs, "box-descent")
+
+
+def _share(share: float, deadline: Deadline) -> float | None:
+    return None if deadline.left == float("inf") else share * deadline.left
 
 
 def _answered(request: Request[A]) -> A:
@@ -160,25 +164,29 @@ def _answered(request: Request[A]) -> A:
     return run_alone(asking())
 
 
-def _incumbent(model: Model, asked: Property, region: Region) -> Incumbent:
+def _incumbent(model: Model, part: Part) -> Incumbent:
     """An empty incumbent: what counts satisfies the property in onnxruntime and in real numbers, without tolerance."""
-    count = model.classes
-    rows = np.zeros((sum(map(len, asked.cases)), count + asked.input_size))
+    count, size = model.classes, len(part.lower)
+    least, greatest = part.inner
+    region = Region(np.clip(least + 0.5 * (greatest - least), least, greatest), least, greatest)
+    rows = np.zeros((sum(map(len, part.rows)), count + size))
     constants = np.zeros(len(rows))
-    for number, row in enumerate(row for case in asked.cases for row in case):
+    for number, row in enumerate(row for case in part.rows for row in case):
         for start, terms in ((0, row.outputs), (count, row.inputs)):
             for place, weight in terms.items():
                 rows[number, start + place] = float(weight)
         constants[number] = float(row.constant)
-    starts = np.cumsum([0, *map(len, asked.cases)])[:-1]
+    starts = np.cumsum([0, *map(len, part.rows)])[:-1]
 
     def wins(both: FloatArray) -> NDArray[np.bool_]:
         """Of [B, outputs and inputs], what may hold in floats is looked at in fractions."""
         slack = NEAR * (np.abs(both) @ np.abs(rows).T + np.abs(constants))
-        near = np.logical_and.reduceat(both @ rows.T + constants <= slack, starts, axis=1)
-        may = np.asarray(near.any(axis=1))
+        if any(not case for case in part.rows):
+            may = np.ones(len(both), dtype=bool)
+        else:
+            may = np.logical_and.reduceat(both @ rows.T + constants <= slack, starts, axis=1).any(axis=1)
         return np.array(
-            [bool(m) and asked.satisfied(one[count:], one[:count]) for m, one in zip(may, both, strict=True)]
+            [bool(m) and part.satisfied(one[count:], one[:count]) for m, one in zip(may, both, strict=True)]
         )
 
     def replay(inputs: Inputs) -> FloatArray:

@@ -7,18 +7,22 @@ at which every inequality of some case holds. Everything is kept in exact fracti
 
 which the network with one more affine layer computes; numbers are rounded so that nothing is lost from the set: the
 box outward, and the layer with the rounding of its numbers accounted for, as every layer's is.
+
+A witness is an input in the file's own number type, and lies in the set as it is written: without rounding, without
+tolerance. Where the set leaves an input no number of that type, as a fixed input whose decimals float32 does not have,
+the nearest one stands for it; the box that proofs are about holds that number too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
 from scipy import sparse
 
-from encoders.arrays import FloatArray
+from encoders.arrays import FloatArray, InputType
 from encoders.errors import DataError
 from encoders.layer_graph.graph import Affine, Graph
 from encoders.layer_graph.linear_maps import Sparse
@@ -68,41 +72,53 @@ class Property:
     output_size: int
     cases: tuple[Case, ...]
 
-    def satisfied(self, x: FloatArray, y: FloatArray) -> bool:
-        """Whether one input with its outputs satisfies some case, without rounding and without tolerance."""
-        if not (np.isfinite(x).all() and np.isfinite(y).all()):
-            return False
-        return any(all(row.holds(x, y) for row in case) for case in self.cases)
-
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The cases that share a box of inputs: lower ≤ x ≤ upper, and every one of some rows ≤ 0."""
+    """The cases that share a box of inputs: lower ≤ x ≤ upper, and every one of some rows ≤ 0.
+
+    `inner` are the least and the greatest numbers of the file's type in the box as it is written; of the inputs in
+    `nearest` it holds none, and the nearest one is taken.
+    """
 
     lower: FloatArray
     upper: FloatArray
+    inner: tuple[FloatArray, FloatArray]
+    nearest: tuple[int, ...]
     rows: tuple[Case, ...]
 
+    def satisfied(self, x: FloatArray, y: FloatArray) -> bool:
+        """Whether one input in the file's type, with its outputs, satisfies some case: without rounding."""
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+            return False
+        if (x < self.inner[0]).any() or (x > self.inner[1]).any():
+            return False
+        return any(all(row.holds(x, y) for row in case) for case in self.rows)
 
-def parts_of(asked: Property) -> tuple[Part, ...]:
-    """The cases by their boxes, rounded outward; a case whose box is empty has no part."""
-    found: dict[bytes, Part] = {}
+
+def parts_of(asked: Property, kind: InputType = np.float32) -> tuple[Part, ...]:
+    """The cases by their boxes, for a file that reads numbers of this type; a case whose box is empty has no part."""
+    found: dict[object, Part] = {}
     for case in asked.cases:
-        box = _box(asked, case)
-        if box is None:
+        sides = _sides(asked, case)
+        if sides is None:
             continue
-        lower, upper = box
         rest = tuple(row for row in case if row.side is None)
-        key = lower.tobytes() + upper.tobytes()
-        before = found[key].rows if key in found else ()
-        found[key] = Part(lower, upper, (*before, rest))
+        key = tuple(sides)
+        if key in found:
+            found[key] = replace(found[key], rows=(*found[key].rows, rest))
+        else:
+            found[key] = _part(sides, rest, kind)
     return tuple(found.values())
 
 
-def _box(asked: Property, case: Case) -> tuple[FloatArray, FloatArray] | None:
-    """The box of one case; None where it is empty."""
-    lower: dict[int, Fraction] = {}
-    upper: dict[int, Fraction] = {}
+_Side = tuple[Fraction, bool]  # a bound, and whether it is strict
+
+
+def _sides(asked: Property, case: Case) -> list[tuple[_Side, _Side]] | None:
+    """The lower and the upper bound of each input of one case; None where they leave nothing."""
+    lower: dict[int, _Side] = {}
+    upper: dict[int, _Side] = {}
     for row in case:
         if row.side is None:
             if not row.inputs and not row.outputs and not row.holds(np.zeros(0), np.zeros(0)):
@@ -110,22 +126,47 @@ def _box(asked: Property, case: Case) -> tuple[FloatArray, FloatArray] | None:
             continue
         place, bound, above = row.side
         if above:
-            upper[place] = min(bound, upper.get(place, bound))
+            before, strict = upper.get(place, (bound, row.strict))
+            upper[place] = min((bound, not row.strict), (before, not strict))
         else:
-            lower[place] = max(bound, lower.get(place, bound))
+            before, strict = lower.get(place, (bound, row.strict))
+            lower[place] = max((bound, row.strict), (before, strict))
     for name, sides in (("lower", lower), ("upper", upper)):
         missing = next((place for place in range(asked.input_size) if place not in sides), None)
         if missing is not None:
-            raise DataError(
-                f"input {missing} has no {name} bound of its own in some case: bound every input by numbers"
-            )
-    if any(lower[place] > upper[place] for place in lower):
-        return None
-    below = np.array([_down(lower[place]) for place in range(asked.input_size)])
-    above_ = np.array([-_down(-upper[place]) for place in range(asked.input_size)])
-    if not (np.isfinite(below).all() and np.isfinite(above_).all()):
+            raise DataError(f"input {missing} has no {name} bound of its own in some case: bound each input by numbers")
+    both = [(lower[place], (upper[place][0], not upper[place][1])) for place in range(asked.input_size)]
+    empty = any(low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1])) for low, high in both)
+    return None if empty else both
+
+
+def _part(sides: list[tuple[_Side, _Side]], rest: Case, kind: InputType) -> Part:
+    lower = np.array([_down(low[0]) for low, _ in sides])
+    upper = np.array([-_down(-high[0]) for _, high in sides])
+    if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
         raise DataError("a bound of an input is beyond the largest float64; give a smaller box")
-    return below, above_
+    least = np.array([_least(*low, kind) for low, _ in sides])
+    greatest = np.array([-_least(-high[0], high[1], kind) for _, high in sides])
+    nearest = tuple(np.flatnonzero(least > greatest).tolist())
+    for place in nearest:
+        (low, _), (high, _) = sides[place]
+        middle = (low + high) / 2
+        one = min((greatest[place], least[place]), key=lambda number: abs(Fraction(float(number)) - middle))
+        least[place] = greatest[place] = one
+        lower[place], upper[place] = min(lower[place], one), max(upper[place], one)
+    return Part(lower, upper, (least, greatest), nearest, (rest,))
+
+
+def _least(bound: Fraction, strict: bool, kind: InputType) -> float:
+    """The least number of a type that is at least the bound, or above it."""
+    number = kind(_down(bound))
+    while Fraction(float(number)) < bound or (strict and Fraction(float(number)) == bound):
+        number = np.nextafter(number, kind(np.inf))
+    while (before := np.nextafter(number, kind(-np.inf))) and (
+        Fraction(float(before)) > bound or (not strict and Fraction(float(before)) == bound)
+    ):
+        number = before
+    return float(number)
 
 
 def _number(exact: Fraction) -> float:
