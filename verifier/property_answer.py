@@ -182,9 +182,9 @@ def _incumbent(model: Model, part: Part) -> Incumbent:
         """Of [B, outputs and inputs], what may hold in floats is looked at in fractions."""
         slack = NEAR * (np.abs(both) @ np.abs(rows).T + np.abs(constants))
         if any(not case for case in part.rows):
-            may = np.ones(len(both), dtype=bool)
+            may: NDArray[np.bool_] = np.ones(len(both), dtype=bool)
         else:
-            may = np.logical_and.reduceat(both @ rows.T + constants <= slack, starts, axis=1).any(axis=1)
+            may = np.asarray(np.logical_and.reduceat(both @ rows.T + constants <= slack, starts, axis=1).any(axis=1))
         return np.array(
             [bool(m) and part.satisfied(one[count:], one[:count]) for m, one in zip(may, both, strict=True)]
         )
