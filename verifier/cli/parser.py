@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from verifier import __version__
-from verifier.cli import attack, compare, completion, distance, inspect, report, train, transfer, universal
+from verifier.cli import (
+    attack,
+    compare,
+    completion,
+    distance,
+    inspect,
+    report,
+    train,
+    transfer,
+    universal,
+    verify_property,
+)
 
 DESCRIPTION = """\
 Exact verification of neural networks.
@@ -69,6 +80,12 @@ COMMANDS = (
     Command("distance", "the exact minimal perturbation of each sample", distance.add_distance, distance.run),
     Command("verify", "certified, falsified or unresolved within a radius", distance.add_verify, distance.run),
     Command(
+        "verify-property",
+        "is a VNN-LIB property satisfied by some input?",
+        verify_property.add_arguments,
+        verify_property.run,
+    ),
+    Command(
         "report", "every bound and attack set against the exact distance, as a page", report.add_arguments, report.run
     ),
     Command("train", "train networks under regularisers, and export them to ONNX", train.add_arguments, train.run),
@@ -78,6 +95,12 @@ COMMANDS = (
         "universal", "one perturbation that fools as many samples as it can", universal.add_arguments, universal.run
     ),
     Command("transfer", "do the adversaries of one network fool the others?", transfer.add_arguments, transfer.run),
+    Command(
+        "vnncomp",
+        "the three calls of the verification competition",
+        verify_property.add_competition,
+        verify_property.run_competition,
+    ),
     Command(
         "completion", "a script that completes commands and flags in a shell", completion.add_arguments, completion.run
     ),
