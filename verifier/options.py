@@ -127,4 +127,4 @@ def check_convex(options: Options) -> None:
     """Attacks and bounds know norms with balls alone."""
     if options.norm not in CONVEX:
         known = ", ".join(CONVEX)
-        raise OptionError(f"norm {options.norm}: choose from {known} here (l0 is for distance and verify)")
+        raise OptionError(f"norm {options.norm}: choose from {known} here (l0 is for distance, verify and attack)")

@@ -1,7 +1,8 @@
 """The search for the smallest ball that holds an adversary, for attacks that are made for a ball that is given.
 
 Each goal's ball grows until the attack wins in it and is bisected from then on. What one steepest step from the center
-finds (`fgsm`) is known from the start, so that no attack of steps loses to its own first one.
+finds (`fgsm`) is known from the start, so that no attack of steps loses to its own first one. An attack that has no
+gradient begins with the whole box.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from bounds.attacks.base import Attack, AttackBatch, Candidates, Runs, to_boundary
+from bounds.attacks.base import Attack, AttackBatch, Candidates, Runs, checked, to_boundary
 from bounds.attacks.batch import lengths
-from bounds.attacks.fgsm import Fgsm
+from bounds.attacks.fgsm import one_step
 from bounds.attacks.steps import project
 from bounds.attacks.walk import Nearest
 from bounds.geometry.halfspace_in_ball import nearest_in_halfspace
@@ -37,21 +38,29 @@ class BallSearch(Attack):
     def descend(self, runs: Runs, start: Tensor, radius: Tensor, seen: Nearest) -> None:
         """Walk from `start` [B, n] in balls of `radius` [B], showing every point on the way to `seen`."""
 
+    def first(self, batch: AttackBatch, goals: Runs) -> tuple[Tensor, Candidates]:
+        """How far the linearised net promises each goal to be [G], and what one step finds."""
+        value, gradient = goals.linearised(goals.start)
+        below, above = goals.center - goals.lower, goals.upper - goals.center
+        step = checked(batch, self.one_step(goals, gradient), self.name)
+        return nearest_in_halfspace(gradient, value, below, above, batch.norm)[0], step
+
+    def one_step(self, goals: Runs, gradient: Tensor) -> Candidates:
+        """The steepest step of the goals, of the smallest size that wins."""
+        return one_step(goals, gradient)
+
     @final
     def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
         generator = torch.Generator().manual_seed(batch.options.seed + self.salt)
         copies = max(1, batch.options.restarts // batch.each) if self.starts is None else self.starts
         goals, runs = batch.every_goal(), batch.every_goal(copies)
-        value, gradient = goals.linearised(goals.start)
-        below, above = goals.center - goals.lower, goals.upper - goals.center
-        promised = nearest_in_halfspace(gradient, value, below, above, batch.norm)[0]
         reach = goals.most
-        one_step = Fgsm().on(batch, known)
-        best, distance = batch.best_known(Candidates.merged([known, one_step]))
+        promised, step = self.first(batch, goals)
+        best, distance = batch.best_known(Candidates.merged([known, step]))
         low, high = torch.zeros_like(distance), distance
         radius = torch.where(promised.isfinite(), FIRST * promised, reach).clamp(1e-3 * reach, reach)
         found = Nearest.of(goals)
-        found.see(goals.start, value)
+        found.see(goals.start, goals.worst(goals.start))
         for _ in range(BALLS):
             if batch.time_left <= 0:
                 break
@@ -69,7 +78,7 @@ class BallSearch(Attack):
             high = torch.where(won, nearest, high)
             low = torch.where(won, torch.minimum(low, 0.9 * high), radius)
             radius = (GROW * radius).clamp_max(reach)
-        return Candidates.merged([one_step, found.proposals()])
+        return Candidates.merged([step, found.proposals()])
 
     def _starts(self, runs: Runs, best: Tensor, distance: Tensor, radius: Tensor, generator: torch.Generator) -> Tensor:
         """For each goal the nearest adversary so far (else the center), and random points of the ball."""

@@ -32,10 +32,12 @@ CLAIM_TOLERANCE = 1e-9  # relative; a norm summed in another order is not a fals
 class Attack(ABC):
     """One technique that looks for near adversaries of every goal of every sample at once.
 
-    `norms` are those that it was made for; it runs in any, and is always measured in the question's.
+    `norms` are those that it was made for; it runs in any, and is always measured in the question's. One that takes
+    long is `only_named`: `all` leaves it out.
     """
 
     name: ClassVar[str]
+    only_named: ClassVar[bool] = False
     norms: ClassVar[frozenset[Norm]] = frozenset(CONVEX)
 
     @abstractmethod
@@ -76,12 +78,11 @@ class Attack(ABC):
 @torch.no_grad()
 def checked(batch: AttackBatch, proposed: Candidates, name: str) -> Candidates:
     """The proposals, clipped, moved to the boundary, and measured; those that are no adversaries dropped."""
-    norm = batch.norm
     finite = np.isfinite(proposed.inputs).all(axis=1)
     inputs, goal = proposed.inputs[finite], proposed.goal[finite]
     sample = batch.sample_of(goal)
     center, lower, upper = (side[sample] for side in batch.boxes)
-    measured = norm.length(np.clip(inputs, lower, upper) - center)
+    measured = batch.length(np.clip(inputs, lower, upper) - center)
     if (proposed.distances[finite] < measured * (1.0 - CLAIM_TOLERANCE) - 1e-12).any():
         raise SoundnessError(f"attack {name} claims a distance that its input does not have; report this as a bug")
     runs = batch.runs(torch.as_tensor(goal, device=batch.center.device))
@@ -93,7 +94,7 @@ def checked(batch: AttackBatch, proposed: Candidates, name: str) -> Candidates:
         wins = runs.worst(points) <= 0
     holds = wins.cpu().numpy()
     inputs, goal = points.cpu().numpy()[holds], goal[holds]
-    distances = norm.length(inputs - center[holds])
+    distances = batch.length(inputs - center[holds])
     order = np.argsort(distances, kind="stable")
     return Candidates(inputs[order], distances[order], goal[order], np.full(len(order), name))
 

@@ -74,6 +74,16 @@ class AttackBatch:
         return self.problems[0].norm
 
     @property
+    def pixels(self) -> Tensor | None:
+        """The pixel of each input, where L0 counts pixels."""
+        pixels = self.problems[0].region.pixels
+        return None if pixels is None else torch.as_tensor(pixels, device=self.rows.device)
+
+    def length(self, difference: FloatArray) -> FloatArray:
+        """The norm of each row of [..., n], in float64 as proofs measure it."""
+        return self.problems[0].region.length(self.norm, difference)
+
+    @property
     def options(self) -> AttackOptions:
         """Those of every sample, but for the time limit."""
         return self.problems[0].options
@@ -179,7 +189,7 @@ class Runs:
 
     def length(self, x: Tensor) -> Tensor:
         """Distance of each row of x from its center."""
-        return lengths(x - self.center, self.norm)
+        return lengths(x - self.center, self.norm, self.batch.pixels)
 
     def worst(self, x: Tensor) -> Tensor:
         """The largest row value of the goals at x [..., B, n]: an adversary iff that is at most zero."""
@@ -201,7 +211,7 @@ class Runs:
         """The rows of x [B, n] that have a finite distance, as candidates still to be checked."""
         hit = distance.isfinite()
         inputs = x[hit].cpu().numpy().astype(np.float64)
-        distances = self.norm.length(inputs - self.start[hit].cpu().numpy())
+        distances = self.batch.length(inputs - self.start[hit].cpu().numpy())
         return Candidates(inputs, distances, self.goal[hit].cpu().numpy())
 
 
@@ -211,8 +221,14 @@ def fitting(device_graph: DeviceGraph, goals: int, options: AttackOptions) -> in
     return max(1, min(MOST_SAMPLES, MOST_VALUES[device_graph.device.type] // values))
 
 
-def lengths(difference: Tensor, norm: Norm) -> Tensor:
-    """Norm of each row of [..., n]."""
+def lengths(difference: Tensor, norm: Norm, pixels: Tensor | None = None) -> Tensor:
+    """Norm of each row of [..., n]; in L0 the inputs that differ, or of `pixels` [n] those with one that does."""
+    if norm is Norm.L0:
+        moved = (difference != 0).to(difference.dtype)
+        if pixels is not None:
+            none = moved.new_zeros(*moved.shape[:-1], int(pixels.max()) + 1)
+            moved = none.index_add(-1, pixels, moved).clamp_max(1.0)
+        return moved.sum(-1)
     if norm is Norm.LINF:
         return difference.abs().amax(-1)
     return difference.abs().sum(-1) if norm is Norm.L1 else difference.square().sum(-1).sqrt()

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bounds.attacks.base import Attack, AttackBatch, Candidates
+from bounds.attacks.base import Attack, AttackBatch, Candidates, Runs
 from bounds.attacks.steps import steepest
 from bounds.attacks.walk import first_wins
 from encoders.question import Norm
@@ -27,12 +27,16 @@ class Fgsm(Attack):
 
     def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
         runs = batch.every_goal()
-        center = runs.start
-        _, gradient = runs.linearised(center)
-        step = steepest(runs, center, gradient, torch.full_like(runs.goal, int(ENTRIES * center.shape[1])))
-        most = runs.reach.expand(len(runs)) * (1.0 if batch.norm is Norm.LINF else BEYOND)
+        return one_step(runs, runs.linearised(runs.start)[1])
 
-        def path(size: Tensor) -> Tensor:
-            return center - size.unsqueeze(1) * step
 
-        return first_wins(runs, path, most).proposals()
+def one_step(runs: Runs, gradient: Tensor) -> Candidates:
+    """The first adversaries on the steepest steps down the gradient [B, n], from the centers."""
+    center = runs.start
+    step = steepest(runs, center, gradient, torch.full_like(runs.goal, int(ENTRIES * center.shape[1])))
+    most = runs.reach.expand(len(runs)) * (1.0 if runs.norm is Norm.LINF else BEYOND)
+
+    def path(size: Tensor) -> Tensor:
+        return center - size.unsqueeze(1) * step
+
+    return first_wins(runs, path, most).proposals()

@@ -6,6 +6,7 @@ back into a ball that is given. Here the ball is searched for (`ball_search.py`)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from torch import Tensor
@@ -18,12 +19,17 @@ from bounds.attacks.walk import Nearest
 REACH = 2.5  # radii that all steps together could go
 
 
-def projected_steps(runs: Runs, x: Tensor, radius: Tensor, seen: Nearest) -> None:
-    """Steepest steps of one size in balls of `radius` [B], every point shown to `seen`."""
+Slope = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Points [B, n] → the worst row value of each, and the gradient that its step goes down."""
+
+
+def projected_steps(runs: Runs, x: Tensor, radius: Tensor, seen: Nearest, slope: Slope | None = None) -> None:
+    """Steepest steps of one size in balls of `radius` [B], down the goals or a `slope`; `seen` is shown every point."""
+    slope = slope or runs.linearised
     steps = runs.batch.options.steps
     size = (REACH * radius / steps).unsqueeze(1)
     for step in range(steps + 1):
-        value, gradient = runs.linearised(x)
+        value, gradient = slope(x)
         seen.see(x, value)
         if step == steps or runs.batch.time_left <= 0:
             return

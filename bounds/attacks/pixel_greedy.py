@@ -2,9 +2,9 @@
 
 After the saliency maps of Papernot et al., The limitations of deep learning in adversarial settings, 2016, with the
 gradient of the goal itself and without a limit on the number of pixels. A pixel is one position of an image with all
-its channels, or one input where the net does not read images. What turns out not to be needed is put back. There is
-no L0 among the norms of a question, so the proposals are measured in the question's norm, and `changed_inputs` and
-`changed_pixels` count. Pulling an adversary towards the center, as the final check does, changes no more pixels.
+its channels, or one input where the net does not read images or L0 counts inputs. What turns out not to be needed is
+put back. In other norms the proposals are measured in those, and `changed_inputs` and `changed_pixels` count. Pulling
+an adversary towards the center, as the final check does, changes no more pixels.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class PixelGreedy(Attack):
     """See the module."""
 
     name: ClassVar[str] = "pixel-greedy"
-    norms: ClassVar[frozenset[Norm]] = frozenset()
+    norms: ClassVar[frozenset[Norm]] = frozenset({Norm.L0})
 
     def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
         runs = batch.every_goal()
         x = runs.start
-        pixel = torch.as_tensor(pixel_of_input(batch.device_graph.graph.input_shape), device=x.device)
+        pixel = moved_together(batch)
         pixels = int(pixel.max()) + 1
         changed = torch.zeros(len(runs), pixels, dtype=torch.bool, device=x.device)
         order: list[Tensor] = []
@@ -64,6 +64,16 @@ class PixelGreedy(Attack):
             restored = torch.where(chosen.unsqueeze(1) == pixel, runs.center, x)
             x = torch.where((runs.worst(restored) <= 0).unsqueeze(1), restored, x)
         return x
+
+
+def moved_together(batch: AttackBatch) -> Tensor:
+    """Which inputs [n] a sparse attack moves at once: the pixels that L0 counts, or its inputs; else whole pixels."""
+    if batch.pixels is not None:
+        return batch.pixels
+    pixel = pixel_of_input(batch.device_graph.graph.input_shape)
+    if batch.norm is Norm.L0:
+        pixel = np.arange(len(pixel))
+    return torch.as_tensor(pixel, device=batch.center.device)
 
 
 def pixel_of_input(shape: tuple[int, ...]) -> NDArray[np.int64]:

@@ -80,7 +80,9 @@ class AttackProblem:
     @property
     def kind(self) -> tuple[object, ...]:
         """Problems of one kind fit into one batch."""
-        return self.device_graph, self.norm, len(self.goals), replace(self.options, time_limit=None)
+        pixels = self.region.pixels
+        counted = None if pixels is None else pixels.tobytes()
+        return self.device_graph, self.norm, counted, len(self.goals), replace(self.options, time_limit=None)
 
     @property
     def limit(self) -> float:

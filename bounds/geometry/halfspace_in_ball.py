@@ -2,10 +2,12 @@
 
 With d = x - center, an entry can use `room` w in the direction that lowers a·x (w = upper - center where a < 0,
 center - lower where a > 0). Everything below depends on |a| and w only. Each formula is a *dual* bound: any choice of
-its free parameter is valid, a good one is found by Newton steps or a sort, and only the last evaluation is rounded.
+its free parameter is valid, the best one is found by Newton steps or a sort, and only the last evaluation is rounded.
 """
 
 from __future__ import annotations
+
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from torch import Tensor
 from bounds.rounding import gamma
 from encoders.question import Norm
 
-NEWTON_STEPS = 4
+NEWTON_STEPS = 4  # before it is asked whether another would change anything, which a device has to wait for
 FIRST_LARGEST = 64  # entries
 
 
@@ -55,14 +57,20 @@ def nearest_in_halfspace(
 
 
 def _newton(size: Tensor, value: Tensor, width: Tensor, pace: Tensor) -> Tensor:
-    """The root r of Σ size · min(pace · r, width) = value: concave, so Newton from below never overshoots."""
+    """The root r of Σ size · min(pace · r, width) = value: concave, so Newton from below never overshoots.
+
+    A step follows from which entries are held, and r only grows: once a step changes nothing, it is the root. Near the
+    box's last corner, where entries are held one after the other, four steps would be up to a fifth short of it.
+    """
     rise = size * pace
     r = value / rise.sum(-1).clamp_min(1e-300)
-    for _ in range(NEWTON_STEPS):
+    for step in count(1):
         free = pace * r.unsqueeze(-1) < width
         slope = (rise * free).sum(-1)
         held = (size * width * ~free).sum(-1)
-        r = torch.maximum(r, torch.where(slope > 0, (value - held) / slope.clamp_min(1e-300), r))
+        before, r = r, torch.maximum(r, torch.where(slope > 0, (value - held) / slope.clamp_min(1e-300), r))
+        if step >= NEWTON_STEPS and not bool((r > before).any()):
+            break
     return r
 
 

@@ -60,7 +60,7 @@ MADE_FOR = [(name, norm) for name in NAMES for norm in made_for(name)]
 def test_one_hidden_layer_by_hand(name: str, norm: Norm) -> None:
     found = ATTACKS[name]().run(problem_of(HAND, CORNER, norm, goals_for(0, 2, None, 0.0)))
     assert found.distances[0] >= DISTANCES[norm] * (1 - 1e-12)
-    assert found.distances[0] <= DISTANCES[norm] * (4.1 if name == "pixel-greedy" else 1.1)
+    assert found.distances[0] <= DISTANCES[norm] * (4.1 if ATTACKS[name].norms == {Norm.L0} else 1.1)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -191,7 +191,7 @@ def test_what_does_not_win_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_answers_do_not_depend_on_which_goals_share_the_batch(name: str) -> None:
     # Random starts do; what the techniques without them find for a goal alone they find for it among others.
-    if name in ("pgd", "apgd-ce", "apgd-dlr", "fab"):
+    if name in ("pgd", "apgd-ce", "apgd-dlr", "fab", "square", "hopskipjump", "one-pixel"):
         return
     rng = np.random.default_rng(1)
     weights = [rng.normal(size=(6, 3)), rng.normal(size=(4, 6))]

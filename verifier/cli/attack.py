@@ -30,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "attacks compare. An attack that finds nothing says nothing: for a proof ask `distance` or `verify`."
     )
     add_model(parser)
-    add_attacked(parser)
+    add_attacked(parser, "linf, l1, l2, or l0: how many inputs differ")
+    parser.add_argument(
+        "--count", default="inputs", metavar="W", help="what l0 counts: inputs, or pixels whatever their channels do"
+    )
     parser.add_argument("--target", type=classes, metavar="K", help="only adversaries classified as K (or one of K,L)")
     parser.add_argument(
         "--margin", type=float, default=0.0, metavar="A", help="the adversary must win by at least A (default: 0)"
@@ -41,9 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["portfolio"],
         metavar="NAME",
-        help="fgsm, iterated-fgsm, linearised, deepfool, pgd, apgd-ce, apgd-dlr, carlini-wagner, elastic-net, "
-        "pixel-greedy (L0), fab, region-descent, or module:Name; portfolio, the ones that `distance` starts with "
-        "(default); or all that are made for the norm",
+        help="fgsm, iterated-fgsm, ilcm, linearised, deepfool, pgd, apgd-ce, apgd-dlr, l-bfgs, carlini-wagner, "
+        "elastic-net, square, hopskipjump, pixel-greedy and one-pixel (L0), fab, region-descent, or module:Name; "
+        "portfolio, the ones that `distance` starts with (default); or all that are made for the norm",
     )
     parser.add_argument("--steps", type=int, default=24, metavar="N", help="of each run of an attack (default: 24)")
     parser.add_argument("--restarts", type=int, default=32, metavar="N", help="random starts a sample (default: 32)")
@@ -64,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Attack every chosen sample; returns the exit status."""
     from bounds.attacks import AttackOptions
     from encoders.arrays import digest
-    from verifier.options import Options, check_convex
+    from verifier.options import Options
     from verifier.question.model import load
     from verifier.runs.journal import Journal
     from verifier.runs.journalled import Finished, Run, journalled
@@ -74,9 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = Options(
         norm=arguments.norm, targets=arguments.target, margin=arguments.margin, box=arguments.box,
-        device=arguments.device, seed=arguments.seed,
+        device=arguments.device, seed=arguments.seed, count=arguments.count,
     )  # fmt: skip
-    check_convex(options)
     effort = AttackOptions(arguments.seed, arguments.time_limit, arguments.restarts, arguments.steps)
     names = attacks_named(arguments.attack, options.norm)
     model = load(arguments.model, arguments.output, arguments.threshold)
@@ -120,7 +122,7 @@ def depending_on(attacking: Attacking, samples: Samples, mask: str | None) -> di
 
     options, effort = attacking.options, attacking.effort
     return {
-        "mask": mask, **options.record("norm", "targets", "margin", "box", "device", "seed"),
+        "mask": mask, **options.record("norm", "targets", "margin", "box", "device", "seed", "count"),
         "attacks": list(attacking.attacks), "steps": effort.steps, "restarts": effort.restarts,
         "time_limit": effort.time_limit,
         **taking_part(data=origin_of(samples.name), attacks=ATTACKS.origins(attacking.attacks)),

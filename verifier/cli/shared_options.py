@@ -82,7 +82,7 @@ def add_effort(parser: argparse.ArgumentParser) -> None:
     effort.add_argument("--share", action=Renamed, help=argparse.SUPPRESS, now="--batch")
 
 
-def add_attacked(parser: argparse.ArgumentParser) -> None:
+def add_attacked(parser: argparse.ArgumentParser, norms: str = "linf, l1 or l2") -> None:
     """What is attacked, and how moves are measured."""
     parser.add_argument(
         "--data",
@@ -91,7 +91,7 @@ def add_attacked(parser: argparse.ArgumentParser) -> None:
         help="digits, mnist, …, an .npz with x and, if known, y, an .npy, or module:Name",
     )
     parser.add_argument("--samples", metavar="S", help="0:100, 0:100:5 or 3,8,11, counted from 0 (default: all)")
-    parser.add_argument("--norm", default="linf", metavar="P", help="linf, l1 or l2 (default: linf)")
+    parser.add_argument("--norm", default="linf", metavar="P", help=f"{norms} (default: linf)")
     add_box(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random starts (default: 0)")
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu or cuda (default: auto)")

@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from scipy.optimize import linprog
+from scipy.optimize import linprog, minimize
 
+from bounds.geometry import halfspace_in_ball
 from bounds.geometry.halfspace_in_ball import distance_to_halfspace, lowest_value, nearest_in_halfspace
 from encoders.question import CONVEX, Norm
 from tests.draws import examples
@@ -124,3 +125,54 @@ def test_the_minimiser_attains_the_distance(
         assert bound <= float(norm.length(shift)) + 1e-12
         if not at_the_edge(a, value, below, above):
             assert float(norm.length(shift)) == pytest.approx(bound, abs=1e-6)
+
+
+# Every entry can bring 1, and each is full at half the multiplier of the one before it.
+SIZES = 2.0 ** (np.arange(16) / 2.0)
+WIDTHS, SIGNS = 1.0 / SIZES, np.where(np.arange(16) % 3, 1.0, -1.0)
+
+
+def staggered(share: float) -> tuple[torch.Tensor, ...]:
+    """The half-space that `share` of the box's fall reaches."""
+    sides = torch.from_numpy(WIDTHS)
+    return torch.from_numpy(SIGNS * SIZES), torch.tensor(share * 16, dtype=torch.float64), sides, sides
+
+
+def quadratic_program(share: float) -> float:
+    """The L2 distance by SciPy: which share of its width each entry moves."""
+    answer = minimize(
+        lambda u: (WIDTHS * u) @ (WIDTHS * u), np.full(16, share), jac=lambda u: 2.0 * WIDTHS**2 * u, method="SLSQP",
+        tol=1e-12, bounds=[(0.0, 1.0)] * 16,
+        constraints={"type": "ineq", "fun": lambda u: u.sum() - share * 16, "jac": np.ones_like},
+    )  # fmt: skip
+    assert answer.success
+    return float(np.sqrt(answer.fun))
+
+
+def program(share: float, norm: Norm) -> float:
+    """The exact distance by SciPy."""
+    if norm is Norm.L2:
+        return quadratic_program(share)
+    return linear_program(SIGNS * SIZES, share * 16, WIDTHS, WIDTHS, norm, None)
+
+
+@pytest.mark.parametrize("norm", CONVEX)
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99, 0.9999])
+def test_near_the_last_corner_of_the_box_the_point_is_still_on_the_half_space(share: float, norm: Norm) -> None:
+    a, value, below, above = staggered(share)
+    bound, point, _ = nearest_in_halfspace(a, value, below, above, norm)
+    assert float(value + a @ point) == pytest.approx(0.0, abs=1e-12)
+    assert float(norm.length(point.numpy())) == pytest.approx(float(bound), rel=1e-9)
+    assert float(bound) == pytest.approx(program(share, norm), rel=1e-7)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.5, 0.99, 1.01, 3.0, 1e9])
+@pytest.mark.parametrize("share", [0.5, 0.99, 0.9999])
+def test_the_bound_holds_for_any_multiplier(share: float, factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is proven is a dual value: how near to the best its multiplier comes makes it higher, never too high.
+    genuine = halfspace_in_ball._newton
+    monkeypatch.setattr(halfspace_in_ball, "_newton", lambda *parts: factor * genuine(*parts))
+    a, value, below, above = staggered(share)
+    for norm in (Norm.L2, Norm.LINF):
+        found = float(distance_to_halfspace(a, value, below, above, norm))
+        assert found <= program(share, norm) * (1 + 1e-9)

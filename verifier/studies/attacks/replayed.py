@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
@@ -18,8 +18,8 @@ from bounds.attacks.portfolio import attack_together
 from bounds.device import pick_device
 from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.arrays import FloatArray
-from encoders.errors import DataError
-from encoders.question import Norm, goals_for
+from encoders.errors import DataError, OptionError
+from encoders.question import CONVEX, Norm, goals_for
 from verifier.answer import check_classes, incumbent_for, region_for
 from verifier.options import Options
 from verifier.question.model import Model
@@ -29,14 +29,20 @@ OFFERED = 32  # candidates of one attack that are replayed
 
 
 def attacks_named(names: list[str], norm: Norm) -> tuple[str, ...]:
-    """The attacks that `--attack` names, each once; `all` is the portfolio and all that are made for the norm."""
+    """The attacks that `--attack` names, each once; `all` is the portfolio and all that are made for the norm.
+
+    All but those that take long (`only_named`). L0 has no ball to walk in: there every attack must be made for it.
+    """
     chosen: dict[str, None] = {}
     for name in names:
         if name == ALL:
-            made = [one for one in ATTACKS if norm in ATTACKS[one].norms]
+            made = [one for one in ATTACKS if norm in ATTACKS[one].norms and not ATTACKS[one].only_named]
             chosen |= dict.fromkeys([*made, PORTFOLIO])
         else:
             chosen[check_attack_name(name)] = None
+            if norm is Norm.L0 and name != PORTFOLIO and norm not in ATTACKS.found(name).norms:
+                made = ", ".join(one for one in ATTACKS if norm in ATTACKS[one].norms)
+                raise OptionError(f"attack {name} is not made for l0: choose from {made}, {PORTFOLIO}")
     return tuple(chosen)
 
 
@@ -161,7 +167,7 @@ class Attacking:
     def _candidates(self, name: str, problems: list[AttackProblem]) -> list[Candidates]:
         """What one attack proposes for each; where a device has too little memory, for one half after the other."""
         try:
-            return attack_together(problems) if name == PORTFOLIO else ATTACKS.found(name)().together(problems)
+            return self._portfolio(problems) if name == PORTFOLIO else ATTACKS.found(name)().together(problems)
         except torch.OutOfMemoryError:
             if len(problems) < 2:
                 raise
@@ -169,12 +175,23 @@ class Attacking:
         half = len(problems) // 2
         return self._candidates(name, problems[:half]) + self._candidates(name, problems[half:])
 
+    def _portfolio(self, problems: list[AttackProblem]) -> list[Candidates]:
+        """What the portfolio proposes for each; in L0 what it finds in L1, which comes nearest to it, counted."""
+        if self.options.norm is not Norm.L0:
+            return attack_together(problems)
+        walked = [replace(one, norm=Norm.L1, radius=one.region.reach(Norm.L1)) for one in problems]
+        counted = []
+        for problem, found in zip(problems, attack_together(walked), strict=True):
+            counts = problem.region.length(Norm.L0, found.inputs - problem.region.center)
+            counted.append(Candidates.merged([replace(found, distances=counts)]))
+        return counted
+
     def _replayed(self, name: str, asked: _Asked, candidates: Candidates, seconds: float) -> Found:
         """The nearest candidate that is an adversary in onnxruntime; `seconds` went into finding them."""
         started = time.monotonic()
         region = asked.problem.region
         incumbent = incumbent_for(self.model, region, self.options, asked.predicted)
-        sparse = name != PORTFOLIO and not ATTACKS.found(name).norms
+        sparse = name != PORTFOLIO and not ATTACKS.found(name).norms.intersection(CONVEX)
         for offered in self._offers(candidates, region.center, sparse):
             if incumbent.offer_near(offered.inputs, offered.by):
                 break

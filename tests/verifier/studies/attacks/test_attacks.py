@@ -99,11 +99,44 @@ def test_names_of_attacks() -> None:
     assert attacks_named(["fgsm", "fgsm", "portfolio"], Norm.L1) == ("fgsm", "portfolio")
     everything = attacks_named(["all"], Norm.LINF)
     assert "portfolio" in everything
-    assert not {"carlini-wagner", "elastic-net", "pixel-greedy"} & set(everything)
+    assert not {"l-bfgs", "elastic-net", "pixel-greedy", "one-pixel"} & set(everything)
+    assert attacks_named(["all"], Norm.L0) == ("carlini-wagner", "pixel-greedy", "one-pixel", "portfolio")
     assert "elastic-net" in attacks_named(["all"], Norm.L1)
     assert "carlini-wagner" in attacks_named(["all"], Norm.L2)
     with pytest.raises(OptionError, match="choose from fgsm"):
         attacks_named(["nonsense"], Norm.L1)
+    with pytest.raises(OptionError, match="fgsm is not made for l0: choose from carlini-wagner, pixel-greedy"):
+        attacks_named(["fgsm"], Norm.L0)
+
+
+def test_what_takes_long_has_to_be_named() -> None:
+    assert Norm.L2 in ATTACKS["l-bfgs"].norms
+    assert "l-bfgs" not in attacks_named(["all"], Norm.L2)
+    assert "l-bfgs" in attacks_named(["all", "l-bfgs"], Norm.L2)
+
+
+def test_fewest_inputs_and_pixels(tmp_path: Path) -> None:
+    # Two pixels of three channels: y0 - y1 = 2.5 - Σx, from 0. Three inputs, or one pixel.
+    graph = affine_chain([np.array([[-1.0] * 6, [0.0] * 6])], [np.array([2.5, 0.0])])
+    model = load(to_onnx(graph, tmp_path / "image.onnx", shape=(3, 1, 2)))
+    for count, fewest in (("inputs", 3), ("pixels", 1)):
+        question = Options(norm=Norm.L0, count=count)
+        done = Attacking(model, question, attacks_named(["all"], Norm.L0)).sample(np.zeros((3, 1, 2)), label=0)
+        for one in done.found:
+            assert one.adversary is not None
+            assert one.distance == (one.inputs if count == "inputs" else one.pixels) >= fewest
+            assert one.attack == PORTFOLIO or one.distance == fewest
+        assert distance(model, np.zeros((3, 1, 2)), norm="l0", count=count).upper == fewest
+
+
+def test_attack_counts_in_l0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = tmp_path / "l0.jsonl"
+    arguments = ["attack", NET, "--data", "digits", "--samples", "0", "--norm", "l0", "--json", str(journal)]
+    assert main([*arguments, "--attack", "pixel-greedy", "portfolio"]) == 0
+    record = json.loads(journal.read_text())
+    for one in record["attacks"].values():
+        assert one["distance"] == one["inputs"] > 0
+    assert record["upper"] == min(one["distance"] for one in record["attacks"].values())
 
 
 def test_attack_writes_rows_a_journal_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,8 +189,8 @@ def test_an_attack_that_lies_ends_the_run(capsys: pytest.CaptureFixture[str], mo
 
 @pytest.mark.parametrize(
     ("more", "said"),
-    [(["--attack", "x"], "choose from"), (["--norm", "l0"], "norm"), (["--steps", "0"], "steps"),
-     (["--samples", "9999"], "samples")],
+    [(["--attack", "x"], "choose from"), (["--norm", "l0", "--attack", "fgsm"], "not made for l0"),
+     (["--count", "pixels"], "count"), (["--steps", "0"], "steps"), (["--samples", "9999"], "samples")],
 )  # fmt: skip
 def test_bad_attack_arguments(capsys: pytest.CaptureFixture[str], more: list[str], said: str) -> None:
     assert said in refused(capsys, "attack", NET, "--data", "digits", *more)
