@@ -1,14 +1,16 @@
 """Adversarial training: a share of each batch is moved to where the loss is largest within a ball.
 
 The attacks of bounds/ look for the nearest adversary of one sample in a network that stands still; here a whole batch
-is attacked at one radius, in a network that changes with every step, so this is a plain projected gradient ascent.
-Madry et al., Towards deep learning models resistant to adversarial attacks, 2018.
+is attacked at one radius, in a network that changes with every step, so this is either a plain projected gradient
+ascent (Madry et al., Towards deep learning models resistant to adversarial attacks, 2018) or one step to where the
+linearised network changes its class (Hein & Andriushchenko, Formal guarantees on the robustness of a classifier against
+adversarial manipulation, 2017).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Gt, Le
@@ -16,50 +18,65 @@ from pydantic import Strict
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bounds.geometry.halfspace_in_ball import nearest_in_halfspace
 from encoders.errors import OptionError
 from encoders.question import CONVEX, Norm, convex_norm
 from encoders.validation import ConvexNorm, Natural, Positive, validated
 
 Scores = Callable[[Tensor], Tensor]
 L1_SHARE = 0.05  # of the entries that one L1 step moves
+STEPS = 10
 STEP = 2.5  # the steps together may go this many radii
 
 
 @validated
 class Adversarial:
-    """`share` of every batch becomes adversarial examples within `radius`, found by `steps` steps."""
+    """`share` of every batch becomes adversarial examples within `radius`, by `steps` of ascent or one linearised."""
 
     norm: ConvexNorm
     radius: Positive
     share: Annotated[float, Strict(), Gt(0), Le(1)] = 0.5
-    steps: Natural = 10
+    steps: Natural = STEPS
+    method: Literal["pgd", "linearised"] = "pgd"
+
+    def __post_init__(self) -> None:
+        if self.method == "linearised" and self.steps != STEPS:
+            raise OptionError("linearised takes one step; leave the number of steps out")
 
     @classmethod
     def parsed(cls, text: str) -> Adversarial:
-        """NORM:RADIUS, NORM:RADIUS:SHARE or NORM:RADIUS:SHARE:STEPS."""
-        norm, *rest = text.split(":")
+        """NORM:RADIUS, NORM:RADIUS:SHARE, NORM:RADIUS:SHARE:STEPS or linearised:NORM:RADIUS:SHARE; pgd: may be said."""
+        method, _, setting = text.partition(":")
+        if method not in ("pgd", "linearised"):
+            method, setting = "pgd", text
+        norm, *rest = setting.split(":")
         try:
-            radius, share, steps, *more = (*rest, *("", "0.5", "10")[len(rest) :])
+            radius, share, steps, *more = (*rest, *("", "0.5", str(STEPS))[len(rest) :])
             if more:
                 raise ValueError
-            return cls(convex_norm(norm), float(radius), float(share), int(steps))
+            return cls(convex_norm(norm), float(radius), float(share), int(steps), method)  # type: ignore[arg-type]
         except OptionError as error:
             raise OptionError(f"adversarial {text!r}: {error}") from None
         except ValueError:
             raise OptionError(
-                f"adversarial {text!r}: write NORM:RADIUS:SHARE, like linf:0.1:0.5, norms: {', '.join(CONVEX)}"
+                f"adversarial {text!r}: write NORM:RADIUS:SHARE, like linf:0.1:0.5 or linearised:l2:1:0.5, norms: "
+                f"{', '.join(CONVEX)}"
             ) from None
 
     @property
     def text(self) -> str:
-        return f"{self.norm}:{self.radius:g}:{self.share:g}:{self.steps}"
+        setting = f"{self.norm}:{self.radius:g}:{self.share:g}"
+        return f"{setting}:{self.steps}" if self.method == "pgd" else f"{self.method}:{setting}"
 
     def applied(self, module: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
         """The batch with its first samples replaced; it comes shuffled, so that is a random share."""
         count = max(1, round(self.share * len(x)))
         training = module.training
         module.eval()  # no dropout, and BatchNorm as it will be
-        moved = ascend(module, x[:count], labels[:count], self.norm, self.radius, self.steps)
+        if self.method == "pgd":
+            moved = ascend(module, x[:count], labels[:count], self.norm, self.radius, self.steps)
+        else:
+            moved = linearised(module, x[:count], labels[:count], self.norm, self.radius)
         module.train(training)
         return torch.cat([moved, x[count:]])
 
@@ -84,6 +101,24 @@ def ascend(
         step = STEP * radius / steps * _steepest(moved, gradient, norm)
         moved = projected(x, moved.detach() + step - x, norm, radius)
     return moved.detach()
+
+
+def linearised(scores: Scores, x: Tensor, labels: Tensor, norm: Norm, radius: float) -> Tensor:
+    """Each input moved to the nearest point of [0, 1] where, linearised, the strongest other class draws level.
+
+    Where that is farther than the radius, as far towards it as the radius allows; where the other class leads already,
+    nowhere.
+    """
+    with torch.enable_grad():
+        start = x.detach().requires_grad_()
+        outputs = scores(start)
+        own = functional.one_hot(labels, outputs.shape[1]).bool()
+        lead = outputs[own] - outputs.masked_fill(own, -torch.inf).amax(1)
+        (gradient,) = torch.autograd.grad(lead.sum(), start)
+    flat, lead = x.flatten(1), lead.detach()
+    step = nearest_in_halfspace(gradient.flatten(1), lead, flat, 1.0 - flat, norm)[1]
+    step = step.nan_to_num() * (lead > 0).unsqueeze(1)
+    return projected(x, step.reshape(x.shape), norm, radius)
 
 
 def projected(x: Tensor, difference: Tensor, norm: Norm, radius: float | Tensor) -> Tensor:

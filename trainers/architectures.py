@@ -10,18 +10,29 @@ from torch import nn
 
 from encoders.errors import OptionError
 from encoders.plugins import Table
-from trainers.layers import Residual
+from trainers.layers import Residual, Subsampled
 
 Shape = tuple[int, ...]
 Builder = Callable[[Shape, int, tuple[int, ...]], nn.Module]
+Shortcut = Callable[[int, int, int], nn.Module]
+SHARPNESS = 10.0  # of a softplus, log(1 + exp(κt)) / κ
 
 
 def dense(shape: Shape, classes: int, widths: tuple[int, ...]) -> nn.Module:
     """Hidden layers of the given widths, a ReLU after each."""
+    return _dense(shape, classes, widths, nn.ReLU)
+
+
+def dense_softplus(shape: Shape, classes: int, widths: tuple[int, ...]) -> nn.Module:
+    """The same with a softplus after each: bounds and attacks for one hidden layer, no exact distance."""
+    return _dense(shape, classes, widths, lambda: nn.Softplus(SHARPNESS))
+
+
+def _dense(shape: Shape, classes: int, widths: tuple[int, ...], activation: Callable[[], nn.Module]) -> nn.Module:
     layers: list[nn.Module] = [nn.Flatten()]
     size = math.prod(shape)
     for width in widths:
-        layers += [nn.Linear(size, width), nn.ReLU()]
+        layers += [nn.Linear(size, width), activation()]
         size = width
     return nn.Sequential(*layers, nn.Linear(size, classes))
 
@@ -43,8 +54,13 @@ def lenet_small(shape: Shape, classes: int, widths: tuple[int, ...]) -> nn.Modul
     )
 
 
-def residual_block(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """Two 3x3 convolutions with BatchNorm around a shortcut, which is a 1x1 convolution where the shape changes."""
+def convolved(inputs: int, outputs: int, stride: int) -> nn.Module:
+    """A 1x1 convolution with BatchNorm: the shortcut that is trained."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+
+
+def residual_block(inputs: int, outputs: int, stride: int, shortcut: Shortcut) -> nn.Module:
+    """Two 3x3 convolutions with BatchNorm around a shortcut, which is the identity unless the shape changes."""
     main = nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
@@ -54,11 +70,10 @@ def residual_block(inputs: int, outputs: int, stride: int) -> nn.Module:
     )
     if stride == 1 and inputs == outputs:
         return nn.Sequential(Residual(main), nn.ReLU())
-    shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
-    return nn.Sequential(Residual(main, shortcut), nn.ReLU())
+    return nn.Sequential(Residual(main, shortcut(inputs, outputs, stride)), nn.ReLU())
 
 
-def residual_net(blocks: int) -> Builder:
+def residual_net(blocks: int, shortcut: Shortcut = convolved) -> Builder:
     """`blocks` residual blocks a stage, the image halved from stage to stage, the mean of each map at the end."""
 
     def build(shape: Shape, classes: int, widths: tuple[int, ...]) -> nn.Module:
@@ -71,7 +86,7 @@ def residual_net(blocks: int) -> Builder:
         inputs = first
         for stage, outputs in enumerate(widths):
             for block in range(blocks):
-                layers.append(residual_block(inputs, outputs, 2 if stage and not block else 1))
+                layers.append(residual_block(inputs, outputs, 2 if stage and not block else 1, shortcut))
                 inputs = outputs
         return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
 
@@ -88,9 +103,11 @@ class Architecture(NamedTuple):
 OWN: Mapping[str, Architecture] = {
     "fc1": Architecture(dense, (1024,)),
     "fc2": Architecture(dense, (256, 256)),
+    "fc1-softplus": Architecture(dense_softplus, (1024,)),
     "lenet-small": Architecture(lenet_small, (16, 32, 100)),
     "resnet-small": Architecture(residual_net(1), (8, 16)),
     "resnet32": Architecture(residual_net(5), (16, 32, 64)),
+    "resnet32-a": Architecture(residual_net(5, Subsampled), (16, 32, 64)),
 }
 ARCHITECTURES: Table[Architecture] = Table("plumbline.architectures", "model", Architecture, OWN)
 
@@ -98,7 +115,7 @@ ARCHITECTURES: Table[Architecture] = Table("plumbline.architectures", "model", A
 def build(name: str, shape: Shape, classes: int, widths: tuple[int, ...] = ()) -> nn.Module:
     """A fresh module for inputs [B, channels, height, width]; its weights come from torch's random state."""
     builder, usual = check(name, widths)
-    if name in ARCHITECTURES and builder is not dense and (len(shape) != 3 or min(shape[1:]) < 4):
+    if name in ARCHITECTURES and builder not in (dense, dense_softplus) and (len(shape) != 3 or min(shape[1:]) < 4):
         raise OptionError(f"model {name} reads images of at least 4x4 pixels, not inputs of shape {shape}; use fc1")
     module = builder(shape, classes, widths or usual)
     if not isinstance(module, nn.Module):

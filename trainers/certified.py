@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.errors import ModelError
-from trainers.layers import Step, adjoint, affine, constant, linear
+from trainers.layers import ACTIVATIONS, Step, adjoint, affine, constant, linear, piecewise_linear
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,8 @@ def intervals(steps: tuple[Step, ...], box: Interval) -> list[Interval]:
         inputs = [known[k] for k in step.sources]
         if step.module is None:
             known.append(Interval(inputs[0].low + inputs[1].low, inputs[0].high + inputs[1].high))
-        elif isinstance(step.module, nn.ReLU):
-            known.append(Interval(inputs[0].low.relu(), inputs[0].high.relu()))
+        elif isinstance(step.module, ACTIVATIONS):
+            known.append(Interval(step.module(inputs[0].low), step.module(inputs[0].high)))
         else:
             middle = affine(step.module, (inputs[0].low + inputs[0].high) / 2)
             reach = linear(step.module, (inputs[0].high - inputs[0].low) / 2, absolute=True)
@@ -67,6 +67,7 @@ def crown_margins(steps: tuple[Step, ...], known: list[Interval], labels: Tensor
     An open ReLU on [l, u] lies below the chord u(x - l)/(u - l) and above a·x, a = 1 where u > -l and 0 elsewhere.
     Zhang et al., Towards stable and efficient training of verifiably robust neural networks, 2020.
     """
+    steps = piecewise_linear(steps, "a backward linear relaxation in training")
     rows = margin_rows(labels, known[-1].low.shape[1], known[-1].low)
     count, goals = rows.shape[:2]
     coefficients: dict[int, Tensor] = {len(steps): rows}

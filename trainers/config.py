@@ -13,11 +13,13 @@ from typing import Annotated, Any
 from annotated_types import MinLen
 
 from encoders.errors import OptionError, PlumblineError
-from encoders.validation import Whole, checked, names_of, refuse_unknown
+from encoders.validation import NonNegative, Whole, built, checked, names_of, refuse_unknown
 from trainers.regularisers import as_table
 from trainers.training import TrainOptions
+from trainers.validation_split import Validation
 
-SETTINGS = ("name", *(name for name in names_of(TrainOptions) if name != "seed"), "seeds")
+OF_ALL_RUNS = ("seed", "validation")
+SETTINGS = ("name", *(name for name in names_of(TrainOptions) if name not in OF_ALL_RUNS), "seeds")
 Seeds = Annotated[list[Whole], MinLen(1)]
 
 
@@ -37,12 +39,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Study:
-    """A whole file: its runs, where they go, and what `plumbline compare` shall do with them."""
+    """A whole file: its runs, where they go, and what `plumbline compare` shall do with them.
+
+    `cost`: how much validation accuracy a stronger variant of a family may lose and still be chosen.
+    """
 
     path: Path
     out: Path
     runs: tuple[Run, ...]
     compare: Mapping[str, Any] = field(default_factory=dict)
+    validation: Validation | None = None
+    cost: float = 0.0
 
 
 def read_study(path: Path) -> Study:
@@ -58,17 +65,29 @@ def read_study(path: Path) -> Study:
         raise OptionError(f"{path}: give each network to train as a [[runs]] table, and the comparison as [compare]")
     try:
         out = Path(checked("out", str, held.pop("out", f"out/{path.stem}")))
-        runs = tuple(run for table in tables for run in _expanded({**held, **checked("runs", dict, table)}))
+        validation, cost = _validation(held.pop("validation", None))
+        runs = tuple(run for table in tables for run in _expanded({**held, **checked("runs", dict, table)}, validation))
     except PlumblineError as error:
         raise type(error)(f"{path}: {error}") from None
     stems = [run.stem for run in runs]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
         raise OptionError(f"{path}: two runs are called {twice[0]}; give them names of their own")
-    return Study(path, out, runs, compare)
+    return Study(path, out, runs, compare, validation, cost)
 
 
-def _expanded(settings: dict[str, Any]) -> Iterator[Run]:
+def _validation(table: Any) -> tuple[Validation | None, float]:
+    """The [validation] table: the split, and what a choice by it may cost."""
+    if table is None:
+        return None, 0.0
+    settings = dict(checked("validation", dict, table))
+    cost = checked("validation.cost", NonNegative, settings.pop("cost", 0.0))
+    if "share" not in settings:
+        raise OptionError("validation: give the share of the training samples to set aside, such as share = 0.2")
+    return built("validation", Validation, settings), cost
+
+
+def _expanded(settings: dict[str, Any], validation: Validation | None) -> Iterator[Run]:
     """The runs of one table: every combination of the values that are lists, with every seed."""
     for key in settings:
         refuse_unknown(key, SETTINGS)
@@ -92,5 +111,7 @@ def _expanded(settings: dict[str, Any]) -> Iterator[Run]:
         setting = picked.get(("", "adversarial"), adversarial)
         variant = " ".join([name, *(str(value) for value in picked.values())])
         for seed in seeds:
-            options = TrainOptions(**settings, regularisers=regularisers, adversarial=setting, seed=seed)
+            options = TrainOptions(
+                **settings, regularisers=regularisers, adversarial=setting, seed=seed, validation=validation
+            )
             yield Run(name, variant, options)

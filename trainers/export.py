@@ -8,14 +8,16 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from encoders.errors import ModelError
-from trainers.layers import steps_of, values_of
+from trainers.layers import Subsampled, steps_of, values_of
 
 OPSET = 17
 IR_VERSION = 8
+END = np.iinfo(np.int32).max  # of a Slice: as far as there is
 
 
 class _File:
@@ -29,6 +31,11 @@ class _File:
         """A constant in float32; zeros where the layer has none."""
         held = np.zeros(size, np.float32) if values is None else values.detach().cpu().numpy().astype(np.float32)
         self.tensors.append(numpy_helper.from_array(held, name))
+        return name
+
+    def whole(self, name: str, *values: int) -> str:
+        """A constant of whole numbers: axes, strides, pads."""
+        self.tensors.append(numpy_helper.from_array(np.array(values, np.int64), name))
         return name
 
     def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
@@ -88,6 +95,24 @@ def _relu(file: _File, layer: nn.Module, source: str, output: str) -> None:
     file.node("Relu", [source], output)
 
 
+def _softplus(file: _File, layer: nn.Module, source: str, output: str) -> None:
+    """log(1 + exp(κt)) / κ, with κ before and behind ONNX's own."""
+    layer = cast(nn.Softplus, layer)
+    sharpness = file.tensor(f"{output}.sharpness", torch.tensor(layer.beta), 0)
+    file.node("Mul", [source, sharpness], f"{output}.in")
+    file.node("Softplus", [f"{output}.in"], f"{output}.out")
+    file.node("Div", [f"{output}.out", sharpness], output)
+
+
+def _subsampled(file: _File, layer: nn.Module, source: str, output: str) -> None:
+    layer = cast(Subsampled, layer)
+    starts, ends = file.whole(f"{output}.starts", 0, 0), file.whole(f"{output}.ends", END, END)
+    axes, steps = file.whole(f"{output}.axes", 2, 3), file.whole(f"{output}.steps", layer.stride, layer.stride)
+    pads = file.whole(f"{output}.pads", 0, 0, 0, 0, 0, layer.added, 0, 0)
+    file.node("Slice", [source, starts, ends, axes, steps], f"{output}.pixels")
+    file.node("Pad", [f"{output}.pixels", pads], output)
+
+
 Writer = Callable[[_File, nn.Module, str, str], None]
 WRITERS: Mapping[type[nn.Module], tuple[str, Writer]] = {
     nn.Linear: ("dense", _dense),
@@ -97,6 +122,8 @@ WRITERS: Mapping[type[nn.Module], tuple[str, Writer]] = {
     nn.AdaptiveAvgPool2d: ("pool", _mean_of_maps),
     nn.Flatten: ("flatten", _flatten),
     nn.ReLU: ("relu", _relu),
+    nn.Softplus: ("softplus", _softplus),
+    Subsampled: ("shortcut", _subsampled),
 }
 
 

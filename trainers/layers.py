@@ -29,7 +29,24 @@ class Residual(nn.Module):
         return cast(Tensor, self.main(x) + self.shortcut(x))
 
 
-AFFINE = (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten)
+class Subsampled(nn.Module):
+    """Every `stride`-th pixel of each map, and maps of zeros behind them up to `outputs`: a shortcut without weights.
+
+    Option A of He et al., Deep residual learning for image recognition, 2016.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.added = outputs - inputs
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.added))
+
+
+AFFINE = (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, Subsampled)
+ACTIVATIONS = (nn.ReLU, nn.Softplus)
+"""All of them rise, entry by entry; only a ReLU has linear pieces."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +78,19 @@ def _walk(module: nn.Module, source: int, steps: list[Step]) -> int:
     if isinstance(module, Residual):
         sources = (_walk(module.main, source, steps), _walk(module.shortcut, source, steps))
         steps.append(Step(None, sources))
-    elif isinstance(module, (*AFFINE, nn.ReLU)):
+    elif isinstance(module, (*AFFINE, *ACTIVATIONS)):
         steps.append(Step(module, (source,)))
     else:
-        known = ", ".join(kind.__name__ for kind in (*AFFINE, nn.ReLU, nn.Dropout, nn.Identity, nn.Sequential))
+        known = ", ".join(kind.__name__ for kind in (*AFFINE, *ACTIVATIONS, nn.Dropout, nn.Identity, nn.Sequential))
         raise ModelError(f"a layer {type(module).__name__} is not known to the trainers; use {known} or Residual")
     return len(steps)
+
+
+def piecewise_linear(steps: tuple[Step, ...], what: str) -> tuple[Step, ...]:
+    """The same steps; a net with a smooth activation is refused, in the name of what needs linear pieces."""
+    if any(isinstance(step.module, nn.Softplus) for step in steps):
+        raise ModelError(f"{what} needs a net of ReLUs, and this one has Softplus; choose another model")
+    return steps
 
 
 def affine(module: nn.Module, x: Tensor) -> Tensor:
@@ -114,8 +138,8 @@ def values_of(steps: tuple[Step, ...], x: Tensor) -> list[Tensor]:
         inputs = [values[k] for k in step.sources]
         if step.module is None:
             values.append(inputs[0] + inputs[1])
-        elif isinstance(step.module, nn.ReLU):
-            values.append(inputs[0].relu())
+        elif isinstance(step.module, ACTIVATIONS):
+            values.append(step.module(inputs[0]))
         else:
             values.append(affine(step.module, inputs[0]))
     return values

@@ -37,7 +37,7 @@ class Trainer:
         try:
             record = json.loads(path.read_text())
             same = (
-                record["options"] == json.loads(json.dumps(run.options.record))
+                in_todays_words(record["options"]) == json.loads(json.dumps(run.options.record))
                 and record["data"] == self._loaded(run)[2]
                 and record["versions"]["torch"] == torch.__version__
                 and record["sha256"] == _sha256(self.out / f"{run.stem}.onnx")
@@ -58,6 +58,7 @@ class Trainer:
             "family": run.family,
             "variant": run.variant,
             "test_accuracy": trained.test_accuracy,
+            "validation_accuracy": trained.validation_accuracy,
             "options": run.options.record,
             "data": digest,
             "versions": versions(),
@@ -78,6 +79,21 @@ class Trainer:
             splits = (chosen.load("train", self.place), chosen.load("test", self.place))
             self._data[key] = (chosen, splits, _digest(splits))
         return self._data[key]
+
+
+def in_todays_words(options: Record) -> Record:
+    """The options of a record as they are written now: what an older one does not name had one way to be done."""
+    if "optimiser" in options:
+        return options
+    regularisers = []
+    for one in options["regularisers"]:
+        if one["name"] == "cross-lipschitz-margin":
+            one = {**one, "power": 1}
+        if one["name"] == "dropout" and options["model"].startswith("resnet"):
+            one = {**one, "where": "after every ReLU"}  # which is trained no more
+        regularisers.append(one)
+    fixed = {"optimiser": "adam", "momentum": None, "schedule": "cosine", "validation": None}
+    return {**options, "regularisers": regularisers, **fixed}
 
 
 def versions() -> dict[str, str]:

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BeforeValidator, InstanceOf
+from annotated_types import Ge, Lt
+from pydantic import BeforeValidator, InstanceOf, Strict
 from torch import Tensor, nn
 from torch.nn import functional
 
 from encoders.errors import OptionError, TrainingError
 from encoders.plugins import taking_part
-from encoders.validation import Natural, Positive, Whole, checked, validated
+from encoders.validation import PLAIN, Natural, Positive, Whole, built, checked, validated
 from trainers.adversarial import Adversarial
 from trainers.architectures import ARCHITECTURES, build, check
 from trainers.augmentation import Augmentation
 from trainers.datasets import SOURCES, Dataset, check_source
 from trainers.regularisers import REGULARISERS, Batch, Regulariser, described, from_config
+from trainers.schedule import Schedule
+from trainers.validation_split import Validation
 
 EVALUATED_AT_ONCE = 1000
+MOMENTUM = 0.9
 
 
-def _text_or(kind: type[Adversarial] | type[Augmentation]) -> BeforeValidator:
+def _text_or(kind: type[Adversarial] | type[Augmentation] | type[Schedule]) -> BeforeValidator:
     """What is none of the kind is its text."""
 
     def read(given: Any) -> Any:
@@ -37,11 +41,17 @@ def _text_or(kind: type[Adversarial] | type[Augmentation]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+def _validation(given: Any) -> Any:
+    """A validation split as a config's table has it."""
+    return given if given is None or isinstance(given, Validation) else built("validation", Validation, given)
+
+
 @validated
 class TrainOptions:
     """All that a trained network depends on, validated once; what a finished run must have in common to be kept.
 
-    Regularisers, adversarial training and augmentation may be given as the texts and tables of a config.
+    Regularisers, adversarial training, augmentation, schedule and validation split may be given as the texts and
+    tables of a config. `momentum` is SGD's.
     """
 
     data: str = "digits"
@@ -54,12 +64,18 @@ class TrainOptions:
     epochs: Natural = 30
     batch: Natural = 64
     learning_rate: Positive = 1e-3
+    optimiser: Literal["adam", "sgd"] = "adam"
+    momentum: Annotated[float, Strict(), Ge(0), Lt(1), PLAIN] | None = None
+    schedule: Annotated[InstanceOf[Schedule], _text_or(Schedule)] = field(default_factory=Schedule)
+    validation: Annotated[InstanceOf[Validation] | None, BeforeValidator(_validation)] = None
     seed: Whole = 0
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         check_source(self.data, self.train_samples)
         check(self.model, self.widths)
+        if self.momentum is not None and self.optimiser != "sgd":
+            raise OptionError(f"momentum {self.momentum:g} is for sgd; choose that optimiser, or leave it out")
         names = [chosen.name for chosen in self.regularisers]
         if len(set(names)) < len(names):
             raise OptionError(f"regularisers {', '.join(names)}: give each at most once")
@@ -67,6 +83,11 @@ class TrainOptions:
             raise OptionError(f"device {self.device!r}: choose from cpu, cuda")
         if self.device != "cpu" and not torch.cuda.is_available():
             raise OptionError(f"device {self.device}: torch sees no GPU here; use cpu")
+
+    @property
+    def sgd_momentum(self) -> float | None:
+        """What SGD goes by; None for an optimiser that has none."""
+        return None if self.optimiser != "sgd" else MOMENTUM if self.momentum is None else self.momentum
 
     @property
     def record(self) -> dict[str, Any]:
@@ -82,6 +103,10 @@ class TrainOptions:
             "epochs": self.epochs,
             "batch": self.batch,
             "learning_rate": self.learning_rate,
+            "optimiser": self.optimiser,
+            "momentum": self.sgd_momentum,
+            "schedule": self.schedule.text,
+            "validation": None if self.validation is None else asdict(self.validation),
             "seed": self.seed,
             "device": self.device,
             **taking_part(
@@ -101,6 +126,7 @@ class Epoch:
     penalty: float
     train_accuracy: float
     test_accuracy: float
+    validation_accuracy: float | None = None
 
 
 Progress = Callable[[int, Epoch], None]
@@ -117,6 +143,10 @@ class Trained:
     def test_accuracy(self) -> float:
         return self.curves[-1].test_accuracy
 
+    @property
+    def validation_accuracy(self) -> float | None:
+        return self.curves[-1].validation_accuracy
+
 
 def train(
     options: TrainOptions,
@@ -125,23 +155,33 @@ def train(
     data: tuple[Dataset, Dataset],
     progress: Progress | None = None,
 ) -> Trained:
-    """Adam on the loss, its learning rate falling to zero along a cosine. `data`: the train and the test split."""
-    (x, labels), held_out = (_tensors(split, shape, options.device) for split in data)
+    """One training. `data`: the train split, of which a validation split may be set aside, and the test split."""
+    splits = {"train": data[0], "test": data[1]}
+    if options.validation is not None:
+        splits["train"], splits["validation"] = options.validation.split(data[0])
+    tensors = {name: _tensors(split, shape, options.device) for name, split in splits.items()}
+    x, labels = tensors.pop("train")
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
         module = build(options.model, shape, classes, options.widths)
         for chosen in options.regularisers:
-            module = chosen.prepare(module)
+            module = chosen.prepared(module)
         module = module.to(options.device)
-        optimiser = torch.optim.Adam(module.parameters(), lr=options.learning_rate)
-        steps = options.epochs * math.ceil(len(x) / options.batch)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        optimiser = optimiser_of(options, module.parameters())
+        schedule = options.schedule.on(optimiser, options.epochs * math.ceil(len(x) / options.batch))
         curves: list[Epoch] = []
         for epoch in range(options.epochs):
-            curves.append(_epoch(options, module, optimiser, schedule, (x, labels), held_out, epoch))
+            curves.append(_epoch(options, module, optimiser, schedule, (x, labels), tensors, epoch))
             if progress is not None:
                 progress(epoch, curves[-1])
     return Trained(module.eval(), tuple(curves))
+
+
+def optimiser_of(options: TrainOptions, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Torch's own, as the options have it."""
+    if options.sgd_momentum is None:
+        return torch.optim.Adam(parameters, lr=options.learning_rate)
+    return torch.optim.SGD(parameters, lr=options.learning_rate, momentum=options.sgd_momentum)
 
 
 def _epoch(
@@ -150,7 +190,7 @@ def _epoch(
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     data: tuple[Tensor, Tensor],
-    held_out: tuple[Tensor, Tensor],
+    held_out: Mapping[str, tuple[Tensor, Tensor]],
     epoch: int,
 ) -> Epoch:
     module.train()
@@ -175,7 +215,8 @@ def _epoch(
         right = (outputs.argmax(1) == labels).sum().item()
         totals += torch.tensor([loss.item(), plain.item(), penalty, right / len(rows)]) * len(rows)
     loss_, plain_, penalty_, right_ = (totals / len(order)).tolist()
-    return Epoch(loss_, plain_, penalty_, right_, accuracy(module, *held_out))
+    right_of = {f"{name}_accuracy": accuracy(module, *split) for name, split in held_out.items()}
+    return Epoch(loss_, plain_, penalty_, right_, **right_of)
 
 
 def _loss(chosen: tuple[Regulariser, ...], batch: Batch, plain: Tensor) -> tuple[Tensor, float]:

@@ -86,20 +86,38 @@ def by_pairs(net: Reduced, found: Jacobian) -> FloatArray:
 
 def longest_sum(vectors: FloatArray, low: FloatArray, high: FloatArray) -> float:
     """An upper bound of ‖Σ_a v_a · vector_a‖₂ over low ≤ v ≤ high, pair by pair."""
-    # Vectors of any length at first: squares of the largest overflow, and of the smallest vanish.
-    unit = np.abs(vectors).max(axis=1, initial=0.0)
-    unit = np.where((unit > 0) & np.isfinite(unit), unit, 1.0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        vectors, low, high = vectors / unit[:, None], low * unit, high * unit
-        gram = vectors @ vectors.T
-        # v_a v_b over a box is greatest and least at corners; on the diagonal v_a² is never negative.
-        corners = [np.outer(a, b) for a in (low, high) for b in (low, high)]
-        most, least = np.maximum.reduce(corners), np.minimum.reduce(corners)
-        size = np.maximum(np.abs(low), np.abs(high))
-        widest = (size * np.linalg.norm(vectors, axis=1)).sum()
-        square = np.where(gram > 0, gram * most, gram * least).sum() + ROUNDING * widest * widest
-        lost = LOST * (1.0 + size).sum() * vectors.shape[1]
-    return float(np.sqrt(max(0.0, square)) + lost) if np.isfinite(square) else float("inf")
+    return Pairs.of(vectors).longest(low, high)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Vectors [P, n] that a sum is made of, with all their products."""
+
+    vectors: FloatArray  # each over its unit
+    unit: FloatArray
+    gram: FloatArray
+
+    @classmethod
+    def of(cls, vectors: FloatArray) -> Pairs:
+        """Vectors of any length: squares of the largest would overflow, and of the smallest vanish."""
+        unit = np.abs(vectors).max(axis=1, initial=0.0)
+        unit = np.where((unit > 0) & np.isfinite(unit), unit, 1.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            vectors = vectors / unit[:, None]
+            return cls(vectors, unit, vectors @ vectors.T)
+
+    def longest(self, low: FloatArray, high: FloatArray) -> float:
+        """An upper bound of ‖Σ_a v_a · vector_a‖₂ over low ≤ v ≤ high."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            low, high = low * self.unit, high * self.unit
+            # v_a v_b over a box is greatest and least at corners; on the diagonal v_a² is never negative.
+            corners = [np.outer(a, b) for a in (low, high) for b in (low, high)]
+            most, least = np.maximum.reduce(corners), np.minimum.reduce(corners)
+            size = np.maximum(np.abs(low), np.abs(high))
+            widest = (size * np.linalg.norm(self.vectors, axis=1)).sum()
+            square = np.where(self.gram > 0, self.gram * most, self.gram * least).sum() + ROUNDING * widest * widest
+            lost = LOST * (1.0 + size).sum() * self.vectors.shape[1]
+        return float(np.sqrt(max(0.0, square)) + lost) if np.isfinite(square) else float("inf")
 
 
 def dual_length(rows: FloatArray, norm: Norm) -> FloatArray:

@@ -9,53 +9,22 @@ Distances are in the real-valued net. A smooth net has no exact engine here: the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from scipy.special import expit
 
 from bounds.lower.cross_lipschitz import INFLATION, quotient
-from bounds.lower.jacobian import ROUNDING, dual_length, longest_sum, product
+from bounds.lower.jacobian import ROUNDING, Pairs, dual_length, product
 from encoders.arrays import FloatArray
-from encoders.errors import DataError
+from encoders.onnx.softplus_file import SmoothNet as SmoothNet
 from encoders.question import Norm, Region
 
-
-@dataclass(frozen=True, eq=False)
-class SmoothNet:
-    """f(x) = output · softplus_κ(hidden · x + hidden_bias) + output_bias."""
-
-    hidden: FloatArray
-    hidden_bias: FloatArray
-    output: FloatArray
-    output_bias: FloatArray
-    sharpness: float = 1.0  # κ
-
-    def __post_init__(self) -> None:
-        width, classes = len(self.hidden), len(self.output)
-        fits = self.output.shape == (classes, width) and self.hidden_bias.shape == (width,)
-        if not fits or self.output_bias.shape != (classes,):
-            raise DataError(
-                f"weights of shapes {self.hidden.shape}, {self.hidden_bias.shape}, {self.output.shape} and "
-                f"{self.output_bias.shape} make no net with one hidden layer"
-            )
-        if not self.sharpness > 0:
-            raise DataError(f"sharpness {self.sharpness}: give a number above zero")
-
-    def scores(self, x: FloatArray) -> FloatArray:
-        """Class scores [classes] of one input."""
-        h = self.sharpness * (self.hidden @ x + self.hidden_bias)
-        return np.asarray(self.output @ (np.logaddexp(0.0, h) / self.sharpness) + self.output_bias)
-
-    def slopes(self, h: FloatArray) -> FloatArray:
-        """φ' at pre-activations h."""
-        return np.asarray(expit(self.sharpness * h))
+HAIR = 1e-9  # relative: what the first radius is made longer by
 
 
-def smooth_cross_lipschitz(net: SmoothNet, region: Region, norm: Norm, predicted: int, steps: int = 40) -> FloatArray:
+def smooth_cross_lipschitz(net: SmoothNet, region: Region, norm: Norm, predicted: int, steps: int = 16) -> FloatArray:
     """Lower bounds [classes] on the distances at which each class reaches the predicted one; inf at `predicted`.
 
-    The largest R with margin / L(R) ≥ R, by bisection: L grows with R. At most the reach of the box.
+    The largest R with margin / L(R) ≥ R, at most the reach of the box, by bisection: L grows with R, so that what one
+    ball gives bounds that R from the other side.
     """
     scores = net.scores(region.center)
     others = [k for k in range(len(scores)) if k != predicted]
@@ -63,24 +32,36 @@ def smooth_cross_lipschitz(net: SmoothNet, region: Region, norm: Norm, predicted
     margin = scores[predicted] - scores[others]
     h = np.abs(net.hidden) @ np.abs(region.center) + np.abs(net.hidden_bias) + 1.0 / net.sharpness
     margin = margin - 1e-12 * float((np.abs(net.output) @ h + np.abs(net.output_bias)).max())  # rounding, amply
-    low, high = np.zeros(len(others)), np.full(len(others), region.reach(norm))
-    best = np.zeros(len(others))
-    for _ in range(steps):
-        radius = 0.5 * (low + high)
-        for k, target in enumerate(others):
-            slope = steepest_smooth(net, region, norm, predicted, target, float(radius[k]))
-            reached = min(float(quotient(margin[k : k + 1], np.array([slope]))[0]), float(radius[k]))
-            best[k] = max(best[k], reached)
-            if reached >= radius[k]:
-                low[k] = radius[k]
-            else:
-                high[k] = radius[k]
-    found[others] = np.maximum(best, 0.0)
+    pairs = Pairs.of(net.hidden[:, region.upper > region.lower]) if norm is Norm.L2 else None
+    for margin_to, target in zip(margin, others, strict=True):
+
+        def distance(radius: float, margin_to: float = float(margin_to), target: int = target) -> float:
+            slope = steepest_smooth(net, region, norm, predicted, target, radius, pairs)
+            return float(quotient(np.array([margin_to]), np.array([slope]))[0])
+
+        low, high, best = 0.0, min(region.reach(norm), (1.0 + HAIR) * distance(0.0)), 0.0
+        for _ in range(steps):
+            radius = 0.5 * (low + high)
+            reached = distance(radius)
+            best = max(best, min(reached, radius))
+            low, high = (radius, min(high, reached)) if reached >= radius else (max(low, reached), radius)
+        found[target] = best
     return found
 
 
-def steepest_smooth(net: SmoothNet, region: Region, norm: Norm, predicted: int, target: int, radius: float) -> float:
-    """An upper bound of ‖∇(f_predicted - f_target)‖_q over ball(center, radius) ∩ box."""
+def steepest_smooth(
+    net: SmoothNet,
+    region: Region,
+    norm: Norm,
+    predicted: int,
+    target: int,
+    radius: float,
+    pairs: Pairs | None = None,
+) -> float:
+    """An upper bound of ‖∇(f_predicted - f_target)‖_q over ball(center, radius) ∩ box.
+
+    `pairs`: of the rows of the inputs that may move, in L2; the same for all radii and targets.
+    """
     share = net.output[predicted] - net.output[target]
     below, above = (np.minimum(room, radius) for room in (region.center - region.lower, region.upper - region.center))
     h = net.hidden @ region.center + net.hidden_bias
@@ -98,5 +79,6 @@ def steepest_smooth(net: SmoothNet, region: Region, norm: Norm, predicted: int, 
     moving = region.upper > region.lower
     bound = float(dual_length(np.maximum(-low, high)[:, moving], norm)[0])
     if norm is Norm.L2:
-        bound = min(bound, longest_sum(net.hidden[:, moving], v_low, v_high))
+        pairs = Pairs.of(net.hidden[:, moving]) if pairs is None else pairs
+        bound = min(bound, pairs.longest(v_low, v_high))
     return bound * INFLATION

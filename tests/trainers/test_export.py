@@ -14,9 +14,12 @@ from encoders.errors import ModelError, OptionError
 from encoders.onnx.reader import read
 from trainers.architectures import ARCHITECTURES, build
 from trainers.export import export
-from trainers.layers import Residual, steps_of, values_of
+from trainers.layers import Residual, Subsampled, steps_of, values_of
 
-NARROW = {"fc1": (7,), "fc2": (6, 5), "lenet-small": (2, 3, 6), "resnet-small": (2, 4), "resnet32": (1, 2, 2)}
+NARROW = {
+    "fc1": (7,), "fc2": (6, 5), "fc1-softplus": (7,), "lenet-small": (2, 3, 6), "resnet-small": (2, 4),
+    "resnet32": (1, 2, 2), "resnet32-a": (1, 2, 3),
+}  # fmt: skip
 
 
 def scores(path: Path, x: np.ndarray) -> np.ndarray:
@@ -48,6 +51,8 @@ def test_every_architecture_agrees_with_its_file_and_its_graph(
         expected = module(x).numpy()
         np.testing.assert_allclose(values_of(steps_of(module), x)[-1].numpy(), expected, atol=1e-5)
     np.testing.assert_allclose(scores(path, x.numpy()), expected, atol=1e-5)
+    if name == "fc1-softplus":
+        return  # no layer graph: tests/encoders/test_softplus_file.py
     graph = read(path)
     assert graph.input_shape == shape
     np.testing.assert_allclose(graph.evaluate(x.numpy().reshape(4, -1).astype(np.float64)), expected, atol=1e-5)
@@ -65,6 +70,16 @@ def test_the_usual_widths_are_those_of_the_papers() -> None:
         m for m in deep.modules() if isinstance(m, nn.Linear) or (isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1))
     ]
     assert len(layers) == 32
+
+
+def test_the_parameters_of_resnet_32_without_weights_in_its_shortcuts_are_as_many_as_the_paper_counts() -> None:
+    assert sum(p.numel() for p in build("resnet32-a", (3, 32, 32), 10).parameters()) == 464_154
+
+
+def test_a_shortcut_without_weights_by_hand() -> None:
+    # Every second pixel of a 3x3 map, and a map of zeros behind it.
+    found = Subsampled(1, 2, 2)(torch.arange(9.0).reshape(1, 1, 3, 3))
+    assert found.tolist() == [[[[0.0, 2.0], [6.0, 8.0]], [[0.0, 0.0], [0.0, 0.0]]]]
 
 
 def test_export_by_hand(tmp_path: Path) -> None:

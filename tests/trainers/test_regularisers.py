@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from encoders.errors import OptionError, TrainingError
+from encoders.errors import ModelError, OptionError, TrainingError
 from encoders.question import Norm
 from trainers.architectures import build
 from trainers.certified import box_around, crown_margins, interval_margins, intervals
-from trainers.layers import adjoint, linear, steps_of, values_of
+from trainers.layers import Residual, adjoint, linear, steps_of, values_of
 from trainers.regularisers import REGULARISERS, Batch, Regulariser, parsed, regulariser
 from trainers.regularisers.base import ramp, score_gradients, weights_of
 from trainers.regularisers.geometry import boundary_distances, decision_distances
@@ -52,12 +52,15 @@ def test_cross_lipschitz_by_hand() -> None:
 
 
 def test_margin_cross_lipschitz_by_hand() -> None:
-    # Euclidean: 6 / (3.5 - 0.5) = 2 and √8 / 2; for L∞ the dual length is L1: 6 / 3 and 4 / 2.
-    assert regulariser("cross-lipschitz-margin").penalty(hand_batch()).item() == pytest.approx((2 + math.sqrt(2)) / 2)
-    assert regulariser("cross-lipschitz-margin", norm="linf").penalty(hand_batch()).item() == pytest.approx(2.0)
+    # Squared: 36 / (3.5 - 0.5) = 12 and 8 / 2 = 4; for L∞ the dual length is L1: 36 / 3 and 16 / 2.
+    assert regulariser("cross-lipschitz-margin").penalty(hand_batch()).item() == pytest.approx(8.0)
+    assert regulariser("cross-lipschitz-margin", norm="linf").penalty(hand_batch()).item() == pytest.approx(10.0)
+    # Not squared: 6 / 3 and √8 / 2.
+    plain = regulariser("cross-lipschitz-margin", power=1)
+    assert plain.penalty(hand_batch()).item() == pytest.approx((2 + math.sqrt(2)) / 2)
     # A misclassified second sample has margin -2: the least margin takes its place.
     wrong = regulariser("cross-lipschitz-margin", norm="linf", least_margin=0.5).penalty(hand_batch((0, 1)))
-    assert wrong.item() == pytest.approx((2 + 4 / 0.5) / 2)
+    assert wrong.item() == pytest.approx((12 + 16 / 0.5) / 2)
 
 
 def test_maximum_margin_by_hand() -> None:
@@ -182,12 +185,28 @@ def test_weights_are_counted_without_biases() -> None:
     assert regulariser("l1-sparsity").penalty(hand_batch()).item() == pytest.approx(11.0)
 
 
-def test_dropout_is_put_after_every_relu_and_leaves_no_step() -> None:
-    module = regulariser("dropout", strength=0.25).prepare(build("resnet-small", (1, 8, 8), 3, (2, 2)))
-    kinds = [type(m) for m in module.modules()]
-    assert kinds.count(nn.Dropout) == kinds.count(nn.ReLU) == 5
-    assert {m.p for m in module.modules() if isinstance(m, nn.Dropout)} == {0.25}
+@pytest.mark.parametrize(("name", "widths", "count"), [("fc2", (4, 4), 2), ("fc1-softplus", (4,), 1)])
+def test_dropout_is_put_after_every_activation_and_leaves_no_step(
+    name: str, widths: tuple[int, ...], count: int
+) -> None:
+    module = regulariser("dropout", strength=0.25).prepare(build(name, (1, 8, 8), 3, widths))
+    assert [m.p for m in module.modules() if isinstance(m, nn.Dropout)] == [0.25] * count
     assert not any(isinstance(step.module, nn.Dropout) for step in steps_of(module))
+
+
+def test_dropout_in_a_residual_net_is_between_the_convolutions_of_a_block() -> None:
+    module = regulariser("dropout", strength=0.25).prepare(build("resnet-small", (1, 8, 8), 3, (2, 3)))
+    blocks = [m for m in module.modules() if isinstance(m, Residual)]
+    assert len(blocks) == sum(isinstance(m, nn.Dropout) for m in module.modules()) == 2
+    for block in blocks:
+        kinds = [type(m) for m in block.main.modules() if not isinstance(m, nn.Sequential)]
+        assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Dropout, nn.Conv2d, nn.BatchNorm2d]
+
+
+@pytest.mark.parametrize("name", ["mmr", "mmr-universal", "relu-stability", "crown-ibp"])
+def test_what_needs_linear_pieces_refuses_a_smooth_net(name: str) -> None:
+    with pytest.raises(ModelError, match=rf"{name} needs a net of ReLUs.*choose another model"):
+        regulariser(name).prepared(build("fc1-softplus", (1, 2, 2), 3, (4,)))
 
 
 @pytest.mark.parametrize("name", sorted({*REGULARISERS} - {"none", "dropout"}))
@@ -257,6 +276,7 @@ def test_a_penalty_that_is_no_number_is_refused_by_name(value: float, said: str)
         ("mmr", {"gamma": 1.0}, "regulariser mmr: option 'gamma': choose from strength"),
         ("mmr", {"norm": "l7"}, "'l7'"),
         ("mmr", {"boundary_reach": 0.0}, "boundary_reach"),
+        ("cross-lipschitz-margin", {"power": 3}, "power"),
         ("mmr", {"first_share": 0.0}, "first_share"),
         ("mmr", {"strength": "much"}, "strength 'much': it should be a number"),
         ("dropout", {"strength": 1.0}, "rate"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +13,22 @@ import torch
 from torch import nn
 
 import verifier
-from encoders.errors import OptionError, PlumblineError, TrainingError
+from encoders.errors import DataError, ModelError, OptionError, PlumblineError, TrainingError
 from encoders.question import CONVEX, Norm
-from trainers.adversarial import Adversarial, ascend, projected
+from trainers.adversarial import Adversarial, ascend, linearised, projected
 from trainers.architectures import ARCHITECTURES
-from trainers.augmentation import Augmentation
+from trainers.augmentation import Augmentation, rotated
+from trainers.choice import choices
 from trainers.config import Run, read_study
 from trainers.datasets import DATASETS, Dataset, digits
 from trainers.export import export
 from trainers.regularisers import REGULARISERS, regulariser
-from trainers.runs import Trainer
-from trainers.training import TrainOptions, train
+from trainers.runs import Trainer, in_todays_words
+from trainers.schedule import Schedule
+from trainers.training import TrainOptions, optimiser_of, train
+from trainers.validation_split import Validation
 from verifier.cli.main import main
+from verifier.studies.comparison.options import read_comparison, subjects_of_study
 
 SHAPE = (1, 8, 8)
 
@@ -81,11 +86,141 @@ def test_a_loss_that_is_no_number_ends_the_training_in_one_line() -> None:
 @pytest.mark.parametrize(
     "options",
     [{"epochs": 0}, {"batch": 0}, {"learning_rate": 0.0}, {"model": "fc7"}, {"widths": (1, 2)}, {"device": "tpu"},
-     {"regularisers": (regulariser("mmr"), regulariser("mmr"))}],
+     {"regularisers": (regulariser("mmr"), regulariser("mmr"))}, {"optimiser": "lbfgs"}, {"momentum": 0.9},
+     {"optimiser": "sgd", "momentum": 1.0}, {"schedule": "step"}, {"schedule": "step:0.5,0.25:0.1"},
+     {"schedule": "step:0.5,1.0"}, {"schedule": "step:0.5:0"}, {"schedule": "cosine:2"}, {"validation": {"share": 1.0}},
+     {"validation": {"part": 0.1}}],
 )  # fmt: skip
 def test_options_are_refused_before_anything_is_trained(options: dict[str, object]) -> None:
     with pytest.raises(OptionError):
         TrainOptions(**options)  # type: ignore[arg-type]
+
+
+def test_sgd_steps_by_hand() -> None:
+    # One weight of each update is (last step · momentum + gradient) · rate; the rate falls to a tenth halfway.
+    parameter = nn.Parameter(torch.zeros(1))
+    options = TrainOptions(optimiser="sgd", momentum=0.5, learning_rate=1.0, schedule="step:0.5:0.1")  # type: ignore[arg-type]
+    assert options.sgd_momentum == 0.5
+    optimiser = optimiser_of(options, [parameter])
+    schedule, path = options.schedule.on(optimiser, 4), []
+    for _ in range(4):
+        parameter.grad = torch.ones(1)
+        optimiser.step()
+        schedule.step()
+        path.append(parameter.item())
+    # Steps 1, 1.5 at rate 1; then 1.75, 1.875 at 0.1.
+    assert path == pytest.approx([-1.0, -2.5, -2.675, -2.8625])
+
+
+def test_schedules_in_text() -> None:
+    for text in ("cosine", "constant", "step:0.5,0.75:0.1"):
+        assert Schedule.parsed(text).text == text
+    assert Schedule.parsed("step:0.5") == Schedule(False, (0.5,), 0.1)
+    assert TrainOptions().record["schedule"] == "cosine"
+
+
+def test_sgd_trains_and_is_told_in_the_record() -> None:
+    options = TrainOptions(widths=(8,), epochs=6, batch=16, optimiser="sgd", learning_rate=0.05)
+    assert (options.record["optimiser"], options.record["momentum"]) == ("sgd", 0.9)
+    trained = train(options, SHAPE, 10, few())
+    assert trained.curves[-1].loss < 0.8 * trained.curves[0].loss
+
+
+# -- a validation split -----------------------------------------------------------------------------------------------
+
+
+def numbered(count: int) -> Dataset:
+    return Dataset((np.arange(count) / count).astype(np.float32).reshape(-1, 1), np.arange(count) % 2)
+
+
+def test_a_validation_split_is_drawn_by_its_seed_and_kept_out_of_training() -> None:
+    data = numbered(50)
+    (left, aside), (again, _), (other, _) = (Validation(0.2, seed).split(data) for seed in (3, 3, 4))
+    assert (len(left.y), len(aside.y)) == (40, 10)
+    assert sorted([*left.x[:, 0], *aside.x[:, 0]]) == data.x[:, 0].tolist()
+    np.testing.assert_array_equal(left.x, again.x)
+    assert not np.array_equal(left.x, other.x)
+    assert (left.y == (left.x[:, 0] * 50).round().astype(int) % 2).all()
+    with pytest.raises(DataError, match="leave some"):
+        Validation(0.001).split(data)
+
+
+def test_no_validation_sample_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+
+    def spy(augmentation: Augmentation, x: torch.Tensor) -> torch.Tensor:
+        seen.append(x)
+        return x
+
+    monkeypatch.setattr(Augmentation, "applied", spy)
+    data, validation = few(), Validation(0.25, 1)
+    trained = train(TrainOptions(widths=(4,), epochs=2, validation=validation), SHAPE, 10, data)
+    kept, aside = validation.split(data[0])
+    used = {row.numpy().tobytes() for row in torch.cat(seen).flatten(1)}
+    assert used == {row.tobytes() for row in kept.x.reshape(len(kept.x), -1)}
+    x = torch.from_numpy(aside.x).reshape(-1, *SHAPE)
+    right = (trained.module(x).argmax(1).numpy() == aside.y).mean()
+    assert trained.validation_accuracy == pytest.approx(right)
+
+
+CHOOSING = """
+data = "digits"
+widths = [2]
+epochs = 1
+seeds = [0, 1]
+out = "OUT"
+
+[validation]
+share = 0.2
+seed = 5
+cost = 0.02
+
+[[runs]]
+name = "plain"
+
+[[runs]]
+name = "decay"
+regularisers = [{ name = "weight-decay", strength = [0.1, 1, 10] }]
+
+[compare]
+variants = "chosen"
+"""
+
+
+def test_the_strongest_that_costs_no_more_on_the_validation_split_is_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(CHOOSING.replace("OUT", str(tmp_path)))
+    study = read_study(path)
+    assert {run.options.validation for run in study.runs} == {Validation(0.2, 5)}
+    with pytest.raises(ModelError, match="plumbline train"):
+        choices(study)
+    # Means over both seeds: 0.90, 0.885, 0.87; at a cost of 0.02 the second is the last that may be. The test
+    # accuracies would choose the third.
+    told = {"plain": (0.9, 0.9), "decay 0.1": (0.95, 0.85), "decay 1": (0.887, 0.883), "decay 10": (0.86, 0.88)}
+    for run in study.runs:
+        accuracy = told[run.variant][run.options.seed]
+        record = {"validation_accuracy": accuracy, "test_accuracy": 1.0 if run.variant == "decay 10" else 0.5}
+        (tmp_path / f"{run.stem}.json").write_text(json.dumps(record))
+        (tmp_path / f"{run.stem}.onnx").touch()
+    assert [one.variant for one in choices(study)] == ["plain", "decay 1"]
+    _, options = read_comparison(path)
+    compared = subjects_of_study(study, options.variants)
+    assert [one.stem for one in compared] == ["plain-seed0", "plain-seed1", "decay-1-seed0", "decay-1-seed1"]
+    assert len(subjects_of_study(study)) == 8
+
+
+def test_a_study_with_a_validation_split_tells_and_chooses_by_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(CHOOSING.replace("OUT", str(tmp_path / "nets")))
+    assert main(["train", str(path)]) == 0
+    *trained, chosen = capsys.readouterr().out.splitlines()
+    assert all("validation accuracy" in line and "test accuracy" not in line for line in trained)
+    assert chosen.startswith("chosen: decay ")
+    path.write_text(path.read_text().replace("[validation]\nshare = 0.2\nseed = 5\ncost = 0.02\n", ""))
+    with pytest.raises(OptionError, match=r"\[validation\] table"):
+        read_comparison(path)
 
 
 # -- settings ---------------------------------------------------------------------------------------------------------
@@ -123,7 +258,20 @@ def test_a_share_of_the_batch_is_attacked() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["linf", "l7:0.1:0.5", "linf:x", "linf:0:0.5", "linf:0.1:0", "linf:0.1:2", "linf:0.1:0.5:0", "linf:1:1:1:1"]
+    "text",
+    [
+        "linf",
+        "l7:0.1:0.5",
+        "linf:x",
+        "linf:0:0.5",
+        "linf:0.1:0",
+        "linf:0.1:2",
+        "linf:0.1:0.5:0",
+        "linf:1:1:1:1",
+        "linearised:l2:1:0.5:3",
+        "linearised:l2",
+        "fgsm:l2:1",
+    ],
 )
 def test_adversarial_texts_that_are_refused(text: str) -> None:
     with pytest.raises(OptionError):
@@ -132,7 +280,38 @@ def test_adversarial_texts_that_are_refused(text: str) -> None:
 
 def test_adversarial_texts() -> None:
     assert Adversarial.parsed("l1:2") == Adversarial(Norm.L1, 2.0, 0.5, 10)
-    assert Adversarial.parsed("l2:0.5:1:7").text == "l2:0.5:1:7"
+    assert Adversarial.parsed("pgd:l2:0.5:1:7").text == "l2:0.5:1:7"
+    one = Adversarial.parsed("linearised:l2:1.5")
+    assert (one.method, one.norm, one.radius, one.text) == ("linearised", Norm.L2, 1.5, "linearised:l2:1.5:0.5")
+
+
+def test_a_linearised_step_by_hand() -> None:
+    # f_0 - f_1 = 3 x1 + 4 x2 - 2; at (0.5, 0.5) it leads by 1.5, and the nearest level point is 0.3 away: (0.32, 0.26).
+    # At (0.9, 0.1) it leads by 1.1: free, x2 would fall by 0.176; at 0.1 it stops, and x1 falls by 0.7 / 3 alone.
+    module = nn.Linear(2, 2)
+    module.weight.data, module.bias.data = torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.tensor([-2.0, 0.0])
+    x, labels = torch.tensor([[0.5, 0.5], [0.9, 0.1], [0.1, 0.1]]), torch.tensor([0, 0, 0])
+    found = linearised(module, x, labels, Norm.L2, 1.0)
+    assert found[0].tolist() == pytest.approx([0.32, 0.26], abs=1e-5)
+    assert found[1].tolist() == pytest.approx([0.9 - 0.7 / 3, 0.0], abs=1e-5)
+    assert found[2].tolist() == pytest.approx([0.1, 0.1])  # classified as 1 already
+    # Within 0.1 of the first: a third of the way.
+    near = linearised(module, x[:1], labels[:1], Norm.L2, 0.1)
+    assert near[0].tolist() == pytest.approx([0.44, 0.42], abs=1e-5)
+
+
+@pytest.mark.parametrize("norm", CONVEX)
+def test_linearised_examples_stay_in_ball_and_box_and_raise_the_loss(norm: Norm) -> None:
+    module = train(TrainOptions(widths=(16,), epochs=5, learning_rate=0.01), SHAPE, 10, few(400)).module
+    data = few()[1]
+    x, labels = torch.from_numpy(data.x).reshape(-1, *SHAPE), torch.from_numpy(data.y)
+    radius = {Norm.LINF: 0.1, Norm.L2: 0.5, Norm.L1: 2.0}[norm]
+    moved = linearised(module, x, labels, norm, radius)
+    assert moved.dtype == torch.float32
+    assert (norm.length((moved - x).flatten(1).numpy()) <= radius * (1 + 1e-5)).all()
+    assert 0 <= moved.min() <= moved.max() <= 1
+    loss = nn.functional.cross_entropy
+    assert loss(module(moved), labels) > loss(module(x), labels) + 0.1
 
 
 def test_augmentation_moves_whole_images() -> None:
@@ -147,9 +326,25 @@ def test_augmentation_moves_whole_images() -> None:
     assert 0 <= noisy.min() < noisy.max() <= 1
     assert torch.equal(Augmentation.parsed("").applied(x), x)
     assert Augmentation.parsed("noise:0.1,shift:2").text == "shift:2,noise:0.1"
-    for wrong in ("shift", "shift:x", "turn:3", "flip:2", "shift:-1"):
+    assert Augmentation.parsed("rotate:10,flip").text == "flip,rotate:10"
+    turned = Augmentation.parsed("rotate:30").applied(x)
+    assert torch.allclose(turned[:, 0] * 2, turned[:, 1])
+    assert len(np.unique(turned.numpy(), axis=0)) == len(x)
+    for wrong in ("shift", "shift:x", "turn:3", "rotate:x", "rotate:200", "flip:2", "shift:-1"):
         with pytest.raises(OptionError):
             Augmentation.parsed(wrong)
+
+
+def test_a_quarter_turn_is_the_quarter_turn() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(2, 3, 4, 4)
+    found = rotated(x, torch.tensor([math.pi / 2, 0.0]))
+    torch.testing.assert_close(found[0], x[0].rot90(1, (1, 2)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[1], x[1], atol=1e-5, rtol=0)
+    # Of a bar in a wide image: a dot two to the right of the middle is two above it, pixels staying square.
+    wide = torch.zeros(1, 1, 5, 9)
+    wide[0, 0, 2, 6] = 1.0
+    assert rotated(wide, torch.tensor([math.pi / 2]))[0, 0].round().nonzero().tolist() == [[0, 4]]
 
 
 # -- runs on the disk -------------------------------------------------------------------------------------------------
@@ -166,6 +361,32 @@ def test_a_run_leaves_a_network_and_a_record_that_agree(tmp_path: Path) -> None:
     data = digits("test")
     scores = np.asarray(session.run(None, {"input": data.x.reshape(-1, *SHAPE)})[0])
     assert (scores.argmax(1) == data.y).mean() == pytest.approx(record["test_accuracy"], abs=2 / len(data.y))
+
+
+def test_a_record_from_before_there_was_a_choice_is_still_good(tmp_path: Path) -> None:
+    def run(**options: object) -> Run:
+        return Run("one", "one", TrainOptions(widths=(2,), epochs=1, **options))  # type: ignore[arg-type]
+
+    margin = regulariser("cross-lipschitz-margin", power=1)
+    path, trainer = tmp_path / "one-seed0.json", Trainer(tmp_path)
+    record = trainer.train(run(regularisers=(margin,)))
+    for key in ("optimiser", "momentum", "schedule", "validation"):
+        del record["options"][key]
+    del record["validation_accuracy"], record["options"]["regularisers"][0]["power"]
+    path.write_text(json.dumps(record))
+    assert trainer.finished(run(regularisers=(margin,))) == record
+    assert trainer.finished(run(regularisers=(regulariser("cross-lipschitz-margin"),))) is None
+    assert trainer.finished(run(regularisers=(margin,), optimiser="sgd")) is None
+
+
+def test_dropout_of_an_older_residual_net_is_not_that_of_today() -> None:
+    options = TrainOptions(model="resnet-small", regularisers=(regulariser("dropout"),)).record
+    old = {
+        key: value for key, value in options.items() if key not in ("optimiser", "momentum", "schedule", "validation")
+    }
+    assert in_todays_words(options) == options
+    assert in_todays_words(old) != options
+    assert in_todays_words({**old, "model": "fc1"}) == {**options, "model": "fc1"}
 
 
 CONFIG = """
@@ -247,6 +468,13 @@ def test_a_config_in_python(tmp_path: Path) -> None:
         ("[[runs]]\nregularisers = [{ name = 'mmr', strength = ['x'] }]", "regulariser mmr: strength 'x'"),
         ("[[runs]]\n[[runs]]", "two runs"),
         ("[[runs]]\nregularisers = [3]", "not 3"),
+        ("[[runs]]\nschedule = 'stp:1'", "schedule 'stp:1': write cosine"),
+        ("[[runs]]\noptimiser = 'sdg'", "optimiser 'sdg': choose from adam, sgd"),
+        ("[[runs]]\nvalidation = { share = 0.2 }", "option 'validation'"),
+        ("validation = 0.2\n[[runs]]", "validation 0.2: it should be a table"),
+        ("[validation]\nseed = 1\n[[runs]]", "give the share"),
+        ("[validation]\nshare = 1.5\n[[runs]]", "share 1.5"),
+        ("[validation]\nshare = 0.2\ncosts = 1\n[[runs]]", "did you mean|option 'costs'"),
         ("[[runs]]\nregularisers = ['mmx']", "'mmx'"),
     ],
 )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.errors import OptionError, TrainingError
+from trainers.layers import piecewise_linear, steps_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +35,18 @@ class Regulariser(ABC):
     """One technique. `strength` multiplies its penalty (for dropout it is the rate)."""
 
     name: ClassVar[str]
+    needs_relus: ClassVar[bool] = False  # it speaks of linear pieces, which a smooth net has none of
     strength: float = 1.0
 
     def __post_init__(self) -> None:
         require(self, "strength", self.strength >= 0 and math.isfinite(self.strength), "a number, zero or more")
+
+    @final
+    def prepared(self, module: nn.Module) -> nn.Module:
+        """The module to train; one that the technique says nothing of is refused."""
+        if self.needs_relus:
+            piecewise_linear(steps_of(module), f"regulariser {self.name}")
+        return self.prepare(module)
 
     def prepare(self, module: nn.Module) -> nn.Module:
         """The module to train, where the technique changes it; it must export to the same network."""

@@ -34,6 +34,7 @@ class ReluStability(_InABall):
     """
 
     name: ClassVar[str] = "relu-stability"
+    needs_relus: ClassVar[bool] = True
     strength: float = 1e-3
 
     def penalty(self, batch: Batch) -> Tensor:
@@ -89,6 +90,7 @@ class CrownIntervalTraining(IntervalTraining):
     """Like ibp, with a backward linear relaxation over the intervals, which fades into them as the radius grows."""
 
     name: ClassVar[str] = "crown-ibp"
+    needs_relus: ClassVar[bool] = True
     last_crown_share: float = 0.0
 
     def __post_init__(self) -> None:

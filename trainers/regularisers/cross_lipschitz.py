@@ -32,21 +32,24 @@ class CrossLipschitz(Regulariser):
 
 @dataclass(frozen=True)
 class MarginCrossLipschitz(Regulariser):
-    """1/n Σ_i ‖∇f_y(x_i) - ∇f_s(x_i)‖_q / max(f_y(x_i) - f_s(x_i), least margin), s the strongest other class.
+    """1/n Σ_i ‖∇f_y(x_i) - ∇f_s(x_i)‖_q² / max(f_y(x_i) - f_s(x_i), least margin), s the strongest other class.
 
-    q is dual to `norm`: the quotient is one over the distance to the boundary as the gradient sees it. Where the
-    margin is smaller than `least_margin`, or the sample misclassified, only the gradient is pushed.
+    q is dual to `norm`. With `power` 1 the length is not squared: the quotient is then one over the distance to the
+    boundary as the gradient sees it. Where the margin is smaller than `least_margin`, or the sample misclassified,
+    only the gradient is pushed.
     """
 
     name: ClassVar[str] = "cross-lipschitz-margin"
     strength: float = 1e-2
     norm: str = "l2"
     least_margin: float = 0.1
+    power: int = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
         norm_of(self, self.norm)
         require(self, "least_margin", self.least_margin > 0, "a number above zero")
+        require(self, "power", self.power in (1, 2), "2, the squared length, or 1")
 
     def penalty(self, batch: Batch) -> Tensor:
         rows = torch.arange(len(batch.labels), device=batch.labels.device)
@@ -55,4 +58,5 @@ class MarginCrossLipschitz(Regulariser):
         strongest = others.argmax(1)
         margin = batch.outputs[rows, batch.labels] - batch.outputs[rows, strongest]
         (gradient,) = torch.autograd.grad(margin.sum(), batch.inputs, create_graph=True)
-        return (dual_length(gradient.flatten(1), Norm(self.norm)) / margin.clamp_min(self.least_margin)).mean()
+        length = dual_length(gradient.flatten(1), Norm(self.norm))
+        return (length**self.power / margin.clamp_min(self.least_margin)).mean()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from encoders.errors import OptionError
 from encoders.question import Norm, convex_norm
-from trainers.layers import Step, linear, values_of
+from trainers.layers import Step, linear, piecewise_linear, values_of
 from trainers.regularisers.base import Regulariser
 
 TINY = 1e-12
@@ -37,7 +37,7 @@ def boundary_distances(steps: tuple[Step, ...], x: Tensor, norms: tuple[Norm, ..
     input, one tangent per input entry. Before the first ReLU the rows are the same for all samples and held once;
     after it they cost B · inputs · neurons numbers a layer.
     """
-    values = values_of(steps, x)
+    values = values_of(piecewise_linear(steps, "a distance to a ReLU's hyperplane"), x)
     size = x[0].numel()
     identity = torch.eye(size, dtype=x.dtype, device=x.device)
     tangents: list[Tensor] = [identity.reshape(1, size, *x.shape[1:])]

@@ -29,6 +29,7 @@ def hinge(distances: Tensor, reach: float, nearest: int) -> Tensor:
 class _Margins(Regulariser):
     """`first_share` to `last_share`: the share of the hidden neurons that counts as near, falling over the training."""
 
+    needs_relus: ClassVar[bool] = True
     first_share: float = 0.2
     last_share: float = 0.05
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from trainers.layers import Residual
+from trainers.layers import ACTIVATIONS, Residual
 from trainers.regularisers.base import Batch, Regulariser, require, weights_of
 
 
@@ -46,7 +46,11 @@ class WeightSparsity(Regulariser):
 
 @dataclass(frozen=True)
 class Dropout(Regulariser):
-    """Each hidden neuron is left out of a step with probability `strength` (Srivastava et al., 2014)."""
+    """Each hidden neuron is left out of a step with probability `strength` (Srivastava et al., 2014).
+
+    In a residual net only what is between the convolutions of a block: what a shortcut carries on stays whole
+    (Zagoruyko & Komodakis, Wide residual networks, 2016).
+    """
 
     name: ClassVar[str] = "dropout"
     strength: float = 0.5
@@ -55,12 +59,16 @@ class Dropout(Regulariser):
         require(self, "strength", 0 <= self.strength < 1, "a rate of at least 0 and less than 1")
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        """A dropout layer after every ReLU."""
+        """A dropout layer after every activation; of a residual net, after those within a block alone."""
+        return self._dropped(module, not any(isinstance(part, Residual) for part in module.modules()))
+
+    def _dropped(self, module: nn.Module, here: bool) -> nn.Module:
         if isinstance(module, nn.Sequential):
-            return nn.Sequential(*(self.prepare(child) for child in module))
+            return nn.Sequential(*(self._dropped(child, here) for child in module))
         if isinstance(module, Residual):
-            return Residual(self.prepare(module.main), self.prepare(module.shortcut))
-        return nn.Sequential(module, nn.Dropout(self.strength)) if isinstance(module, nn.ReLU) else module
+            return Residual(self._dropped(module.main, True), module.shortcut)
+        drops = here and isinstance(module, ACTIVATIONS)
+        return nn.Sequential(module, nn.Dropout(self.strength)) if drops else module
 
     def penalty(self, batch: Batch) -> Tensor:
         return batch.outputs.new_zeros(())

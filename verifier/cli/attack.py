@@ -140,6 +140,7 @@ def record_of(done: Attacked, run: dict[str, Any]) -> Record:
         "predicted": done.predicted,
         "norm": run["norm"],
         "verdict": verdict,
+        **({} if done.lower is None else {"lower": done.lower}),
         "upper": upper if math.isfinite(upper) else "inf",
         "best": None if best is None else best.attack,
         "target": None if best is None or best.adversary is None else best.adversary.label,
@@ -174,7 +175,8 @@ def row(record: Record, names: Sequence[str]) -> str:
         shown = "-" if told is None else rounded(float(told["distance"]), math.ceil)
         cells.append(f"{shown:>{max(WIDTH, len(name))}}")
     label = "-" if record["label"] is None else record["label"]
-    return f"{record['index']:>6} {label:>5} {record['predicted']:>5}  {' '.join(cells)}  {_nearest(record)}"
+    proven = f" (proven: {rounded(record['lower'], math.floor)})" if "lower" in record else ""
+    return f"{record['index']:>6} {label:>5} {record['predicted']:>5}  {' '.join(cells)}  {_nearest(record)}{proven}"
 
 
 def _nearest(record: Record) -> str:

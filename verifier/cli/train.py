@@ -13,7 +13,7 @@ from verifier.cli.shared_options import add_places
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from trainers.config import Run
+    from trainers.config import Run, Study
     from trainers.regularisers import Regulariser
     from trainers.runs import Record, Trainer
     from trainers.training import Epoch, TrainOptions
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="fc1",
         metavar="M",
-        help="fc1, fc2, lenet-small, resnet-small, resnet32, or module:Name (default: fc1)",
+        help="fc1, fc2, fc1-softplus, lenet-small, resnet-small, resnet32, resnet32-a, or module:Name (default: fc1)",
     )
     network.add_argument(
         "--width", type=_widths, metavar="W", help="its widths: 32, or 32,32 (default: the model's own)"
@@ -65,15 +65,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--strength", type=float, action="append", metavar="S", help="of the regulariser named before it"
     )
     network.add_argument(
-        "--adversarial", metavar="P:R:S", help="adversarial training: norm, radius, share of each batch (linf:0.1:0.5)"
+        "--adversarial",
+        metavar="P:R:S",
+        help="adversarial training: norm, radius, share of each batch (linf:0.1:0.5), by projected gradient steps; or "
+        "by one step of the linearised attack (linearised:l2:1:0.5)",
     )
-    network.add_argument("--augment", default="", metavar="A", help="data augmentation: shift:1,flip,noise:0.05")
+    network.add_argument(
+        "--augment", default="", metavar="A", help="data augmentation: rotate:10,shift:1,flip,noise:0.05"
+    )
     network.add_argument(
         "--epochs", type=int, default=30, metavar="N", help="passes over the training data (default: 30)"
     )
     network.add_argument("--batch", type=int, default=64, metavar="N", help="samples a step (default: 64)")
+    network.add_argument("--learning-rate", type=float, default=1e-3, metavar="L", help="at the start (default: 0.001)")
+    network.add_argument("--optimiser", "--optimizer", default="adam", metavar="O", help="adam or sgd (default: adam)")
+    network.add_argument("--momentum", type=float, metavar="M", help="of sgd (default: 0.9)")
     network.add_argument(
-        "--learning-rate", type=float, default=1e-3, metavar="L", help="of Adam, at the start (default: 0.001)"
+        "--schedule",
+        default="cosine",
+        metavar="S",
+        help="of the learning rate: cosine, constant, or step:0.5,0.75:0.1 (at half and at three quarters of the "
+        "training to a tenth; default: cosine)",
+    )
+    network.add_argument(
+        "--validation",
+        type=float,
+        metavar="SHARE",
+        help="of the training samples, set aside to choose by (default: none)",
     )
     network.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and order (default: 0)")
     network.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda (default: cpu)")
@@ -94,10 +112,11 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from trainers.choice import choices
     from trainers.datasets import Place
     from trainers.runs import Trainer
 
-    out, runs = _asked(arguments)
+    study, out, runs = _asked(arguments)
     trainer = Trainer(out, Place(arguments.data_dir, arguments.cache))
     width = max(len(one.stem) for one in runs)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"), TimeRemainingColumn())
@@ -110,17 +129,22 @@ def run(arguments: argparse.Namespace) -> int:
                 record = _trained(trainer, one, bars)
             bars.advance(whole)
             print(_line(one, record, width, kept), flush=True)
+    if study is not None and study.validation is not None:
+        for choice in choices(study, out):
+            if len(choice.accuracies) > 1:
+                print(f"chosen: {choice.variant}, of {len(choice.accuracies)}, by validation accuracy")
     return DONE
 
 
-def _asked(arguments: argparse.Namespace) -> tuple[Path, tuple[Run, ...]]:
+def _asked(arguments: argparse.Namespace) -> tuple[Study | None, Path, tuple[Run, ...]]:
     from trainers.config import Run
     from trainers.training import TrainOptions
+    from trainers.validation_split import Validation
     from verifier.studies.comparison.options import read_comparison
 
     if arguments.config is not None:
         study, _ = read_comparison(arguments.config)  # what compares the networks is checked before they are trained
-        return arguments.out or study.out, study.runs
+        return study, arguments.out or study.out, study.runs
     if arguments.out is None:
         raise OptionError("train needs --out DIR, or a config that says where its networks go")
     chosen = _regularisers(arguments.regularizer or [], arguments.strength or [])
@@ -135,11 +159,15 @@ def _asked(arguments: argparse.Namespace) -> tuple[Path, tuple[Run, ...]]:
         epochs=arguments.epochs,
         batch=arguments.batch,
         learning_rate=arguments.learning_rate,
+        optimiser=arguments.optimiser,
+        momentum=arguments.momentum,
+        schedule=arguments.schedule,
+        validation=None if arguments.validation is None else Validation(arguments.validation),
         seed=arguments.seed,
         device=arguments.device,
     )
     family = arguments.name or _usual_name(options)
-    return arguments.out, (Run(family, family, options),)
+    return None, arguments.out, (Run(family, family, options),)
 
 
 def _regularisers(texts: list[str], strengths: list[float]) -> tuple[Regulariser, ...]:
@@ -173,7 +201,7 @@ def _trained(trainer: Trainer, one: Run, bars: Progress) -> Record:
 
     def progress(number: int, epoch: Epoch) -> None:
         del number
-        bars.update(task, advance=1, told=f"loss {epoch.loss:.3f}, test accuracy {epoch.test_accuracy:.1%}")
+        bars.update(task, advance=1, told=f"loss {epoch.loss:.3f}, {_accuracy(vars(epoch), 1)}")
 
     try:
         return trainer.train(one, progress)
@@ -183,4 +211,10 @@ def _trained(trainer: Trainer, one: Run, bars: Progress) -> Record:
 
 def _line(one: Run, record: Record, width: int, kept: bool) -> str:
     how = "kept" if kept else f"{record['seconds']:.1f} s"
-    return f"{one.stem:<{width}}  test accuracy {record['test_accuracy']:.2%}  {how}"
+    return f"{one.stem:<{width}}  {_accuracy(record, 2)}  {how}"
+
+
+def _accuracy(told: Record, digits: int) -> str:
+    """On the validation split where there is one: who looks at the other chooses by it."""
+    which = "test" if told.get("validation_accuracy") is None else "validation"
+    return f"{which} accuracy {told[f'{which}_accuracy']:.{digits}%}"

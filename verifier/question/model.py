@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -15,22 +15,28 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from encoders.arrays import FloatArray
-from encoders.errors import ModelError, OptionError, SoundnessError
+from encoders.errors import ModelError, OptionError, SoundnessError, UnsupportedOperatorError
 from encoders.layer_graph.graph import Graph
 from encoders.onnx.class_scores import one_output
 from encoders.onnx.model_file import digest_of, read_model_file
 from encoders.onnx.reader import Parsed, parse
 from encoders.onnx.runtime_worker import session_of
+from encoders.onnx.softplus_file import SoftplusFile, is_softplus, parse_softplus
 from encoders.quantised.file import is_quantised, parse_quantised
 from encoders.quantised.semantics import TOP, QuantisedNet
+from encoders.question import Norm, Region
 from verifier.question.code_version import code_version
 from verifier.question.load_comparison import Comparison, compare, exposing, with_classes
+
+if TYPE_CHECKING:
+    from bounds.propagation.device_graph import DeviceGraph
 
 Array = NDArray[Any]
 
 # What a quantised file may come to: integers throughout, and what moves them about.
 EXECUTED = {"QuantizeLinear", "DequantizeLinear", "QGemm", "QLinearMatMul", "QLinearConv", "Transpose", "Flatten"}
 EXECUTED |= {"Reshape", "Squeeze", "Unsqueeze", "Identity", "Softmax", "LogSoftmax", "ArgMax", "Cast"}
+RELATIVE = {np.float32: 1e-4, np.float64: 1e-9}  # of what a softplus file sums up: far more than rounding
 CHECKED = 256  # random inputs that a quantised file must replay to the bit when it is loaded
 
 
@@ -55,7 +61,6 @@ class Model:
         self.comparison = comparison
         self.threshold: float | None = None
         self.output: str | None = None
-        self.guide: Graph = parsed.graph  # what attacks follow
         self.input_shape = parsed.graph.input_shape
         self.classes = parsed.graph.classes
         self._parsed = parsed
@@ -63,9 +68,25 @@ class Model:
         self._session = _session(parsed, [parsed.scores_name, parsed.output_name])
 
     @property
+    def guide(self) -> Graph:
+        """What a search's attacks follow."""
+        return self._parsed.graph
+
+    @property
     def graph(self) -> Graph:
         """The network that proofs are about."""
         return self.guide
+
+    def attacked(self, device: str = "cpu") -> DeviceGraph:
+        """The network that attacks by themselves follow, on a device."""
+        from bounds.propagation.neuron_bounds import device_graph_for
+
+        return device_graph_for(self.graph, device)
+
+    def lower_bound(self, region: Region, norm: Norm, predicted: int) -> float | None:
+        """A bound that is proven without an engine, for a network that no engine takes; None for all others."""
+        del region, norm, predicted
+        return None
 
     @property
     def quantised(self) -> QuantisedNet | None:
@@ -78,7 +99,7 @@ class Model:
     @property
     def reference(self) -> Reference:
         """What another process needs to load the same file again."""
-        return Reference(self.path, self.digest, self.output, self.threshold, self.comparison, self.graph.classes > 1)
+        return Reference(self.path, self.digest, self.output, self.threshold, self.comparison, self.classes > 1)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -121,10 +142,8 @@ class Model:
         """The same scores in float64, by the graph that the proofs are about."""
         import torch
 
-        from bounds.propagation.neuron_bounds import device_graph_for
-
         with torch.no_grad():
-            scores = device_graph_for(self.graph).forward(torch.as_tensor(np.asarray(inputs, dtype=np.float64)))
+            scores = self.attacked().forward(torch.as_tensor(np.asarray(inputs, dtype=np.float64)))
         return np.asarray(scores.numpy())
 
     def _replayed(self, inputs: Array, name: str, classes: Callable[[Array, int], FloatArray]) -> FloatArray:
@@ -224,20 +243,41 @@ class QuantisedModel(Model):
         return self._net.scores(np.asarray(inputs).astype(np.float32))
 
 
-def load_network(path: str | Path, output: str | None = None) -> Model:
-    """The same for a file whose outputs are asked about as they are: one is enough, and none is left out."""
-    path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model file")
-    model = _load(Reference(path.absolute(), digest_of(path), output, classifier=False))
-    if model.quantised is not None:
-        raise ModelError(f"{path}: a quantised network can be asked about its classes only: verify --grid N")
-    if model.left_out:
-        raise ModelError(
-            f"{path}: it ends in {', '.join(model.left_out)}, which is not piecewise linear; name the scores before it "
-            "with --output, or export the model without it"
+class SoftplusModel(Model):
+    """A net with one hidden layer of softplus: attacked, and bounded by cross-Lipschitz; it has no exact distance."""
+
+    def __init__(self, read: SoftplusFile, comparisons: Sequence[Comparison]) -> None:
+        super().__init__(read.whole, None)
+        self._net = read.net
+        self._together = read.whole.batched and all(one.batched for one in comparisons)
+        inputs = np.random.default_rng(0).uniform(size=(CHECKED, self._net.hidden.shape[1]))
+        inputs = inputs.astype(self.input_type).astype(np.float64)
+        sizes = np.abs(self._net.output) @ np.logaddexp(0.0, np.abs(inputs @ self._net.hidden.T)).T
+        room = RELATIVE[self.input_type] * (
+            sizes.T + np.abs(self._net.output_bias) + np.abs(self._net.hidden_bias).max()
         )
-    return model
+        if not (np.abs(self.scores(inputs) - self.real(inputs)) <= room).all():
+            raise ModelError(
+                f"{self.path}: onnxruntime computes something else than what was read; report this as a bug"
+            )
+
+    @property
+    def guide(self) -> Graph:
+        raise OptionError(
+            f"{self.path}: a softplus network is smooth, and its exact distance out of scope; ask `plumbline attack`, "
+            "which shows attacks and the cross-Lipschitz lower bound, or train with ReLUs in its place"
+        )
+
+    def attacked(self, device: str = "cpu") -> DeviceGraph:
+        from bounds.attacks.softplus_graph import softplus_graph_for
+
+        return softplus_graph_for(self._parsed.graph, device)
+
+    def lower_bound(self, region: Region, norm: Norm, predicted: int) -> float:
+        """The bound of Hein & Andriushchenko (2017), over all classes."""
+        from bounds.lower.smooth import smooth_cross_lipschitz
+
+        return float(smooth_cross_lipschitz(self._net, region, norm, predicted).min())
 
 
 def load(path: str | Path, output: str | None = None, threshold: float | None = None) -> Model:
@@ -250,6 +290,25 @@ def load(path: str | Path, output: str | None = None, threshold: float | None = 
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
     return _load(Reference(path.absolute(), digest_of(path), output, threshold))
+
+
+def load_network(path: str | Path, output: str | None = None) -> Model:
+    """Read a model file as `load` does, for questions about its outputs as they are: one is enough.
+
+    Nothing is left out behind them: a file that ends in a Softmax is refused.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    model = _load(Reference(path.absolute(), digest_of(path), output, classifier=False))
+    if model.quantised is not None:
+        raise ModelError(f"{path}: a quantised network can be asked about its classes only: verify --grid N")
+    if model.left_out:
+        raise ModelError(
+            f"{path}: it ends in {', '.join(model.left_out)}, which is not piecewise linear; name the scores before it "
+            "with --output, or export the model without it"
+        )
+    return model
 
 
 def reopened(reference: Reference) -> Model:
@@ -270,11 +329,22 @@ def _load(reference: Reference) -> Model:
             raise ModelError(f"{path}: a quantised model takes no threshold; export it with one score for each class")
         model: Model = QuantisedModel(*parse_quantised(file, output))
     else:
-        parsed = parse(file, output, threshold)
+        try:
+            parsed = parse(file, output, threshold)
+        except UnsupportedOperatorError:
+            if threshold is not None or not is_softplus(file):
+                raise
+            return _softplus(parse_softplus(file, output), output)
         if reference.classifier and parsed.graph.classes < 2:
             raise one_output(path, parsed.output_name)
         model = Model(parsed, reference.comparison or compare(parsed))
     model.output, model.threshold = output, threshold
+    return model
+
+
+def _softplus(found: SoftplusFile, output: str | None) -> Model:
+    model = SoftplusModel(found, [compare(half) for half in found.halves])
+    model.output = output
     return model
 
 

@@ -16,15 +16,15 @@ from bounds.attacks.batch import fitting
 from bounds.attacks.pixel_greedy import changed_inputs, changed_pixels
 from bounds.attacks.portfolio import attack_together
 from bounds.device import pick_device
-from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.arrays import FloatArray
-from encoders.errors import DataError, OptionError
+from encoders.errors import DataError, OptionError, SoundnessError
 from encoders.question import CONVEX, Norm, goals_for
 from verifier.answer import check_classes, incumbent_for, region_for
 from verifier.options import Options
 from verifier.question.model import Model
 from verifier.question.results import Adversary
 
+ALARM = 1e-9  # relative
 OFFERED = 32  # candidates of one attack that are replayed
 
 
@@ -41,8 +41,8 @@ def attacks_named(names: list[str], norm: Norm) -> tuple[str, ...]:
         else:
             chosen[check_attack_name(name)] = None
             if norm is Norm.L0 and name != PORTFOLIO and norm not in ATTACKS.found(name).norms:
-                made = ", ".join(one for one in ATTACKS if norm in ATTACKS[one].norms)
-                raise OptionError(f"attack {name} is not made for l0: choose from {made}, {PORTFOLIO}")
+                known = ", ".join(one for one in ATTACKS if norm in ATTACKS[one].norms)
+                raise OptionError(f"attack {name} is not made for l0: choose from {known}, {PORTFOLIO}")
     return tuple(chosen)
 
 
@@ -77,6 +77,7 @@ class Attacked:
     label: int | None
     predicted: int
     found: tuple[Found, ...] = ()
+    lower: float | None = None  # proven, of a network that no engine takes
 
     @property
     def misclassified(self) -> bool:
@@ -134,7 +135,7 @@ class Attacking:
         """How many samples a batch holds."""
         model, options = self.model, self.options
         goals = model.classes - 1 if options.targets is None else len(options.targets)
-        return fitting(device_graph_for(model.graph, pick_device(options.device)), goals, self.effort)
+        return fitting(model.attacked(pick_device(options.device)), goals, self.effort)
 
     def together(self, samples: Sequence[Sample], mask: ArrayLike | None = None) -> list[Attacked]:
         """All attacks on all of the samples, each attack in one batch."""
@@ -147,9 +148,21 @@ class Attacking:
             each = (time.monotonic() - started) / max(1, len(right))
             for k, part in zip(right, candidates, strict=True):
                 found[k].append(self._replayed(name, asked[k], part, each))
-        return [
-            Attacked(one.index, one.label, one.predicted, tuple(own)) for one, own in zip(asked, found, strict=True)
-        ]
+        return [self._told(one, tuple(own)) for one, own in zip(asked, found, strict=True)]
+
+    def _told(self, asked: _Asked, found: tuple[Found, ...]) -> Attacked:
+        """What was found, beside a bound where the model has one; the alarm where they contradict each other."""
+        done = Attacked(asked.index, asked.label, asked.predicted, found)
+        if not found or self.options.margin:
+            return done
+        region, norm = asked.problem.region, self.options.norm
+        done = replace(done, lower=self.model.lower_bound(region, norm, asked.predicted))
+        if done.lower is not None and done.best is not None and done.lower > done.best.distance * (1.0 + ALARM):
+            raise SoundnessError(
+                f"soundness alarm: {self.model.path}: sample {done.index} has an adversary at {done.best.distance!r}, "
+                f"nearer than the proven {done.lower!r}"
+            )
+        return done
 
     def _asked(self, sample: Sample, mask: ArrayLike | None) -> _Asked:
         model, options = self.model, self.options
@@ -160,7 +173,7 @@ class Attacking:
             raise DataError(f"sample {sample.index}: the model's scores are not finite: {scores}")
         predicted = int(np.argmax(scores))
         goals = goals_for(predicted, model.classes, options.targets, options.margin)
-        device_graph = device_graph_for(model.graph, pick_device(options.device))
+        device_graph = model.attacked(pick_device(options.device))
         problem = AttackProblem(device_graph, region, options.norm, goals, region.reach(options.norm), self.effort)
         return _Asked(sample.index, sample.label, predicted, problem)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Lt
 from pydantic import AfterValidator, Strict
@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Strict
 from encoders.errors import ModelError, OptionError, PlumblineError
 from encoders.question import Norm
 from encoders.validation import ConvexNorm, Natural, NaturalWithZero, NonNegative, Positive, Whole, validated
+from trainers.choice import choices
 from trainers.config import Study, read_study
 from verifier.options import Options
 from verifier.question.model import Model, load
@@ -60,6 +61,7 @@ class CompareOptions:
     baseline: str = "none"
     pictures: NaturalWithZero = 3
     resamples: Natural = 2000
+    variants: Literal["all", "chosen"] = "all"  # of each family, or the one chosen on the validation split
     level: Annotated[float, Strict(), Gt(0), Lt(1)] = 0.95
 
     def __post_init__(self) -> None:
@@ -83,6 +85,8 @@ def read_comparison(path: Path, **flags: Any) -> tuple[Study, CompareOptions]:
     families = dict.fromkeys(run.family for run in study.runs)
     if "baseline" in study.compare and options.baseline not in families:
         raise OptionError(f"{path}: [compare]: baseline {options.baseline!r}: choose from {', '.join(families)}")
+    if options.variants == "chosen" and study.validation is None:
+        raise OptionError(f"{path}: [compare]: variants 'chosen': say by what samples, in a [validation] table")
     return study, CompareOptions(**{**study.compare, **flags})
 
 
@@ -106,10 +110,13 @@ class Subject:
         return load(self.path, self.output, self.threshold)
 
 
-def subjects_of_study(study: Study) -> tuple[Subject, ...]:
-    """The networks that a study's runs have left; one that is missing is named."""
+def subjects_of_study(study: Study, variants: str = "all") -> tuple[Subject, ...]:
+    """The networks that a study's runs have left, of `chosen` variants or all; one that is missing is named."""
+    chosen = {one.variant for one in choices(study)} if variants == "chosen" else None
     found = []
     for run in study.runs:
+        if chosen is not None and run.variant not in chosen:
+            continue
         path = study.out / f"{run.stem}.onnx"
         if not path.is_file():
             raise ModelError(f"{path}: not trained yet; run: plumbline train {study.path}")
