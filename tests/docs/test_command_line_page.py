@@ -30,7 +30,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_every_command_and_every_flag(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     pages = dict(re.findall(r"\.\. program:: plumbline (\S+)\n(.*?)(?=\.\. program::|\Z)", text, re.DOTALL))
-    commands = re.findall(r"^    ([a-z]+)(?= |$)", said(capsys).split("\noptions:")[0], re.MULTILINE)
+    commands = re.findall(r"^    ([a-z-]+)(?= |$)", said(capsys).split("\noptions:")[0], re.MULTILINE)
     assert list(pages) == commands
     assert len(commands) >= 9
     for command in commands:
