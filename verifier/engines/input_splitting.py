@@ -15,7 +15,6 @@ import torch
 
 from bounds.attacks.batch import AttackBatch
 from bounds.attacks.problem import AttackOptions, AttackProblem
-from bounds.lower.base import samples_together
 from bounds.propagation.device_graph import DeviceGraph
 from bounds.tightening.first_pass import nearest_together
 from encoders.arrays import FloatArray
@@ -23,7 +22,7 @@ from encoders.deadline import Deadline, OutOfTimeError, under
 from encoders.question import Goal, Norm, Region
 from verifier.question.incumbent import Incumbent
 
-BOXES = 256  # bounded at a time, at most
+BOXES = 32  # bounded at a time: more leave a core's cache, and take half as long again
 LEAST_SLOPE = 1e-6  # of the largest: where nothing depends on an input, its width counts
 BEYOND = 1.0 + 1e-9  # of a box's reach: a ball that holds it
 
@@ -53,9 +52,8 @@ class InputSplitting:
 
     def run(self, deadline: Deadline) -> bool:
         """Go on until every box is closed, a witness is known, or time is up; says whether every box is closed."""
-        together = min(BOXES, samples_together(self.device_graph))
         while len(self.lower) and self.incumbent.best is None and not deadline.passed:
-            lower, upper = self.lower[-together:], self.upper[-together:]
+            lower, upper = self.lower[-BOXES:], self.upper[-BOXES:]
             try:
                 with under(deadline):
                     children = self._expanded(lower, upper)
