@@ -22,8 +22,9 @@ from bounds.attacks.steps import project
 from bounds.attacks.walk import Nearest
 from encoders.question import Norm
 
-LONGER = 12  # times the steps of the other attacks: each of these is one forward pass
-FIRST_SHARE = {Norm.LINF: 0.05, Norm.L2: 0.1, Norm.L1: 0.1}  # of the pixels, that the first squares cover
+LONGER = 10  # times the steps of the other attacks: each of these is one forward pass
+FIRST_SHARE = {Norm.LINF: 0.05, Norm.L2: 0.3, Norm.L1: 0.3}  # of the pixels, that the first squares cover
+LEAST_SIDE = 3  # of squares that are bumps
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # of the walk; after each squares are half as large
 TILES = 5  # across, that the walk in L2 starts with
 
@@ -60,7 +61,7 @@ class Square(BallSearch):
             if batch.time_left <= 0:
                 break
             share = FIRST_SHARE[runs.norm] * 0.5 ** sum(step >= part * steps for part in HALVINGS)
-            side = side_of(share, height, width)
+            side = side_of(share, height, width, 1 if runs.norm is Norm.LINF else LEAST_SIDE)
             drawn = batch.noise(generator, draws, 4)
             signs = batch.noise(generator, draws, channels).sign()[:, :, None, None]
             here = window(drawn[:, :2], side, height, width)[:, None]
@@ -105,11 +106,11 @@ def tiles(noise: Tensor, height: int, width: int) -> Tensor:
     return noise.sign()[:, :, row][:, :, :, column] * fall
 
 
-def side_of(share: float, height: int, width: int) -> tuple[int, int]:
+def side_of(share: float, height: int, width: int, least: int) -> tuple[int, int]:
     """How high and wide the square is that covers about this share; in one row, how long the stretch."""
     if height == 1:
-        return 1, max(1, round(share * width))
-    side = min(height, width, max(1, round(math.sqrt(share * height * width))))
+        return 1, min(width, max(least, round(share * width)))
+    side = min(height, width, max(least, round(math.sqrt(share * height * width))))
     return side, side
 
 

@@ -41,8 +41,8 @@ def attacks_named(names: list[str], norm: Norm) -> tuple[str, ...]:
         else:
             chosen[check_attack_name(name)] = None
             if norm is Norm.L0 and name != PORTFOLIO and norm not in ATTACKS.found(name).norms:
-                known = ", ".join(one for one in ATTACKS if norm in ATTACKS[one].norms)
-                raise OptionError(f"attack {name} is not made for l0: choose from {known}, {PORTFOLIO}")
+                able = ", ".join(one for one in ATTACKS if norm in ATTACKS[one].norms)
+                raise OptionError(f"attack {name} is not made for l0: choose from {able}, {PORTFOLIO}")
     return tuple(chosen)
 
 
