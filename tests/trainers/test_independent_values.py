@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def maximum_margin(net: Net, norm: str, reach: float) -> float:
         for k in set(range(CLASSES)) - {y}:
             lead = float(scores[y] - scores[k])
             planes.append(math.copysign(distance(of_scores[y] - of_scores[k], lead, norm), lead))
-        total += sum(float(np.mean([max(0.0, 1 - d / reach) for d in part])) for part in (near, planes))
+        total += sum(fmean(max(0.0, 1 - d / reach) for d in part) for part in (near, planes))
     return total / len(net.x)
 
 
@@ -150,7 +151,7 @@ def crown(net: Net) -> float:
     return worst_entropy(net, least)
 
 
-MMR: dict[str, object] = {"boundary_reach": 1.5, "decision_reach": 1.5, "last_share": 0.5}
+REACHES: dict[str, object] = {"boundary_reach": 1.5, "decision_reach": 1.5, "last_share": 0.5}
 ROWS: list[tuple[str, dict[str, object], Callable[[Net], float]]] = [
     ("none", {}, lambda net: 0.0),
     ("dropout", {}, lambda net: 0.0),
@@ -160,9 +161,9 @@ ROWS: list[tuple[str, dict[str, object], Callable[[Net], float]]] = [
     ("cross-lipschitz-margin", {}, lambda net: margin_form(net, 2, 2)),
     ("cross-lipschitz-margin", {"norm": "linf"}, lambda net: margin_form(net, 1, 2)),
     ("cross-lipschitz-margin", {"norm": "l1", "power": 1}, lambda net: margin_form(net, np.inf, 1)),
-    ("mmr", {"norm": "linf", **MMR}, lambda net: maximum_margin(net, "linf", 1.5)),
-    ("mmr", {"norm": "l1", **MMR}, lambda net: maximum_margin(net, "l1", 1.5)),
-    ("mmr", {"norm": "l2", **MMR}, lambda net: maximum_margin(net, "l2", 1.5)),
+    ("mmr", {**REACHES, "norm": "linf"}, lambda net: maximum_margin(net, "linf", 1.5)),
+    ("mmr", {**REACHES, "norm": "l1"}, lambda net: maximum_margin(net, "l1", 1.5)),
+    ("mmr", {**REACHES, "norm": "l2"}, lambda net: maximum_margin(net, "l2", 1.5)),
     ("mmr-universal", {"reach_l1": 2.0, "reach_linf": 0.8, "last_share": 0.5},
      lambda net: maximum_margin(net, "l1", 2.0) + maximum_margin(net, "linf", 0.8)),
     ("relu-stability", {"radius": RADIUS}, relu_stability),
