@@ -92,7 +92,7 @@ study: $(READY)  ## train and compare the digits study again, into docs/studies/
 	$(BIN)/plumbline train $(STUDY)
 	OMP_NUM_THREADS=1 $(BIN)/plumbline compare $(STUDY) --jobs $(TEST_JOBS) || [ $$? -eq 1 ]  # 1: some sample stayed open
 	@mkdir -p docs/studies/digits
-	cp out/studies/digits/comparison/comparison.md out/studies/digits/comparison/comparison.csv out/studies/digits/comparison/index.html docs/studies/digits/
+	cp out/studies/digits/comparison/*.md out/studies/digits/comparison/*.csv out/studies/digits/comparison/index.html docs/studies/digits/
 
 nets: $(READY)  ## train the digits nets again, into out/nets
 	$(BIN)/python -m trainers.digits_nets out/nets

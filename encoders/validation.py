@@ -14,7 +14,7 @@ from functools import cache, wraps
 from typing import Annotated, Any, TypeVar, dataclass_transform, get_type_hints
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 from pydantic import (
     AfterValidator,
     AllowInfNan,
@@ -46,6 +46,7 @@ Number = Annotated[float, Strict(), AllowInfNan(False), PLAIN]
 NonNegative = Annotated[float, Strict(), AllowInfNan(False), Ge(0), PLAIN]
 Seconds = Annotated[float, Strict(), Ge(0), PLAIN]  # or inf
 Positive = Annotated[float, Strict(), AllowInfNan(False), Gt(0), PLAIN]
+Level = Annotated[float, Strict(), Gt(0), Lt(1), PLAIN]  # of confidence
 ConvexNorm = Annotated[Norm, PlainValidator(convex_norm)]
 
 WORDS = {

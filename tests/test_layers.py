@@ -18,6 +18,7 @@ benchmarks
 verifier.cli
 verifier.studies.comparison
 verifier.studies.gap_report
+verifier.studies.data_scale
 verifier.studies.attacks
 verifier.pages
 verifier.runs

@@ -35,7 +35,7 @@ from verifier.question.incumbent import Incumbent
 from verifier.question.input_shape import levels_for, pixels_of
 from verifier.question.model import Model, load
 from verifier.question.problem import Problem, Progress
-from verifier.question.results import Basis, Result, Verdict
+from verifier.question.results import Basis, Result, Verdict, meet
 
 ATTACK_SHARE = 0.3  # of the time limit, at the most
 FEW_NEURONS = 600  # the search of a net as small finds a nearer adversary itself, sooner than more polishing would
@@ -337,9 +337,7 @@ class _Question:
             return Verdict.CERTIFIED if lower > self.radius else Verdict.UNRESOLVED
         if self.grid is not None:
             return Verdict.EXACT if lower >= upper else Verdict.UNRESOLVED  # two levels meet, or they do not
-        near = np.isfinite(upper) and upper - lower <= self.options.tolerance * max(1.0, upper)
-        closed = lower == float("inf") or bool(near)
-        return Verdict.EXACT if closed else Verdict.UNRESOLVED
+        return Verdict.EXACT if meet(lower, upper, self.options.tolerance) else Verdict.UNRESOLVED
 
     async def _attack(
         self, goals: tuple[Goal, ...], incumbent: Incumbent, ceiling: float, deadline: Deadline

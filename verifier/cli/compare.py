@@ -53,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--attack",
         metavar="A",
-        help="whose curve is drawn beside the exact one, or module:Name (default: pgd-by-radius)",
+        help="the typical attack, drawn beside the exact curve and the strongest's, or module:Name "
+        "(default: pgd-by-radius)",
     )
     parser.add_argument("--baseline", metavar="NAME", help="the run that the others are held against (default: none)")
     parser.add_argument("--pictures", type=int, metavar="N", help="samples shown in pictures (default: 3)")

@@ -19,6 +19,7 @@ from verifier.cli import (
     distance,
     inspect,
     report,
+    scale,
     train,
     transfer,
     universal,
@@ -95,6 +96,7 @@ COMMANDS = (
         "universal", "one perturbation that fools as many samples as it can", universal.add_arguments, universal.run
     ),
     Command("transfer", "do the adversaries of one network fool the others?", transfer.add_arguments, transfer.run),
+    Command("scale", "how far apart the classes of a data set lie", scale.add_arguments, scale.run),
     Command(
         "vnncomp",
         "the three calls of the verification competition",

@@ -14,7 +14,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import style
@@ -26,7 +26,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
-from verifier.pages.chart_style import DOTS_PER_INCH, INK, STYLE, Frame, Mark
+from encoders.arrays import FloatArray
+from verifier.pages.chart_style import DOTS_PER_INCH, INK, NEUTRAL, STYLE, Frame, Mark
 
 LEGEND_ROW, LEGEND_KEY, LETTER = 17, 55, 6.5  # pixels: a legend's row, a key with the room around it, a letter
 ROOM = 0.02  # of a range, so that lines along its ends are drawn whole
@@ -40,21 +41,31 @@ ET.register_namespace("", SVG)
 LOOK = ("default", dict(STYLE))  # whatever the user's matplotlibrc says
 
 
+Stroke = Literal["-", "--", ":", "-."]
+
+
 @dataclass(frozen=True, eq=False)
 class Line:
-    """One series of a line chart; `band` is a lower and an upper edge over the same x, filled lightly."""
+    """One series of a line chart; `band` is a lower and an upper edge over the same x, filled lightly.
+
+    `outer` is a wider band, filled more lightly still.
+    """
 
     label: str
     x: ArrayLike
     y: ArrayLike
     mark: Mark
-    dashed: bool = False
+    stroke: Stroke = "-"
     band: tuple[ArrayLike, ArrayLike] | None = None
+    outer: tuple[ArrayLike, ArrayLike] | None = None
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a scatter chart, with error bars (lowest, highest) where they are known."""
+    """One point of a scatter chart, with error bars (lowest, highest) where they are known.
+
+    `y_high` is the other end of a height that is only known to lie between the two: both are drawn, and a bar between.
+    """
 
     label: str
     x: float
@@ -62,6 +73,18 @@ class Point:
     mark: Mark
     x_error: tuple[float, float] | None = None
     y_error: tuple[float, float] | None = None
+    y_high: float | None = None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One row of a forest plot: what is known to lie in [low, high], and an interval around it."""
+
+    label: str
+    low: float
+    high: float
+    interval: tuple[float, float]
+    mark: Mark
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,15 +140,17 @@ def line_chart(frame: Frame, lines: Sequence[Line], steps: bool = False) -> Char
         keys: list[tuple[str, Artist]] = []
         for number, line in enumerate(lines):
             x, y = _finite(line.x), _finite(line.y)
-            if line.band is not None:
-                low, high = (_finite(edge) for edge in line.band)
+            for edges, alpha, word in ((line.outer, 0.1, "outer band"), (line.band, 0.2, "band")):
+                if edges is None:
+                    continue
+                low, high = (_finite(edge) for edge in edges)
                 if np.nanmax(high - low, initial=0.0) > 0:  # else nothing is wider than the line itself
                     step = "post" if steps else None
-                    area = axes.fill_between(x, low, high, step=step, color=line.mark.colour, alpha=0.2, linewidth=0)  # type: ignore[arg-type]
-                    chart.tell(area, f"{line.label}: band")
+                    area = axes.fill_between(x, low, high, step=step, color=line.mark.colour, alpha=alpha, linewidth=0)  # type: ignore[arg-type]
+                    chart.tell(area, f"{line.label}: {word}")
             every = max(1, len(x) // 8)
             (drawn,) = axes.plot(
-                x, y, color=line.mark.colour, marker=line.mark.marker, linestyle="--" if line.dashed else "-",
+                x, y, color=line.mark.colour, marker=line.mark.marker, linestyle=line.stroke,
                 drawstyle="steps-post" if steps else "default", markevery=(number * 3 % every, every),
             )  # fmt: skip
             chart.tell(drawn, line.label)
@@ -142,8 +167,11 @@ def scatter(frame: Frame, points: Sequence[Point], joined: Sequence[Sequence[int
         for chain in joined:
             through = [points[k] for k in chain if _drawable(points[k])]
             if len(through) > 1:
-                x, y = [point.x for point in through], [point.y for point in through]
-                axes.plot(x, y, color=through[0].mark.colour, linewidth=0.8, alpha=0.6)
+                x = [point.x for point in through]
+                highs = [point.y if point.y_high is None else point.y_high for point in through]
+                lows = [point.y for point in through]
+                for y in (lows, highs) if highs != lows else (lows,):
+                    axes.plot(x, _finite(y), color=through[0].mark.colour, linewidth=0.8, alpha=0.6)
         for point in filter(_drawable, points):
             colour = point.mark.colour
             if point.x_error is not None and all(map(math.isfinite, point.x_error)):
@@ -152,6 +180,13 @@ def scatter(frame: Frame, points: Sequence[Point], joined: Sequence[Sequence[int
                 axes.vlines(point.x, *point.y_error, color=colour, linewidth=0.8)
             (drawn,) = axes.plot([point.x], [point.y], color=colour, marker=point.mark.marker or "o", linestyle="")
             chart.tell(drawn, f"{point.label}: {point.x:.4g}, {point.y:.4g}")
+            if point.y_high is not None and point.y_high > point.y:
+                high = point.y_high if math.isfinite(point.y_high) else point.y
+                axes.vlines(point.x, point.y, high, color=colour, linewidth=3.0, alpha=0.35)
+                (other,) = axes.plot(
+                    [point.x], [high], color=colour, marker=point.mark.marker or "o", linestyle="", fillstyle="none"
+                )
+                chart.tell(other, f"{point.label}: {point.x:.4g}, {_number(point.y_high)}")
             keys.setdefault(point.label, drawn)
         _finish(chart, axes, frame, list(keys.items()))
     return chart
@@ -177,6 +212,50 @@ def histogram(frame: Frame, series: Sequence[Series], bins: int = 30) -> Chart:
         _finish(chart, axes, frame, keys)
         if frame.y_range is None:
             axes.set_ylim(bottom=0.0)
+    return chart
+
+
+def forest(frame: Frame, rows: Sequence[Interval], zero: float = 0.0) -> Chart:
+    """Intervals below one another, in their order from the top, and a line at what they are held against."""
+    with style.context(LOOK):
+        chart, axes = _empty(frame)
+        ends = [end for row in rows for end in (row.low, row.high, *row.interval, zero) if math.isfinite(end)]
+        left, right = (min(ends), max(ends)) if ends else (0.0, 1.0)
+        room = 0.05 * (right - left or 1.0)
+        axes.set_xlim(left - room, right + room)
+        axes.axvline(zero, color=NEUTRAL.colour, linewidth=1.0)
+        for place, row in enumerate(rows):
+            shown = np.clip([*row.interval, row.low, row.high], left - 2 * room, right + 2 * room)  # infinite: cut off
+            drawn = axes.hlines(place, shown[0], shown[1], color=row.mark.colour, linewidth=1.2)
+            ends_told = [_number(end) for end in (row.low, row.high, *row.interval)]
+            told = ends_told[0] if row.low == row.high else " to ".join(ends_told[:2])
+            chart.tell(drawn, f"{row.label}: {told}, interval {' to '.join(ends_told[2:])}")
+            axes.hlines(place, shown[2], shown[3], color=row.mark.colour, linewidth=5.0)
+            ends_marked = [end for end in (row.low, row.high) if math.isfinite(end)]
+            axes.plot(
+                ends_marked, [place] * len(ends_marked), color=row.mark.colour, marker=row.mark.marker or "o",
+                linestyle="",
+            )  # fmt: skip
+        axes.set_yticks(range(len(rows)), [row.label for row in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        _finish(chart, axes, frame, [])
+    return chart
+
+
+def heat_map(frame: Frame, rows: Sequence[str], columns: Sequence[str], shares: FloatArray) -> Chart:
+    """Shares in a grid, as colours and as per cent; NaN stays empty."""
+    with style.context(LOOK):
+        chart, axes = _empty(frame)
+        axes.grid(visible=False)
+        axes.pcolormesh(np.ma.masked_invalid(shares), cmap="Blues", vmin=0.0, vmax=1.0, edgecolor="none")
+        for a, b in np.argwhere(np.isfinite(shares)):
+            ink = "#ffffff" if shares[a, b] > 0.6 else "#111111"
+            told = axes.text(b + 0.5, a + 0.5, f"{shares[a, b]:.0%}", ha="center", va="center", color=ink)
+            chart.tell(told, f"{rows[a]}, {columns[b]}: {shares[a, b]:.1%}")
+        axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=40, ha="right")
+        axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
+        axes.set_ylim(max(1, len(rows)), 0)
+        _finish(chart, axes, frame, [])
     return chart
 
 
@@ -213,6 +292,10 @@ def _finite(values: ArrayLike) -> NDArray[np.float64]:
     """As floats, with gaps where a value is not finite."""
     found = np.asarray(values, dtype=np.float64)
     return np.where(np.isfinite(found), found, np.nan)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else "∞" if value > 0 else "-∞"
 
 
 def _drawable(point: Point) -> bool:

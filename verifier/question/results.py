@@ -90,6 +90,12 @@ class Result:
         return None if self.adversary is None else self.adversary.found_by
 
 
+def meet(lower: float, upper: float, tolerance: float) -> bool:
+    """Whether the two sides of a distance are near enough to call it exact; no adversary anywhere is exact, too."""
+    near = np.isfinite(upper) and upper - lower <= tolerance * max(1.0, upper)
+    return lower == float("inf") or bool(near)
+
+
 ORDER_TOLERANCE = 1e-7  # relative: attacks are measured in float64, lower bounds are rounded down
 
 

@@ -46,19 +46,36 @@ def load_samples(source: str, input_shape: tuple[int, ...], classes: int, kind: 
 
     They are rounded to `kind`, the type that the model takes, and no further.
     """
+    x, y = _arrays(source)
+    return fitted_samples(source, x, y, input_shape, classes, kind)
+
+
+def load_labelled(
+    source: str, split: str = "test", place: datasets.Place | None = None
+) -> tuple[Inputs, NDArray[np.int64] | None]:
+    """Inputs as they are, and labels where they are known: a split of a data set, or all of an .npz."""
+    x, y = _arrays(source, split, place)
+    pixels = _as_pixels(source, x, np.float32)
+    if pixels.ndim < 2 or not len(pixels):
+        raise DataError(f"{source}: x of shape {x.shape} holds no samples; give it a first axis that counts them")
+    if y is None:
+        return pixels, None
+    classes = int(y.max(initial=0)) + 1 if y.dtype.kind in "ui" else 0
+    return pixels, _labels(source, y, len(pixels), classes)
+
+
+def _arrays(source: str, split: str = "test", place: datasets.Place | None = None) -> tuple[Array, Array | None]:
+    """What a file or a data set holds, unchanged."""
     if Path(source).suffix.lower() in (".npz", ".npy"):
         arrays = _read(Path(source))
         if "x" not in arrays:
             raise DataError(f"{source}: holds no array called x, only: {', '.join(sorted(arrays)) or 'nothing'}")
-        x: Array = arrays["x"]
-        y: Array | None = arrays.get("y")
-    elif source in datasets.SOURCES.names() or PLACE.fullmatch(source):
-        dataset = datasets.load(source)
-        x, y = dataset.x, dataset.y
-    else:
-        known = ", ".join(datasets.SOURCES.names())
-        raise DataError(f"{source}: give a data set ({known}), an .npz with x and, if known, y, or an .npy")
-    return fitted_samples(source, x, y, input_shape, classes, kind)
+        return arrays["x"], arrays.get("y")
+    if source in datasets.SOURCES.names() or PLACE.fullmatch(source):
+        dataset = datasets.load(source, split, place)
+        return dataset.x, dataset.y
+    known = ", ".join(datasets.SOURCES.names())
+    raise DataError(f"{source}: give a data set ({known}), an .npz with x and, if known, y, or an .npy")
 
 
 def origin_of(source: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from verifier.pages.chart_style import COLOURS, INK, MARKERS, NEUTRAL, Frame, mark
-from verifier.pages.charts import Chart, Line, Point, Series, histogram, line_chart, scatter
+from verifier.pages.charts import Chart, Interval, Line, Point, Series, forest, heat_map, histogram, line_chart, scatter
 
 FRAME = Frame("<title> & co, $x$", "L∞ radius", "y", 400, 300)
 INF, NAN = float("inf"), float("nan")
@@ -21,7 +21,7 @@ INF, NAN = float("inf"), float("nan")
 
 def a_line_chart() -> Chart:
     line = Line("_a <b>", [0, 1, 2], [0, 1, 0], mark(0), band=([0, 0.5, 0], [1, 2, 1]))
-    return line_chart(FRAME, [line, Line("$b$", [0, 2], [1, 0], mark(1), dashed=True)], steps=True)
+    return line_chart(FRAME, [line, Line("$b$", [0, 2], [1, 0], mark(1), stroke="--")], steps=True)
 
 
 def a_scatter() -> Chart:
@@ -33,7 +33,15 @@ def a_histogram() -> Chart:
     return histogram(FRAME, [Series("s", [0, 0, 0, 2], mark(2))], bins=2)
 
 
-KINDS = pytest.mark.parametrize("draw", [a_line_chart, a_scatter, a_histogram])
+def a_forest() -> Chart:
+    return forest(FRAME, [Interval("one", 1, 2, (0, 3), mark(0)), Interval("two", -1, -1, (-2, INF), NEUTRAL)])
+
+
+def a_heat_map() -> Chart:
+    return heat_map(FRAME, ["a", "b"], ["c", "d"], np.array([[1.0, 0.25], [NAN, 0.0]]))
+
+
+KINDS = pytest.mark.parametrize("draw", [a_line_chart, a_scatter, a_histogram, a_forest, a_heat_map])
 
 
 def texts(svg: str, tag: str) -> list[str]:
@@ -92,6 +100,26 @@ def test_points_tell_their_values_and_their_spread() -> None:
     assert bars == 3  # an error bar each way, and the line that joins the two
 
 
+def test_a_height_that_is_only_bracketed_is_drawn_at_both_ends() -> None:
+    chart = scatter(FRAME, [Point("one", 1, 2, mark(0), y_high=3), Point("two", 1, 2, mark(1), y_high=INF)])
+    assert texts(chart.svg(), "title")[1:] == ["one: 1, 2", "one: 1, 3", "two: 1, 2", "two: 1, ∞"]
+
+
+def test_a_forest_plot_tells_brackets_and_intervals_from_the_top() -> None:
+    chart = a_forest()
+    assert texts(chart.svg(), "title")[1:] == ["one: 1 to 2, interval 0 to 3", "two: -1, interval -2 to ∞"]
+    first, second = (corners(told(chart, text)) for text in texts(chart.svg(), "title")[1:])
+    assert first[0][1] == first[1][1] < second[0][1]
+    assert first[1][0] - first[0][0] > 0
+
+
+def test_a_heat_map_has_a_share_in_every_cell_that_has_one() -> None:
+    found = texts(a_heat_map().svg(), "text")
+    assert [text for text in found if text.endswith("%")] == ["100%", "25%", "0%"]
+    assert {"a, c: 100.0%", "a, d: 25.0%", "b, d: 0.0%"} <= set(texts(a_heat_map().svg(), "title"))
+    assert {"a", "b", "c", "d"} <= set(found)
+
+
 def test_a_logarithmic_axis_has_plain_numbers() -> None:
     points = [Point("a", x, 1, mark(0)) for x in (0.001, 0.01, 10)]
     assert {"0.001", "0.01", "0.1", "1", "10"} <= set(
@@ -125,7 +153,7 @@ def test_no_two_charts_share_an_id_and_every_reference_is_known() -> None:
         assert chart.count("http") == 1  # the name of SVG itself
 
 
-@KINDS
+@pytest.mark.parametrize("draw", [a_line_chart, a_scatter, a_histogram])
 def test_a_png_is_twice_as_large_with_its_legend_below(draw: Callable[[], Chart]) -> None:
     image = Image.open(io.BytesIO(draw().png()))
     width, height = image.size
@@ -144,6 +172,9 @@ def test_what_is_not_finite_is_not_drawn() -> None:
         line_chart(FRAME, []),
         scatter(FRAME, []),
         histogram(FRAME, [Series("a", [], mark(0))]),
+        forest(FRAME, [Interval("a", -INF, INF, (-INF, INF), mark(0))]),
+        forest(FRAME, []),
+        heat_map(FRAME, [], [], np.zeros((0, 0))),
     ]
     for chart in charts:
         assert not re.search(r"\b(inf|nan)\b", chart.svg())

@@ -14,9 +14,9 @@ from verifier.question.model import Model
 Inputs = NDArray[np.float32]
 
 
-def stretched(original: Inputs, adversaries: Inputs, factor: float, box: tuple[float, float]) -> Inputs:
-    """Adversaries [B, n] moved to `factor` times their way from the original, inside the box."""
-    moved = original + np.float32(factor) * (adversaries - original)
+def stretched(original: Inputs, adversaries: Inputs, factor: float | FloatArray, box: tuple[float, float]) -> Inputs:
+    """Adversaries [B, n] moved to `factor` times their way from the original, in the box; one for all, or [B, 1]."""
+    moved = original + np.asarray(factor, dtype=np.float32) * (adversaries - original)
     return np.asarray(np.clip(moved, *box), dtype=np.float32)
 
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from encoders.question import Norm
 from verifier import __version__
-from verifier.pages.wording import NAMES
-from verifier.studies.comparison.attack_distance import attack_in_words
+from verifier.pages.wording import NAMES, bracket, listed, number
+from verifier.studies.comparison.differences import (
+    FARTHER,
+    Difference,
+    Overestimate,
+    differences,
+    overestimates,
+)
+from verifier.studies.comparison.drawn_attacks import STRONGEST, attack_in_words, short_name
 from verifier.studies.comparison.options import CompareOptions
 from verifier.studies.comparison.paired import Comparison, paired_tests
-from verifier.studies.comparison.statistics import Crossing, Group, crossings, curve, radii_for
+from verifier.studies.comparison.statistics import Crossing, Curve, Group, curves
 
 PACKAGES = ("torch", "highspy", "onnxruntime", "numpy")
 
@@ -27,35 +35,56 @@ class Findings:
     groups: tuple[Group, ...]
     tests: list[Comparison]
     crossings: list[Crossing]
+    curves: Mapping[tuple[str, Norm], Curve]
+    differences: list[Difference]
+    overestimates: list[Overestimate]
 
     def of(self, norm: Norm) -> list[Group]:
         return [group for group in self.groups if group.norm is norm]
 
+    def baseline(self, norm: Norm) -> Group | None:
+        """The network that the others are held against, if it is among them."""
+        return next((group for group in self.of(norm) if group.family == self.options.baseline), None)
+
 
 def findings(options: CompareOptions, data: str, groups: tuple[Group, ...]) -> Findings:
-    """Tests and crossings of the groups."""
-    crossed: list[Crossing] = []
+    """Tests, curves with their bands and crossings, and differences of the groups."""
+    found = Findings(options, data, groups, paired_tests(groups), [], {}, [], [])
+    drawn = dict[tuple[str, Norm], Curve]()
     for norm in options.norms:
-        chosen = [group for group in groups if group.norm is norm]
-        radii = radii_for(chosen)
-        crossed += crossings(norm, [(group.variant, curve(group, radii)) for group in chosen], chosen[0].lower.shape[1])
-    return Findings(options, data, groups, paired_tests(groups), crossed)
+        chosen, baseline = found.of(norm), found.baseline(norm)
+        lines, crossed = curves(chosen, options.resampling)
+        drawn |= {(group.variant, norm): line for group, line in zip(chosen, lines, strict=True)}
+        found.crossings.extend(crossed)
+        if baseline is not None and len(chosen) > 1:
+            found.differences.extend(differences(chosen, baseline, options.resampling))
+        found.overestimates.extend(overestimates(chosen, baseline, (options.attack, STRONGEST), options.resampling))
+    return Findings(options, data, groups, found.tests, found.crossings, drawn, found.differences, found.overestimates)
 
 
 def notes(found: Findings) -> list[str]:
     """How the tables are to be read."""
-    count = len(found.groups[0].members[0].indices)
+    count, level = len(found.groups[0].members[0].indices), f"{found.options.level:.0%}"
+    attacks = f"The typical attack ({short_name(found.options.attack)}): {attack_in_words(found.options.attack)}."
+    if found.options.attack != STRONGEST:
+        attacks += f" The strongest ({short_name(STRONGEST)}): {attack_in_words(STRONGEST)}."
     return [
-        f"Each network on the same {count} test samples of {found.data}. Distances are exact minimal perturbations "
-        "inside [0, 1]; where samples stayed open, both ends of the bracket are shown and none is dropped.",
+        f"Each network on the same {count} test samples of {found.data}. Distances are minimal perturbations inside "
+        "[0, 1]: exact where the two sides of their bracket meet; where samples stayed open, both ends are shown, "
+        "the adversary is the nearest found, and none is dropped.",
+        "The lower side is the best bound that anything here proves of a sample, search or cross-Lipschitz, as `proven "
+        "by` counts over the samples classified right; the upper side is the nearest adversary that anything here "
+        "found and onnxruntime replayed.",
         "A misclassified sample counts with distance 0 (so the mean and the curves hold accuracy too), and robust "
         "accuracy is the share of all samples that are classified right with no adversary up to the radius. "
         "Test accuracy is over the whole test data, `right of these` over the samples compared.",
-        f"Intervals: bootstrap over seeds and samples, {found.options.resamples} resamples. One network beats another "
-        f"where Wilcoxon's signed-rank test, paired by sample (distances averaged over seeds), says so at the "
-        f"{found.options.level:.0%} level after Holm's correction over all {len(found.tests)} pairs; it speaks of "
+        f"Intervals of means: bootstrap over seeds and samples, {found.options.resamples} resamples. One network beats "
+        f"another where Wilcoxon's signed-rank test, paired by sample (distances averaged over seeds), says so at the "
+        f"{level} level after Holm's correction over all {len(found.tests)} pairs; it speaks of "
         "these networks, and how many seeds agree tells how far it may hold for others.",
-        f"Attack: {attack_in_words(found.options.attack)}. Seconds are wall time per sample on "
+        f"Bands, leads and crossings of curves, and intervals of differences: bootstrap over samples, the same for all "
+        f"networks; they hold at the {level} level for all radii and all pairs of a norm together.",
+        f"{attacks} Neither is told the distance. Seconds are wall time per sample on "
         "a machine that may have been busy. Open phases: mean ReLUs not fixed by bounds before the search.",
         conditions(found.options),
     ]
@@ -70,6 +99,73 @@ def conditions(options: CompareOptions) -> str:
         f"Conditions: plumbline {__version__}, engine {options.engine}, {limit}, tolerance {options.tolerance:g}, "
         f"device {options.device}, seed {options.seed}; {machine}."
     )
+
+
+def summary(found: Findings, norm: Norm) -> str:
+    """What was found in one norm, in a paragraph; every sentence is a test's at the comparison's level."""
+    sentences = [
+        _openness(found, norm),
+        *_against(found, norm),
+        _crossed(found, norm),
+        *(_overestimated(found, norm, name) for name in found.options.attacks),
+    ]
+    return " ".join(sentences)
+
+
+def _openness(found: Findings, norm: Norm) -> str:
+    groups = found.of(norm)
+    total, opened = sum(group.lower.size for group in groups), sum(group.open for group in groups)
+    if not opened:
+        return f"All {total} distances are exact."
+    return f"{opened} of {total} distances stayed open; what follows holds wherever in their brackets they lie."
+
+
+def _against(found: Findings, norm: Norm) -> list[str]:
+    baseline = found.baseline(norm)
+    if baseline is None or len(found.of(norm)) < 2:
+        return []
+    larger, smaller, undecided = list[str](), list[str](), list[str]()
+    for test in found.tests:
+        if test.norm is not norm or baseline.variant not in (test.better, test.worse):
+            continue
+        other = test.worse if test.better == baseline.variant else test.better
+        place = undecided if not test.beats(found.options.level) else larger if test.better == other else smaller
+        place.append(other)
+    count = len(larger) + len(smaller) + len(undecided)
+    parts = [
+        (larger, "distances are larger on"),
+        (smaller, "smaller on" if larger else "distances are smaller on"),
+        (undecided, "no difference is shown on"),
+    ]
+    told = [f"{what} {len(names)} of {count} variants ({listed(names)})" for names, what in parts if names]
+    return [f"Against {baseline.variant}, {'; '.join(told)}."]
+
+
+def _crossed(found: Findings, norm: Norm) -> str:
+    crossed = [one for one in found.crossings if one.norm is norm]
+    if not crossed:
+        return "No two curves are seen to cross."
+    pairs = list(dict.fromkeys(f"{one.first} / {one.second}" for one in crossed))
+    return f"Curves cross, the first of a pair ahead at small radii: {listed(pairs)}."
+
+
+def _overestimated(found: Findings, norm: Norm, attack: str) -> str:
+    chosen = [one for one in found.overestimates if one.norm is norm and one.attack == attack]
+    shown = [one for one in chosen if one.interval[0] > 0]
+    name = f"The {'typical' if attack == found.options.attack else 'strongest'} attack ({short_name(attack)})"
+    if not shown:
+        return f"{name} is not seen to overestimate distances by more than {FARTHER:.0%} on any variant."
+    most = max(shown, key=lambda one: one.lower)
+    told = (
+        f"{name} overestimates distances by more than {FARTHER:.0%} on {len(shown)} of {len(chosen)} variants, most "
+        f"often on {most.variant} ({most.lower:.0%} of samples"
+        f"{'' if most.upper == most.lower else f', {most.upper:.0%} at most'})"
+    )
+    baseline = found.baseline(norm)
+    oftener, rarer = ([one.variant for one in chosen if getattr(one, side)] for side in ("oftener", "rarer"))
+    parts = [f"{word} than on {baseline.variant} on {listed(names)}" for word, names in (("oftener", oftener),
+             ("more rarely", rarer)) if names and baseline is not None]  # fmt: skip
+    return f"{told}{': ' if parts else ''}{', '.join(parts)}."
 
 
 def ranking(found: Findings, norm: Norm) -> list[tuple[str, int, int, int]]:
@@ -93,23 +189,24 @@ def ranking_lines(found: Findings) -> list[str]:
     ]
 
 
-def against_baseline(found: Findings) -> list[str]:
-    """The verdicts that have the baseline on one side."""
-    plain = {group.variant for group in found.groups if group.family == found.options.baseline}
-    lines = []
-    for norm in found.options.norms:
-        for test in (t for t in found.tests if t.norm is norm and {t.better, t.worse} & plain):
-            other = test.worse if test.better in plain else test.better
-            if not test.beats(found.options.level):
-                told = f"no difference from {', '.join(sorted(plain))} shown (p = {test.corrected:.2g})"
-            else:
-                word = "larger" if test.better == other else "smaller"
-                told = (
-                    f"{word} distances by {test.difference:.4g} in the mean (p = {test.corrected:.2g}, "
-                    f"{test.seeds_agreeing} of {test.seeds} seeds agree)"
-                )
-            lines.append(f"{NAMES[norm]}: {other}: {told}")
-    return lines
+DIFFERENCES = ("network", "less", "difference of means", "interval", "p, corrected", "verdict", "seeds agreeing")
+
+
+def difference_rows(found: Findings, norm: Norm) -> list[tuple[str, ...]]:
+    """Per variant against the baseline: the difference with its interval, and what the paired test says."""
+    rows: list[tuple[str, ...]] = []
+    for one in (one for one in found.differences if one.norm is norm):
+        test = next(t for t in found.tests if t.norm is norm and {t.better, t.worse} == {one.variant, one.baseline})
+        verdict = "no difference shown"
+        if test.beats(found.options.level):
+            verdict = "larger" if test.better == one.variant else "smaller"
+        rows.append(
+            (
+                one.variant, one.baseline, bracket(one.lower, one.upper), " to ".join(map(number, one.interval)),
+                f"{test.corrected:.2g}", verdict, f"{test.seeds_agreeing} of {test.seeds}",
+            )
+        )  # fmt: skip
+    return rows
 
 
 def crossing_lines(found: Findings) -> list[str]:

@@ -1,4 +1,4 @@
-"""Pictures of the same few samples under every network: gradients, exact and large adversaries, paths."""
+"""Pictures of the same few samples under every network: gradients, nearest and large adversaries, paths."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from verifier.pages.chart_style import Frame, mark
 from verifier.pages.charts import Line, line_chart
 from verifier.pages.page import Section, Table
 from verifier.pages.pictures import picture, signed_picture
-from verifier.pages.wording import NAMES
+from verifier.pages.wording import NAMES, bracket, nearest, number
 from verifier.question.model import Model
 from verifier.runs.samples import Samples
 from verifier.studies.comparison.measure import Measured
-from verifier.studies.comparison.nearest import Scale
+from verifier.studies.data_scale.distances import Scale
 
 LARGE_STEPS = 40
-PATH = np.linspace(0.0, 2.0, 9)  # 0 is the image, 1 its exact adversary
+PATH = np.linspace(0.0, 2.0, 9)  # 0 is the image, 1 its nearest adversary
 FINE = np.linspace(0.0, 2.0, 81)
 
 
@@ -40,7 +40,7 @@ def gallery(
         if measured is norms[0]:
             yield gradients(measured, samples, chosen)
             yield from large_adversaries(measured, samples, chosen, scales)
-        yield exact_adversaries(measured, samples, chosen)
+        yield nearest_adversaries(measured, samples, chosen)
         yield paths(measured, samples, chosen[0])
 
 
@@ -90,9 +90,11 @@ def gradients(measured: Sequence[Measured], samples: Samples, chosen: Sequence[i
     return Section("Input gradients", told, _beside(measured, rows))
 
 
-def exact_adversaries(measured: Sequence[Measured], samples: Samples, chosen: Sequence[int]) -> Section:
-    """Exact adversaries of the same image side by side, and below each what was changed."""
-    told = "The nearest adversary of the same image under each network, its class and distance; below, the change."
+def nearest_adversaries(measured: Sequence[Measured], samples: Samples, chosen: Sequence[int]) -> Section:
+    """The nearest adversaries of the same image side by side, and below each what was changed."""
+    word = _word(measured, chosen)
+    told = f"The {'nearest' if word == 'exact' else word} adversary of the same image under each network, its class "
+    told += "and distance (between what is proven and its own, where that is open); below, the change."
     rows = []
     for index in chosen:
         x, shape = samples.x[index], samples.x.shape[1:]
@@ -101,11 +103,14 @@ def exact_adversaries(measured: Sequence[Measured], samples: Samples, chosen: Se
         for one in measured:
             adversary = one.adversaries[index]
             read = int(one.subject.model().scores(adversary[None]).argmax())
-            distance = one.upper[one.indices.index(index)]
-            first.append(picture(adversary, shape, f"{read}, at {distance:.4g}"))
+            place = one.indices.index(index)
+            held = f"at {number(one.upper[place])}"
+            if one.open[place]:
+                held = f"open: {bracket(one.lower[place], one.upper[place])}"
+            first.append(picture(adversary, shape, f"{read}, {held}"))
             second.append(signed_picture(adversary - x.reshape(-1), shape))
         rows += [first, second]
-    return Section(f"Exact adversaries, {NAMES[measured[0].norm]}", told, _beside(measured, rows))
+    return Section(f"{_heading(word)} adversaries, {NAMES[measured[0].norm]}", told, _beside(measured, rows))
 
 
 def large_adversaries(
@@ -133,8 +138,9 @@ def large_adversaries(
 
 
 def paths(measured: Sequence[Measured], samples: Samples, index: int) -> Section:
-    """From one image straight through its exact adversary, and as far again: pictures and probabilities."""
-    told = f"Sample {index}: 0 is the image, 1 its exact adversary, 2 as far again (clipped to [0, 1])."
+    """From one image straight through its nearest adversary, and as far again: pictures and probabilities."""
+    word = _word(measured, [index])
+    told = f"Sample {index}: 0 is the image, 1 its {word} adversary, 2 as far again (clipped to [0, 1])."
     x, shape = samples.x[index].reshape(-1), samples.x.shape[1:]
     rows, charts = [], []
     for one in measured:
@@ -156,6 +162,15 @@ def paths(measured: Sequence[Measured], samples: Samples, index: int) -> Section
         )
     table = Table(["network", *[""] * len(PATH)], rows)
     return Section(f"From an image to its adversary, {NAMES[measured[0].norm]}", told, table, charts)
+
+
+def _word(measured: Sequence[Measured], chosen: Sequence[int]) -> str:
+    """What the adversaries of these samples are called."""
+    return nearest(any(bool(one.open[one.indices.index(index)]) for one in measured for index in chosen))
+
+
+def _heading(word: str) -> str:
+    return word[:1].upper() + word[1:]
 
 
 def _beside(measured: Sequence[Measured], rows: Sequence[Sequence[Any]]) -> Table:

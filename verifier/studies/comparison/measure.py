@@ -1,9 +1,11 @@
-"""Every network on every sample in every norm: exact bracket, attack, lower bound; each journalled at once."""
+"""Every network on every sample in every norm: the bracket of its distance, two attacks, a lower bound.
+
+Each sample is journalled at once, with the best of all of them as its bracket.
+"""
 
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -15,19 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bounds.attacks import ATTACKS
+from bounds.lower.cross_lipschitz import LocalCrossLipschitz
 from encoders.arrays import FloatArray, Inputs
 from encoders.errors import SolverError
 from encoders.plugins import taking_part
 from encoders.question import Norm
 from verifier.answer import region_for
 from verifier.options import Options
+from verifier.question.merging import Proven, merged, strict
 from verifier.question.model import Model
 from verifier.question.results import Result, Verdict, check_order
 from verifier.runs.job import Job
 from verifier.runs.journal import Journal, Record
 from verifier.runs.journalled import Run, answers, journalled
 from verifier.runs.samples import Samples, origin_of
-from verifier.studies.comparison.attack_distance import attack_distance
+from verifier.studies.comparison.drawn_attacks import STRONGEST, drawn_attack
 from verifier.studies.comparison.lower_bounds import cross_lipschitz_lower
 from verifier.studies.comparison.options import CompareOptions, Subject
 from verifier.studies.comparison.test_data import TestData
@@ -47,8 +51,11 @@ class Measured:
     correct: NDArray[np.bool_]
     lower: FloatArray
     upper: FloatArray
-    attack: FloatArray
+    typical: FloatArray
+    strongest: FloatArray
     lipschitz: FloatArray | None
+    proven_by: tuple[str, ...]  # whose bound each lower side is
+    basis: tuple[str, ...]  # and what it rests on
     open_phases: FloatArray
     seconds: FloatArray
     open: NDArray[np.bool_]
@@ -68,8 +75,8 @@ def measure_one(
     model = subject.model()
     samples = data.samples(model)
     question = options.question(norm)
-    run = Run("compare", model, samples, depending_on(samples, question, options.attack))
-    more = partial(beside, model, samples, question, attack=options.attack)
+    run = Run("compare", model, samples, depending_on(samples, question, options.attacks))
+    more = partial(beside, model, samples, question, options.attacks)
     fresh = answers(run, Job(question), 1, lambda index, lower, upper: None, more=more)
     records: dict[int, Record] = {}
     with ExitStack() as stack:
@@ -79,40 +86,45 @@ def measure_one(
                 raise one.error or RuntimeError(f"{subject.path}: sample {one.index} has no result")
             records[one.index] = one.record or unknown(one.index)  # told as open; tried again next time
             progress(subject, norm, len(records))
-    return collected(subject, norm, accuracy(model, samples), [records[index] for index in indices])
+    return collected(subject, norm, accuracy(model, samples), [records[index] for index in indices], options)
 
 
-def depending_on(samples: Samples, question: Options, attack: str) -> dict[str, Any]:
+def depending_on(samples: Samples, question: Options, attacks: tuple[str, ...]) -> dict[str, Any]:
     """What of the options a measurement depends on."""
-    return {
-        **question.record("norm", "time_limit", "tolerance", "engine", "device", "seed"), "attack": attack,
-        **taking_part(data=origin_of(samples.name), engines=question.plugins, attacks=ATTACKS.origins([attack])),
-    }  # fmt: skip
+    taking = taking_part(data=origin_of(samples.name), engines=question.plugins, attacks=ATTACKS.origins(list(attacks)))
+    asked = question.record("norm", "time_limit", "tolerance", "engine", "device", "seed")
+    return {**asked, "attacks": list(attacks), **taking}
 
 
-def beside(model: Model, samples: Samples, question: Options, result: Result, attack: str) -> Record:
-    """What the journal holds of a sample besides its exact bracket: an attack, a lower bound, the adversary."""
-    told: Record = {"attack": 0.0, "attack_seconds": 0.0, "cross_lipschitz": None, "adversary": None}
+def beside(model: Model, samples: Samples, question: Options, attacks: tuple[str, ...], result: Result) -> Record:
+    """What a sample's line in the journal holds beside its answer, and what that narrows of the answer."""
+    told: Record = {"attacks": {}, "cross_lipschitz": None, "adversary": None, "proven_by": result.engine}
     if result.verdict is Verdict.MISCLASSIFIED:
         return told
-    region = region_for(model, samples.x[result.index], None, question)
-    started = time.monotonic()
-    nearest = attack_distance(attack, model, region, question, result)
-    told["attack_seconds"] = round(time.monotonic() - started, 6)
-    told["attack"] = nearest if np.isfinite(nearest) else "inf"
-    bound = cross_lipschitz_lower(model, region, result)
+    x = samples.x[result.index]
+    found = {name: drawn_attack(name, model, x, question) for name in attacks}
+    check_order(result, {}, {name: one.distance for name, one in found.items()})
+    told["attacks"] = {
+        name: {"distance": strict(one.distance), "seconds": round(one.seconds, 6)} for name, one in found.items()
+    }
+    adversaries = [one.adversary for one in found.values() if one.adversary is not None]
+    nearest = merged(result, {}, adversaries, question.tolerance).result
+    bound = cross_lipschitz_lower(model, region_for(model, x, None, question), nearest)
     told["cross_lipschitz"] = bound
-    check_order(result, {"local-cross-lipschitz": bound}, {attack: nearest})
-    if result.adversary is not None:
-        told["adversary"] = base64.b64encode(result.adversary.input.astype("<f4").tobytes()).decode()
-    return told
+    check_order(nearest, {LocalCrossLipschitz.name: bound}, {})
+    whole = merged(result, {LocalCrossLipschitz.name: Proven(bound)}, adversaries, question.tolerance)
+    adversary = whole.result.adversary
+    if adversary is not None:
+        told["adversary"] = base64.b64encode(adversary.input.astype("<f4").tobytes()).decode()
+    return told | whole.record()
 
 
 def unknown(index: int) -> Record:
     """A sample that a solver failed on: correct as far as is known, its distance anywhere."""
     return {
         "index": index, "label": None, "predicted": None, "verdict": "unresolved", "lower": 0.0, "upper": "inf",
-        "attack": "inf", "cross_lipschitz": None, "open_phases": 0, "seconds": 0.0, "adversary": None,
+        "attacks": {}, "cross_lipschitz": None, "open_phases": 0, "seconds": 0.0, "adversary": None, "basis": "",
+        "proven_by": "",
     }  # fmt: skip
 
 
@@ -124,11 +136,21 @@ def accuracy(model: Model, samples: Samples) -> float:
     return float((np.concatenate(parts) == samples.y).mean())
 
 
-def collected(subject: Subject, norm: Norm, accuracy: float, records: list[Record]) -> Measured:
+def collected(
+    subject: Subject, norm: Norm, accuracy: float, records: list[Record], options: CompareOptions
+) -> Measured:
     """Records as arrays."""
 
     def column(name: str) -> FloatArray:
         return np.array([float(record[name]) for record in records])
+
+    def attacked(name: str) -> FloatArray:
+        """Distances of an attack; misclassified samples have 0, those that it found nothing for infinity."""
+        return np.array([
+            0.0 if record["verdict"] == Verdict.MISCLASSIFIED
+            else float(record["attacks"].get(name, {"distance": "inf"})["distance"])
+            for record in records
+        ])  # fmt: skip
 
     bounds = [record["cross_lipschitz"] for record in records]
     known = any(bound is not None for bound in bounds)
@@ -140,8 +162,11 @@ def collected(subject: Subject, norm: Norm, accuracy: float, records: list[Recor
         np.array([record["verdict"] != Verdict.MISCLASSIFIED for record in records]),
         column("lower"),
         column("upper"),
-        column("attack"),
+        attacked(options.attack),
+        attacked(STRONGEST),
         np.array([float(bound or 0.0) for bound in bounds]) if known else None,
+        tuple(record["proven_by"] for record in records),
+        tuple(record["basis"] for record in records),
         column("open_phases"),
         column("seconds"),
         np.array([record["verdict"] == Verdict.UNRESOLVED for record in records]),

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Gt, Lt
-from pydantic import AfterValidator, Strict
+from pydantic import AfterValidator
 
 from encoders.errors import ModelError, OptionError, PlumblineError
 from encoders.question import Norm
-from encoders.validation import ConvexNorm, Natural, NaturalWithZero, NonNegative, Positive, Whole, validated
+from encoders.validation import ConvexNorm, Level, Natural, NaturalWithZero, NonNegative, Positive, Whole, validated
 from trainers.choice import choices
 from trainers.config import Study, read_study
 from verifier.options import Options
 from verifier.question.model import Model, load
 from verifier.runs.samples import check_samples
-from verifier.studies.comparison.attack_distance import check_attack_name
+from verifier.studies.comparison.bands import Resampling
+from verifier.studies.comparison.drawn_attacks import BY_RADIUS, STRONGEST, check_attack_name
 
 RADII: Mapping[Norm, tuple[float, ...]] = {
     Norm.LINF: (0.02, 0.05, 0.1), Norm.L1: (0.25, 0.5, 1.0), Norm.L2: (0.1, 0.25, 0.5),
@@ -40,7 +40,8 @@ def _radii(radii: dict[Norm, tuple[float, ...]]) -> Mapping[Norm, tuple[float, .
 
 @validated
 class CompareOptions:
-    """`radii` are where robust accuracy is told; `attack` draws the curve that the exact one is set against.
+    """`radii` are where robust accuracy is told; `attack` is the typical one, drawn beside the exact curve and the
+    strongest attack's.
 
     `baseline` is the family that the others are drawn beside. `resamples` of seeds and samples give the intervals,
     `level` is their confidence.
@@ -57,15 +58,25 @@ class CompareOptions:
     device: str = "auto"
     seed: Whole = 0
     jobs: Natural = 1
-    attack: Annotated[str, AfterValidator(check_attack_name)] = "pgd-by-radius"
+    attack: Annotated[str, AfterValidator(check_attack_name)] = BY_RADIUS
     baseline: str = "none"
     pictures: NaturalWithZero = 3
     resamples: Natural = 2000
     variants: Literal["all", "chosen"] = "all"  # of each family, or the one chosen on the validation split
-    level: Annotated[float, Strict(), Gt(0), Lt(1)] = 0.95
+    level: Level = 0.95
 
     def __post_init__(self) -> None:
         self.question(self.norms[0])  # refuses what no network could be asked
+
+    @property
+    def attacks(self) -> tuple[str, ...]:
+        """The attacks that are drawn: the typical one, and the strongest; one where they are the same."""
+        return tuple(dict.fromkeys((self.attack, STRONGEST)))
+
+    @property
+    def resampling(self) -> Resampling:
+        """How intervals and bands are drawn."""
+        return Resampling(self.resamples, self.level, self.seed)
 
     def question(self, norm: Norm) -> Options:
         """What is asked of every sample."""

@@ -1,4 +1,4 @@
-"""What may be said of measured distances: means with intervals, curves with bands, paired tests, crossings.
+"""What may be said of measured distances: means with intervals, curves with bands, crossings.
 
 A misclassified sample counts with distance 0, an open one with both sides of its bracket: nothing is dropped, and
 every figure has the lower side from the lower ends and the upper side from the upper ends.
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from encoders.arrays import FloatArray
 from encoders.errors import DataError
 from encoders.question import Norm
+from verifier.studies.comparison.bands import RULE_OF_THREE, Drawn, Resampling
 from verifier.studies.comparison.measure import Measured
 
 CURVE_POINTS = 121
@@ -33,7 +34,13 @@ class Group:
     correct: NDArray[np.bool_]
     lower: FloatArray
     upper: FloatArray
-    attack: FloatArray
+    typical: FloatArray
+    strongest: FloatArray
+
+    @property
+    def open(self) -> int:
+        """How many of its distances are not exact."""
+        return sum(int(one.open.sum()) for one in self.members)
 
     def robust(self, radius: float) -> tuple[float, float]:
         """Share of samples proven robust at the radius, and share not falsified there."""
@@ -58,7 +65,8 @@ def grouped(measured: Sequence[Measured]) -> tuple[Group, ...]:
                 np.stack([one.correct for one in members]),
                 np.stack([one.lower for one in members]),
                 np.stack([one.upper for one in members]),
-                np.stack([one.attack for one in members]),
+                np.stack([one.typical for one in members]),
+                np.stack([one.strongest for one in members]),
             )
         )
     return tuple(groups)
@@ -73,20 +81,21 @@ class Estimate:
     interval: tuple[float, float]
 
 
-def mean_distance(group: Group, resamples: int, level: float, seed: int) -> Estimate:
+def mean_distance(group: Group, how: Resampling) -> Estimate:
     """Mean distance, with a bootstrap interval over seeds and samples (both drawn again, samples alike for all seeds).
 
     Its low end comes from the lower ends of the brackets, its high end from the upper ones. With few seeds it says
     little about other seeds: three of them have only ten different resamples.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(how.seed)
     seeds, samples = group.lower.shape
-    picked_seeds = rng.integers(0, seeds, (resamples, seeds))
-    weights = np.stack([np.bincount(row, minlength=samples) for row in rng.integers(0, samples, (resamples, samples))])
+    picked_seeds = rng.integers(0, seeds, (how.resamples, seeds))
+    rows = rng.integers(0, samples, (how.resamples, samples))
+    weights = np.stack([np.bincount(row, minlength=samples) for row in rows])
     ends = []
     for values, quantile, method in (
-        (group.lower, (1 - level) / 2, "lower"),
-        (group.upper, (1 + level) / 2, "higher"),
+        (group.lower, (1 - how.level) / 2, "lower"),
+        (group.upper, (1 + how.level) / 2, "higher"),
     ):
         finite = np.where(np.isfinite(values), values, 0.0)
         infinite = (weights @ ~np.isfinite(values).T > 0).astype(float)  # [resamples, seeds]
@@ -104,29 +113,17 @@ def median_distance(group: Group) -> tuple[float, float]:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Robust accuracy over the radius: proven, not falsified, and as the attack draws it."""
+    """Robust accuracy over the radius: proven, not falsified, and as two attacks draw it.
+
+    `band` are its two sides over other samples like these, all radii and all curves of the norm at once.
+    """
 
     radii: FloatArray
     proven: FloatArray
     possible: FloatArray
-    attacked: FloatArray
-
-
-def curve(group: Group, radii: FloatArray) -> Curve:
-    """The share of samples and seeds with a distance beyond each radius."""
-
-    def share(values: FloatArray) -> FloatArray:
-        ordered = np.sort(values.reshape(-1))
-        return np.asarray(1.0 - np.searchsorted(ordered, radii, side="right") / ordered.size)
-
-    return Curve(radii, share(group.lower), share(group.upper), share(group.attack))
-
-
-def radii_for(groups: Sequence[Group]) -> FloatArray:
-    """Radii from 0 to where almost every curve has come down."""
-    finite = np.concatenate([group.lower[np.isfinite(group.lower)] for group in groups])
-    most = float(np.quantile(finite, 0.995)) if finite.size else 1.0
-    return np.linspace(0.0, most or 1.0, CURVE_POINTS)
+    typical: FloatArray
+    strongest: FloatArray
+    band: tuple[FloatArray, FloatArray]
 
 
 @dataclass(frozen=True)
@@ -140,19 +137,57 @@ class Crossing:
     above: float
 
 
-def crossings(norm: Norm, curves: Sequence[tuple[str, Curve]], samples: int) -> list[Crossing]:
-    """Where one variant's proven curve leads another's possible one, and then the lead has changed hands.
+def radii_for(groups: Sequence[Group]) -> FloatArray:
+    """Radii from 0 to where almost every curve has come down: what is not falsified, not only what is proven."""
+    ends = np.concatenate([np.where(np.isfinite(one.upper), one.upper, one.lower).reshape(-1) for one in groups])
+    ends = ends[np.isfinite(ends)]
+    most = float(np.quantile(ends, 0.995)) if ends.size else 1.0
+    return np.linspace(0.0, most or 1.0, CURVE_POINTS)
 
-    A lead counts from one standard error of a share at one half on, 0.5/√samples: less is the noise of the steps.
-    """
-    found, margin = [], 0.5 / samples**0.5
-    for (name, one), (other_name, other) in itertools.combinations(curves, 2):
-        leads = np.zeros(len(one.radii), dtype=int)
-        leads[one.proven >= other.possible + margin] = 1
-        leads[other.proven >= one.possible + margin] = -1
-        places = np.flatnonzero(leads)
-        for before, after in itertools.pairwise(places):
-            if leads[before] != leads[after]:
-                first, second = (name, other_name) if leads[before] > 0 else (other_name, name)
-                found.append(Crossing(norm, first, second, float(one.radii[before]), float(one.radii[after])))
+
+def beyond(distances: FloatArray, radii: FloatArray) -> FloatArray:
+    """Of each sample, the share of seeds with a distance beyond each radius: [samples, radii]."""
+    return np.asarray((distances[:, :, None] > radii).mean(axis=0))
+
+
+def curves(groups: Sequence[Group], how: Resampling) -> tuple[list[Curve], list[Crossing]]:
+    """The curves of all variants of one norm over the same radii, and where they cross."""
+    radii = radii_for(groups)
+    samples = groups[0].lower.shape[1]
+    proven = how.drawn(beyond(group.lower, radii) for group in groups)
+    possible = how.drawn(beyond(group.upper, radii) for group in groups)
+    unseen = RULE_OF_THREE / samples
+    sides = how.lower_bounds([*proven, *(-one for one in possible)], unseen)
+    found = [
+        Curve(
+            radii, proven[k].mean, possible[k].mean, beyond(group.typical, radii).mean(0),
+            beyond(group.strongest, radii).mean(0),
+            (np.clip(sides[k], 0.0, 1.0), np.clip(-sides[len(groups) + k], 0.0, 1.0)),
+        )
+        for k, group in enumerate(groups)
+    ]  # fmt: skip
+    names = [group.variant for group in groups]
+    return found, crossings(groups[0].norm, names, radii, leads(proven, possible, how, 2 * unseen))
+
+
+Leads = dict[tuple[int, int], NDArray[np.bool_]]
+"""Of the curves a and b: at which radii a is ahead of b, beyond the chance of these samples."""
+
+
+def leads(proven: Sequence[Drawn], possible: Sequence[Drawn], how: Resampling, unseen: float) -> Leads:
+    """Where one's proven curve is ahead of another's possible one, by a band over all radii and all pairs at once."""
+    pairs = list(itertools.permutations(range(len(proven)), 2))
+    bounds = how.lower_bounds((proven[a] - possible[b] for a, b in pairs), unseen)
+    return {pair: bound > 0 for pair, bound in zip(pairs, bounds, strict=True)}
+
+
+def crossings(norm: Norm, names: Sequence[str], radii: FloatArray, ahead: Leads) -> list[Crossing]:
+    """Where one variant is ahead of another, and then the lead has changed hands."""
+    found = []
+    for a, b in itertools.combinations(range(len(names)), 2):
+        lead = ahead[a, b].astype(int) - ahead[b, a].astype(int)
+        for before, after in itertools.pairwise(np.flatnonzero(lead)):
+            if lead[before] != lead[after]:
+                first, second = (names[a], names[b]) if lead[before] > 0 else (names[b], names[a])
+                found.append(Crossing(norm, first, second, float(radii[before]), float(radii[after])))
     return found

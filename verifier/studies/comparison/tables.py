@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,24 +15,37 @@ import numpy as np
 from encoders.question import Norm
 from verifier import __version__
 from verifier.pages.wording import NAMES, bracket, number, share
-from verifier.studies.comparison.findings import Findings, against_baseline, crossing_lines, notes, ranking_lines
+from verifier.question.results import Basis
+from verifier.studies.comparison.drawn_attacks import STRONGEST, short_name
+from verifier.studies.comparison.findings import (
+    DIFFERENCES,
+    Findings,
+    crossing_lines,
+    difference_rows,
+    notes,
+    ranking_lines,
+    summary,
+)
 from verifier.studies.comparison.options import CompareOptions
 from verifier.studies.comparison.statistics import Group, mean_distance, median_distance
+from verifier.studies.comparison.transfer import Transfer
 
 
 def header(options: CompareOptions, norm: Norm) -> list[str]:
     """The columns of a norm's table."""
     return [
         "network", "seeds", "test accuracy", "right of these", "mean distance",
-        f"{options.level:.0%} interval", "median", "attack mean",
-        "cross-Lipschitz mean", *(f"robust at {radius:g}" for radius in options.radii[norm]),
+        f"{options.level:.0%} interval", "median", "proven by",
+        *(f"{short_name(name)} mean" for name in options.attacks), "cross-Lipschitz mean",
+        *(f"robust at {radius:g}" for radius in options.radii[norm]),
         "open phases", "open samples", "seconds",
     ]  # fmt: skip
 
 
 def row(group: Group, options: CompareOptions) -> list[str]:
     """One variant's figures; a bracket where its sides differ in what is shown."""
-    mean = mean_distance(group, options.resamples, options.level, options.seed)
+    mean = mean_distance(group, options.resampling)
+    attacked = dict(zip((options.attack, STRONGEST), (group.typical, group.strongest), strict=True))
     bounds = [one.lipschitz for one in group.members if one.lipschitz is not None]
     return [
         group.variant,
@@ -41,7 +55,8 @@ def row(group: Group, options: CompareOptions) -> list[str]:
         bracket(mean.lower, mean.upper),
         f"{number(mean.interval[0])} to {number(mean.interval[1])}",
         bracket(*median_distance(group)),
-        number(float(group.attack.mean())),
+        proven_by(group),
+        *(number(float(attacked[name].mean())) for name in options.attacks),
         number(float(np.mean(bounds))) if bounds else "–",
         *(share(*group.robust(radius)) for radius in options.radii[group.norm]),
         f"{np.mean([one.open_phases[one.correct].mean() for one in group.members if one.correct.any()] or [0.0]):.1f}",
@@ -50,21 +65,42 @@ def row(group: Group, options: CompareOptions) -> list[str]:
     ]
 
 
+def proven_by(group: Group) -> str:
+    """Whose bounds the lower sides are, over the samples classified right; what rests on a solver says so."""
+    counts = Counter(
+        name if basis in ("", Basis.RIGOROUS) else f"{name} ({basis})"
+        for one in group.members
+        for name, basis, right in zip(one.proven_by, one.basis, one.correct, strict=True)
+        if right and name
+    )
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common()) or "–"
+
+
 def markdown(found: Findings) -> str:
     """All tables and findings as Markdown."""
-    parts = [f"# Comparison on {found.data}", *notes(found)]
+    told = "\n\n".join(f"{NAMES[norm]}. {summary(found, norm)}" for norm in found.options.norms)
+    parts = [f"# Comparison on {found.data}", told, *notes(found)]
     for norm in found.options.norms:
         columns = header(found.options, norm)
         lines = [columns, ["---"] * len(columns), *(row(group, found.options) for group in found.of(norm))]
-        parts += [f"## {NAMES[norm]}", "\n".join("| " + " | ".join(cells) + " |" for cells in lines)]
-    for title, told in (
-        ("Against the plain network", against_baseline(found)),
+        parts += [f"## {NAMES[norm]}", _lined(lines)]
+        rows = difference_rows(found, norm)
+        if rows:
+            parts += [
+                f"### Against {rows[0][1]}, {NAMES[norm]}",
+                _lined([DIFFERENCES, ["---"] * len(DIFFERENCES), *rows]),
+            ]
+    for title, lined in (
         ("Which beats which", ranking_lines(found) if len(found.tests) else []),
         ("Where curves cross", crossing_lines(found) or ["none"]),
     ):
-        if told:
-            parts += [f"## {title}", "\n".join(f"- {line}" for line in told)]
+        if lined:
+            parts += [f"## {title}", "\n".join(f"- {line}" for line in lined)]
     return "\n\n".join(parts) + "\n"
+
+
+def _lined(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
 
 
 def rows_by_network(groups: Sequence[Group], options: CompareOptions) -> list[dict[str, Any]]:
@@ -74,7 +110,12 @@ def rows_by_network(groups: Sequence[Group], options: CompareOptions) -> list[di
         robust = {
             f"{side}_robust_at_{radius:g}": float((values > radius).mean())
             for radius in options.radii[one.norm]
-            for side, values in (("proven", one.lower), ("possible", one.upper), ("attacked", one.attack))
+            for side, values in (
+                ("proven", one.lower),
+                ("possible", one.upper),
+                ("typical", one.typical),
+                ("strongest", one.strongest),
+            )
         }
         found.append(
             {
@@ -84,7 +125,7 @@ def rows_by_network(groups: Sequence[Group], options: CompareOptions) -> list[di
                 "mean_lower": float(one.lower.mean()), "mean_upper": float(one.upper.mean()),
                 "median_lower": float(np.median(one.lower)), "median_upper": float(np.median(one.upper)),
                 "mean_lower_of_correct": float(one.lower[one.correct].mean()) if one.correct.any() else 0.0,
-                "mean_attack": float(one.attack.mean()),
+                "mean_typical": float(one.typical.mean()), "mean_strongest": float(one.strongest.mean()),
                 "mean_cross_lipschitz": None if one.lipschitz is None else float(one.lipschitz.mean()),
                 **robust, "mean_open_phases": float(one.open_phases.mean()), "open_samples": int(one.open.sum()),
                 "mean_seconds": float(one.seconds.mean()),
@@ -95,7 +136,47 @@ def rows_by_network(groups: Sequence[Group], options: CompareOptions) -> list[di
 
 def as_csv(found: Findings) -> str:
     """One line a network and norm."""
-    rows = rows_by_network(found.groups, found.options)
+    return _csv(rows_by_network(found.groups, found.options))
+
+
+def curves_csv(found: Findings) -> str:
+    """One line a variant, norm and radius: robust accuracy proven, not falsified, as attacks draw it, and its band."""
+    return _csv(
+        {
+            "norm": str(norm), "variant": variant, "radius": float(radius), "proven": float(curve.proven[k]),
+            "possible": float(curve.possible[k]), "typical": float(curve.typical[k]),
+            "strongest": float(curve.strongest[k]), "band_low": float(curve.band[0][k]),
+            "band_high": float(curve.band[1][k]),
+        }
+        for (variant, norm), curve in found.curves.items()
+        for k, radius in enumerate(curve.radii)
+    )  # fmt: skip
+
+
+def differences_csv(found: Findings) -> str:
+    """One line a variant and norm: its mean distance less the baseline's, with the interval and the paired test."""
+    columns = [name.replace(",", "").replace(" ", "_") for name in DIFFERENCES]
+    return _csv(
+        {"norm": str(norm), **dict(zip(columns, row, strict=True))}
+        for norm in found.options.norms
+        for row in difference_rows(found, norm)
+    )
+
+
+def transfer_csv(transfers: Sequence[Transfer]) -> str:
+    """One line a pair of networks, norm and radius: the share of the adversaries that fool, and of how many."""
+    return _csv(
+        {
+            "norm": str(one.norm), "radius": "as found" if one.radius is None else one.radius, "found_on": source,
+            "shown_to": target, "samples": int(one.counts[a, b]),
+            "share": "" if np.isnan(one.shares[a, b]) else float(one.shares[a, b]),
+        }
+        for one in transfers for a, source in enumerate(one.names) for b, target in enumerate(one.names)
+    )  # fmt: skip
+
+
+def _csv(rows: Iterable[dict[str, Any]]) -> str:
+    rows = list(rows)
     columns = list(dict.fromkeys(name for one in rows for name in one))
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
@@ -113,15 +194,19 @@ def as_json(found: Findings) -> dict[str, Any]:
         "networks": rows_by_network(found.groups, found.options),
         "groups": [
             {"variant": group.variant, "norm": str(group.norm)}
-            | asdict(mean_distance(group, found.options.resamples, found.options.level, found.options.seed))
+            | asdict(mean_distance(group, found.options.resampling))
             for group in found.groups
         ],
         "tests": [asdict(test) for test in found.tests],
         "crossings": [asdict(one) for one in found.crossings],
+        "differences": [asdict(one) for one in found.differences],
+        "overestimates": [asdict(one) for one in found.overestimates],
         "samples": {
             f"{one.subject.stem} {one.norm}": {
                 "index": list(one.indices), "lower": one.lower.tolist(), "upper": one.upper.tolist(),
-                "attack": one.attack.tolist(),
+                "typical": one.typical.tolist(), "strongest": one.strongest.tolist(),
+                "cross_lipschitz": None if one.lipschitz is None else one.lipschitz.tolist(),
+                "proven_by": list(one.proven_by), "basis": list(one.basis), "open": one.open.tolist(),
             }
             for group in found.groups for one in group.members
         },

@@ -16,7 +16,7 @@ def _mark(found: Collected, technique: Technique) -> Mark:
 
 
 def robustness_curve(found: Collected) -> Chart:
-    """Share of inputs with an adversary within each radius: exact with its band, and as each technique draws it."""
+    """Share of inputs with an adversary within each radius: exact, or both ends, and as each technique draws it."""
     radii = found.radii()
     lines = [
         Line(
@@ -24,13 +24,17 @@ def robustness_curve(found: Collected) -> Chart:
             radii,
             within(technique.distance, radii),
             _mark(found, technique),
-            dashed=technique.kind is Kind.BOUND,
+            stroke="--" if technique.kind is Kind.BOUND else "-",
         )
         for technique in found.techniques
         if technique.kind is not Kind.ESTIMATE
     ]
     witnessed, possible = within(found.upper, radii), within(found.lower, radii)
-    lines.append(Line("exact", radii, witnessed, NEUTRAL, band=(witnessed, possible)))
+    if found.open:
+        lines.append(Line("nearest found", radii, witnessed, NEUTRAL, band=(witnessed, possible)))
+        lines.append(Line("not excluded by any proof", radii, possible, NEUTRAL, ":"))
+    else:
+        lines.append(Line("exact", radii, witnessed, NEUTRAL))
     norm = NAMES[found.norm]
     frame = Frame(
         f"Inputs with an adversary within a radius, {norm}", f"{norm} radius", "share of inputs", 760, 420,
@@ -46,7 +50,7 @@ def accuracy_curve(found: Collected) -> Chart:
     attacked, certified = 1.0 - within(found.upper, radii), 1.0 - within(found.lower, radii)
     lines = [
         Line("clean", radii, clean, mark(4)),
-        Line("no adversary found", radii, attacked, mark(1), dashed=True),
+        Line("no adversary found", radii, attacked, mark(1), "--"),
         Line("certified", radii, certified, mark(0), band=(certified, attacked)),
     ]
     norm = NAMES[found.norm]

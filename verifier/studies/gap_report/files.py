@@ -66,7 +66,19 @@ def as_json(norms: Sequence[Collected], conditions: Mapping[str, Any]) -> dict[s
 def as_csv(norms: Sequence[Collected]) -> str:
     """A line per sample and norm: the bracket, then every technique's distance and seconds."""
     names = list(dict.fromkeys(one.name for found in norms for one in found.techniques))
-    base = ["index", "label", "predicted", "norm", "verdict", "lower", "upper", "target", "basis", "seconds"]
+    base = [
+        "index",
+        "label",
+        "predicted",
+        "norm",
+        "verdict",
+        "lower",
+        "upper",
+        "target",
+        "proven_by",
+        "basis",
+        "seconds",
+    ]
     out = io.StringIO()
     columns = [*base, *names, *(f"{name} seconds" for name in names)]
     writer = csv.DictWriter(out, columns, lineterminator="\n")

@@ -2,7 +2,8 @@
 
     every lower bound  ≤  exact  ≤  every attack
 
-Whatever is out of order is a contradiction between a proof and a replayed adversary, and raises the alarm.
+The best of them is the sample's bracket. Whatever is out of order is a contradiction between a proof and a replayed
+adversary, and raises the alarm.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import base64
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -22,11 +22,12 @@ from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.arrays import FloatArray, Inputs
 from encoders.question import Region, goals_for
 from verifier.answer import region_for
+from verifier.question.merging import Proven, merged, strict
 from verifier.question.model import Model
-from verifier.question.results import ORDER_TOLERANCE, Result, Verdict, check_order
+from verifier.question.results import ORDER_TOLERANCE, Basis, Result, Verdict, check_order
 from verifier.runs.job import Job
 from verifier.runs.journal import Record
-from verifier.studies.attacks.replayed import Attacking
+from verifier.studies.attacks.replayed import Attacked, Attacking
 from verifier.studies.gap_report.options import ReportOptions, default_bounds
 from verifier.studies.gap_report.requests import AttacksRequest, BoundRequest
 
@@ -40,20 +41,24 @@ class Brackets:
     options: ReportOptions
 
     async def __call__(self, model: Model, job: Job, x: Inputs, result: Result) -> Record:
-        told: Record = {"bounds": {}, "attacks": {}, "estimates": {}, "adversary": None}
-        if result.adversary is not None:
-            told["adversary"] = base64.b64encode(result.adversary.input.astype("<f4").tobytes()).decode()
+        told: Record = {"bounds": {}, "attacks": {}, "estimates": {}, "adversary": None, "proven_by": result.engine}
         if result.verdict is Verdict.MISCLASSIFIED:
             return told
-        region = region_for(model, x, job.mask, job.options)
-        told["attacks"] = await self._attacks(model, job, x)
-        told["bounds"] = await self._bounds(model, job, region, result)
-        told["estimates"] = self._estimates(model, job, region, result)
-        bounds, attacks = (
-            {name: float(one["distance"]) for name, one in told[kind].items()} for kind in ("bounds", "attacks")
-        )
-        check_order(result, bounds, attacks)
-        return told
+        region, tolerance = region_for(model, x, job.mask, job.options), job.options.tolerance
+        attacked = await self._attacks(model, job, x)
+        told["attacks"] = {one.attack: _timed(one.distance, one.seconds) for one in attacked.found}
+        check_order(result, {}, {one.attack: one.distance for one in attacked.found})
+        adversaries = [one.adversary for one in attacked.found if one.adversary is not None]
+        nearest = merged(result, {}, adversaries, tolerance).result
+        told["bounds"] = await self._bounds(model, job, region, nearest)
+        told["estimates"] = self._estimates(model, job, region, nearest)
+        bounds = {name: float(one["distance"]) for name, one in told["bounds"].items()}
+        check_order(nearest, bounds, {})
+        proven = {name: Proven(distance, _basis(name)) for name, distance in bounds.items()}
+        whole = merged(result, proven, adversaries, tolerance)
+        if whole.result.adversary is not None:
+            told["adversary"] = base64.b64encode(whole.result.adversary.input.astype("<f4").tobytes()).decode()
+        return told | whole.record()
 
     def _estimates(self, model: Model, job: Job, region: Region, result: Result) -> Record:
         device_graph = device_graph_for(model.graph, pick_device(job.options.device))
@@ -62,7 +67,7 @@ class Brackets:
         # Within twice the nearest adversary: the estimate is not told where the distance lies.
         radius = min(2.0 * result.upper, region.reach(result.norm))
         found = sampled_distance(device_graph, region, result.norm, goals, radius, job.options.seed)
-        return {SAMPLED: {"distance": found, "seconds": round(time.monotonic() - started, 6)}}
+        return {SAMPLED: _timed(found, time.monotonic() - started)}
 
     async def _bounds(self, model: Model, job: Job, region: Region, result: Result) -> Record:
         device_graph = device_graph_for(model.graph, pick_device(job.options.device))
@@ -79,20 +84,21 @@ class Brackets:
                 name, device_graph, region, result.predicted, result.norm, radius, self.options.effort, known
             )
             bound, seconds = await ask
-            found[name] = {"distance": _strict(bound), "seconds": round(seconds, 6)}
+            found[name] = _timed(bound, seconds)
         return found
 
-    async def _attacks(self, model: Model, job: Job, x: Inputs) -> Record:
+    async def _attacks(self, model: Model, job: Job, x: Inputs) -> Attacked:
         names = self.options.attacks_for(job.options.norm)
         attacking = Attacking(model, job.options, names, AttackOptions(seed=job.options.seed))
-        attacked = await AttacksRequest(attacking, x, job.mask)
-        return {
-            one.attack: {"distance": _strict(one.distance), "seconds": round(one.seconds, 6)} for one in attacked.found
-        }
+        return await AttacksRequest(attacking, x, job.mask)
 
 
-def _distances(told: Record) -> dict[str, float]:
-    return {name: float(one["distance"]) for name, one in told.items()}
+def _timed(distance: float, seconds: float) -> Record:
+    return {"distance": strict(distance), "seconds": round(seconds, 6)}
+
+
+def _basis(bound: str) -> Basis:
+    return Basis.SOLVER if LOWER_BOUNDS.found(bound).rests_on_solver else Basis.RIGOROUS
 
 
 def adversary_of(record: Record) -> FloatArray | None:
@@ -100,7 +106,3 @@ def adversary_of(record: Record) -> FloatArray | None:
     if record["adversary"] is None:
         return None
     return np.frombuffer(base64.b64decode(record["adversary"]), "<f4").astype(np.float64)
-
-
-def _strict(value: Any) -> float | str:
-    return float(value) if np.isfinite(value) else str(float(value))

@@ -115,7 +115,8 @@ def _pictures(found: Collected, samples: Samples, most: int) -> Table:
         ]
         if not all(cell == "–" for cell in cells):
             rows.append((*cells, bracket(float(found.lower[k]), float(found.upper[k]))))
-    return Table(("input", "nearest adversary", "change, magnified", f"{NAMES[found.norm]} distance"), rows)
+    word = "nearest adversary found" if found.open else "nearest adversary"
+    return Table(("input", word, "change, magnified", f"{NAMES[found.norm]} distance"), rows)
 
 
 def _samples(found: Collected) -> Table:
@@ -124,7 +125,7 @@ def _samples(found: Collected) -> Table:
     attacks = [one for one in found.techniques if one.kind is Kind.ATTACK]
     header = (
         "sample", "class", "verdict", *(one.name for one in bounds), "proven lower", "replayed upper",
-        *(one.name for one in attacks), "basis", "seconds",
+        *(one.name for one in attacks), "proven by", "basis", "seconds",
     )  # fmt: skip
     return Table(header, [_sample_row(found, k, bounds, attacks) for k in range(len(found.indices))])
 
@@ -138,8 +139,8 @@ def _sample_row(found: Collected, k: int, bounds: Sequence[Technique], attacks: 
 
     return (
         str(found.indices[k]), str(record["predicted"]), str(record["verdict"]), *shown(bounds),
-        f"{found.lower[k]:.6f}", f"{found.upper[k]:.6f}", *shown(attacks), str(record["basis"]),
-        f"{found.seconds[k]:.2f}",
+        f"{found.lower[k]:.6f}", f"{found.upper[k]:.6f}", *shown(attacks),
+        str(record["proven_by"]), str(record["basis"]), f"{found.seconds[k]:.2f}",
     )  # fmt: skip
 
 

@@ -50,6 +50,11 @@ class Collected:
     closed: NDArray[np.bool_]
     techniques: tuple[Technique, ...]
 
+    @property
+    def open(self) -> int:
+        """How many inputs have a distance that is not exact."""
+        return int((~self.closed).sum())
+
     def ratios(self, technique: Technique) -> FloatArray:
         """Technique / exact, on the samples that are closed with a finite distance above zero."""
         usable = self.closed & self.correct & np.isfinite(self.upper) & (self.upper > 0)

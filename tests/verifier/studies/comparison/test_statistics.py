@@ -11,20 +11,25 @@ from scipy.stats import wilcoxon
 from encoders.errors import SoundnessError
 from encoders.question import Norm
 from verifier.question.results import Basis, Result, Verdict, check_order
+from verifier.studies.comparison.bands import Resampling
+from verifier.studies.comparison.differences import differences, overestimates
+from verifier.studies.comparison.findings import findings, summary
 from verifier.studies.comparison.measure import Measured
-from verifier.studies.comparison.options import Subject
+from verifier.studies.comparison.options import CompareOptions, Subject
 from verifier.studies.comparison.paired import holm, paired_tests
 from verifier.studies.comparison.statistics import (
-    Curve,
     Group,
+    beyond,
     crossings,
-    curve,
+    curves,
     grouped,
+    leads,
     mean_distance,
     median_distance,
     radii_for,
 )
 
+HOW = Resampling(400, 0.95, 0)
 INFINITE = float("inf")
 
 
@@ -35,7 +40,8 @@ def measured(
     empty = np.zeros(len(low))
     return Measured(
         Subject(name, name, seed, Path(f"{name}-seed{seed}.onnx")), norm, tuple(range(len(low))), 0.9,
-        low > 0, low, high, high * 1.1, None, empty, empty, low < high, {},
+        low > 0, low, high, high * 1.1, high, None, ("search",) * len(low), ("rigorous",) * len(low), empty, empty,
+        low < high, {},
     )  # fmt: skip
 
 
@@ -48,7 +54,7 @@ def group(name: str, *rows: list[float], upper: list[list[float]] | None = None)
 def test_means_and_medians_hold_misclassified_samples_as_zero_and_open_ones_from_both_sides() -> None:
     # Distances 0 (misclassified), 0.2 and somewhere in [0.1, 0.4].
     found = group("net", [0.0, 0.2, 0.1], upper=[[0.0, 0.2, 0.4]])
-    mean = mean_distance(found, 200, 0.95, 0)
+    mean = mean_distance(found, Resampling(200, 0.95, 0))
     assert (mean.lower, mean.upper) == pytest.approx((0.1, 0.2))
     assert 0.0 <= mean.interval[0] <= mean.lower
     assert mean.upper <= mean.interval[1] <= 0.4 + 1e-12
@@ -59,7 +65,7 @@ def test_means_and_medians_hold_misclassified_samples_as_zero_and_open_ones_from
 
 def test_an_infinite_upper_end_stays_infinite_and_spoils_nothing_else() -> None:
     found = group("net", [0.1, 0.1, 0.3], upper=[[0.1, 0.1, INFINITE]])
-    mean = mean_distance(found, 500, 0.95, 0)
+    mean = mean_distance(found, Resampling(500, 0.95, 0))
     assert mean.lower == pytest.approx(0.5 / 3)
     assert mean.upper == mean.interval[1] == INFINITE
     assert np.isfinite(mean.interval[0])
@@ -68,8 +74,8 @@ def test_an_infinite_upper_end_stays_infinite_and_spoils_nothing_else() -> None:
 def test_the_interval_is_seeded_and_narrows_with_samples() -> None:
     rng = np.random.default_rng(0)
     few, many = (group("net", rng.uniform(0, 1, size).tolist()) for size in (10, 1000))
-    assert mean_distance(few, 300, 0.95, 7) == mean_distance(few, 300, 0.95, 7)
-    widths = [np.diff(mean_distance(one, 300, 0.95, 7).interval)[0] for one in (few, many)]
+    assert mean_distance(few, Resampling(300, 0.95, 7)) == mean_distance(few, Resampling(300, 0.95, 7))
+    widths = [np.diff(mean_distance(one, Resampling(300, 0.95, 7)).interval)[0] for one in (few, many)]
     # The standard error of the mean of a thousand uniform draws is 0.0091: four of them wide, near enough.
     assert widths[0] > 3 * widths[1]
     assert widths[1] == pytest.approx(4 * 0.0091, rel=0.25)
@@ -79,17 +85,22 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     samples = np.linspace(0.4, 0.6, 200)
     alike = group("net", samples.tolist(), samples.tolist())
     apart = group("net", (samples - 0.2).tolist(), (samples + 0.2).tolist())
-    narrow, wide = (np.diff(mean_distance(one, 300, 0.95, 1).interval)[0] for one in (alike, apart))
+    narrow, wide = (np.diff(mean_distance(one, Resampling(300, 0.95, 1)).interval)[0] for one in (alike, apart))
     assert wide > 5 * narrow
 
 
 def test_curves_by_hand() -> None:
-    found = curve(
-        group("net", [0.0, 0.1, 0.2, 0.2], upper=[[0.0, 0.1, 0.2, 0.4]]), np.array([0.0, 0.1, 0.15, 0.2, 0.3])
-    )
-    assert found.proven.tolist() == [0.75, 0.5, 0.5, 0.0, 0.0]
-    assert found.possible.tolist() == [0.75, 0.5, 0.5, 0.25, 0.25]
-    assert (found.attacked >= found.proven).all()
+    # Shares beyond the radius of the distances 0 (misclassified), 0.1, 0.2 and somewhere in [0.2, 0.4].
+    one = group("net", [0.0, 0.1, 0.2, 0.2], upper=[[0.0, 0.1, 0.2, 0.4]])
+    radii = np.array([0.0, 0.1, 0.15, 0.2, 0.3])
+    assert beyond(one.lower, radii).mean(0).tolist() == [0.75, 0.5, 0.5, 0.0, 0.0]
+    assert beyond(one.upper, radii).mean(0).tolist() == [0.75, 0.5, 0.5, 0.25, 0.25]
+    ((found,), _) = curves([one], HOW)
+    assert found.radii[-1] == pytest.approx(0.4, rel=0.02)  # to the upper ends
+    assert (found.strongest == found.possible).all()
+    assert (found.typical >= found.possible).all()
+    assert (found.band[0] <= found.proven).all()
+    assert (found.band[1] >= found.possible).all()
 
 
 def test_radii_reach_to_where_the_curves_have_come_down() -> None:
@@ -98,20 +109,110 @@ def test_radii_reach_to_where_the_curves_have_come_down() -> None:
     assert radii_for([group("none right", [0.0])])[-1] == 1.0
 
 
-def step_curve(*values: float) -> Curve:
-    shares = np.array(values)
-    return Curve(np.arange(len(values), dtype=float), shares, shares, shares)
+def pair(rng: np.random.Generator, planted: bool, samples: int = 60) -> list[Group]:
+    """Two variants of the same distances but for noise; where planted, one varies a quarter as much about 0.25."""
+    base = rng.uniform(0.05, 0.45, samples)
+    one, two = (base * np.exp(0.3 * rng.normal(size=samples)) for _ in range(2))
+    return [group("wide", one.tolist()), group("narrow", (0.25 + (base - 0.25) / 4 if planted else two).tolist())]
+
+
+def test_a_planted_crossing_is_found() -> None:
+    _, (found,) = curves(pair(np.random.default_rng(0), True), HOW)
+    assert (found.first, found.second) == ("narrow", "wide")
+    assert 0.1 < found.below < 0.25 < found.above < 0.4
+
+
+def test_open_brackets_can_hide_a_crossing_but_not_make_one() -> None:
+    wide, narrow = pair(np.random.default_rng(0), True)
+    opened = group("narrow", (narrow.lower[0] - 0.2).clip(0.0).tolist(), upper=[(narrow.lower[0] + 0.2).tolist()])
+    assert curves([wide, opened], HOW)[1] == []
+    alike = group("open", (wide.lower[0] - 0.02).clip(0.0).tolist(), upper=[(wide.lower[0] + 0.02).tolist()])
+    assert curves([wide, alike], HOW)[1] == []
+
+
+def test_identical_variants_show_no_crossing_and_no_difference_but_at_the_stated_rate() -> None:
+    # Two variants of one law: a lead anywhere is wrong, and a crossing needs two. At 5 %, 10 of 200 are expected, and
+    # more than 20 would come once in a thousand times.
+    rng, wrong, crossed, different, tested = np.random.default_rng(5), 0, 0, 0, 0
+    how = Resampling(200, 0.95, 0)
+    for _ in range(200):
+        groups = pair(rng, False)
+        radii = radii_for(groups)[::3]
+        shares = how.drawn(beyond(one.lower, radii) for one in groups)
+        ahead = leads(shares, shares, how, 6.0 / 60)
+        wrong += any(lead.any() for lead in ahead.values())
+        crossed += bool(crossings(Norm.LINF, ["a", "b"], radii, ahead))
+        (one,) = differences(groups, groups[0], how)
+        different += not one.interval[0] <= 0.0 <= one.interval[1]
+        tested += paired_tests(groups)[0].beats(0.95)
+    assert crossed <= 2
+    assert wrong <= 20
+    assert different <= 20
+    assert tested <= 20
+
+
+@pytest.mark.parametrize(("samples", "seen"), [(5, False), (6, False), (7, True)])
+def test_where_no_sample_differs_few_samples_show_nothing(samples: int, seen: bool) -> None:
+    # All samples agree that one is ahead: the bootstrap sees no error, yet six samples could all agree by chance.
+    shares = HOW.drawn([np.ones((samples, 1)), np.zeros((samples, 1))])
+    ahead = leads(shares, shares, HOW, 6.0 / samples)
+    assert ahead[0, 1].any() == seen
+    assert not ahead[1, 0].any()
 
 
 def test_crossings_by_hand() -> None:
-    # With 100 samples leads count from 0.05 on: ahead at 1, behind at 3; the tiny lead at 4 is none.
-    first, second = step_curve(1.0, 0.9, 0.6, 0.3, 0.1), step_curve(1.0, 0.8, 0.6, 0.5, 0.08)
-    (found,) = crossings(Norm.L1, [("first", first), ("second", second)], 100)
+    ahead = {(0, 1): np.array([0, 1, 0, 0, 0], bool), (1, 0): np.array([0, 0, 0, 1, 0], bool)}
+    (found,) = crossings(Norm.L1, ["first", "second"], np.arange(5.0), ahead)
     assert (found.first, found.second, found.below, found.above) == ("first", "second", 1.0, 3.0)
-    assert crossings(Norm.L1, [("first", first), ("second", second)], 4) == []
-    # An open band that covers the lead hides it.
-    band = Curve(first.radii, first.proven - 0.2, first.possible + 0.2, first.attacked)
-    assert crossings(Norm.L1, [("first", band), ("second", second)], 100) == []
+    assert crossings(Norm.L1, ["first", "second"], np.arange(5.0), {**ahead, (1, 0): np.zeros(5, bool)}) == []
+
+
+def test_differences_have_both_ends_of_what_is_open() -> None:
+    base = np.linspace(0.1, 0.3, 40)
+    plain = group("none", base.tolist())
+    better = group("better", (base + 0.1).tolist(), upper=[(base + 0.15).tolist()])
+    endless = group("endless", base.tolist(), upper=[[INFINITE, *base[1:]]])
+    one, two = differences([plain, better, endless], plain, HOW)
+    assert one.variant == "better"
+    assert [one.lower, one.upper] == pytest.approx([0.1, 0.15])
+    assert 0.0 < one.interval[0] <= one.lower <= one.upper <= one.interval[1]
+    assert two.lower == pytest.approx(0.0)
+    assert [two.upper, two.interval[1]] == [INFINITE, INFINITE]
+    assert np.isfinite(two.interval[0])
+
+
+def test_an_attack_that_overestimates_is_seen_and_open_samples_count_from_their_upper_end() -> None:
+    # The typical attack of `group` is 1.1 times the upper end, the strongest at it.
+    base = np.linspace(0.1, 0.3, 40)
+    plain, opened = group("none", base.tolist()), group("open", (base / 2).tolist(), upper=[base.tolist()])
+    found = {(one.variant, one.attack): one for one in overestimates([plain, opened], plain, ("pgd", "best"), HOW)}
+    assert (found["none", "pgd"].lower, found["none", "best"].upper) == (1.0, 0.0)
+    assert found["none", "pgd"].interval[0] > 0.9
+    assert (found["open", "best"].lower, found["open", "best"].upper) == (0.0, 1.0)
+    assert not any(one.oftener or one.rarer for one in found.values())
+    exact = group("exact", base.tolist())
+    exact.typical[:] = exact.upper
+    told = overestimates([plain, exact], plain, ("pgd", "best"), HOW)
+    assert [one.rarer for one in told] == [False, True, False, False]
+
+
+def test_findings_say_in_a_paragraph_what_the_tests_show() -> None:
+    wide, narrow = (one.lower[0] for one in pair(np.random.default_rng(0), True))
+    groups = (
+        group("none", wide.tolist()), group("narrow", narrow.tolist()),
+        group("better", (wide + 0.1).tolist(), upper=[[INFINITE, *(wide[1:] + 0.1)]]),
+    )  # fmt: skip
+    found = findings(CompareOptions(norms=(Norm.LINF,), resamples=400), "data", groups)
+    assert summary(found, Norm.LINF) == (
+        "1 of 180 distances stayed open; what follows holds wherever in their brackets they lie. "
+        "Against none, distances are larger on 1 of 2 variants (better); no difference is shown on 1 of 2 variants "
+        "(narrow). Curves cross, the first of a pair ahead at small radii: narrow / none and narrow / better. "
+        "The typical attack (PGD) overestimates distances by more than 5% on 3 of 3 variants, most often on none "
+        "(100% of samples). "
+        "The strongest attack (portfolio) is not seen to overestimate distances by more than 5% on any variant."
+    )
+    exact = findings(CompareOptions(norms=(Norm.LINF,), baseline="nobody"), "data", (group("one", [0.1, 0.2]),))
+    assert summary(exact, Norm.LINF).startswith("All 2 distances are exact. No two curves are seen to cross.")
 
 
 def test_holm_by_hand() -> None:

@@ -85,10 +85,11 @@ def test_the_sandwich_by_hand(whole: Path) -> None:
         assert set(sample["attacks"]) == set(ReportOptions().attacks_for(Norm(sample["norm"])))
         # Both pieces that matter are linear: there even the estimate is right.
         assert sample["estimates"]["sampled-cross-lipschitz"]["distance"] == pytest.approx(sample["upper"], rel=1e-4)
-        for one in sample["bounds"].values():
-            assert 0 <= one["distance"] <= sample["upper"] * (1 + 1e-9)
+        for one in sample["bounds"].values():  # no bound that is shown is above the lower side that is shown
+            assert 0 <= one["distance"] <= sample["lower"] + 1e-12
         for one in sample["attacks"].values():
-            assert float(one["distance"]) >= sample["lower"] - 1e-6
+            assert float(one["distance"]) >= sample["upper"]
+        assert sample["proven_by"] in {"search", "auto", *sample["bounds"]}
         # Both neurons are active wherever an adversary is nearest: the local gradient is exact.
         assert sample["bounds"]["crown"]["distance"] == pytest.approx(sample["upper"], rel=1e-4)
 
@@ -108,6 +109,20 @@ def test_the_files_agree_and_stand_alone(whole: Path) -> None:
     for path in whole.glob("*.png"):
         assert Image.open(path).size[0] > 300
     assert len(list(whole.glob("*.png"))) == 3 * 5
+
+
+def test_bounds_and_attacks_close_what_the_search_left_open(files: tuple[Path, Path]) -> None:
+    # No time for a search: CROWN is exact on this net and region descent finds the nearest, so that the two meet.
+    assert report(files, "--bounds", "crown", "--attacks", "region-descent", "--time-limit", "1e-9") in (0, 1)
+    told = json.loads((files[1].parent / "out" / "report.json").read_text())["samples"]
+    for sample in told[:2]:
+        assert sample["lower"] >= sample["bounds"]["crown"]["distance"] - 1e-12 > 0.1
+        assert sample["upper"] == sample["attacks"]["region-descent"]["distance"]
+        assert (sample["proven_by"], sample["found_by"]) == ("crown", "region-descent")
+        near = sample["upper"] - sample["lower"] <= 1e-6
+        assert (sample["verdict"] == "exact") == near
+    page = (files[1].parent / "out" / "report.html").read_text()
+    assert ("nearest found" in page) == any(sample["verdict"] == "unresolved" for sample in told)
 
 
 @pytest.mark.usefixtures("undrawn_charts")
