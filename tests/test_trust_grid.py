@@ -23,7 +23,7 @@ import bounds.discrete.moved_pixels
 import verifier.engines.on_grid.narrowing
 from bounds.discrete.step_bounds import Priced, Ranged, StepBounds
 from bounds.discrete.step_ranges import Domains, narrowed
-from bounds.geometry.halfspace_in_ball import most_of
+from bounds.geometry.halfspace_distance import most_of
 from encoders.arrays import FloatArray, IntArray
 from encoders.errors import SoundnessError
 from encoders.grid import Grid

@@ -18,7 +18,7 @@ from pydantic import Strict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bounds.geometry.halfspace_in_ball import nearest_in_halfspace
+from bounds.geometry.halfspace_distance import nearest_in_halfspace
 from encoders.errors import OptionError
 from encoders.question import CONVEX, Norm, convex_norm
 from encoders.validation import ConvexNorm, Natural, Positive, validated

@@ -29,7 +29,7 @@ from verifier.engines.base import Proof
 from verifier.engines.phase_search.adversaries import goal_holds
 from verifier.engines.registry import engine_for
 from verifier.options import REAL, Options, check_execution, check_radius
-from verifier.question.executed_incumbent import ExecutedIncumbent
+from verifier.question.float_execution_incumbent import ExecutedIncumbent
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent
 from verifier.question.input_shape import levels_for, pixels_of

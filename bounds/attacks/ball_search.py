@@ -18,7 +18,7 @@ from bounds.attacks.batch import lengths
 from bounds.attacks.fgsm import one_step
 from bounds.attacks.steps import project
 from bounds.attacks.walk import Nearest
-from bounds.geometry.halfspace_in_ball import nearest_in_halfspace
+from bounds.geometry.halfspace_distance import nearest_in_halfspace
 
 BALLS = 8  # tried one after the other
 FIRST = 1.2  # of the distance that the linearised net promises

@@ -13,7 +13,7 @@ import torch
 
 from bounds.attacks.base import Attack, AttackBatch, Candidates
 from bounds.attacks.walk import Nearest
-from bounds.geometry.halfspace_in_ball import nearest_in_halfspace
+from bounds.geometry.halfspace_distance import nearest_in_halfspace
 
 OVERSHOOT = 1.02
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bounds.attacks.base import Attack, AttackBatch, Candidates, Runs
 from bounds.attacks.batch import lengths
-from bounds.geometry.halfspace_in_ball import nearest_in_halfspace
+from bounds.geometry.halfspace_distance import nearest_in_halfspace
 
 OVERSHOOT = 1.05
 MOST_FROM_CENTER = 0.3

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bounds.attacks.base import Attack, AttackBatch, Candidates
 from bounds.attacks.walk import first_wins
-from bounds.geometry.halfspace_in_ball import nearest_in_halfspace, room
+from bounds.geometry.halfspace_distance import nearest_in_halfspace, room
 
 
 class Linearised(Attack):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bounds.geometry.halfspace_in_ball import most_of
+from bounds.geometry.halfspace_distance import most_of
 from bounds.propagation.backward_pass import chords
 from bounds.reduced_net.reduced_net import Reduced
 from bounds.rounding import gamma

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from bounds.geometry.least_distance import nearest_euclidean
+from bounds.geometry.least_distance_program import nearest_euclidean
 from encoders.arrays import FloatArray
 from encoders.errors import SolverError
 from encoders.question import Norm

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bounds.geometry.halfspace_in_ball import lowest_value
+from bounds.geometry.halfspace_distance import lowest_value
 from bounds.lower.base import LowerBound, Sample
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.output_constrained import on_the_cap

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bounds.envelopes.base import Envelope, Tangents, UpperLines
-from bounds.geometry.halfspace_in_ball import nearest_in_halfspace
+from bounds.geometry.halfspace_distance import nearest_in_halfspace
 from bounds.nodes.records import N, Nodes, Pass, handing_on
 from bounds.nodes.slope_ascent import SlopeAscent
 from bounds.propagation.backward_pass import chords

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bounds.geometry.halfspace_in_ball import lowest_point, lowest_value
+from bounds.geometry.halfspace_distance import lowest_point, lowest_value
 from bounds.geometry.relu_over_simplex import Above
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import N, Nodes, Pass
@@ -88,7 +88,7 @@ def _chunks(node: Tensor, neuron: Tensor, at_once: int) -> Iterator[tuple[Tensor
 
 
 class _AnyCap:
-    """The cap in any norm, by the closed forms of `bounds.geometry.halfspace_in_ball`."""
+    """The cap in any norm, by the closed forms of `bounds.geometry.halfspace_distance`."""
 
     def __init__(self, stack: Stack, member: Tensor, seen: Pass, radius: Tensor, lines: Above | None = None) -> None:
         self.stack, self.member, self.seen, self.radius, self.upper_lines = stack, member, seen, radius, lines

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bounds.device import check_products
-from bounds.geometry.halfspace_in_ball import lowest_value
+from bounds.geometry.halfspace_distance import lowest_value
 from bounds.geometry.relu_over_simplex import Above, above_relu
 from bounds.propagation.backward_pass import LinearFunction, Magnitudes, backward, relaxed
 from bounds.propagation.device_graph import DeviceGraph

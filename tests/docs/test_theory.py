@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from bounds.geometry.halfspace_in_ball import lowest_value
+from bounds.geometry.halfspace_distance import lowest_value
 from bounds.propagation.backward_pass import chords
 from bounds.rounding import gamma
 from encoders.arrays import FloatArray

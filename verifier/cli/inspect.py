@@ -11,7 +11,7 @@ from verifier.cli.shared_options import add_box, add_model
 
 if TYPE_CHECKING:
     from encoders.onnx.reader import Description
-    from verifier.question.load_comparison import Comparison
+    from verifier.question.onnxruntime_comparison import Comparison
 
 SUPPORTED, UNSUPPORTED = 0, 2
 

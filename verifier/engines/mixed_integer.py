@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from bounds.geometry.halfspace_in_ball import distance_to_halfspace
+from bounds.geometry.halfspace_distance import distance_to_halfspace
 from bounds.propagation.neuron_bounds import device_graph_for, goal_bounds, network_bounds
 from encoders.arrays import FloatArray
 from encoders.deadline import in_time

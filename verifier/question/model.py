@@ -26,7 +26,7 @@ from encoders.quantised.file import is_quantised, parse_quantised
 from encoders.quantised.semantics import TOP, QuantisedNet
 from encoders.question import Norm, Region
 from verifier.question.code_version import code_version
-from verifier.question.load_comparison import Comparison, compare, exposing, with_classes
+from verifier.question.onnxruntime_comparison import Comparison, compare, exposing, with_classes
 
 if TYPE_CHECKING:
     from bounds.propagation.device_graph import DeviceGraph

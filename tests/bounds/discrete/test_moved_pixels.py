@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bounds.discrete.moved_pixels import Parts, SubsetBounds
-from bounds.geometry.halfspace_in_ball import distance_to_halfspace, most_of
+from bounds.geometry.halfspace_distance import distance_to_halfspace, most_of
 from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from bounds.reduced_net.reduced_net import reduce
 from encoders.question import Norm, Region, goals_for

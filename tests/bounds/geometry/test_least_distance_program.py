@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bounds.geometry.least_distance import nearest_euclidean
+from bounds.geometry.least_distance_program import nearest_euclidean
 
 ROW, LEAST = np.array([[1.0, 1.0]]), np.array([2.0])
 WIDE = np.full(2, 10.0)

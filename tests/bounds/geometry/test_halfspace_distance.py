@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
-from bounds.geometry import halfspace_in_ball
-from bounds.geometry.halfspace_in_ball import distance_to_halfspace, lowest_value, nearest_in_halfspace
+from bounds.geometry import halfspace_distance
+from bounds.geometry.halfspace_distance import distance_to_halfspace, lowest_value, nearest_in_halfspace
 from encoders.question import CONVEX, Norm
 from tests.draws import examples
 
@@ -170,8 +170,8 @@ def test_near_the_last_corner_of_the_box_the_point_is_still_on_the_half_space(sh
 @pytest.mark.parametrize("share", [0.5, 0.99, 0.9999])
 def test_the_bound_holds_for_any_multiplier(share: float, factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
     # What is proven is a dual value: how near to the best its multiplier comes makes it higher, never too high.
-    genuine = halfspace_in_ball._newton
-    monkeypatch.setattr(halfspace_in_ball, "_newton", lambda *parts: factor * genuine(*parts))
+    genuine = halfspace_distance._newton
+    monkeypatch.setattr(halfspace_distance, "_newton", lambda *parts: factor * genuine(*parts))
     a, value, below, above = staggered(share)
     for norm in (Norm.L2, Norm.LINF):
         found = float(distance_to_halfspace(a, value, below, above, norm))
