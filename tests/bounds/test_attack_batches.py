@@ -16,7 +16,7 @@ from encoders.errors import SoundnessError
 from encoders.layer_graph.graph import affine_chain
 from encoders.question import CONVEX, Norm, Region, goals_for
 
-pytestmark = pytest.mark.usefixtures("patient_attacks")
+pytestmark = pytest.mark.usefixtures("patient_attacks", "brief_attacks")
 
 OPTIONS = AttackOptions(restarts=6, steps=8)
 WITHIN = {"apgd-ce": 0.1, "apgd-dlr": 0.1, "fab": 0.01}  # steps that are halved, sparse or mixed make more of rounding
@@ -26,12 +26,6 @@ NET = DeviceGraph(affine_chain(WEIGHTS, [RNG.normal(size=len(w)) for w in WEIGHT
 
 # y0 - y1 = x1 + x2 - 1
 SUM = DeviceGraph(affine_chain([np.array([[1.0, 1.0], [0.0, 0.0]])], [np.array([-1.0, 0.0])]))
-
-
-@pytest.fixture(autouse=True)
-def few_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One technique tries weights one after the other, for most of the time that all of them take here."""
-    monkeypatch.setattr("bounds.attacks.carlini_wagner.WEIGHTS", 4)
 
 
 def sample(

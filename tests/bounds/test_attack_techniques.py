@@ -93,6 +93,7 @@ def exact_problems(norm: Norm) -> list[tuple[Problem, float]]:
     return found
 
 
+@pytest.mark.usefixtures("brief_attacks")
 @pytest.mark.thorough
 @pytest.mark.parametrize(("name", "norm"), MADE_FOR)
 def test_no_technique_goes_below_brute_force(name: str, norm: Norm) -> None:
@@ -111,6 +112,7 @@ def test_no_technique_goes_below_brute_force(name: str, norm: Norm) -> None:
     assert compared >= 2
 
 
+@pytest.mark.usefixtures("brief_attacks")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("norm", NORMS)
 def test_every_norm_is_answered(name: str, norm: Norm) -> None:
@@ -145,6 +147,7 @@ def test_a_center_that_is_an_adversary_has_distance_zero(name: str) -> None:
     assert found.distances[0] == 0.0
 
 
+@pytest.mark.usefixtures("brief_attacks")
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_answer(name: str) -> None:
     asked, _, _ = random_problem(np.random.default_rng(4), Norm.LINF)
@@ -162,6 +165,7 @@ def test_no_time_is_no_harm(name: str) -> None:
     assert (ATTACKS[name]().run(problem).distances >= 1 / 8).all()
 
 
+@pytest.mark.usefixtures("brief_attacks")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_technique_that_overstates_itself_raises(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     technique = ATTACKS[name]
