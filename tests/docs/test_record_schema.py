@@ -86,7 +86,7 @@ FAULTS: list[tuple[str, Callable[[Record], object]]] = [
     ("distance", lambda record: record["run"].pop("model")),
     ("certified", lambda record: record.update(radius=None)),
     ("falsified", lambda record: record.update(target=None)),
-    ("attack", lambda record: record.update(lower=0.1)),
+    ("attack", lambda record: record.update(lower=-0.1)),
     ("attack", lambda record: record["attacks"]["fgsm"].pop("inputs")),
     ("report", lambda record: record.pop("bounds")),
     ("report", lambda record: record["bounds"]["crown"].update(distance=None)),

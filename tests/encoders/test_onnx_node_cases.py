@@ -53,7 +53,7 @@ ReduceL1:6/0/0  ReduceL2:0/6/0  ReduceLogSum:0/3/0  ReduceLogSumExp:0/6/0  Reduc
 ReduceMin:8/0/0  ReduceProd:0/8/0  ReduceSum:6/0/0  ReduceSumSquare:0/6/0  Relu:1/0/0  Reshape:9/0/0  Resize:28/15/19
 ReverseSequence:2/0/0  RoiAlign:0/0/6  RotaryEmbedding:0/24/0  Round:0/1/0  STFT:0/3/0  Scan:0/21/0  Scatter:4/0/0
 ScatterElements:6/8/0  ScatterND:2/12/0  Selu:0/3/0  Shape:0/10/0  Shrink:0/2/0  Sigmoid:2/0/0  Sign:0/1/0  Sin:0/2/0
-Sinh:0/2/0  Size:0/2/0  Slice:7/0/0  Softmax:1/6/0  SoftmaxCrossEntropyLoss:0/63/0  Softplus:0/2/0  Softsign:0/2/0
+Sinh:0/2/0  Size:0/2/0  Slice:7/0/0  Softmax:1/6/0  SoftmaxCrossEntropyLoss:0/63/0  Softplus:2/0/0  Softsign:0/2/0
 SpaceToDepth:2/0/2  Split:35/0/0  Sqrt:0/2/0  Squeeze:2/0/0  Sub:6/0/0  Sum:6/0/0  SwiGLU:0/0/4  Swish:0/1/0
 Tan:0/2/0  Tanh:0/2/0  TensorScatter:0/6/0  ThresholdedRelu:0/3/0  Tile:1/0/0  TopK:0/6/0  Transpose:7/0/0
 Unique:0/5/15  Unsqueeze:7/0/0  Upsample:1/0/1  Where:2/0/0
