@@ -57,8 +57,7 @@ def differences_chart(found: Findings, norm: Norm) -> Chart:
         clear = one.interval[0] > 0 or one.interval[1] < 0
         colour = NEUTRAL if not clear else mark(0 if one.interval[0] > 0 else 1)
         rows.append(Interval(one.variant, one.lower, one.upper, one.interval, colour))
-    against = next((one.baseline for one in found.differences if one.norm is norm), "")
-    title = f"Mean distance less that of {against}, {NAMES[norm]}"
+    title = f"Mean distance less that of {found.options.baseline}, {NAMES[norm]}"
     return forest(_rows_frame(title, f"{NAMES[norm]} distance", [row.label for row in rows]), rows)
 
 

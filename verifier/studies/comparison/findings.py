@@ -194,7 +194,7 @@ DIFFERENCES = ("network", "less", "difference of means", "interval", "p, correct
 
 def difference_rows(found: Findings, norm: Norm) -> list[tuple[str, ...]]:
     """Per variant against the baseline: the difference with its interval, and what the paired test says."""
-    rows: list[tuple[str, ...]] = []
+    rows = list[tuple[str, ...]]()
     for one in (one for one in found.differences if one.norm is norm):
         test = next(t for t in found.tests if t.norm is norm and {t.better, t.worse} == {one.variant, one.baseline})
         verdict = "no difference shown"

@@ -174,10 +174,10 @@ def test_differences_have_both_ends_of_what_is_open() -> None:
     endless = group("endless", base.tolist(), upper=[[INFINITE, *base[1:]]])
     one, two = differences([plain, better, endless], plain, HOW)
     assert one.variant == "better"
-    assert [one.lower, one.upper] == pytest.approx([0.1, 0.15])
+    assert (one.lower, one.upper) == pytest.approx((0.1, 0.15))
     assert 0.0 < one.interval[0] <= one.lower <= one.upper <= one.interval[1]
     assert two.lower == pytest.approx(0.0)
-    assert [two.upper, two.interval[1]] == [INFINITE, INFINITE]
+    assert two.upper == two.interval[1] == INFINITE
     assert np.isfinite(two.interval[0])
 
 
