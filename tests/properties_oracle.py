@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Union
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from encoders.question import Region
 from tests.brute_force import linear_pieces
 
 Array = NDArray[np.float64]
-Expression = Union[str, tuple["Expression", ...]]
+Expression: TypeAlias = "str | tuple[Expression, ...]"
 Point = Mapping[str, Fraction]
 Condition = tuple[str, Expression, Expression]  # an operator, and what stands on its two sides
 
