@@ -12,13 +12,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from encoders.arrays import FloatArray
 from encoders.layer_graph.graph import Graph
 from encoders.question import Region
 from tests.brute_force import linear_pieces
@@ -180,7 +179,7 @@ def _sorted(comparisons: tuple[Condition, ...]) -> Alternative:
     return Alternative(comparisons, lower, upper, tuple(others))
 
 
-def witnessed(text: str, inputs: FloatArray, outputs: Array) -> bool:
+def witnessed(text: str, inputs: NDArray[np.floating[Any]], outputs: Array) -> bool:
     """Whether a float32 input and what the network makes of it satisfy the text, number by number as they are."""
     point = {f"X_{place}": Fraction(float(number)) for place, number in enumerate(inputs)}
     point |= {f"Y_{place}": Fraction(float(number)) for place, number in enumerate(outputs)}

@@ -7,14 +7,15 @@ import dataclasses
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 from onnx import helper
 
-from encoders.arrays import FloatArray
 from encoders.errors import PlumblineError
 from encoders.layer_graph.graph import Affine, Graph, Relu, affine_chain
 from encoders.properties.property import Inequality, Property
@@ -86,7 +87,7 @@ def values(graph: Graph, inputs: Array) -> Array:
     return found[-1]
 
 
-def executed(path: Path, inputs: FloatArray) -> Array:
+def executed(path: Path, inputs: NDArray[np.floating[Any]]) -> Array:
     """What onnxruntime makes of one input."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0]
