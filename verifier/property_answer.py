@@ -79,7 +79,7 @@ def check_property(model: Model, asked: Property, options: PropertyOptions | Non
     size = int(np.prod(model.input_shape))
     for what, mine, theirs in (("inputs", size, asked.input_size), ("outputs", model.classes, asked.output_size)):
         if mine != theirs:
-            raise DataError(f"{model.path}: it has {mine} {what}, the property speaks of {theirs}")
+            raise DataError(f"{model.path}: the number of its {what} is {mine}, the property speaks of {theirs}")
     clock = Clock()
     deadline = Deadline(options.time_limit, clock)
     nodes, open_, bases = 0, False, {Basis.RIGOROUS}

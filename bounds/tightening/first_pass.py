@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from bounds.nodes.node_bounds import NodeBounds
@@ -13,6 +14,7 @@ from bounds.reduced_net.one_sided_inputs import ONE_SIDED, one_sided_stack
 from bounds.reduced_net.stacked_nets import Stack
 from bounds.tightening.base import Aim, Effort
 from bounds.tightening.by_envelopes import ByEnvelopes
+from encoders.arrays import FloatArray
 from encoders.question import Goal, Norm, Region
 
 RATE = 0.3
@@ -34,8 +36,20 @@ def nearest_together(
     radii: Sequence[float],
 ) -> list[float]:
     """The same for several samples in one batch."""
+    each = distances_together(device_graph, regions, norm, goals, radii)
+    return [float(distances.min(initial=radius)) for distances, radius in zip(each, radii, strict=True)]
+
+
+def distances_together(
+    device_graph: DeviceGraph,
+    regions: Sequence[Region],
+    norm: Norm,
+    goals: Sequence[tuple[Goal, ...]],
+    radii: Sequence[float],
+) -> list[FloatArray]:
+    """For each sample a proven lower bound, at most its radius, on the distance of an adversary of each goal."""
     asked = [k for k, each in enumerate(goals) if each]
-    found = list(radii)
+    found = [np.zeros(0) for _ in goals]
     if not asked:
         return found
     bounds = bounds_together(device_graph, [regions[k] for k in asked], norm, [radii[k] for k in asked])
@@ -50,5 +64,5 @@ def nearest_together(
     # Bounds that overflowed say nothing; min() would take a NaN for the radius.
     distances = seen.distance.nan_to_num(nan=0.0, posinf=torch.inf)
     for k, place in zip(asked, phases.stack.goals, strict=True):
-        found[k] = min(radii[k], float(distances[place].min()))
+        found[k] = np.minimum(radii[k], distances[place].cpu().numpy())
     return found

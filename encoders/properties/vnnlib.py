@@ -26,7 +26,8 @@ from encoders.properties.property import Case, Inequality, Property
 
 MOST_CASES = 100_000  # of a property in disjunctive normal form
 TOKEN = re.compile(r"[()]|[^\s()]+")
-VARIABLE = re.compile(r"([XY])_(\d+)")
+VARIABLE = re.compile(r"([XY])_(0|[1-9]\d*)")
+MOST_DIGITS = 400  # of an exponent's size: beyond it no double is
 
 
 def read_vnnlib(path: Path) -> Property:
@@ -44,12 +45,23 @@ def read_vnnlib(path: Path) -> Property:
 
 def parse_vnnlib(text: str) -> Property:
     """The property that a query's text asks about."""
+    again = ""
     if "declare-network" not in text:
-        text = _as_version_2(text)
+        text, again = _as_version_2(text), " (version 1.0, as written again in version 2.0)"
     try:
         query = vnnlib.parse_query_string(text)
+        return _read(query)
+    except DataError:
+        raise
     except vnnlib.VNNLibException as error:
-        raise DataError(f"no VNN-LIB query: {_first(str(error))}") from None
+        raise DataError(f"no VNN-LIB query that is known: {_first(str(error))}{again}; see www.vnnlib.org") from None
+    except RecursionError:
+        raise DataError("a formula that is nested too deeply; flatten its sums, ands and ors") from None
+    except (IndexError, ValueError) as error:  # the parser's own, of numbers that no double holds
+        raise DataError(f"a number that is beyond float64 ({error}); write one that is not") from None
+
+
+def _read(query: Any) -> Property:
     if len(query.networks) != 1:
         raise DataError(f"a query about {len(query.networks)} networks; ask about one network at a time")
     (network,) = query.networks
@@ -183,11 +195,15 @@ def _as_version_2(text: str) -> str:
     while place < len(tokens):
         if tokens[place : place + 2] in (["(", "declare-const"], ["(", "declare-fun"]):
             end = tokens.index(")", place) if tokens[place + 1] == "declare-const" else place + 6
-            name = tokens[place + 2] if place + 2 < len(tokens) else ""
+            name, kind = tokens[place + 2] if place + 2 < len(tokens) else "", tokens[end - 1]
             match = VARIABLE.fullmatch(name)
             if match is None:
                 raise DataError(f"{name or 'a declaration'}: a variable of version 1.0 is called X_i or Y_i")
-            sizes[match[1]] = max(sizes[match[1]], int(match[2]) + 1)
+            if kind != "Real":
+                raise DataError(f"{name} is declared as {kind}; variables of version 1.0 are Real")
+            if int(match[2]) != sizes[match[1]]:
+                raise DataError(f"{name} is declared where {match[1]}_{sizes[match[1]]} is due: number them in order")
+            sizes[match[1]] += 1
             place = end + 1
             continue
         written.append(_token(tokens[place]))
@@ -202,10 +218,15 @@ def _token(token: str) -> str:
     match = VARIABLE.fullmatch(token)
     if match is not None:
         return f"{match[1]}[{match[2]}]"
+    if token == "=":
+        return "=="
     if token[0].isdigit() or (token[0] in "+-." and len(token) > 1):
         try:
-            number = format(Decimal(token), "f")
+            value = Decimal(token.replace("_", "?"))  # Python's own grouping of digits is not the format's
         except InvalidOperation:
             raise DataError(f"{token}: no number") from None
+        if value and abs(value.adjusted()) >= MOST_DIGITS:
+            raise DataError(f"{token}: a number that is beyond float64; write one that is not")
+        number = format(value, "f")
         return number if "." in number else f"{number}.0"
     return token

@@ -9,14 +9,16 @@ accounted for: the basis is `rigorous`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bounds.attacks.batch import AttackBatch
 from bounds.attacks.problem import AttackOptions, AttackProblem
 from bounds.propagation.device_graph import DeviceGraph
-from bounds.tightening.first_pass import nearest_together
+from bounds.tightening.first_pass import distances_together
 from encoders.arrays import FloatArray
 from encoders.deadline import Deadline, OutOfTimeError, under
 from encoders.question import Goal, Norm, Region
@@ -71,8 +73,8 @@ class InputSplitting:
         center = np.clip(lower + 0.5 * (upper - lower), lower, upper)
         regions = [Region(*sides) for sides in zip(center, lower, upper, strict=True)]
         radii = [np.nextafter(region.reach(Norm.LINF) * BEYOND, np.inf) + 1e-12 for region in regions]
-        proven = nearest_together(self.device_graph, regions, Norm.LINF, [self.goals] * len(regions), radii)
-        left = [k for k, (found, radius) in enumerate(zip(proven, radii, strict=True)) if not found >= radius]
+        proven = distances_together(self.device_graph, regions, Norm.LINF, [self.ways] * len(regions), radii)
+        left = [k for k, radius in enumerate(radii) if not self._closed(proven[k] >= radius)]
         if not left:
             return lower[:0], upper[:0]
         lower, upper, center = lower[left], upper[left], center[left]
@@ -86,6 +88,16 @@ class InputSplitting:
         below, above = upper.copy(), lower.copy()
         below[rows, split] = above[rows, split] = center[rows, split]
         return np.concatenate([lower, above]), np.concatenate([below, upper])
+
+    @cached_property
+    def ways(self) -> tuple[Goal, ...]:
+        """Each goal, and behind it each of its rows alone: a goal is not reached where one row is not."""
+        return tuple(way for goal in self.goals for way in (goal, *_rows_alone(goal)))
+
+    def _closed(self, proven: NDArray[np.bool_]) -> bool:
+        """Whether no goal is reached, of what is proven in each way."""
+        counts = [1 + len(_rows_alone(goal)) for goal in self.goals]
+        return all(bool(part.any()) for part in np.split(proven, np.cumsum(counts)[:-1]))
 
     def _steepest(self, regions: list[Region]) -> tuple[FloatArray, FloatArray]:
         """For each box the gradient of the nearest goal at its center, and the corner that it points to."""
@@ -101,3 +113,9 @@ class InputSplitting:
         chosen = gradient[torch.arange(len(regions)), nearest].cpu().numpy()
         lower, upper = (np.stack([getattr(region, side) for region in regions]) for side in ("lower", "upper"))
         return chosen, np.where(chosen > 0, lower, upper)
+
+
+def _rows_alone(goal: Goal) -> tuple[Goal, ...]:
+    if len(goal.rows) < 2:
+        return ()
+    return tuple(Goal(goal.target, goal.rows[j : j + 1], goal.offset[j : j + 1]) for j in range(len(goal.rows)))

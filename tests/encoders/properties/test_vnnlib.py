@@ -174,3 +174,29 @@ def test_an_input_without_a_bound_is_refused(missing: str) -> None:
     with pytest.raises(PlumblineError) as caught:
         parts_of(parse_vnnlib(text))
     refusal(caught.value, "input 0")
+
+
+ONE_OF_EACH = "(declare-const X_0 Real)(declare-const Y_0 Real)"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{ONE_OF_EACH}(assert (>= Y_0 1e400))", "beyond float64"),
+        (f"{ONE_OF_EACH}(assert (>= Y_0 1e999999999))", "beyond float64"),
+        (f"{ONE_OF_EACH}(assert (>= Y_0 {'9' * 401}))", "beyond float64"),
+        (f"{ONE_OF_EACH}(assert (>= Y_0 {'(+ 0 ' * 3000}1{')' * 3000}))", "nested too deeply"),
+        (f"{ONE_OF_EACH}(assert (>= Y_0 1_000))", "no number"),
+        ("(declare-const X_0 Int)(declare-const Y_0 Real)(assert (>= Y_0 1))", "declared as Int"),
+        ("(declare-const X_0 Real)(declare-const X_2 Real)(declare-const Y_0 Real)(assert (>= Y_0 1))", "X_1 is due"),
+        ("(declare-const X_0 Real)(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= Y_0 1))", "X_1 is due"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(text: str, said: str) -> None:
+    with pytest.raises(PlumblineError, match=said):
+        parse_vnnlib(text)
+
+
+def test_an_equation_is_two_inequalities() -> None:
+    (case,) = parse_vnnlib(f"{ONE_OF_EACH}(assert (= X_0 0.1))").cases
+    assert [(row.inputs[0], row.constant) for row in case] == [(1, Fraction("-0.1")), (-1, Fraction("0.1"))]
