@@ -47,12 +47,13 @@ def scale(x: Inputs, labels: NDArray[np.int64], norm: Norm) -> Scale:
     """Nearest neighbours of every sample among all of them."""
     flat = torch.as_tensor(np.asarray(x, dtype=np.float64).reshape(len(x), -1))
     classes, own = np.unique(labels, return_inverse=True)
-    members = [torch.as_tensor(np.flatnonzero(own == k)) for k in range(len(classes))]
     found = np.full((len(flat), len(classes)), np.inf)
-    for first in range(0, len(flat), ROWS):
+    for first in range(0, len(flat), ROWS):  # each pair once: with what comes after
         rows = flat[first : first + ROWS]
-        lengths = torch.cdist(rows, flat, p=ORDERS[norm], compute_mode="donot_use_mm_for_euclid_dist")
-        lengths[torch.arange(len(rows)), first + torch.arange(len(rows))] = torch.inf
-        for k, held in enumerate(members):
-            found[first : first + len(rows), k] = lengths[:, held].amin(dim=1).numpy()
+        lengths = torch.cdist(rows, flat[first:], p=ORDERS[norm], compute_mode="donot_use_mm_for_euclid_dist").numpy()
+        lengths[np.arange(len(rows)), np.arange(len(rows))] = np.inf
+        for k in range(len(classes)):
+            here, after = found[first : first + len(rows), k], found[first:, k]
+            np.minimum(here, lengths[:, own[first:] == k].min(axis=1, initial=np.inf), out=here)
+            np.minimum(after, lengths[own[first : first + len(rows)] == k].min(axis=0, initial=np.inf), out=after)
     return Scale(norm, classes, own, found)

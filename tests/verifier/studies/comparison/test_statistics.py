@@ -124,7 +124,7 @@ def test_a_planted_crossing_is_found() -> None:
 
 def test_open_brackets_can_hide_a_crossing_but_not_make_one() -> None:
     wide, narrow = pair(np.random.default_rng(0), True)
-    opened = group("narrow", (narrow.lower[0] - 0.2).clip(0.0).tolist(), upper=[(narrow.lower[0] + 0.2).tolist()])
+    opened = group("narrow", (narrow.lower[0] - 0.05).tolist(), upper=[(narrow.lower[0] + 0.2).tolist()])
     assert curves([wide, opened], HOW)[1] == []
     alike = group("open", (wide.lower[0] - 0.02).clip(0.0).tolist(), upper=[(wide.lower[0] + 0.02).tolist()])
     assert curves([wide, alike], HOW)[1] == []
