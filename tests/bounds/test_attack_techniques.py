@@ -66,7 +66,7 @@ def test_one_hidden_layer_by_hand(name: str, norm: Norm) -> None:
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", ["iterated-fgsm", "pgd", "apgd-ce", "apgd-dlr"])
 def test_no_attack_of_steps_loses_to_its_first(name: str, norm: Norm) -> None:
-    for problem, _ in exact_problems(norm):
+    for problem, _ in exact_problems(norm)[: draws(4, 12)]:
         asked = problem_of(problem.graph, problem.region, norm, problem.goals, BRIEF)
         first, steps = Fgsm().run(asked).nearest(), ATTACKS[name]().run(asked).nearest()
         assert set(first.goal) <= set(steps.goal)
