@@ -199,4 +199,7 @@ def test_what_cannot_be_meant_is_refused(text: str, said: str) -> None:
 
 def test_an_equation_is_two_inequalities() -> None:
     (case,) = parse_vnnlib(f"{ONE_OF_EACH}(assert (= X_0 0.1))").cases
-    assert [(row.inputs[0], row.constant) for row in case] == [(1, Fraction("-0.1")), (-1, Fraction("0.1"))]
+    assert [(row.inputs[0], row.constant) for row in case] == [
+        (Fraction(1), Fraction("-0.1")),
+        (Fraction(-1), Fraction("0.1")),
+    ]
