@@ -45,7 +45,7 @@ def main() -> None:
 def measure(model: Model, norm: Norm, options: argparse.Namespace) -> None:
     """One table: every attack made for the norm, and the portfolio, over the samples whose distance is exact."""
     data = digits()
-    names = attacks_named([ALL, "pixel-greedy"], norm)
+    names = attacks_named([ALL, "l-bfgs", "pixel-greedy"], norm)
     effort = AttackOptions(restarts=options.restarts, steps=options.steps)
     attacking = Attacking(model, Options(norm=norm), names, effort)
     exact: list[float] = []

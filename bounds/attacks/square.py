@@ -24,6 +24,7 @@ from encoders.question import Norm
 
 LONGER = 10  # times the steps of the other attacks: each of these is one forward pass
 FIRST_SHARE = {Norm.LINF: 0.05, Norm.L2: 0.3, Norm.L1: 0.3}  # of the pixels, that the first squares cover
+GAIN = 1e-9  # relative; what is less is rounding, and no reason to move
 LEAST_SIDE = 3  # of squares that are bumps
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # of the walk; after each squares are half as large
 TILES = 5  # across, that the walk in L2 starts with
@@ -53,9 +54,9 @@ class Square(BallSearch):
             opening = tiles(batch.noise(generator, draws, channels, TILES, TILES), height, width)
         begins = (start == runs.center).all(1).reshape(-1, 1, 1, 1)
         change = torch.where(begins, self._sized(opening, radius, runs.norm), start.reshape(shape) - center)
+        change = change * (change.abs() > GAIN * size)  # a rounding error is no change to be made larger
         x = project(runs, (center + change).flatten(1), radius)
         best = runs.worst(x)
-        seen.see(x, best)
         steps = LONGER * batch.options.steps
         for step in range(steps):
             if batch.time_left <= 0:
@@ -72,10 +73,10 @@ class Square(BallSearch):
                 tried = self._moved(change, here, there, signs, radius, runs.norm)
             ahead = project(runs, (center + tried).flatten(1), radius)
             value = runs.worst(ahead)
-            seen.see(ahead, value)
-            better = value < best
+            better = value < best - GAIN * best.abs()
             change = torch.where(better.reshape(-1, 1, 1, 1), tried, change)
-            best = torch.where(better, value, best)
+            x, best = torch.where(better.unsqueeze(1), ahead, x), torch.where(better, value, best)
+        seen.see(x, best)  # of points that are all as far from the center the one that is deepest among the adversaries
 
     @staticmethod
     def _sized(change: Tensor, radius: Tensor, norm: Norm) -> Tensor:
@@ -88,10 +89,11 @@ class Square(BallSearch):
         kept = change * ~(here | there)
         power = 2.0 if norm is Norm.L2 else 1.0
         room = radius.pow(power) - lengths(kept.flatten(1), norm).pow(power)
+        room = room * (room > GAIN * radius.pow(power))
         bump = bump_in(here) * signs
         old = self._sized(change * here, torch.ones_like(radius), norm)
         bump = self._sized(bump, torch.ones_like(radius), norm) + old
-        return kept + self._sized(bump, room.clamp_min(0.0).pow(1.0 / power), norm)
+        return kept + self._sized(bump, room.pow(1.0 / power), norm)
 
 
 def stripes(noise: Tensor, height: int) -> Tensor:

@@ -19,8 +19,8 @@ from encoders.question import CONVEX, Norm, Region, goals_for
 pytestmark = pytest.mark.usefixtures("patient_attacks", "brief_attacks")
 
 OPTIONS = AttackOptions(restarts=6, steps=8)
-# Steps that are halved, sparse or mixed make more of rounding; a walk that keeps what gains takes another way.
-WITHIN = {"apgd-ce": 0.1, "apgd-dlr": 0.1, "fab": 0.01, "ilcm": 0.05, "square": 0.5, "hopskipjump": 0.5}
+# Steps that are halved, sparse, mixed, or down a softmax that is nearly flat make more of rounding.
+WITHIN = {"apgd-ce": 0.1, "apgd-dlr": 0.1, "fab": 0.01, "ilcm": 0.02}
 RNG = np.random.default_rng(14)
 WEIGHTS = [RNG.normal(size=(8, 5)), RNG.normal(size=(6, 8)), RNG.normal(size=(4, 6))]
 NET = DeviceGraph(affine_chain(WEIGHTS, [RNG.normal(size=len(w)) for w in WEIGHTS]))

@@ -57,6 +57,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 # -- attack -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("brief_attacks")
 @pytest.mark.parametrize("norm", list(CONVEX))
 def test_every_attack_by_hand(plus: Model, norm: Norm) -> None:
     exact = {Norm.LINF: 0.25, Norm.L1: 0.5, Norm.L2: 0.5 / 2**0.5}[norm]
@@ -74,6 +75,7 @@ def test_every_attack_by_hand(plus: Model, norm: Norm) -> None:
     assert next(one for one in done.found if one.attack == "pixel-greedy").inputs == 1
 
 
+@pytest.mark.usefixtures("brief_attacks")
 def test_no_attack_goes_below_the_exact_distance() -> None:
     model, x = load(NET), digits("test").x[4]
     for norm in (Norm.LINF, Norm.L1):
@@ -115,6 +117,7 @@ def test_what_takes_long_has_to_be_named() -> None:
     assert "l-bfgs" in attacks_named(["all", "l-bfgs"], Norm.L2)
 
 
+@pytest.mark.usefixtures("brief_attacks")
 def test_fewest_inputs_and_pixels(tmp_path: Path) -> None:
     # Two pixels of three channels: y0 - y1 = 2.5 - Σx, from 0. Three inputs, or one pixel.
     graph = affine_chain([np.array([[-1.0] * 6, [0.0] * 6])], [np.array([2.5, 0.0])])
@@ -165,6 +168,7 @@ def test_attack_writes_rows_a_journal_and_pictures(tmp_path: Path, capsys: pytes
     assert "seed was 0, now 1" in refused(capsys, *arguments, "--seed", "1")
 
 
+@pytest.mark.usefixtures("brief_attacks")
 def test_attack_says_when_it_finds_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flat = to_onnx(affine_chain([np.zeros((2, 2))], [np.array([1.0, 0.0])]), tmp_path / "flat.onnx")
     np.save(tmp_path / "x.npy", np.full((1, 2), 0.5))
