@@ -18,7 +18,8 @@ def test_rows_fit_the_code(mutation: Mutation) -> None:
     changed = mutation.code()
     assert changed.co_freevars == before.co_freevars
     assert changed.co_varnames[: changed.co_argcount] == before.co_varnames[: before.co_argcount]
-    assert (changed.co_code, changed.co_consts) != (before.co_code, before.co_consts)
+    parts = [(code.co_code, code.co_consts, code.co_names) for code in (changed, before)]
+    assert parts[0] != parts[1]
     assert mutation.tests
     for test in mutation.tests:
         path, *name = test.split("[")[0].split("::")
