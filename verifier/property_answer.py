@@ -1,7 +1,7 @@
 """Is a property of a network satisfied: by an input that replays, by none at all, or is that not known?
 
-sat      a witness in the file's own number type satisfies some case in onnxruntime's outputs, and in the real
-         network's: exactly, without tolerance
+sat      a witness in the file's own number type satisfies some case with onnxruntime's outputs, and with the real
+         network's as float64 computes them: without tolerance
 unsat    it is proven that no input of the real network satisfies any case
 timeout  time was up before either
 unknown  neither, with time left: what separates both sides lies between float32 and real numbers
@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator
 
 from bounds.attacks import AttackOptions, AttackProblem
 from bounds.attacks.box_descent import lowest_in_box
@@ -29,7 +30,7 @@ from encoders.validation import Seconds, Whole, validated
 from verifier.batching.first_pass_request import FirstPassRequest
 from verifier.batching.request import Request, run_alone
 from verifier.engines.input_splitting import InputSplitting
-from verifier.engines.registry import engine_for
+from verifier.engines.registry import check_engine_name, engine_for
 from verifier.question.incumbent import Incumbent
 from verifier.question.model import Model
 from verifier.question.problem import Problem
@@ -56,7 +57,7 @@ class PropertyOptions:
     """How a property is asked about: `time_limit` in seconds, the `engine` for what input splits do not close."""
 
     time_limit: Seconds | None = None
-    engine: str = "search"
+    engine: Annotated[str, AfterValidator(check_engine_name)] = "search"
     device: str = "auto"
     seed: Whole = 0
 
@@ -110,9 +111,9 @@ class _Question:
             )
         self.options, self.deadline = options, deadline
         self.device = pick_device(options.device)
-        center = np.clip(part.lower + 0.5 * (part.upper - part.lower), part.lower, part.upper)
-        self.region = Region(center, part.lower, part.upper)
         self.incumbent = _incumbent(model, part)
+        # Around the same center, so that what is proven and what is found are distances from one point.
+        self.region = Region(self.incumbent.region.center, part.lower, part.upper)
         self.whole = any(not case for case in part.rows)  # a case that its box alone satisfies
         if not self.whole:
             built = asked_of(model.graph, part)

@@ -112,7 +112,7 @@ def parts_of(asked: Property, kind: InputType = np.float32) -> tuple[Part, ...]:
     return tuple(found.values())
 
 
-_Side = tuple[Fraction, bool]  # a bound, and whether it is strict
+_Side = tuple[Fraction, bool]  # a bound, and whether it is strict: of two equal ones the strict one holds
 
 
 def _sides(asked: Property, case: Case) -> list[tuple[_Side, _Side]] | None:
@@ -125,48 +125,48 @@ def _sides(asked: Property, case: Case) -> list[tuple[_Side, _Side]] | None:
                 return None
             continue
         place, bound, above = row.side
+        side = (bound, row.strict)
         if above:
-            before, strict = upper.get(place, (bound, row.strict))
-            upper[place] = min((bound, not row.strict), (before, not strict))
+            upper[place] = min(side, upper.get(place, side), key=lambda one: (one[0], not one[1]))
         else:
-            before, strict = lower.get(place, (bound, row.strict))
-            lower[place] = max((bound, row.strict), (before, strict))
+            lower[place] = max(side, lower.get(place, side))
     for name, sides in (("lower", lower), ("upper", upper)):
         missing = next((place for place in range(asked.input_size) if place not in sides), None)
         if missing is not None:
             raise DataError(f"input {missing} has no {name} bound of its own in some case: bound each input by numbers")
-    both = [(lower[place], (upper[place][0], not upper[place][1])) for place in range(asked.input_size)]
+    both = [(lower[place], upper[place]) for place in range(asked.input_size)]
     empty = any(low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1])) for low, high in both)
     return None if empty else both
 
 
 def _part(sides: list[tuple[_Side, _Side]], rest: Case, kind: InputType) -> Part:
+    largest = Fraction(float(np.finfo(kind).max))
+    for place, ((low, _), (high, _)) in enumerate(sides):
+        if min(low, high) < -largest or max(low, high) > largest:
+            raise DataError(f"a bound of input {place} is beyond the largest {kind.__name__}; give a smaller box")
     lower = np.array([_down(low[0]) for low, _ in sides])
     upper = np.array([-_down(-high[0]) for _, high in sides])
-    if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
-        raise DataError("a bound of an input is beyond the largest float64; give a smaller box")
     least = np.array([_least(*low, kind) for low, _ in sides])
     greatest = np.array([-_least(-high[0], high[1], kind) for _, high in sides])
     nearest = tuple(np.flatnonzero(least > greatest).tolist())
     for place in nearest:
         (low, _), (high, _) = sides[place]
         middle = (low + high) / 2
-        one = min((greatest[place], least[place]), key=lambda number: abs(Fraction(float(number)) - middle))
+        ends = [number for number in (greatest[place], least[place]) if np.isfinite(number)]
+        one = min(ends, key=lambda number: abs(Fraction(float(number)) - middle))
         least[place] = greatest[place] = one
         lower[place], upper[place] = min(lower[place], one), max(upper[place], one)
     return Part(lower, upper, (least, greatest), nearest, (rest,))
 
 
 def _least(bound: Fraction, strict: bool, kind: InputType) -> float:
-    """The least number of a type that is at least the bound, or above it."""
-    number = kind(_down(bound))
-    while Fraction(float(number)) < bound or (strict and Fraction(float(number)) == bound):
+    """The least number of a type that is at least the bound, or above it; infinite where there is none."""
+    with np.errstate(over="ignore"):  # one below the least number is cut off again
+        below = np.nextafter(kind(_down(bound)), kind(-np.inf))  # rounded to nearest, and one more: not above the bound
+    number = max(below, kind(np.finfo(kind).min))
+    while np.isfinite(number) and (Fraction(float(number)) < bound or (strict and Fraction(float(number)) == bound)):
         number = np.nextafter(number, kind(np.inf))
-    while (before := np.nextafter(number, kind(-np.inf))) and (
-        Fraction(float(before)) > bound or (not strict and Fraction(float(before)) == bound)
-    ):
-        number = before
-    return float(number)
+    return float(number) + 0.0  # no minus zero
 
 
 def _number(exact: Fraction) -> float:
@@ -183,7 +183,7 @@ def _magnitude(exact: Fraction) -> int:
 
 def _down(number: Fraction) -> float:
     """The largest float64 that is not above it."""
-    near = float(number) if abs(number) < LARGEST else np.copysign(np.inf, float(np.sign(number.numerator)))
+    near = float(number)
     return near if Fraction(near) <= number else float(np.nextafter(near, -np.inf))
 
 

@@ -24,6 +24,7 @@ import vnnlib
 from encoders.errors import DataError
 from encoders.properties.property import Case, Inequality, Property
 
+NUMBERS = [getattr(vnnlib.DType, name) for name in ("F32", "F64", "Real")]
 MOST_CASES = 100_000  # of a property in disjunctive normal form
 TOKEN = re.compile(r"[()]|[^\s()]+")
 VARIABLE = re.compile(r"([XY])_(0|[1-9]\d*)")
@@ -69,6 +70,9 @@ def _read(query: Any) -> Property:
         raise DataError(f"{network.hidden[0].name} is a hidden layer; ask about inputs and outputs")
     if len(network.inputs) != 1 or len(network.outputs) != 1:
         raise DataError("a network with several inputs or outputs; ask about one of each")
+    for one in (network.inputs[0], network.outputs[0]):
+        if one.dtype not in NUMBERS:
+            raise DataError(f"{one.name} is declared as {one.dtype}; only real, float32 and float64 are known")
     variables = _Variables(network.inputs[0].name, network.outputs[0].name)
     cases: list[Case] = [()]
     for assertion in query.assertions:

@@ -272,3 +272,21 @@ def test_known_verdicts_are_not_contradicted(benchmark: str, net: str, asked: st
     if result.verdict.value == "sat":
         assert result.witness is not None
         assert witnessed(text.read_text(), result.witness, executed(path, result.witness))
+
+
+def test_a_bound_written_twice_leaves_its_point(tmp_path: Path) -> None:
+    text = f"{ONE_OF_EACH}(assert (<= X_0 1))(assert (<= X_0 1))(assert (>= X_0 1))(assert (>= Y_0 1))"
+    result = check_property(load_network(identity(tmp_path / "net.onnx")), parse_vnnlib(text), PATIENT)
+    assert result.verdict.value == "sat"
+
+
+def test_a_knifes_edge_ends_without_a_limit(tmp_path: Path) -> None:
+    """The strict inequality misses its set by nothing: no proof closes the last floats, and no float satisfies it."""
+    text = f"{ONE_OF_EACH}(assert (and (>= X_0 0) (<= X_0 1) (> Y_0 1)))"
+    result = check_property(load_network(identity(tmp_path / "net.onnx")), parse_vnnlib(text), PropertyOptions())
+    assert result.verdict.value == "unknown"
+
+
+def test_an_engine_that_nobody_knows_is_refused_at_once() -> None:
+    with pytest.raises(PlumblineError, match="serach"):
+        PropertyOptions(engine="serach")

@@ -99,6 +99,8 @@ def run_competition(arguments: argparse.Namespace) -> int:
         )
     if arguments.call == "install":
         return ANSWERED
+    if arguments.call == "run":
+        Path(arguments.rest[3]).unlink(missing_ok=True)  # an answer of another run is none of this one
     with tempfile.TemporaryDirectory() as folder:
         model, asked = (_unpacked(Path(name), Path(folder)) for name in arguments.rest[1:3])
         if arguments.call == "prepare":

@@ -26,12 +26,13 @@ from verifier.question.incumbent import Incumbent
 
 BOXES = 32  # bounded at a time: more leave a core's cache, and take half as long again
 LEAST_SLOPE = 1e-6  # of the largest: where nothing depends on an input, its width counts
+MOST_WHOLE = 64  # boxes that cannot be halved: from there on no witness is waited for
 BEYOND = 1.0 + 1e-9  # of a box's reach: a ball that holds it
 
 
 @dataclass(eq=False)
 class InputSplitting:
-    """Boxes that are not closed yet; `run` may be called again to go on where it stopped."""
+    """Boxes that are not closed yet."""
 
     device_graph: DeviceGraph
     goals: tuple[Goal, ...]
@@ -39,6 +40,7 @@ class InputSplitting:
     lower: FloatArray  # [boxes, n]
     upper: FloatArray
     visited: int = 0
+    whole: int = 0  # boxes that floats cannot halve, and one pass does not close: they stay open for good
 
     @classmethod
     def on(
@@ -49,12 +51,12 @@ class InputSplitting:
 
     @property
     def closed(self) -> bool:
-        """Whether no box is left: then no input of the whole box reaches a goal."""
-        return not len(self.lower)
+        """Whether every box is closed: then no input of the whole box reaches a goal."""
+        return not len(self.lower) and not self.whole
 
     def run(self, deadline: Deadline) -> bool:
         """Go on until every box is closed, a witness is known, or time is up; says whether every box is closed."""
-        while len(self.lower) and self.incumbent.best is None and not deadline.passed:
+        while len(self.lower) and self.whole < MOST_WHOLE and self.incumbent.best is None and not deadline.passed:
             lower, upper = self.lower[-BOXES:], self.upper[-BOXES:]
             try:
                 with under(deadline):
@@ -69,7 +71,7 @@ class InputSplitting:
         return self.closed
 
     def _expanded(self, lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The halves of those boxes that one pass does not close."""
+        """The halves of those boxes that one pass does not close; those that have none are counted."""
         center = np.clip(lower + 0.5 * (upper - lower), lower, upper)
         regions = [Region(*sides) for sides in zip(center, lower, upper, strict=True)]
         radii = [np.nextafter(region.reach(Norm.LINF) * BEYOND, np.inf) + 1e-12 for region in regions]
@@ -80,10 +82,13 @@ class InputSplitting:
         lower, upper, center = lower[left], upper[left], center[left]
         gradient, corner = self._steepest([regions[k] for k in left])
         self.incumbent.offer(np.concatenate([center, corner]), "input-splits")
-        width = upper - lower
+        inside = (lower < center) & (center < upper)
+        halved = inside.any(1)
+        self.whole += int((~halved).sum())
+        lower, upper, center, gradient = (part[halved] for part in (lower, upper, center, gradient))
         slope = np.abs(gradient)
-        slope += LEAST_SLOPE * np.maximum(slope.max(1, keepdims=True), 1.0)
-        split = np.argmax(np.where(width > 0, slope * width, -1.0), axis=1)
+        slope += LEAST_SLOPE * np.maximum(slope.max(1, keepdims=True, initial=0.0), 1.0)
+        split = np.argmax(np.where(inside[halved], slope * (upper - lower), -1.0), axis=1)
         rows = np.arange(len(split))
         below, above = upper.copy(), lower.copy()
         below[rows, split] = above[rows, split] = center[rows, split]

@@ -343,6 +343,8 @@ def _load(reference: Reference) -> Model:
 
 
 def _softplus(found: SoftplusFile, output: str | None) -> Model:
+    if found.whole.graph.classes < 2:
+        raise one_output(found.whole.file.path, found.whole.output_name)
     model = SoftplusModel(found, [compare(half) for half in found.halves])
     model.output = output
     return model

@@ -7,6 +7,7 @@ import re
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -176,6 +177,8 @@ def test_an_input_without_a_bound_is_refused(missing: str) -> None:
     refusal(caught.value, "input 0")
 
 
+ABOVE_3, BELOW_3 = (float(np.nextafter(np.float32(3), np.float32(to))) for to in (9, 0))
+LARGEST = float(np.finfo(np.float32).max)
 ONE_OF_EACH = "(declare-const X_0 Real)(declare-const Y_0 Real)"
 
 
@@ -203,3 +206,43 @@ def test_an_equation_is_two_inequalities() -> None:
         (Fraction(1), Fraction("-0.1")),
         (Fraction(-1), Fraction("0.1")),
     ]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "inner"),
+    [
+        ("(<= X_0 1) (<= X_0 1) (>= X_0 1)", (1.0, 1.0)),  # the same bound twice is that bound
+        ("(>= X_0 1) (<= X_0 1) (>= X_0 1) (<= X_0 1) (<= X_0 1)", (1.0, 1.0)),
+        ("(>= X_0 0) (<= X_0 3) (<= X_0 5)", (0.0, 3.0)),
+        ("(>= X_0 0) (<= X_0 5) (<= X_0 3) (<= X_0 4)", (0.0, 3.0)),
+        ("(>= X_0 0) (< X_0 3) (<= X_0 5)", (0.0, BELOW_3)),
+        ("(>= X_0 0) (<= X_0 5) (< X_0 3) (<= X_0 3)", (0.0, BELOW_3)),  # of equal ones the strict one holds
+        ("(> X_0 3) (>= X_0 3) (>= X_0 1) (<= X_0 5)", (ABOVE_3, 5.0)),
+        ("(>= X_0 1) (> X_0 3) (>= X_0 2) (<= X_0 5)", (ABOVE_3, 5.0)),
+        (
+            "(>= X_0 -340282346638528859811704183484516925440) (<= X_0 340282346638528859811704183484516925440)",
+            (-LARGEST, LARGEST),
+        ),
+    ],
+)
+def test_the_tightest_of_several_bounds_holds(bounds: str, inner: tuple[float, float]) -> None:
+    (part,) = parts_of(parse_vnnlib(f"{ONE_OF_EACH}(assert (and {bounds} (>= Y_0 0)))"))
+    assert [float(side[0]) for side in part.inner] == list(inner)
+    assert part.lower[0] <= inner[0] <= inner[1] <= part.upper[0]
+
+
+@pytest.mark.parametrize("bounds", ["(>= X_0 1) (< X_0 1)", "(> X_0 1) (<= X_0 1) (<= X_0 2)", "(>= X_0 2) (<= X_0 1)"])
+def test_a_box_that_its_bounds_leave_empty_has_no_part(bounds: str) -> None:
+    assert not parts_of(parse_vnnlib(f"{ONE_OF_EACH}(assert (and {bounds} (>= Y_0 0)))"))
+
+
+@pytest.mark.parametrize("bounds", ["(>= X_0 0) (<= X_0 1e39)", "(>= X_0 -1e200) (<= X_0 0)"])
+def test_a_bound_beyond_the_files_numbers_is_refused(bounds: str) -> None:
+    with pytest.raises(PlumblineError, match="beyond the largest float32"):
+        parts_of(parse_vnnlib(f"{ONE_OF_EACH}(assert (and {bounds} (>= Y_0 0)))"))
+
+
+def test_whole_numbers_are_refused() -> None:
+    text = "(vnnlib-version <2.0>)(declare-network N (declare-input X int8 [1]) (declare-output Y int8 [1]))"
+    with pytest.raises(PlumblineError, match="X is declared as"):
+        parse_vnnlib(f"{text}(assert (<= X[0] 1))")
