@@ -20,6 +20,7 @@ from trainers.validation_split import Validation
 
 OF_ALL_RUNS = ("seed", "validation")
 SETTINGS = ("name", *(name for name in names_of(TrainOptions) if name not in OF_ALL_RUNS), "seeds")
+SWEPT = ("adversarial", "augmentation")  # besides every option of a regulariser: a list of them is a sweep
 Seeds = Annotated[list[Whole], MinLen(1)]
 
 
@@ -100,18 +101,16 @@ def _expanded(settings: dict[str, Any], validation: Validation | None) -> Iterat
         for key, values in one.items()
         if isinstance(values, list)
     ]
-    adversarial = settings.pop("adversarial", None)
-    if isinstance(adversarial, list):
-        sweeps.append([("", "adversarial", value) for value in adversarial])
+    for key in SWEPT:
+        if isinstance(settings.get(key), list):
+            sweeps.append([("", key, value) for value in settings.pop(key)])
     if not all(sweeps):
         raise OptionError(f"run {name}: a list of values is empty; give at least one")
     for combination in itertools.product(*sweeps):
         picked = {(owner, key): value for owner, key, value in combination}
         regularisers: Any = [{key: picked.get((one["name"], key), one[key]) for key in one} for one in chosen]
-        setting = picked.get(("", "adversarial"), adversarial)
+        own = {key: value for (owner, key), value in picked.items() if not owner}
         variant = " ".join([name, *(str(value) for value in picked.values())])
         for seed in seeds:
-            options = TrainOptions(
-                **settings, regularisers=regularisers, adversarial=setting, seed=seed, validation=validation
-            )
+            options = TrainOptions(**settings, **own, regularisers=regularisers, seed=seed, validation=validation)
             yield Run(name, variant, options)
