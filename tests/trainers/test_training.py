@@ -187,26 +187,40 @@ variants = "chosen"
 """
 
 
-def test_the_strongest_that_costs_no_more_on_the_validation_split_is_chosen(tmp_path: Path) -> None:
+def test_the_strongest_that_costs_no_more_on_the_validation_split_is_chosen_and_one_as_accurate_as_the_baseline(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "study.toml"
     path.write_text(CHOOSING.replace("OUT", str(tmp_path)))
     study = read_study(path)
     assert {run.options.validation for run in study.runs} == {Validation(0.2, 5)}
     with pytest.raises(ModelError, match="plumbline train"):
         choices(study)
-    # Means over both seeds: 0.90, 0.885, 0.87; at a cost of 0.02 the second is the last that may be. The test
-    # accuracies would choose the third.
-    told = {"plain": (0.9, 0.9), "decay 0.1": (0.95, 0.85), "decay 1": (0.887, 0.883), "decay 10": (0.86, 0.88)}
+    # Means over both seeds: 0.90, 0.885, 0.87; at a cost of 0.02 the second is the last that may be, and the first the
+    # last that is as accurate as the plain one with 0.91. The test accuracies would choose the third.
+    told = {"plain": (0.91, 0.91), "decay 0.1": (0.95, 0.85), "decay 1": (0.887, 0.883), "decay 10": (0.86, 0.88)}
     for run in study.runs:
         accuracy = told[run.variant][run.options.seed]
         record = {"validation_accuracy": accuracy, "test_accuracy": 1.0 if run.variant == "decay 10" else 0.5}
         (tmp_path / f"{run.stem}.json").write_text(json.dumps(record))
         (tmp_path / f"{run.stem}.onnx").touch()
     assert [one.variant for one in choices(study)] == ["plain", "decay 1"]
+    assert [one.matched for one in choices(study, baseline="plain")] == ["plain", "decay 0.1"]
+    assert [one.matched for one in choices(study, baseline="decay")] == ["plain", "decay 1"]
+    assert [one.matched for one in choices(study, baseline="nobody")] == [None, None]
     _, options = read_comparison(path)
     compared = subjects_of_study(study, options.variants)
     assert [one.stem for one in compared] == ["plain-seed0", "plain-seed1", "decay-1-seed0", "decay-1-seed1"]
+    beside = subjects_of_study(study, options.variants, "plain")
+    assert [(one.variant, one.matched) for one in beside[::2]] == [
+        ("plain", True), ("decay 0.1", True), ("decay 1", False),
+    ]  # fmt: skip
     assert len(subjects_of_study(study)) == 8
+    told["decay 0.1"] = told["decay 1"] = (0.8, 0.8)
+    for run in study.runs:
+        record = {"validation_accuracy": told[run.variant][run.options.seed]}
+        (tmp_path / f"{run.stem}.json").write_text(json.dumps(record))
+    assert [one.matched for one in choices(study, baseline="plain")] == ["plain", None]
 
 
 def test_a_study_with_a_validation_split_tells_and_chooses_by_it(

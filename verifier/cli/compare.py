@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     flags, train_samples = _flags(arguments), None
     if configs:
         study, options = read_comparison(configs[0], **flags)
-        subjects, out = subjects_of_study(study, options.variants), study.out / "comparison"
+        subjects, out = subjects_of_study(study, options.variants, options.baseline), study.out / "comparison"
         used = {(one.options.data, one.options.train_samples) for one in study.runs}
         if len(used) > 1:
             raise OptionError(f"{configs[0]}: its runs use several data sets; compare those of one at a time")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from encoders.question import Norm
@@ -34,6 +34,7 @@ class Findings:
     data: str
     groups: tuple[Group, ...]
     tests: list[Comparison]
+    matched_tests: list[Comparison]  # of networks of the baseline's accuracy, corrected for these alone
     crossings: list[Crossing]
     curves: Mapping[tuple[str, Norm], Curve]
     differences: list[Difference]
@@ -49,7 +50,8 @@ class Findings:
 
 def findings(options: CompareOptions, data: str, groups: tuple[Group, ...]) -> Findings:
     """Tests, curves with their bands and crossings, and differences of the groups."""
-    found = Findings(options, data, groups, paired_tests(groups), [], {}, [], [])
+    matched = [group for group in groups if group.matched]
+    found = Findings(options, data, groups, paired_tests(groups), paired_tests(matched), [], {}, [], [])
     drawn = dict[tuple[str, Norm], Curve]()
     for norm in options.norms:
         chosen, baseline = found.of(norm), found.baseline(norm)
@@ -59,7 +61,7 @@ def findings(options: CompareOptions, data: str, groups: tuple[Group, ...]) -> F
         if baseline is not None and len(chosen) > 1:
             found.differences.extend(differences(chosen, baseline, options.resampling))
         found.overestimates.extend(overestimates(chosen, baseline, (options.attack, STRONGEST), options.resampling))
-    return Findings(options, data, groups, found.tests, found.crossings, drawn, found.differences, found.overestimates)
+    return replace(found, curves=drawn)
 
 
 def notes(found: Findings) -> list[str]:
@@ -106,6 +108,7 @@ def summary(found: Findings, norm: Norm) -> str:
     sentences = [
         _openness(found, norm),
         *_against(found, norm),
+        *_against_matched(found, norm),
         _crossed(found, norm),
         *(_overestimated(found, norm, name) for name in found.options.attacks),
     ]
@@ -124,9 +127,28 @@ def _against(found: Findings, norm: Norm) -> list[str]:
     baseline = found.baseline(norm)
     if baseline is None or len(found.of(norm)) < 2:
         return []
+    return [f"Against {baseline.variant}, {_won_and_lost(found, found.tests, baseline)}."]
+
+
+def _against_matched(found: Findings, norm: Norm) -> list[str]:
+    """The same among networks of one accuracy, so that it is not a loss of accuracy that makes the difference."""
+    baseline = found.baseline(norm)
+    alike = [group for group in found.of(norm) if group.matched and group is not baseline]
+    if baseline is None or not baseline.matched or len(found.of(norm)) < 2:
+        return []
+    families = {group.family for group in found.of(norm)} - {group.family for group in alike} - {baseline.family}
+    without = f"; no strength of {listed(sorted(families))} is among them" if families else ""
+    if not alike:
+        return [f"None of the others is as accurate on the validation split as {baseline.variant}."]
+    told = _won_and_lost(found, found.matched_tests, baseline)
+    return [f"Among networks as accurate on the validation split as {baseline.variant}, {told}{without}."]
+
+
+def _won_and_lost(found: Findings, tests: Sequence[Comparison], baseline: Group) -> str:
+    """On which variants distances are larger and smaller than on the baseline, and on which neither is shown."""
     larger, smaller, undecided = list[str](), list[str](), list[str]()
-    for test in found.tests:
-        if test.norm is not norm or baseline.variant not in (test.better, test.worse):
+    for test in tests:
+        if test.norm is not baseline.norm or baseline.variant not in (test.better, test.worse):
             continue
         other = test.worse if test.better == baseline.variant else test.better
         place = undecided if not test.beats(found.options.level) else larger if test.better == other else smaller
@@ -137,8 +159,7 @@ def _against(found: Findings, norm: Norm) -> list[str]:
         (smaller, "smaller on" if larger else "distances are smaller on"),
         (undecided, "no difference is shown on"),
     ]
-    told = [f"{what} {len(names)} of {count} variants ({listed(names)})" for names, what in parts if names]
-    return [f"Against {baseline.variant}, {'; '.join(told)}."]
+    return "; ".join(f"{what} {len(names)} of {count} variants ({listed(names)})" for names, what in parts if names)
 
 
 def _crossed(found: Findings, norm: Norm) -> str:

@@ -103,7 +103,10 @@ def read_comparison(path: Path, **flags: Any) -> tuple[Study, CompareOptions]:
 
 @dataclass(frozen=True)
 class Subject:
-    """One trained network. Those of one variant differ in their seed alone."""
+    """One trained network. Those of one variant differ in their seed alone.
+
+    `matched`: it is its family's network of the baseline's accuracy, as the validation split has it.
+    """
 
     family: str
     variant: str
@@ -111,6 +114,7 @@ class Subject:
     path: Path
     output: str | None = None
     threshold: float | None = None
+    matched: bool = False
 
     @property
     def stem(self) -> str:
@@ -121,17 +125,22 @@ class Subject:
         return load(self.path, self.output, self.threshold)
 
 
-def subjects_of_study(study: Study, variants: str = "all") -> tuple[Subject, ...]:
-    """The networks that a study's runs have left, of `chosen` variants or all; one that is missing is named."""
-    chosen = {one.variant for one in choices(study)} if variants == "chosen" else None
+def subjects_of_study(study: Study, variants: str = "all", baseline: str = "none") -> tuple[Subject, ...]:
+    """The networks that a study's runs have left, of `chosen` variants or all; one that is missing is named.
+
+    Chosen is of each family the one that its own accuracy allows, and the one that the baseline's does.
+    """
+    chosen = choices(study, baseline=baseline) if study.validation is not None else ()
+    matched = {one.matched for one in chosen}
+    gone_on = {one.variant for one in chosen} | matched
     found = []
     for run in study.runs:
-        if chosen is not None and run.variant not in chosen:
+        if variants == "chosen" and run.variant not in gone_on:
             continue
         path = study.out / f"{run.stem}.onnx"
         if not path.is_file():
             raise ModelError(f"{path}: not trained yet; run: plumbline train {study.path}")
-        found.append(Subject(run.family, run.variant, run.options.seed, path))
+        found.append(Subject(run.family, run.variant, run.options.seed, path, matched=run.variant in matched))
     return tuple(found)
 
 

@@ -38,6 +38,11 @@ class Group:
     strongest: FloatArray
 
     @property
+    def matched(self) -> bool:
+        """Whether its accuracy on the validation split is the baseline's, nearly."""
+        return self.members[0].subject.matched
+
+    @property
     def open(self) -> int:
         """How many of its distances are not exact."""
         return sum(int(one.open.sum()) for one in self.members)

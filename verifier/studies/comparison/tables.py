@@ -120,6 +120,7 @@ def rows_by_network(groups: Sequence[Group], options: CompareOptions) -> list[di
         found.append(
             {
                 "family": one.subject.family, "variant": one.subject.variant, "seed": one.subject.seed,
+                "matched": one.subject.matched,
                 "norm": str(one.norm), "samples": len(one.indices), "test_accuracy": one.accuracy,
                 "accuracy_on_samples": float(one.correct.mean()),
                 "mean_lower": float(one.lower.mean()), "mean_upper": float(one.upper.mean()),
@@ -198,6 +199,7 @@ def as_json(found: Findings) -> dict[str, Any]:
             for group in found.groups
         ],
         "tests": [asdict(test) for test in found.tests],
+        "matched_tests": [asdict(test) for test in found.matched_tests],
         "crossings": [asdict(one) for one in found.crossings],
         "differences": [asdict(one) for one in found.differences],
         "overestimates": [asdict(one) for one in found.overestimates],

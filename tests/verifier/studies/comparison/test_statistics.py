@@ -34,20 +34,26 @@ INFINITE = float("inf")
 
 
 def measured(
-    name: str, lower: list[float], upper: list[float] | None = None, seed: int = 0, norm: Norm = Norm.LINF
-) -> Measured:
+    name: str, lower: list[float], upper: list[float] | None = None, seed: int = 0, norm: Norm = Norm.LINF,
+    matched: bool = False,
+) -> Measured:  # fmt: skip
     low, high = np.array(lower, float), np.array(lower if upper is None else upper, float)
     empty = np.zeros(len(low))
     return Measured(
-        Subject(name, name, seed, Path(f"{name}-seed{seed}.onnx")), norm, tuple(range(len(low))), 0.9,
+        Subject(name, name, seed, Path(f"{name}-seed{seed}.onnx"), matched=matched), norm, tuple(range(len(low))), 0.9,
         low > 0, low, high, high * 1.1, high, None, ("search",) * len(low), ("rigorous",) * len(low), empty, empty,
         low < high, {},
     )  # fmt: skip
 
 
-def group(name: str, *rows: list[float], upper: list[list[float]] | None = None) -> Group:
+def group(name: str, *rows: list[float], upper: list[list[float]] | None = None, matched: bool = False) -> Group:
     tops = upper or [None] * len(rows)  # type: ignore[list-item]
-    (found,) = grouped([measured(name, row, top, seed) for seed, (row, top) in enumerate(zip(rows, tops, strict=True))])
+    (found,) = grouped(
+        [
+            measured(name, row, top, seed, matched=matched)
+            for seed, (row, top) in enumerate(zip(rows, tops, strict=True))
+        ]
+    )
     return found
 
 
@@ -213,6 +219,26 @@ def test_findings_say_in_a_paragraph_what_the_tests_show() -> None:
     )
     exact = findings(CompareOptions(norms=(Norm.LINF,), baseline="nobody"), "data", (group("one", [0.1, 0.2]),))
     assert summary(exact, Norm.LINF).startswith("All 2 distances are exact. No two curves are seen to cross.")
+
+
+def test_networks_as_accurate_as_the_baseline_are_compared_apart_too() -> None:
+    plain = np.random.default_rng(0).uniform(0.1, 0.2, 12)
+    groups = [group("none", plain.tolist(), matched=True), group("far", (plain + 1.0).tolist())]
+    options = CompareOptions(norms=(Norm.LINF,), resamples=50)
+    told = summary(findings(options, "data", tuple(groups)), Norm.LINF)
+    assert "None of the others is as accurate on the validation split as none." in told
+    groups += [group("a", (plain + 0.01).tolist(), matched=True), group("b", plain.tolist(), matched=True)]
+    found = findings(options, "data", tuple(groups))
+    assert len(found.tests) == 6
+    assert {one.worse if one.better == "none" else one.better for one in found.matched_tests} >= {"a", "b"}
+    # Three tests in place of six: p = 2/2^12 for a, times 3.
+    assert next(one.corrected for one in found.matched_tests if {one.better, one.worse} == {"a", "none"}) == (
+        pytest.approx(3 * 2 / 2**12)
+    )
+    assert (
+        "Among networks as accurate on the validation split as none, distances are larger on 1 of 2 variants (a); "
+        "no difference is shown on 1 of 2 variants (b); no strength of far is among them."
+    ) in summary(found, Norm.LINF)
 
 
 def test_holm_by_hand() -> None:
