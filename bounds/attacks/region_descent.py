@@ -12,35 +12,29 @@ nearer. Nothing is proven here: a point counts when the net itself, in float64, 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bounds.attacks.base import Attack, AttackBatch, AttackOptions, AttackProblem, Candidates
 from bounds.attacks.deepfool import DeepFool
+from bounds.attacks.piece import Phases, Piece, neighbours, phases_at
 from bounds.geometry.linear_piece import nearest_in_piece
 from bounds.propagation.device_graph import DeviceGraph
 from encoders.arrays import FloatArray
-from encoders.deadline import OutOfTimeError, look
-from encoders.layer_graph.graph import Affine, Input
+from encoders.deadline import OutOfTimeError
 from encoders.question import Goal, Norm, Region
 
-ROWS_AT_ONCE = 64
 MOST_CUTS = 12  # times that broken phase rows are added to one program
 CUTS_AT_ONCE = 32
 BROKEN = 1e-9  # a phase row broken by less is rounding
-WALLS = 3  # tight phases that are crossed one by one
 LEAST_GAIN = 1e-9  # relative
 HAIRS = (1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5)  # how far beyond its end a step is taken, until the goal holds
 
 GOALS = 4  # the nearest ones, that the attack alone descends from
 SECONDS = 5.0  # that it takes at most: large nets have slow programs
-
-Phases = NDArray[np.bool_]  # one entry per ReLU of the net, in order: active or not
 
 
 class RegionDescent(Attack):
@@ -101,58 +95,6 @@ def polish(
     return walk.best
 
 
-@dataclass(eq=False)
-class _Piece:
-    """The linear net of one choice of phases; h are all pre-activations, one after the other."""
-
-    device_graph: DeviceGraph
-    active: Phases
-
-    def values(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """All pre-activations [B, ReLUs] and the scores [B, classes] of a batch; linear in x."""
-        device_graph = self.device_graph
-        mask = torch.as_tensor(self.active, device=device_graph.device)
-        values: list[Tensor] = []
-        before: list[Tensor] = []
-        used = 0
-        for position, node in enumerate(device_graph.graph.nodes):
-            if isinstance(node, Input):
-                values.append(x)
-            elif isinstance(node, Affine):
-                total = device_graph.bias[position].expand(x.shape[0], -1)
-                for source, linear in zip(node.sources, device_graph.maps[position], strict=True):
-                    total = total + linear.apply(values[source])
-                values.append(total)
-            else:
-                before.append(values[node.source])
-                values.append(values[node.source] * mask[used : used + node.size])
-                used += node.size
-        return torch.cat(before, dim=1) if before else x[:, :0], values[-1]
-
-    def rows(self, neurons: NDArray[np.int64], center: Tensor) -> FloatArray:
-        """∂h_j/∂x [rows, n] of some pre-activations."""
-        parts = [np.zeros((0, len(center)))]
-        for chosen in np.array_split(neurons, max(1, -(-len(neurons) // ROWS_AT_ONCE))):
-            if not len(chosen):
-                continue
-            look()
-            with torch.enable_grad():
-                x = center.expand(len(chosen), -1).detach().requires_grad_()
-                before, _ = self.values(x)
-                picked = before[torch.arange(len(chosen), device=x.device), torch.as_tensor(chosen, device=x.device)]
-                (gradient,) = torch.autograd.grad(picked.sum(), x)
-            parts.append(gradient.cpu().numpy())
-        return np.concatenate(parts)
-
-    def goal_rows(self, matrix: Tensor, center: Tensor) -> FloatArray:
-        """∂(matrix · scores)/∂x [rows, n]."""
-        with torch.enable_grad():
-            x = center.expand(len(matrix), -1).detach().requires_grad_()
-            _, scores = self.values(x)
-            (gradient,) = torch.autograd.grad((scores * matrix).sum(), x)
-        return np.asarray(gradient.cpu().numpy())
-
-
 class _Descent:
     """The walk: the best adversary so far, and the neurons whose phases mattered."""
 
@@ -176,7 +118,7 @@ class _Descent:
 
     def run(self, rounds: int) -> None:
         """Pieces one after the other, until no wall leads to anything nearer."""
-        waiting, seen = [self._phases(self.best)], set[bytes]()
+        waiting, seen = [phases_at(self.device_graph, self.best)], set[bytes]()
         while waiting and rounds > 0 and self.batch.time_left > 0:
             active = waiting.pop(0)
             if active.tobytes() in seen:
@@ -194,7 +136,7 @@ class _Descent:
     def _descend(self, active: Phases) -> list[Phases]:
         """Solve one piece, adding the phase rows that its solutions break; the pieces to look at next."""
         region, device_graph = self.region, self.device_graph
-        piece, center = _Piece(device_graph, active), self.goal.center[0]
+        piece, center = Piece(device_graph, active), self.goal.center[0]
         sign = np.where(active, 1.0, -1.0)
         hidden, scores = piece.values(center[None])
         constant = hidden[0].cpu().numpy()
@@ -225,9 +167,9 @@ class _Descent:
                 duals = answer.row_duals[len(goal_rows) :][: len(neurons)]
                 tight = neurons[np.argsort(-duals)][: int((duals > 0).sum())]
                 self.matters = tight
-                return _neighbours(active, tight)
+                return neighbours(active, tight)
             if improved:  # in another piece than this one: go on there
-                return [self._phases(self.best)]
+                return [phases_at(self.device_graph, self.best)]
             new = broken[np.argsort(-short[broken])][:CUTS_AT_ONCE]
             neurons = np.concatenate([neurons, new])
             rows = np.concatenate([rows, sign[new, None] * piece.rows(new, center)])
@@ -248,23 +190,3 @@ class _Descent:
         gained = distances[pick] < self.distance * (1.0 - LEAST_GAIN)
         self.best, self.distance = tried[pick], float(distances[pick])
         return bool(gained)
-
-    @torch.no_grad()
-    def _phases(self, x: FloatArray) -> Phases:
-        device_graph = self.device_graph
-        before = device_graph.preactivations(device_graph.tensor(x)[None])
-        parts = [(before[i][0] > 0).cpu().numpy() for i in device_graph.graph.relus]
-        return np.concatenate([np.zeros(0, dtype=np.bool_), *parts])
-
-
-def _neighbours(active: Phases, tight: NDArray[np.int64]) -> list[Phases]:
-    """The pieces beyond the walls, the steepest wall first: each crossed alone, then all together."""
-    crossings = [tight[k : k + 1] for k in range(min(WALLS, len(tight)))]
-    if len(tight) > 1:
-        crossings.append(tight)
-    pieces = []
-    for crossing in crossings:
-        beyond = active.copy()
-        beyond[crossing] ^= True
-        pieces.append(beyond)
-    return pieces

@@ -35,6 +35,8 @@ def nearest_euclidean(rows: FloatArray, least: FloatArray, low: FloatArray, high
     Sides of the box become rows when a point breaks them: few ever matter. Multipliers are those of `rows` alone.
     """
     count, size = rows.shape
+    if not count:  # nnls corrupts memory where there is nothing to solve for
+        return NearestPoint(np.zeros(size), np.zeros(0))
     length = np.linalg.norm(rows, axis=1)
     length = np.where((length > 0) & np.isfinite(length), length, 1.0)
     rows, least = rows / length[:, None], least / length

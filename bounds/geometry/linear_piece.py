@@ -1,4 +1,4 @@
-"""The nearest point of a linear piece of the net: a linear program, in L2 a quadratic one."""
+"""The nearest point of a linear piece of the net, and its lowest in a ball: linear programs, in L2 quadratic ones."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from encoders.errors import SolverError
 from encoders.question import Norm
 from encoders.solvers.base import Status
 from encoders.solvers.linear import LinearAnswer, solve_linear
+
+LEVELS, FINE = 24, 1e-7  # halvings of a level, and of what could fall how little is left
 
 
 def nearest_in_piece(
@@ -151,6 +153,68 @@ def lowest_in_piece(
     point = None if answer.point is None else answer.point[:size]
     duals, ray = (_unscaled(weights, scale / unit) for weights in (answer.row_duals, answer.ray))
     return replace(answer, point=point, row_duals=duals, ray=ray)
+
+
+def lowest_in_ball_of_piece(
+    rows: FloatArray,
+    least: FloatArray,
+    goal: FloatArray,
+    below: FloatArray,
+    above: FloatArray,
+    norm: Norm,
+    radius: float,
+    time_limit: float | None,
+) -> tuple[FloatArray | None, FloatArray | None]:
+    """Where goal · d [n] is least in ball ∩ box, subject to rows · d ≥ least: d, and the duals of the rows.
+
+    In L2 it is found through the nearest points of falling levels, to `FINE` of the fall; nothing is proven by it.
+    """
+    if norm is Norm.LINF:
+        answer = lowest_in_piece(rows, least, goal[None], np.zeros(1), below, above, radius, time_limit)
+        return answer.point, answer.row_duals
+    if norm is Norm.L2:
+        return _lowest_euclidean(rows, least, goal, below, above, radius, time_limit)
+    size = len(below)
+    scale = np.abs(rows).max(axis=1, initial=0.0)
+    scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
+    unit = max(float(np.abs(goal).max(initial=0.0)), 1e-300)
+    both = np.concatenate([rows / scale[:, None], -rows / scale[:, None]], axis=1)
+    matrix = sparse.csr_array(np.concatenate([both, -np.ones((1, 2 * size))]))
+    low, high = np.zeros(2 * size), np.minimum(np.concatenate([above, below]), radius)
+    costs = np.concatenate([goal, -goal]) / unit
+    row_lower = np.append(least / scale, -radius)
+    try:
+        answer = solve_linear(
+            costs, matrix, row_lower, np.full(len(row_lower), np.inf), low, high, time_limit=time_limit
+        )
+    except SolverError:
+        return None, None
+    if answer.point is None or answer.row_duals is None:
+        return None, None
+    return answer.point[:size] - answer.point[size:], answer.row_duals[: len(rows)]
+
+
+def _lowest_euclidean(
+    rows: FloatArray, least: FloatArray, goal: FloatArray, below: FloatArray, above: FloatArray, radius: float,
+    time_limit: float | None,
+) -> tuple[FloatArray | None, FloatArray | None]:  # fmt: skip
+    """By halving between a level that the ball reaches and one that nothing in it can."""
+    answer, best = nearest_in_piece(rows, least, below, above, Norm.L2, np.inf, time_limit)
+    if best is None or float(np.linalg.norm(best)) > radius:
+        return None, None
+    size = float(np.linalg.norm(goal)) * radius
+    reached, beyond, duals = float(goal @ best), -size, answer.row_duals
+    with_goal = np.concatenate([rows, -goal[None]])
+    for _ in range(LEVELS):
+        if reached - beyond <= FINE * size:
+            break
+        level = 0.5 * (reached + beyond)
+        answer, shift = nearest_in_piece(with_goal, np.append(least, -level), below, above, Norm.L2, np.inf, time_limit)
+        if shift is None or float(np.linalg.norm(shift)) > radius:
+            beyond = level
+        else:
+            best, reached, duals = shift, float(goal @ shift), answer.row_duals
+    return best, None if duals is None else duals[: len(rows)]
 
 
 def _unscaled(weights: FloatArray | None, scale: FloatArray) -> FloatArray | None:

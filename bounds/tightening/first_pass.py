@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from bounds.geometry.halfspace_distance import lowest_value
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import bounds_together
@@ -66,3 +67,18 @@ def distances_together(
     for k, place in zip(asked, phases.stack.goals, strict=True):
         found[k] = np.minimum(radii[k], distances[place].cpu().numpy())
     return found
+
+
+def least_values(
+    device_graph: DeviceGraph, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float
+) -> FloatArray:
+    """A proven lower bound on the one row of each goal over ball ∩ box; -inf where a bound overflowed."""
+    bounds = bounds_together(device_graph, [region], norm, [radius])
+    stack = Stack.on(device_graph, bounds, [goals])
+    phases = NodeBounds(stack=one_sided_stack(stack) if norm in ONE_SIDED else stack)
+    nodes = phases.roots()
+    seen, group = phases.evaluate(nodes), phases.stack.grouped(nodes.goal)
+    far = torch.full_like(seen.height, radius)
+    below, above = group.of(phases.stack.below), group.of(phases.stack.above)
+    found = lowest_value(seen.normal, seen.height, below, above, norm, far)
+    return np.asarray(found.nan_to_num(nan=-torch.inf).cpu().numpy())

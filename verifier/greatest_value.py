@@ -1,0 +1,251 @@
+"""The greatest value of linear functions of the scores over a ball: bracketed by decisions at rising thresholds.
+
+Whether some input of the ball reaches a threshold T is a question that every engine answers: a goal  T - row · s ≤ 0.
+A witness of it raises `lower` to what replays; a proof that there is none lowers `upper` to T. The first threshold lies
+a hair above the best value known, and where attacks found the greatest that one decision is the last. What is not
+decided within its turn is tried again with a longer one, after thresholds in between have lowered `upper`: the bracket
+is true at any moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bounds.attacks import AttackOptions, AttackProblem
+from bounds.attacks.ball_minimum import lower_still, lowest_in_ball
+from bounds.device import pick_device
+from bounds.propagation.neuron_bounds import device_graph_for
+from bounds.tightening.first_pass import least_values
+from encoders.arrays import FloatArray, Inputs
+from encoders.deadline import Deadline, in_time
+from encoders.errors import SoundnessError
+from encoders.grid import Grid
+from encoders.question import Goal, Region
+from verifier.engines.base import Engine
+from verifier.engines.registry import engine_for
+from verifier.options import Options
+from verifier.question.grid_incumbent import GridIncumbent
+from verifier.question.incumbent import Incumbent, round_into_box
+from verifier.question.model import Model
+from verifier.question.problem import Problem, Progress
+from verifier.question.results import Adversary, Basis
+
+ATTACK_SHARE = 0.3  # of the time, at most
+FIRST_TURN, LONGER = 5.0, 3.0  # seconds of the first decisions; how much longer they get
+NARROW = 0.1  # of the bracket: once thresholds in between leave no more, the hard end is tried again
+ROUNDING = 1e-6  # relative, between float32 scores and real ones: beyond it, a value above a proof is an alarm
+CENTER, ATTACK = "sample", "ball-minimum"
+
+
+@dataclass(eq=False)
+class GreatestValue:
+    """The bracket of the greatest of rows · scores over ball ∩ box (∩ grid); `best` attains `lower`."""
+
+    model: Model
+    region: Region
+    radius: float
+    rows: FloatArray  # [K, classes]
+    options: Options
+    deadline: Deadline
+    grid: Grid | None = None
+    workers: int = 1
+    progress: Progress | None = None
+    lower: float = -float("inf")
+    upper: float = float("inf")
+    best: Adversary | None = None
+    basis: Basis = Basis.RIGOROUS
+    nodes: int = 0
+    hint: float = -float("inf")  # the greatest value seen at real inputs, which the file's numbers may miss by a hair
+    engine: Engine = field(init=False)
+    device: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.engine, self.device = engine_for(self.options.engine), pick_device(self.options.device)
+        reach = self.region.reach(self.options.norm)
+        beyond = float(np.nextafter(reach * (1.0 + 1e-9), np.inf)) + 1e-12
+        self.ceiling = min(beyond, float(np.nextafter(self.radius * (1.0 + 1e-9), np.inf)) + 1e-12)
+        self.whole = self.radius >= reach  # the ball holds the box
+        if self.grid is not None:
+            self.ceiling = self.grid.beyond(1 + self.grid.within(self.radius))
+
+    @property
+    def gap(self) -> float:
+        """How far apart the two sides may be and still be called exact."""
+        return self.options.tolerance * max(1.0, abs(self.lower))
+
+    @property
+    def exact(self) -> bool:
+        """Whether the two sides meet."""
+        return self.upper - self.lower <= self.gap
+
+    async def close(self) -> None:
+        """Raise and lower the two sides until they meet, or time is up."""
+        self._see(self.region.center[None], CENTER)
+        self._bound()
+        if not self.exact:
+            self._attack()
+        open_below, turn, misses, bold = self.lower, FIRST_TURN, 0, True
+        while not (self.exact or self.deadline.passed):
+            threshold = self._just_above(open_below) if bold else self._between(open_below)
+            if not open_below < threshold < self.upper:
+                break  # what is left lies between float32 and real numbers
+            before, part = self.lower, self.deadline.within(turn)
+            decided = await self._decide(threshold, part)
+            if decided is None:
+                open_below, bold = threshold, False
+                if not part.passed and self.upper - open_below <= self.gap:
+                    break
+                if self.upper - open_below < NARROW * (self.upper - self.lower):
+                    open_below, bold, turn = self.lower, True, turn * LONGER
+            elif decided:
+                # Two witnesses in a row that say little more: the greatest value is farther up.
+                misses = misses + 1 if self.lower - before < NARROW * (self.upper - before) else 0
+                open_below, bold = max(open_below, self.lower), misses % 3 == 0
+            else:
+                # The hard end is tried again where it is new, or where nothing much is left beside it.
+                bold = open_below <= self.lower or self.upper - open_below < NARROW * (self.upper - self.lower)
+
+    def _just_above(self, least: float) -> float:
+        """The threshold that makes the bracket exact, if nothing reaches it."""
+        least = max(least, self.hint)
+        return max(least + 0.1 * self.gap, min(least + 0.5 * self.gap, self.lower + 0.98 * self.gap))
+
+    def _between(self, least: float) -> float:
+        """A threshold between what is not decided and what is proven; farther and farther up where nothing is."""
+        if self.upper == float("inf"):
+            return least + max(1.0, 2.0 * (least - self.lower))
+        near, far = max(least - self.lower, self.gap), self.upper - self.lower
+        return max(self.lower + float(np.sqrt(near * far)), 0.9 * least + 0.1 * self.upper)
+
+    def _bound(self) -> None:
+        """What one backward pass proves of every row."""
+        if self.model.quantised is not None:
+            return
+        graph = device_graph_for(self.model.graph, self.device)
+        goals = self._goals(0.0)
+        radius = min(self.ceiling, self.region.reach(self.options.norm) * (1.0 + 1e-9) + 1e-12)
+        least = in_time(
+            self.deadline,
+            lambda: least_values(graph, self.region, self.options.norm, goals, radius),
+            np.array([-np.inf]),
+        )
+        self._prove(-float(least.min()), Basis.RIGOROUS)
+
+    def _prove(self, upper: float, basis: Basis) -> None:
+        if np.isnan(upper) or upper >= self.upper:
+            return
+        if upper < self.lower - ROUNDING * max(1.0, abs(self.lower)):
+            raise SoundnessError(
+                f"soundness alarm: no input is proven to reach {upper!r}, and one that replays reaches {self.lower!r}"
+            )
+        self.upper, self.basis = max(upper, self.lower), basis
+        self._report()
+
+    def _report(self) -> None:
+        if self.progress is not None:
+            self.progress(self.lower, self.upper)
+
+    def _goals(self, threshold: float) -> tuple[Goal, ...]:
+        return tuple(Goal(k, -row[None], np.array([threshold])) for k, row in enumerate(self.rows))
+
+    def _attack(self) -> None:
+        """Look for where the rows are greatest."""
+        problem = self._attack_problem()
+        found = in_time(self.deadline, lambda: lowest_in_ball(problem).inputs, self.region.center[None])
+        self._see(found, ATTACK)
+
+    def _attack_problem(self) -> AttackProblem:
+        limit = None if self.deadline.left == float("inf") else ATTACK_SHARE * self.deadline.left
+        settings = AttackOptions(seed=self.options.seed, time_limit=limit)
+        graph = device_graph_for(self.model.guide, self.device)
+        radius = min(self.radius, self.region.reach(self.options.norm))
+        return AttackProblem(graph, self.region, self.options.norm, self._goals(0.0), radius, settings)
+
+    def _raise(self, found: Adversary) -> None:
+        """A witness of a threshold, and what the linear pieces around it hold."""
+        point = found.input.astype(np.float64)
+        self._see(point[None], found.found_by)
+        goal, problem = int(np.argmax(found.scores @ self.rows.T)), self._attack_problem()
+        higher = in_time(self.deadline, lambda: lower_still(problem, goal, point), point)
+        self._see(higher[None], found.found_by)
+
+    def _see(self, points: FloatArray, by: str) -> None:
+        """Replay points [B, n] of the ball, and keep the one with the greatest value."""
+        if self.grid is None:
+            self.hint = max(self.hint, float(self.value(self.model.real(points)).max(initial=-np.inf)))
+        inputs = self._inside(points)
+        if not len(inputs):
+            return
+        scores = self.model.scores(inputs)
+        values = np.minimum(self.value(scores), self.value(self.model.real(inputs.astype(np.float64))))
+        values = np.where(np.isfinite(values), values, -np.inf)
+        pick = int(np.argmax(values))
+        if not values[pick] > self.lower:
+            return
+        alone = self.model.scores(inputs[pick : pick + 1])  # what a file makes of a batch must not make a value
+        value = min(float(values[pick]), float(self.value(alone)[0]))
+        if value > self.lower:
+            far = float(self.region.length(self.options.norm, inputs[pick].astype(np.float64) - self.region.center))
+            self.best = Adversary(inputs[pick], far, int(np.argmax(alone[0])), alone[0], by)
+            self.lower = value
+            if self.lower > self.upper + ROUNDING * max(1.0, abs(self.lower)):
+                raise SoundnessError(
+                    f"soundness alarm: an input replays with the value {self.lower!r}, above the proven {self.upper!r}"
+                )
+            self.upper = max(self.upper, self.lower)
+            self._report()
+
+    def _inside(self, points: FloatArray) -> Inputs:
+        """The points in the file's own numbers, inside the ball and the box (and on the grid)."""
+        if self.grid is not None:
+            moved = points * self.grid.levels - self.grid.home
+            ways = np.concatenate([np.rint(moved), np.trunc(moved)])
+            steps = np.clip(ways, self.grid.down, self.grid.up).astype(np.int64)
+            return self.grid.values(steps[self.grid.measure(steps) <= self.grid.within(self.radius)])
+        center, norm = self.region.center, self.options.norm
+        inputs = round_into_box(points, self.region, self.model.input_type)
+        for back in (1e-7, 1e-6, 1e-5):
+            far = self.region.length(norm, inputs.astype(np.float64) - center) > self.radius
+            if not far.any():
+                break
+            drawn = round_into_box(center + (1.0 - back) * (points[far] - center), self.region, self.model.input_type)
+            inputs[far] = drawn
+        return inputs[self.region.length(norm, inputs.astype(np.float64) - center) <= self.radius]
+
+    def value(self, scores: FloatArray) -> FloatArray:
+        """The greatest row of each of scores [B, classes]."""
+        return np.asarray((scores @ self.rows.T).max(axis=1))
+
+    async def _decide(self, threshold: float, deadline: Deadline) -> bool | None:
+        """Whether some input of the ball reaches the threshold; None where that stays open."""
+        incumbent = self._incumbent(threshold)
+        problem = Problem(
+            self.model.guide, self.region, self.options.norm, self._goals(threshold), self.ceiling, self.radius,
+            self.options.tolerance, deadline, self.device, self.grid, self.model.quantised, self.workers,
+        )  # fmt: skip
+        proof = await self.engine.solve(problem, incumbent, lambda lower, upper: None)
+        self.nodes += proof.nodes
+        if incumbent.best is not None and incumbent.upper <= self.radius:
+            self._raise(incumbent.best)
+            return self.lower >= threshold or None
+        if proof.lower > self.radius or (self.whole and proof.lower >= self.ceiling):
+            self._prove(threshold, proof.basis)
+            return False
+        return None
+
+    def _incumbent(self, threshold: float) -> Incumbent:
+        """Empty: what counts reaches the threshold in onnxruntime and in real numbers."""
+
+        def wins(scores: FloatArray) -> NDArray[np.bool_]:
+            return np.asarray((self.value(scores) >= threshold) & np.isfinite(scores).all(axis=1))
+
+        model, norm = self.model, self.options.norm
+        if self.grid is None:
+            return Incumbent(self.region, norm, model.scores, model.real, wins, model.input_type)
+        return GridIncumbent(
+            self.region, norm, model.scores, model.real, wins, model.input_type, grid=self.grid,
+            value=lambda scores: threshold - self.value(scores),
+        )  # fmt: skip

@@ -1,0 +1,222 @@
+"""The greatest adversarial loss of a sample in a ball, and the range of an output over a ball or the whole box."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from encoders.arrays import FloatArray
+from encoders.deadline import Clock, Deadline
+from encoders.errors import DataError, OptionError
+from encoders.grid import Grid
+from encoders.question import Norm, Region
+from verifier.answer import check_classes, region_for
+from verifier.batching.request import run_alone
+from verifier.greatest_value import GreatestValue
+from verifier.options import REAL, Options, check_convex, check_radius
+from verifier.question.input_shape import levels_for
+from verifier.question.model import Model, load
+from verifier.question.problem import Progress
+from verifier.question.results import Adversary, Basis
+
+
+class Closed(StrEnum):
+    """What is known of a greatest value."""
+
+    EXACT = "exact"
+    UNRESOLVED = "unresolved"
+
+
+@dataclass(frozen=True, eq=False)
+class GreatestLoss:
+    """Of one sample:  lower ≤ max over the ball of f_t - f_c ≤ upper,  over all targets t.
+
+    `lower` is attained by `worst`, an input of the ball, in onnxruntime and in real numbers; `upper` is proven. Negative
+    means that no input of the ball is classified as a target. `by_target` has each target's own bracket, where asked.
+    """
+
+    index: int
+    label: int | None
+    predicted: int
+    against: int  # c: the label, or the predicted class where there is none
+    norm: Norm
+    radius: float
+    verdict: Closed
+    lower: float
+    upper: float
+    basis: Basis
+    engine: str
+    seconds: float
+    worst: Adversary | None
+    nodes: int = 0
+    by_target: Mapping[int, tuple[float, float]] | None = None
+
+    @property
+    def target(self) -> int | None:
+        """The target that the worst input comes nearest to, or goes farthest beyond."""
+        if self.worst is None:
+            return None
+        scores = self.worst.scores
+        return max((t for t in range(len(scores)) if t != self.against), key=lambda t: float(scores[t]))
+
+
+@dataclass(frozen=True, eq=False)
+class OutputRange:
+    """Brackets of the least and the greatest value of a combination of the outputs: [lower, upper] of each.
+
+    The inner ends are attained by inputs that replay, the outer ends are proven.
+    """
+
+    combination: tuple[float, ...]
+    least: tuple[float, float]
+    greatest: tuple[float, float]
+    verdict: Closed
+    basis: Basis
+    seconds: float
+    lowest: Adversary | None
+    highest: Adversary | None
+    nodes: int = 0
+
+
+def margin(
+    model: Model | str | Path,
+    x: ArrayLike,
+    radius: float,
+    *,
+    norm: str = "linf",
+    label: int | None = None,
+    index: int = 0,
+    mask: ArrayLike | None = None,
+    each: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> GreatestLoss:
+    """The exact greatest adversarial loss of one sample: max of f_t - f_c over the ball and the targets t, bracketed.
+
+    `each` closes every target's own bracket, too. `options` are the fields of `Options`.
+    """
+    model = model if isinstance(model, Model) else load(model)
+    chosen = Options(**{"norm": norm, **options})
+    return run_alone(margin_asked(model, x, radius, chosen, label, index, mask, each, progress))
+
+
+async def margin_asked(
+    model: Model,
+    x: ArrayLike,
+    radius: float,
+    options: Options,
+    label: int | None = None,
+    index: int = 0,
+    mask: ArrayLike | None = None,
+    each: bool = False,
+    progress: Progress | None = None,
+    clock: Clock | None = None,
+) -> GreatestLoss:
+    """The same in turns, with a clock that may have started before."""
+    clock = Clock() if clock is None else clock
+    check_radius(radius)
+    _check(model, options)
+    check_classes(model, label, options.targets)
+    region, grid = _region(model, x, mask, options)
+    scores = _finite_scores(model, region, index)
+    predicted = int(np.argmax(scores))
+    against = predicted if label is None else label
+    targets = tuple(t for t in options.targets or range(model.classes) if t != against)
+    if not targets:
+        raise OptionError(f"sample {index}: class {against} is the only target; a loss is over another class")
+    identity, deadline = np.eye(model.classes), Deadline(options.time_limit, clock)
+    rows = np.stack([identity[t] - identity[against] for t in targets])
+    whole = GreatestValue(model, region, float(radius), rows, options, deadline, grid, progress=progress)
+    await whole.close()
+    by_target, nodes = None, whole.nodes
+    if each:
+        by_target = dict[int, tuple[float, float]]()
+        for t, row in zip(targets, rows, strict=True):
+            one = GreatestValue(model, region, float(radius), row[None], options, deadline, grid)
+            await one.close()
+            by_target[t], nodes = (one.lower, min(one.upper, whole.upper)), nodes + one.nodes
+    return GreatestLoss(
+        index, label, predicted, against, options.norm, float(radius), _verdict(whole), whole.lower, whole.upper,
+        whole.basis, whole.engine.name, clock.now(), whole.best, nodes, by_target,
+    )  # fmt: skip
+
+
+def output_range(
+    model: Model | str | Path,
+    combination: Sequence[float],
+    *,
+    x: ArrayLike | None = None,
+    radius: float | None = None,
+    norm: str = "linf",
+    mask: ArrayLike | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> OutputRange:
+    """The least and the greatest value of combination · scores over a ball around `x`, or over the whole box.
+
+    Without `x` the box is all there is, and without `radius` the ball has no end. `options` are the fields of `Options`.
+    """
+    model = model if isinstance(model, Model) else load(model)
+    chosen, clock = Options(**{"norm": norm, **options}), Clock()
+    check_radius(radius)
+    _check(model, chosen)
+    row = np.asarray(combination, dtype=np.float64)
+    if row.shape != (model.classes,) or not np.isfinite(row).all():
+        raise DataError(f"combination: give one finite number for each of the {model.classes} outputs of {model.path}")
+    if x is None:
+        if radius is not None:
+            raise OptionError("a radius is around a sample; give x, or leave radius out")
+        x = np.full(model.input_shape, chosen.box[0] + 0.5 * (chosen.box[1] - chosen.box[0]))
+    region, grid = _region(model, x, mask, chosen)
+    _finite_scores(model, region, 0)
+    far = region.reach(chosen.norm) if radius is None else float(radius)
+    deadline = Deadline(chosen.time_limit, clock)
+    sides = []
+    for sign in (-1.0, 1.0):
+        side = GreatestValue(model, region, far, sign * row[None], chosen, deadline, grid, progress=progress)
+        run_alone(side.close())
+        sides.append(side)
+    least, greatest = sides
+    basis = next((side.basis for side in sides if side.basis is not Basis.RIGOROUS), Basis.RIGOROUS)
+    exact = all(side.exact for side in sides)
+    return OutputRange(
+        tuple(map(float, row)), (-least.upper, -least.lower), (greatest.lower, greatest.upper),
+        Closed.EXACT if exact else Closed.UNRESOLVED, basis, clock.now(), least.best, greatest.best,
+        least.nodes + greatest.nodes,
+    )  # fmt: skip
+
+
+def _check(model: Model, options: Options) -> None:
+    check_convex(options)
+    if options.execution != REAL:
+        raise OptionError("greatest values are about real arithmetic; leave out execution")
+    if options.margin:
+        raise OptionError("a greatest loss is asked for without a margin; leave margin out")
+    if model.quantised is not None and options.grid is None:
+        raise OptionError(f"{model.path}: a quantised network is asked about on a grid; give grid")
+
+
+def _region(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Options) -> tuple[Region, Grid | None]:
+    """The sample and its box, and the grid in it."""
+    region = region_for(model, x, mask, options)
+    if options.grid is None:
+        return region, None
+    grid = Grid.of(region, options.norm, levels_for(model.input_shape, options.grid))
+    return Region(region.center, grid.corner(grid.down), grid.corner(grid.up), region.pixels), grid
+
+
+def _finite_scores(model: Model, region: Region, index: int) -> FloatArray:
+    scores = model.scores(region.center[None])[0]
+    if not np.isfinite(scores).all():
+        raise DataError(f"sample {index}: the model's scores are not finite: {scores}")
+    return np.asarray(scores)
+
+
+def _verdict(value: GreatestValue) -> Closed:
+    return Closed.EXACT if value.exact else Closed.UNRESOLVED
