@@ -27,6 +27,7 @@ from tests.shared_data import shared_data
 from tests.small_files import refusal
 from verifier.property_answer import PropertyOptions, _Question, check_property
 from verifier.question.model import load_network
+from verifier.question.results import Basis
 
 CLEAR = 1e-4  # how far from its boundary a question lies whose answer execution in float32 cannot change
 SURE = 1e-6  # what the linear programs of the oracle can be wrong by
@@ -306,9 +307,14 @@ def test_the_phase_search_finds_a_witness_by_itself(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("made", [False, True], ids=["while parts are made", "between parts"])
 def test_a_limit_holds_for_many_boxes(made: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no time at all the boxes of a property are not gone through one by one."""
-    looked: list[object] = []
+    looked: list[_Question] = []
     answer = _Question.answer
-    monkeypatch.setattr(_Question, "answer", lambda question: looked.append(question) or answer(question))
+
+    def counted(question: _Question) -> tuple[bool, int, Basis]:
+        looked.append(question)
+        return answer(question)
+
+    monkeypatch.setattr(_Question, "answer", counted)
     if made:
         monkeypatch.setattr("verifier.property_answer.in_time", lambda deadline, work, otherwise: work())
     boxes = " ".join(f"(and (>= X_0 0) (<= X_0 {k}) (>= Y_0 9999))" for k in range(1, 9))
