@@ -22,9 +22,9 @@ from bounds.attacks.box_descent import lowest_in_box
 from bounds.device import pick_device
 from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.arrays import FloatArray, Inputs
-from encoders.deadline import Clock, Deadline, under
+from encoders.deadline import Clock, Deadline, in_time, under
 from encoders.errors import DataError
-from encoders.properties.property import Part, Property, asked_of, parts_of
+from encoders.properties.property import Part, Property, asked_of, in_float64, parts_of
 from encoders.question import Norm, Region
 from encoders.validation import Seconds, Whole, validated
 from verifier.batching.first_pass_request import FirstPassRequest
@@ -84,7 +84,10 @@ def check_property(model: Model, asked: Property, options: PropertyOptions | Non
     clock = Clock()
     deadline = Deadline(options.time_limit, clock)
     nodes, open_, bases = 0, False, {Basis.RIGOROUS}
-    for part in parts_of(asked, model.input_type):
+    parts = in_time(deadline, lambda: parts_of(asked, model.input_type), None)
+    if parts is None:
+        return PropertyResult(Satisfied.TIMEOUT, clock.now())
+    for part in parts:
         question = _Question(model, part, options, deadline)
         closed, more, basis = question.answer()
         nodes += more
@@ -93,6 +96,9 @@ def check_property(model: Model, asked: Property, options: PropertyOptions | Non
             return PropertyResult(Satisfied.SAT, clock.now(), best.input, best.scores[: model.classes], nodes=nodes)
         open_ = open_ or not closed
         bases.add(basis)
+        if deadline.passed and part is not parts[-1]:
+            open_ = True
+            break
     if not open_:
         basis = next((basis for basis in bases if basis is not Basis.RIGOROUS), Basis.RIGOROUS)
         return PropertyResult(Satisfied.UNSAT, clock.now(), basis=basis, nodes=nodes)
@@ -175,8 +181,8 @@ def _incumbent(model: Model, part: Part) -> Incumbent:
     for number, row in enumerate(row for case in part.rows for row in case):
         for start, terms in ((0, row.outputs), (count, row.inputs)):
             for place, weight in terms.items():
-                rows[number, start + place] = float(weight)
-        constants[number] = float(row.constant)
+                rows[number, start + place] = in_float64(weight)
+        constants[number] = in_float64(row.constant)
     starts = np.cumsum([0, *map(len, part.rows)])[:-1]
 
     def wins(both: FloatArray) -> NDArray[np.bool_]:

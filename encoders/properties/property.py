@@ -23,11 +23,13 @@ import numpy as np
 from scipy import sparse
 
 from encoders.arrays import FloatArray, InputType
+from encoders.deadline import look
 from encoders.errors import DataError
 from encoders.layer_graph.graph import Affine, Graph
 from encoders.layer_graph.linear_maps import Sparse
 from encoders.question import Goal
 
+MOST_TOGETHER = 1000  # cases of a part: the clock is looked at between parts
 LARGEST, SMALLEST = 1e150, 1e-150  # numbers of a property that are computed with: no product of theirs leaves float64
 
 
@@ -98,18 +100,18 @@ class Part:
 
 def parts_of(asked: Property, kind: InputType = np.float32) -> tuple[Part, ...]:
     """The cases by their boxes, for a file that reads numbers of this type; a case whose box is empty has no part."""
-    found: dict[object, Part] = {}
+    boxes: dict[tuple[tuple[_Side, _Side], ...], list[Case]] = {}
     for case in asked.cases:
+        look()
         sides = _sides(asked, case)
-        if sides is None:
-            continue
-        rest = tuple(row for row in case if row.side is None)
-        key = tuple(sides)
-        if key in found:
-            found[key] = replace(found[key], rows=(*found[key].rows, rest))
-        else:
-            found[key] = _part(sides, rest, kind)
-    return tuple(found.values())
+        if sides is not None:
+            boxes.setdefault(tuple(sides), []).append(tuple(row for row in case if row.side is None))
+    return tuple(
+        replace(part, rows=tuple(rows[start : start + MOST_TOGETHER]))
+        for sides, rows in boxes.items()
+        for part in [_part(sides, kind)]
+        for start in range(0, len(rows), MOST_TOGETHER)
+    )
 
 
 _Side = tuple[Fraction, bool]  # a bound, and whether it is strict: of two equal ones the strict one holds
@@ -139,11 +141,12 @@ def _sides(asked: Property, case: Case) -> list[tuple[_Side, _Side]] | None:
     return None if empty else both
 
 
-def _part(sides: list[tuple[_Side, _Side]], rest: Case, kind: InputType) -> Part:
-    largest = Fraction(float(np.finfo(kind).max))
+def _part(sides: Sequence[tuple[_Side, _Side]], kind: InputType) -> Part:
+    look()
+    largest = min(Fraction(float(np.finfo(kind).max)), Fraction(LARGEST))
     for place, ((low, _), (high, _)) in enumerate(sides):
         if min(low, high) < -largest or max(low, high) > largest:
-            raise DataError(f"a bound of input {place} is beyond the largest {kind.__name__}; give a smaller box")
+            raise DataError(f"a bound of input {place} is beyond {float(largest):.3g}; give a smaller box")
     lower = np.array([_down(low[0]) for low, _ in sides])
     upper = np.array([-_down(-high[0]) for _, high in sides])
     least = np.array([_least(*low, kind) for low, _ in sides])
@@ -156,7 +159,7 @@ def _part(sides: list[tuple[_Side, _Side]], rest: Case, kind: InputType) -> Part
         one = min(ends, key=lambda number: abs(Fraction(float(number)) - middle))
         least[place] = greatest[place] = one
         lower[place], upper[place] = min(lower[place], one), max(upper[place], one)
-    return Part(lower, upper, (least, greatest), nearest, (rest,))
+    return Part(lower, upper, (least, greatest), nearest, ())
 
 
 def _least(bound: Fraction, strict: bool, kind: InputType) -> float:
@@ -169,7 +172,7 @@ def _least(bound: Fraction, strict: bool, kind: InputType) -> float:
     return float(number) + 0.0  # no minus zero
 
 
-def _number(exact: Fraction) -> float:
+def in_float64(exact: Fraction) -> float:
     """The nearest float64, within one rounding; refused where it is not, beyond the ends of the normal numbers."""
     found = float(exact) if abs(exact) < LARGEST else np.inf
     if abs(found) > LARGEST or (exact and abs(found) < SMALLEST):
@@ -203,7 +206,7 @@ def asked_of(graph: Graph, part: Part) -> Asked:
         Sparse(_matrix([row.inputs for row in rows], graph.input_size)),
         Sparse(_matrix([row.outputs for row in rows], graph.classes)),
     )
-    bias = np.array([_number(row.constant) for row in rows])
+    bias = np.array([in_float64(row.constant) for row in rows])
     # Every number is its fraction times (1 + θ), |θ| ≤ u: one rounding each.
     size = np.nextafter(np.abs(bias), np.inf)
     head = Affine((0, len(graph.nodes) - 1), maps, bias, "property", size, 1)
@@ -220,6 +223,6 @@ def _key(row: Inequality) -> object:
 
 
 def _matrix(rows: Sequence[Mapping[int, Fraction]], size: int) -> sparse.csr_array:
-    places = [(k, place, _number(weight)) for k, row in enumerate(rows) for place, weight in row.items()]
+    places = [(k, place, in_float64(weight)) for k, row in enumerate(rows) for place, weight in row.items()]
     where = ([k for k, _, _ in places], [place for _, place, _ in places])
     return sparse.csr_array(([value for _, _, value in places], where), shape=(len(rows), size))

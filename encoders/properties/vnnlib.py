@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -27,6 +28,8 @@ from encoders.properties.property import Case, Inequality, Property
 NUMBERS = [getattr(vnnlib.DType, name) for name in ("F32", "F64", "Real")]
 MOST_CASES = 100_000  # of a property in disjunctive normal form
 TOKEN = re.compile(r"[()]|[^\s()]+")
+COMMENT = re.compile(r";[^\n]*")
+STRAY = re.compile(r"[^\t\n\v\f\r -~]")  # the format's parser ends at a NUL, and drops what stands behind it
 VARIABLE = re.compile(r"([XY])_(0|[1-9]\d*)")
 MOST_DIGITS = 400  # of an exponent's size: beyond it no double is
 
@@ -35,8 +38,8 @@ def read_vnnlib(path: Path) -> Property:
     """The property of a file, which may be compressed by gzip."""
     try:
         content = path.read_bytes()
-        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot read it as a VNN-LIB file: {error}") from None
     try:
         return parse_vnnlib(text)
@@ -46,7 +49,10 @@ def read_vnnlib(path: Path) -> Property:
 
 def parse_vnnlib(text: str) -> Property:
     """The property that a query's text asks about."""
-    again = ""
+    text, again = COMMENT.sub("", text), ""
+    stray = STRAY.search(text)
+    if stray is not None:
+        raise DataError(f"{stray[0]!a} outside a comment: a query is written in plain ASCII; remove it")
     if "declare-network" not in text:
         text, again = _as_version_2(text), " (version 1.0, as written again in version 2.0)"
     try:
@@ -100,6 +106,8 @@ class _Variables:
         """Whether it is an input, and which entry of the flat tensor."""
         place = 0
         for index, side in zip(variable.indices, variable.shape, strict=True):
+            if not 0 <= index < side:
+                raise DataError(f"{variable.name}{variable.indices}: an index that is not in {variable.shape}")
             place = place * side + index
         return variable.name == self.input, place
 
@@ -192,17 +200,20 @@ def _sum(*rows: Inequality) -> Inequality:
 
 def _as_version_2(text: str) -> str:
     """A query of version 1.0 as one of version 2.0, its variables as the entries of two vectors."""
-    tokens = TOKEN.findall(re.sub(r";[^\n]*", "", text))
+    tokens = TOKEN.findall(text)
     sizes = {"X": 0, "Y": 0}
     written: list[str] = []
     place = 0
     while place < len(tokens):
         if tokens[place : place + 2] in (["(", "declare-const"], ["(", "declare-fun"]):
-            end = tokens.index(")", place) if tokens[place + 1] == "declare-const" else place + 6
-            name, kind = tokens[place + 2] if place + 2 < len(tokens) else "", tokens[end - 1]
+            empty = [] if tokens[place + 1] == "declare-const" else ["(", ")"]  # a function of no arguments
+            end = place + len(empty) + 4
+            if tokens[place + 3 : end - 1] != empty or tokens[end : end + 1] != [")"]:
+                raise DataError(f"{' '.join(tokens[place : end + 1])}: no declaration; write (declare-const X_0 Real)")
+            name, kind = tokens[place + 2], tokens[end - 1]
             match = VARIABLE.fullmatch(name)
             if match is None:
-                raise DataError(f"{name or 'a declaration'}: a variable of version 1.0 is called X_i or Y_i")
+                raise DataError(f"{name}: a variable of version 1.0 is called X_i or Y_i")
             if kind != "Real":
                 raise DataError(f"{name} is declared as {kind}; variables of version 1.0 are Real")
             if int(match[2]) != sizes[match[1]]:

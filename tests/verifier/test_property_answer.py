@@ -18,15 +18,16 @@ from onnx import helper
 
 from encoders.errors import PlumblineError
 from encoders.layer_graph.graph import Affine, Graph, Relu, affine_chain
-from encoders.properties.property import Inequality, Property
+from encoders.properties.property import Inequality, Property, parts_of
 from encoders.properties.vnnlib import parse_vnnlib, read_vnnlib
 from tests.draws import draws
 from tests.onnx_builder import to_onnx
 from tests.properties_oracle import Array, clearance, witnessed
 from tests.shared_data import shared_data
 from tests.small_files import refusal
-from verifier.property_answer import PropertyOptions, check_property
+from verifier.property_answer import PropertyOptions, _Question, check_property
 from verifier.question.model import load_network
+from verifier.question.results import Basis
 
 CLEAR = 1e-4  # how far from its boundary a question lies whose answer execution in float32 cannot change
 SURE = 1e-6  # what the linear programs of the oracle can be wrong by
@@ -290,3 +291,52 @@ def test_a_knifes_edge_ends_without_a_limit(tmp_path: Path) -> None:
 def test_an_engine_that_nobody_knows_is_refused_at_once() -> None:
     with pytest.raises(PlumblineError, match="serach"):
         PropertyOptions(engine="serach")
+
+
+def test_the_phase_search_finds_a_witness_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its polish asks which goals a witness reaches; what replays keeps other numbers than the rows that goals read."""
+    monkeypatch.setattr("verifier.property_answer.FEW_INPUTS", 0)
+    monkeypatch.setattr(_Question, "_attack", lambda question: None)
+    random = np.random.default_rng(16)  # a witness that a dive finds
+    graph = random_net(random)
+    text, path = random_question(random, graph), to_onnx(graph, tmp_path / "net.onnx")
+    assert check_property(load_network(path), parse_vnnlib(text), PATIENT).verdict.value == "sat"
+    assert not contradiction(text, path, parse_vnnlib(text))
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["while parts are made", "between parts"])
+def test_a_limit_holds_for_many_boxes(made: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no time at all the boxes of a property are not gone through one by one."""
+    looked: list[_Question] = []
+    answer = _Question.answer
+
+    def counted(question: _Question) -> tuple[bool, int, Basis]:
+        looked.append(question)
+        return answer(question)
+
+    monkeypatch.setattr(_Question, "answer", counted)
+    if made:
+        monkeypatch.setattr("verifier.property_answer.in_time", lambda deadline, work, otherwise: work())
+    boxes = " ".join(f"(and (>= X_0 0) (<= X_0 {k}) (>= Y_0 9999))" for k in range(1, 9))
+    asked = parse_vnnlib(f"{ONE_OF_EACH}(assert (or {boxes}))")
+    network = load_network(identity(tmp_path / "net.onnx"))
+    assert check_property(network, asked, PropertyOptions(time_limit=1e-9)).verdict.value == "timeout"
+    assert len(looked) == int(made)
+
+
+def test_parts_of_one_box_leave_no_case_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("encoders.properties.property.MOST_TOGETHER", 2)
+    network = load_network(identity(tmp_path / "net.onnx"))
+    for last, verdict in (("0.5", "sat"), ("1.5", "unsat")):
+        limits = " ".join(f"(>= Y_0 {limit})" for limit in ("2", "3", "4", "5", last))
+        text = f"{ONE_OF_EACH}(assert (and (>= X_0 0) (<= X_0 1)))(assert (or {limits}))"
+        assert len(parts_of(parse_vnnlib(text))) == 3
+        assert check_property(network, parse_vnnlib(text), PATIENT).verdict.value == verdict
+
+
+@pytest.mark.parametrize("formula", ["(<= (* 1e308 1e308 Y_0) 1)", "(<= Y_0 (* 1e200 1e200))"])
+def test_products_beyond_float64_are_refused(formula: str, tmp_path: Path) -> None:
+    asked = parse_vnnlib(f"{ONE_OF_EACH}(assert (and (>= X_0 0) (<= X_0 1) {formula}))")
+    with pytest.raises(PlumblineError) as caught:
+        check_property(load_network(identity(tmp_path / "net.onnx")), asked, PATIENT)
+    refusal(caught.value, "beyond what is computed with")

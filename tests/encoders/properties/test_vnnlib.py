@@ -136,6 +136,23 @@ def test_a_file_may_be_compressed(tmp_path: Path) -> None:
     assert read_vnnlib(plain) == read_vnnlib(packed) == parse_vnnlib(text)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    text = asserted("(<= Y_0 1)") + "; declare-network, é\n"
+    path = tmp_path / "asked.vnnlib"
+    path.write_text(text, encoding="utf-8-sig")
+    assert read_vnnlib(path) == parse_vnnlib(text)
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(asserted("(<= Y_0 1)").encode()))
+    packed[10] = 0xFF  # the first block's type
+    path = tmp_path / "asked.vnnlib.gz"
+    path.write_bytes(packed)
+    with pytest.raises(PlumblineError) as caught:
+        read_vnnlib(path)
+    refusal(caught.value, "cannot read it")
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -179,6 +196,7 @@ def test_an_input_without_a_bound_is_refused(missing: str) -> None:
 
 ABOVE_3, BELOW_3 = (float(np.nextafter(np.float32(3), np.float32(to))) for to in (9, 0))
 LARGEST = float(np.finfo(np.float32).max)
+VERSION_2 = "(vnnlib-version <2.0>)(declare-network N (declare-input X real [2,2]) (declare-output Y real [1]))"
 ONE_OF_EACH = "(declare-const X_0 Real)(declare-const Y_0 Real)"
 
 
@@ -192,6 +210,12 @@ ONE_OF_EACH = "(declare-const X_0 Real)(declare-const Y_0 Real)"
         (f"{ONE_OF_EACH}(assert (>= Y_0 1_000))", "no number"),
         ("(declare-const X_0 Int)(declare-const Y_0 Real)(assert (>= Y_0 1))", "declared as Int"),
         ("(declare-const X_0 Real)(declare-const X_2 Real)(declare-const Y_0 Real)(assert (>= Y_0 1))", "X_1 is due"),
+        (f"{ONE_OF_EACH}(assert (>= Y_0 0))\0(assert (>= Y_0 9))", "x00' outside a comment"),
+        (f"{ONE_OF_EACH}(assert (>= Y_0 \u0661))", "u0661' outside a comment"),
+        ("(declare-const X_0 Real", "no declaration"),
+        ("(declare-fun X_0", "no declaration"),
+        (f"{VERSION_2}(assert (<= X[1,-1] 0.0))", "index that is not in"),
+        (f"{VERSION_2}(assert (<= X[-1,1] 0.0))", "index that is not in"),
         ("(declare-const X_0 Real)(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= Y_0 1))", "X_1 is due"),
     ],
 )
@@ -238,7 +262,7 @@ def test_a_box_that_its_bounds_leave_empty_has_no_part(bounds: str) -> None:
 
 @pytest.mark.parametrize("bounds", ["(>= X_0 0) (<= X_0 1e39)", "(>= X_0 -1e200) (<= X_0 0)"])
 def test_a_bound_beyond_the_files_numbers_is_refused(bounds: str) -> None:
-    with pytest.raises(PlumblineError, match="beyond the largest float32"):
+    with pytest.raises(PlumblineError, match=r"input 0 is beyond 3\.4e\+38"):
         parts_of(parse_vnnlib(f"{ONE_OF_EACH}(assert (and {bounds} (>= Y_0 0)))"))
 
 

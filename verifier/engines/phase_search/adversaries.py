@@ -181,8 +181,12 @@ class Witnesses:
         self.incumbent.offer_near(point, SEARCH)
 
     def _goals_of_best(self) -> list[Goal]:
+        """Those that the best adversary reaches in the network searched: what replays may keep other scores with it."""
         best = self.incumbent.best
-        return [] if best is None else [goal for goal in self.problem.aims if bool(goal_holds(goal, best.scores))]
+        if best is None:
+            return []
+        scores = self.device_graph.forward(self.device_graph.tensor(best.input[None])).cpu().numpy()[0]
+        return [goal for goal in self.problem.aims if bool(goal_holds(goal, scores))]
 
     def _length(self, phases: NodeBounds, shift: FloatArray) -> float:
         """How far a shift of the reduced net's inputs goes."""
