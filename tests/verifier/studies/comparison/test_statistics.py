@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from verifier.studies.comparison.differences import differences, overestimates
 from verifier.studies.comparison.findings import findings, summary
 from verifier.studies.comparison.measure import Measured
 from verifier.studies.comparison.options import CompareOptions, Subject
-from verifier.studies.comparison.paired import holm, paired_tests
+from verifier.studies.comparison.paired import holm, paired_tests, signed_rank
 from verifier.studies.comparison.statistics import (
     Group,
     beyond,
@@ -231,7 +232,7 @@ def test_a_larger_distance_on_every_sample_is_a_difference() -> None:
         (found,) = paired_tests(order)
         assert (found.better, found.worse) == ("better", "worse")
         assert found.difference == pytest.approx(0.03)
-        assert found.p_value == pytest.approx(wilcoxon((base + 0.03) - base).pvalue)
+        assert found.p_value == pytest.approx(2 * 0.5**20)  # twenty signs that agree, either way
         assert found.beats(0.95)
         assert (found.seeds_agreeing, found.seeds) == (2, 2)
 
@@ -256,6 +257,27 @@ def test_open_brackets_can_hide_a_difference_but_not_make_one() -> None:
     wide = group("wide", base.tolist(), upper=[(base + 9).tolist()])
     (found,) = paired_tests([wide, group("worse", base.tolist())])
     assert not found.beats(0.95)
+
+
+def test_few_samples_that_differ_are_coin_flips_however_many_do_not() -> None:
+    # Wrong under both networks but for four: the signs of four differences agree by chance once in eight times.
+    ahead = np.array([0.1, 0.2, 0.3, 0.4, *[0.0] * 96])
+    assert signed_rank(ahead) == pytest.approx(1 / 16)
+    assert signed_rank(-ahead) == 1.0
+    (found,) = paired_tests([group("ahead", ahead.tolist()), group("none", [0.0] * 100)])
+    assert found.p_value == pytest.approx(1 / 8)
+    assert not found.beats(0.95)
+
+
+def test_the_signed_rank_test_counts_all_signs() -> None:
+    rng = np.random.default_rng(4)
+    tied = np.array([1.0, -1.0, 2.0, 2.0, 0.0, 3.0, 0.0])
+    ranks = np.array([3.5, 3.5, 5.5, 5.5, 7.0])  # behind two zeros
+    sums = [float(np.dot(signs, ranks)) for signs in itertools.product((0, 1), repeat=5)]
+    assert signed_rank(tied) == pytest.approx(np.mean([one >= 3.5 + 5.5 + 5.5 + 7.0 for one in sums]))
+    for size in (20, 50, 80):
+        drawn = rng.normal(0.1, 1.0, size)
+        assert signed_rank(drawn) == pytest.approx(wilcoxon(drawn, alternative="greater").pvalue)
 
 
 def test_every_pair_of_a_norm_is_tested_and_corrected_for() -> None:
