@@ -152,6 +152,37 @@ def test_identical_variants_show_no_crossing_and_no_difference_but_at_the_stated
     assert tested <= 20
 
 
+def test_bands_hold_at_all_radii_no_less_often_than_stated() -> None:
+    # Uniform distances, whose curves are known. Of 200 cases at 5 % more than 20 would come once in a thousand times;
+    # tails where no sample lies are missed four times as often if each is allowed for as if it were the only one.
+    rng, how, missed, samples = np.random.default_rng(7), Resampling(200, 0.95, 0), 0, 20
+    for _ in range(200):
+        found, _ = curves([group(name, rng.uniform(0.05, 0.45, samples).tolist()) for name in "ab"], how)
+        true = [np.clip((0.45 - one.radii) / 0.4, 0.0, 1.0) for one in found]
+        missed += any(
+            (one.band[0] > share + 1e-9).any() or (one.band[1] < share - 1e-9).any()
+            for one, share in zip(found, true, strict=True)
+        )
+    assert missed <= 20
+
+
+@pytest.mark.parametrize("samples", [2, 5])
+def test_few_samples_claim_a_difference_no_oftener_than_stated(samples: int) -> None:
+    # Of 200 at 5 % more than 20 would come once in a thousand times; the bare bootstrap claims 26 and more.
+    rng, how, claimed = np.random.default_rng(6), Resampling(200, 0.95, 0), 0
+    for _ in range(200):
+        one, other = (group(name, rng.exponential(0.1, samples).tolist()) for name in "ab")
+        (found,) = differences([one, other], one, how)
+        claimed += not found.interval[0] <= 0.0 <= found.interval[1]
+    assert claimed <= 20
+
+
+def test_one_sample_claims_no_difference() -> None:
+    (found,) = differences([group("one", [0.1]), group("other", [0.3])], group("one", [0.1]), HOW)[1:]
+    assert (found.lower, found.upper) == pytest.approx((0.2, 0.2))
+    assert found.interval == (-INFINITE, INFINITE)
+
+
 @pytest.mark.parametrize(("samples", "seen"), [(5, False), (6, False), (7, True)])
 def test_where_no_sample_differs_few_samples_show_nothing(samples: int, seen: bool) -> None:
     # All samples agree that one is ahead: the bootstrap sees no error, yet six samples could all agree by chance.
@@ -188,7 +219,7 @@ def test_an_attack_that_overestimates_is_seen_and_open_samples_count_from_their_
     plain, opened = group("none", base.tolist()), group("open", (base / 2).tolist(), upper=[base.tolist()])
     found = {(one.variant, one.attack): one for one in overestimates([plain, opened], plain, ("pgd", "best"), HOW)}
     assert (found["none", "pgd"].lower, found["none", "best"].upper) == (1.0, 0.0)
-    assert found["none", "pgd"].interval[0] > 0.9
+    assert found["none", "pgd"].interval[0] > 0.85
     assert (found["open", "best"].lower, found["open", "best"].upper) == (0.0, 1.0)
     assert not any(one.oftener or one.rarer for one in found.values())
     exact = group("exact", base.tolist())
@@ -207,7 +238,7 @@ def test_findings_say_in_a_paragraph_what_the_tests_show() -> None:
     assert summary(found, Norm.LINF) == (
         "1 of 180 distances stayed open; what follows holds wherever in their brackets they lie. "
         "Against none, distances are larger on 1 of 2 variants (better); no difference is shown on 1 of 2 variants "
-        "(narrow). Curves cross, the first of a pair ahead at small radii: narrow / none and narrow / better. "
+        "(narrow). Curves cross, the first of a pair ahead at small radii: narrow / none. "
         "The typical attack (PGD) overestimates distances by more than 5% on 3 of 3 variants, most often on none "
         "(100% of samples). "
         "The strongest attack (portfolio) is not seen to overestimate distances by more than 5% on any variant."
