@@ -18,7 +18,8 @@ def number(value: float) -> str:
 def bracket(lower: float, upper: float) -> str:
     """Both sides where they differ visibly."""
     low, high = number(lower), number(upper)
-    return low if low == high or upper - lower <= 1e-5 * max(1.0, abs(upper)) else f"{low} to {high}"
+    near = math.isfinite(upper) and upper - lower <= 1e-5 * max(1.0, abs(upper))
+    return low if low == high or near else f"{low} to {high}"
 
 
 def share(lower: float, upper: float) -> str:

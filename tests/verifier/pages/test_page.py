@@ -17,6 +17,7 @@ from verifier.pages.chart_style import Frame, mark
 from verifier.pages.charts import Chart, Line, line_chart
 from verifier.pages.page import Table, rendered
 from verifier.pages.pictures import Picture, picture, signed_picture
+from verifier.pages.wording import bracket
 
 HOSTILE = '<script>"&{{ 1 }}'
 
@@ -73,3 +74,11 @@ def test_what_only_pages_and_downloads_need_waits_for_them(start: str) -> None:
     loaded = set(done.stdout.rpartition("loaded:")[2].split())
     assert "verifier" in loaded
     assert not loaded & {"matplotlib", "jinja2", "pooch", "pydantic", "torch"}
+
+
+def test_a_bracket_shows_both_sides_where_one_has_no_end() -> None:
+    assert bracket(0.3, 0.3 + 1e-6) == "0.3"
+    assert bracket(0.3, 0.4) == "0.3 to 0.4"
+    assert bracket(0.3, float("inf")) == "0.3 to ∞"
+    assert bracket(-float("inf"), float("inf")) == "-∞ to ∞"
+    assert bracket(float("inf"), float("inf")) == "∞"

@@ -87,8 +87,9 @@ def overestimates(
             low.append((group.correct & (far > (1 + FARTHER) * group.upper)).mean(0)[:, None])
             high.append((group.correct & (far > (1 + FARTHER) * group.lower)).mean(0)[:, None])
     sure, may = how.drawn(low), how.drawn(high)
-    unseen = RULE_OF_THREE / groups[0].lower.shape[1]
-    sides = how.lower_bounds([*sure, *(-one for one in may)], unseen)
+    samples = groups[0].lower.shape[1]
+    sides = how.lower_bounds([*sure, *(-one for one in may)], how.unseen(samples, len(keys)))
+    unseen = RULE_OF_THREE / samples  # of each of two shares
     base = {name: k for k, (name, group) in enumerate(keys) if group is baseline}
     more = how.lower_bounds((sure[k] - may[base[name]] for k, (name, _) in enumerate(keys) if base), 2 * unseen)
     less = how.lower_bounds((sure[base[name]] - may[k] for k, (name, _) in enumerate(keys) if base), 2 * unseen)

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from encoders.arrays import FloatArray
 from encoders.question import Norm
 from verifier.studies.comparison.statistics import Group
+
+ENUMERATED = 50  # differences other than zero: up to so many, all their signs are counted
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,31 @@ def paired_tests(groups: Sequence[Group]) -> list[Comparison]:
 
 def _one_sided(better: Group, worse: Group) -> tuple[float, float]:
     """p of `better` being no better, and the smallest difference of the means."""
-    from scipy.stats import wilcoxon
-
     low, high = better.lower.mean(0), worse.upper.mean(0)
     with np.errstate(invalid="ignore"):
         difference = np.nan_to_num(low - high, nan=0.0, posinf=1e300, neginf=-1e300)
     if not difference.any():
         return 1.0, 0.0
-    p_value = wilcoxon(difference, alternative="greater", zero_method="pratt").pvalue
-    return float(p_value), float(low.mean() - high.mean())
+    return signed_rank(difference), float(low.mean() - high.mean())
+
+
+def signed_rank(difference: FloatArray) -> float:
+    """One-sided p of Wilcoxon's signed-rank test with Pratt's zeros: how likely so many positive ranks are by chance.
+
+    Exact where few differences are not zero, whatever ties there are: four samples that agree among a hundred zeros
+    are four coin flips, for which the normal approximation claims less than half the p.
+    """
+    from scipy.stats import rankdata, wilcoxon
+
+    moved = difference != 0
+    if moved.sum() > ENUMERATED:
+        return float(wilcoxon(difference, alternative="greater", zero_method="pratt").pvalue)
+    ranks = np.rint(2 * rankdata(np.abs(difference))).astype(int)  # doubled: those of ties may be halves
+    chance = np.zeros(ranks[moved].sum() + 1)
+    chance[0] = 1.0
+    for rank in ranks[moved]:
+        chance = (chance + np.concatenate([np.zeros(rank), chance[:-rank]])) / 2
+    return float(min(1.0, chance[ranks[difference > 0].sum() :].sum()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -161,8 +161,7 @@ def curves(groups: Sequence[Group], how: Resampling) -> tuple[list[Curve], list[
     samples = groups[0].lower.shape[1]
     proven = how.drawn(beyond(group.lower, radii) for group in groups)
     possible = how.drawn(beyond(group.upper, radii) for group in groups)
-    unseen = RULE_OF_THREE / samples
-    sides = how.lower_bounds([*proven, *(-one for one in possible)], unseen)
+    sides = how.lower_bounds([*proven, *(-one for one in possible)], how.unseen(samples, 2 * len(groups)))
     found = [
         Curve(
             radii, proven[k].mean, possible[k].mean, beyond(group.typical, radii).mean(0),
@@ -172,7 +171,7 @@ def curves(groups: Sequence[Group], how: Resampling) -> tuple[list[Curve], list[
         for k, group in enumerate(groups)
     ]  # fmt: skip
     names = [group.variant for group in groups]
-    return found, crossings(groups[0].norm, names, radii, leads(proven, possible, how, 2 * unseen))
+    return found, crossings(groups[0].norm, names, radii, leads(proven, possible, how, 2 * RULE_OF_THREE / samples))
 
 
 Leads = dict[tuple[int, int], NDArray[np.bool_]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from verifier.studies.comparison.differences import differences, overestimates
 from verifier.studies.comparison.findings import findings, summary
 from verifier.studies.comparison.measure import Measured
 from verifier.studies.comparison.options import CompareOptions, Subject
-from verifier.studies.comparison.paired import holm, paired_tests
+from verifier.studies.comparison.paired import holm, paired_tests, signed_rank
 from verifier.studies.comparison.statistics import (
     Group,
     beyond,
@@ -157,6 +158,37 @@ def test_identical_variants_show_no_crossing_and_no_difference_but_at_the_stated
     assert tested <= 20
 
 
+def test_bands_hold_at_all_radii_no_less_often_than_stated() -> None:
+    # Uniform distances, whose curves are known. Of 200 cases at 5 % more than 20 would come once in a thousand times;
+    # tails where no sample lies are missed four times as often if each is allowed for as if it were the only one.
+    rng, how, missed, samples = np.random.default_rng(7), Resampling(200, 0.95, 0), 0, 20
+    for _ in range(200):
+        found, _ = curves([group(name, rng.uniform(0.05, 0.45, samples).tolist()) for name in "ab"], how)
+        true = [np.clip((0.45 - one.radii) / 0.4, 0.0, 1.0) for one in found]
+        missed += any(
+            (one.band[0] > share + 1e-9).any() or (one.band[1] < share - 1e-9).any()
+            for one, share in zip(found, true, strict=True)
+        )
+    assert missed <= 20
+
+
+@pytest.mark.parametrize("samples", [2, 5])
+def test_few_samples_claim_a_difference_no_oftener_than_stated(samples: int) -> None:
+    # Of 200 at 5 % more than 20 would come once in a thousand times; the bare bootstrap claims 26 and more.
+    rng, how, claimed = np.random.default_rng(6), Resampling(200, 0.95, 0), 0
+    for _ in range(200):
+        one, other = (group(name, rng.exponential(0.1, samples).tolist()) for name in "ab")
+        (found,) = differences([one, other], one, how)
+        claimed += not found.interval[0] <= 0.0 <= found.interval[1]
+    assert claimed <= 20
+
+
+def test_one_sample_claims_no_difference() -> None:
+    (found,) = differences([group("one", [0.1]), group("other", [0.3])], group("one", [0.1]), HOW)[1:]
+    assert (found.lower, found.upper) == pytest.approx((0.2, 0.2))
+    assert found.interval == (-INFINITE, INFINITE)
+
+
 @pytest.mark.parametrize(("samples", "seen"), [(5, False), (6, False), (7, True)])
 def test_where_no_sample_differs_few_samples_show_nothing(samples: int, seen: bool) -> None:
     # All samples agree that one is ahead: the bootstrap sees no error, yet six samples could all agree by chance.
@@ -193,7 +225,7 @@ def test_an_attack_that_overestimates_is_seen_and_open_samples_count_from_their_
     plain, opened = group("none", base.tolist()), group("open", (base / 2).tolist(), upper=[base.tolist()])
     found = {(one.variant, one.attack): one for one in overestimates([plain, opened], plain, ("pgd", "best"), HOW)}
     assert (found["none", "pgd"].lower, found["none", "best"].upper) == (1.0, 0.0)
-    assert found["none", "pgd"].interval[0] > 0.9
+    assert found["none", "pgd"].interval[0] > 0.85
     assert (found["open", "best"].lower, found["open", "best"].upper) == (0.0, 1.0)
     assert not any(one.oftener or one.rarer for one in found.values())
     exact = group("exact", base.tolist())
@@ -212,7 +244,7 @@ def test_findings_say_in_a_paragraph_what_the_tests_show() -> None:
     assert summary(found, Norm.LINF) == (
         "1 of 180 distances stayed open; what follows holds wherever in their brackets they lie. "
         "Against none, distances are larger on 1 of 2 variants (better); no difference is shown on 1 of 2 variants "
-        "(narrow). Curves cross, the first of a pair ahead at small radii: narrow / none and narrow / better. "
+        "(narrow). Curves cross, the first of a pair ahead at small radii: narrow / none. "
         "The typical attack (PGD) overestimates distances by more than 5% on 3 of 3 variants, most often on none "
         "(100% of samples). "
         "The strongest attack (portfolio) is not seen to overestimate distances by more than 5% on any variant."
@@ -257,7 +289,7 @@ def test_a_larger_distance_on_every_sample_is_a_difference() -> None:
         (found,) = paired_tests(order)
         assert (found.better, found.worse) == ("better", "worse")
         assert found.difference == pytest.approx(0.03)
-        assert found.p_value == pytest.approx(wilcoxon((base + 0.03) - base).pvalue)
+        assert found.p_value == pytest.approx(2 * 0.5**20)  # twenty signs that agree, either way
         assert found.beats(0.95)
         assert (found.seeds_agreeing, found.seeds) == (2, 2)
 
@@ -282,6 +314,27 @@ def test_open_brackets_can_hide_a_difference_but_not_make_one() -> None:
     wide = group("wide", base.tolist(), upper=[(base + 9).tolist()])
     (found,) = paired_tests([wide, group("worse", base.tolist())])
     assert not found.beats(0.95)
+
+
+def test_few_samples_that_differ_are_coin_flips_however_many_do_not() -> None:
+    # Wrong under both networks but for four: the signs of four differences agree by chance once in eight times.
+    ahead = np.array([0.1, 0.2, 0.3, 0.4, *[0.0] * 96])
+    assert signed_rank(ahead) == pytest.approx(1 / 16)
+    assert signed_rank(-ahead) == 1.0
+    (found,) = paired_tests([group("ahead", ahead.tolist()), group("none", [0.0] * 100)])
+    assert found.p_value == pytest.approx(1 / 8)
+    assert not found.beats(0.95)
+
+
+def test_the_signed_rank_test_counts_all_signs() -> None:
+    rng = np.random.default_rng(4)
+    tied = np.array([1.0, -1.0, 2.0, 2.0, 0.0, 3.0, 0.0])
+    ranks = np.array([3.5, 3.5, 5.5, 5.5, 7.0])  # behind two zeros
+    sums = [float(np.dot(signs, ranks)) for signs in itertools.product((0, 1), repeat=5)]
+    assert signed_rank(tied) == pytest.approx(np.mean([one >= 3.5 + 5.5 + 5.5 + 7.0 for one in sums]))
+    for size in (20, 50, 80):
+        drawn = rng.normal(0.1, 1.0, size)
+        assert signed_rank(drawn) == pytest.approx(wilcoxon(drawn, alternative="greater").pvalue)
 
 
 def test_every_pair_of_a_norm_is_tested_and_corrected_for() -> None:
