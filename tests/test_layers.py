@@ -22,7 +22,8 @@ verifier.studies.data_scale
 verifier.studies.attacks
 verifier.pages
 verifier.runs
-verifier.answer verifier.property_answer
+verifier.margin_answer
+verifier.answer verifier.property_answer verifier.greatest_value
 verifier.options
 verifier.engines.registry
 verifier.engines.auto verifier.engines.auto_grid

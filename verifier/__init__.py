@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from encoders.question import Norm as Norm
     from verifier.answer import distance as distance
     from verifier.answer import verify as verify
+    from verifier.margin_answer import GreatestLoss as GreatestLoss
+    from verifier.margin_answer import OutputRange as OutputRange
+    from verifier.margin_answer import margin as margin
+    from verifier.margin_answer import output_range as output_range
     from verifier.options import Options as Options
     from verifier.question.model import Model as Model
     from verifier.question.model import load as load
@@ -34,28 +38,36 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 _HOMES = {
     "Adversary": "verifier.question.results",
     "Basis": "verifier.question.results",
+    "GreatestLoss": "verifier.margin_answer",
     "Model": "verifier.question.model",
     "Norm": "encoders.question",
     "Options": "verifier.options",
+    "OutputRange": "verifier.margin_answer",
     "Progress": "verifier.question.problem",
     "Result": "verifier.question.results",
     "Verdict": "verifier.question.results",
     "distance": "verifier.answer",
     "load": "verifier.question.model",
+    "margin": "verifier.margin_answer",
+    "output_range": "verifier.margin_answer",
     "verify": "verifier.answer",
 }
 
 __all__ = [
     "Adversary",
     "Basis",
+    "GreatestLoss",
     "Model",
     "Norm",
     "Options",
+    "OutputRange",
     "Progress",
     "Result",
     "Verdict",
     "distance",
     "load",
+    "margin",
+    "output_range",
     "verify",
 ]
 

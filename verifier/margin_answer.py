@@ -37,8 +37,8 @@ class Closed(StrEnum):
 class GreatestLoss:
     """Of one sample:  lower ≤ max over the ball of f_t - f_c ≤ upper,  over all targets t.
 
-    `lower` is attained by `worst`, an input of the ball, in onnxruntime and in real numbers; `upper` is proven. Negative
-    means that no input of the ball is classified as a target. `by_target` has each target's own bracket, where asked.
+    `lower` is attained by `worst`, an input of the ball, in onnxruntime and in real numbers; `upper` is proven. Where
+    it is negative, no input of the ball is classified as a target. `by_target` has each target's own bracket, where asked.
     """
 
     index: int
@@ -160,7 +160,8 @@ def output_range(
 ) -> OutputRange:
     """The least and the greatest value of combination · scores over a ball around `x`, or over the whole box.
 
-    Without `x` the box is all there is, and without `radius` the ball has no end. `options` are the fields of `Options`.
+    Without `x` the box is all there is, and without `radius` the ball has no end. `options` are the fields of
+    `Options`.
     """
     model = model if isinstance(model, Model) else load(model)
     chosen, clock = Options(**{"norm": norm, **options}), Clock()
