@@ -38,7 +38,8 @@ class GreatestLoss:
     """Of one sample:  lower ≤ max over the ball of f_t - f_c ≤ upper,  over all targets t.
 
     `lower` is attained by `worst`, an input of the ball, in onnxruntime and in real numbers; `upper` is proven. Where
-    it is negative, no input of the ball is classified as a target. `by_target` has each target's own bracket, where asked.
+    it is negative, no input of the ball is classified as a target. `by_target` has each target's own bracket, where
+    that was asked.
     """
 
     index: int
