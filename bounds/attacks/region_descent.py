@@ -1,4 +1,4 @@
-"""Polish an adversary inside its linear piece, then walk to the next piece: a linear program per step.
+"""Polish an adversary inside its linear piece, then walk to the next piece: a linear (in L2 quadratic) program per step.
 
 With every ReLU's phase fixed as at a point, the net is linear and the nearest adversary of that piece is the optimum of
 
@@ -27,7 +27,7 @@ from bounds.propagation.device_graph import DeviceGraph
 from encoders.arrays import FloatArray
 from encoders.deadline import OutOfTimeError, look
 from encoders.layer_graph.graph import Affine, Input
-from encoders.question import Goal, Norm, Region
+from encoders.question import CONVEX, Goal, Norm, Region
 
 ROWS_AT_ONCE = 64
 MOST_CUTS = 12  # times that broken phase rows are added to one program
@@ -47,7 +47,7 @@ class RegionDescent(Attack):
     """The descent as an attack: from what is known, or else from where DeepFool arrives."""
 
     name: ClassVar[str] = "region-descent"
-    norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L1})
+    norms: ClassVar[frozenset[Norm]] = frozenset(CONVEX)
 
     def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
         parts = batch.parted(known)
@@ -90,11 +90,11 @@ def polish(
     rounds: int = 12,
     time_limit: float | None = None,
 ) -> FloatArray:
-    """An adversary of `goal` at most as far from the center as the adversary `start`; L2 has no linear program.
+    """An adversary of `goal` at most as far from the center as the adversary `start`.
 
     `rounds` pieces are looked at.
     """
-    if norm is Norm.L2 or not (region.upper > region.lower).any():
+    if not (region.upper > region.lower).any():
         return start
     walk = _Descent(device_graph, region, norm, goal, start, time_limit)
     walk.run(rounds)
