@@ -27,6 +27,7 @@ class TriangleProgram(LowerBound):
     """One linear program per target that α-CROWN leaves open, on balls a little larger than what α-CROWN proves."""
 
     name = "lp"
+
     def _best(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
         ascended = AlphaCrown()._best(samples, radii)
         return [self._raised(*one) for one in zip(samples, radii, ascended, strict=True)]

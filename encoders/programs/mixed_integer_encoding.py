@@ -31,6 +31,8 @@ from encoders.programs.mixed_integer_program import Program
 from encoders.programs.sparse_blocks import Builder, pattern, placed, powers_of_two, times, unit_rows, wide
 from encoders.question import Goal, NeuronBounds, Norm, Region
 
+BALL_IS_BOX = 1e-12  # a ball that leaves out no more of the box's square than this leaves out nothing
+
 
 def encode(graph: Graph, region: Region, norm: Norm, goal: Goal, bounds: NeuronBounds, radius: float) -> Program:
     """The program whose minimum is the distance to the goal within `radius`; infeasible if there is no such point.
@@ -183,7 +185,7 @@ class Body:
         self._euclidean, self._longest = norm is Norm.L2, np.inf
         if norm is Norm.L2:
             self._costs = stride[movable] ** 2
-            if self._costs @ np.maximum(above, below)[movable] ** 2 > most**2:
+            if self._costs @ np.maximum(above, below)[movable] ** 2 > most**2 * (1.0 + BALL_IS_BOX):
                 self._longest = most
         if norm is Norm.L0:
             names = movable if region.pixels is None else region.pixels[movable]

@@ -11,7 +11,6 @@ from scipy import sparse
 
 from encoders.arrays import FloatArray, IntArray
 
-
 # Solvers hold a quadratic row, and close their gap, to 1e-9 of a square of about one: what they say of it is lowered by
 # this much, relative to max(1, square).
 SQUARE_SLACK = 1e-8
