@@ -1,4 +1,4 @@
-"""Polish an adversary inside its linear piece, then walk to the next piece: a linear (in L2 quadratic) program per step.
+"""Polish an adversary inside its linear piece, then walk to the next: a linear, in L2 a quadratic program per step.
 
 With every ReLU's phase fixed as at a point, the net is linear and the nearest adversary of that piece is the optimum of
 
