@@ -94,7 +94,7 @@ def test_a_euclidean_model_has_squares_and_a_ball() -> None:
             solver.solve(program)
 
 
-def test_what_is_proven_of_the_square_is_never_the_bare_root(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_proven_of_the_square_is_never_the_bare_root() -> None:
     # A solver that stops within its tolerance of the square calls its own point optimal: the bound stays below.
     graph, center = two_two_two()
     region, (goal,) = unit_box(center), goals_for(0, 2, None, 0.0)
