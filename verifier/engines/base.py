@@ -45,6 +45,7 @@ class Engine(ABC):
 
     name: str
     capabilities: Capabilities
+    instead: str = ""  # what to take for a norm that it cannot minimise
 
     @final
     def close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
@@ -56,7 +57,8 @@ class Engine(ABC):
         """Run the engine; refuse what it cannot do, and raise an alarm when its proof contradicts a witness."""
         if problem.norm not in self.capabilities.norms:
             can = ", ".join(sorted(self.capabilities.norms))
-            raise OptionError(f"engine {self.name} cannot minimise {problem.norm}; it can: {can}")
+            reason = f"engine {self.name} cannot minimise {problem.norm}; it can: {can}"
+            raise OptionError(f"{reason}; {self.instead}" if self.instead else reason)
         if problem.grid is None and not self.capabilities.continuous:
             raise OptionError(f"engine {self.name} works on integers; give --grid N (255 for 8-bit images)")
         if problem.grid is not None and not self.capabilities.grid:
