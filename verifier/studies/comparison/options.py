@@ -27,7 +27,8 @@ RADII: Mapping[Norm, tuple[float, ...]] = {
 }  # fmt: skip
 
 
-def _norms(norms: tuple[Norm, ...]) -> tuple[Norm, ...]:
+def distinct_norms(norms: tuple[Norm, ...]) -> tuple[Norm, ...]:
+    """At least one norm, and none of them twice."""
     if not norms or len(set(norms)) < len(norms):
         raise ValueError("give at least one norm, and each at most once")
     return norms
@@ -47,7 +48,7 @@ class CompareOptions:
     `level` is their confidence.
     """
 
-    norms: Annotated[tuple[ConvexNorm, ...], AfterValidator(_norms)] = (Norm.LINF, Norm.L1)
+    norms: Annotated[tuple[ConvexNorm, ...], AfterValidator(distinct_norms)] = (Norm.LINF, Norm.L1)
     samples: Annotated[str, AfterValidator(check_samples)] | None = "0:100"
     radii: Annotated[dict[ConvexNorm, tuple[NonNegative, ...]], AfterValidator(_radii)] = field(
         default_factory=lambda: dict(RADII)
