@@ -81,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     networks: list[tuple[Model, Samples]] = []
     for path in arguments.models:
         model = load(path, arguments.output, arguments.threshold)
+        if options.attack is not None and model.quantised is not None:
+            raise OptionError(f"{path}: it is quantised, and attacks follow real numbers; leave out --attack")
         shape, classes, kind = model.input_shape, model.classes, model.input_type
         networks.append((model, load_samples(arguments.data, shape, classes, kind, arguments.split, place)))
     indices = parse_samples(arguments.samples, networks[0][1].count)

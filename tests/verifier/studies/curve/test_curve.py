@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import trainers
 from encoders.errors import OptionError
 from encoders.layer_graph.graph import affine_chain
 from encoders.question import Norm
@@ -26,6 +27,7 @@ from verifier.studies.curve.measure import collected, run_of
 from verifier.studies.curve.options import CurveOptions
 from verifier.studies.curve.told import curves, table
 
+INT8 = str(Path(trainers.__file__).parent / "nets" / "digits-int8.onnx")
 LINE = np.array([[0.1], [0.2], [0.3], [0.9]], np.float32)
 
 
@@ -157,6 +159,7 @@ def test_what_cannot_be_drawn_is_refused_by_name(tmp_path: Path, capsys: pytest.
         ([net, "--data", source, "--attack", "magic"], "magic"),
         ([net, "--data", source, "--samples", "0:9"], "4 samples"),
         ([net, "--data", "digits", "--split", "all"], "all"),
+        ([INT8, "--data", "digits", "--grid", "16", "--attack", "fab"], "quantised"),
     ):
         assert main(["curve", *flags, "--out", str(tmp_path / "out")]) == 2
         assert named in capsys.readouterr().err
