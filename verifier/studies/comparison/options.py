@@ -104,7 +104,10 @@ def read_comparison(path: Path, **flags: Any) -> tuple[Study, CompareOptions]:
 
 @dataclass(frozen=True)
 class Subject:
-    """One trained network. Those of one variant differ in their seed alone."""
+    """One trained network. Those of one variant differ in their seed alone.
+
+    `options` are those of its training, as its record holds them; None where no record is known.
+    """
 
     family: str
     variant: str
@@ -112,6 +115,7 @@ class Subject:
     path: Path
     output: str | None = None
     threshold: float | None = None
+    options: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @property
     def stem(self) -> str:
@@ -132,7 +136,7 @@ def subjects_of_study(study: Study, variants: str = "all") -> tuple[Subject, ...
         path = study.out / f"{run.stem}.onnx"
         if not path.is_file():
             raise ModelError(f"{path}: not trained yet; run: plumbline train {study.path}")
-        found.append(Subject(run.family, run.variant, run.options.seed, path))
+        found.append(Subject(run.family, run.variant, run.options.seed, path, options=run.options.record))
     return tuple(found)
 
 
@@ -142,7 +146,8 @@ def subjects_of_files(paths: Sequence[Path]) -> tuple[Subject, ...]:
     for path in paths:
         try:
             record = json.loads(path.with_suffix(".json").read_text())
-            found.append(Subject(record["family"], record["variant"], int(record["options"]["seed"]), path))
+            options = dict(record["options"])
+            found.append(Subject(record["family"], record["variant"], int(options["seed"]), path, options=options))
         except (OSError, ValueError, KeyError, TypeError):
             name, seed = _split_name(path.stem)
             found.append(Subject(name, name, seed, path))

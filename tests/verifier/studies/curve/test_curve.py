@@ -38,7 +38,8 @@ def threshold_net(folder: Path, name: str, threshold: float) -> Path:
 
 
 def data(folder: Path, labels: Sequence[int] | None = (0, 0, 0, 0)) -> str:
-    np.savez(folder / "line.npz", x=LINE, **({} if labels is None else {"y": np.array(labels)}))
+    arrays: dict[str, Any] = {"x": LINE} if labels is None else {"x": LINE, "y": np.array(labels)}
+    np.savez(folder / "line.npz", **arrays)
     return str(folder / "line.npz")
 
 
