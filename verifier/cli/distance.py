@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoders.errors import PlumblineError, SolverError, SoundnessError
-from verifier.cli.shared_options import add_box, add_effort, add_source, classes
+from verifier.cli.shared_options import add_box, add_effort, add_grid, add_source, classes, grid_levels
 
 if TYPE_CHECKING:
     from verifier.question.model import Model
@@ -48,11 +48,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--margin", type=float, default=0.0, metavar="A", help="the adversary must win by at least A (default: 0)"
     )
     add_box(question)
-    question.add_argument(
-        "--grid", type=_grid, metavar="N",
-        help="inputs are integers/N: 255 for 8-bit images; the answer is then exact with no tolerance. Or an .npy or "
-        ".npz with an N for each input",
-    )  # fmt: skip
+    add_grid(question)
     question.add_argument(
         "--count", default="inputs", metavar="W", help="what l0 counts: inputs, or pixels whatever their channels do"
     )
@@ -75,23 +71,14 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--out", type=Path, metavar="DIR", help="save each adversary: arrays and a picture")
 
 
-def _grid(text: str) -> int | Path:
-    """A number of levels, or the file that holds one for each input."""
-    try:
-        return int(text)
-    except ValueError:
-        return Path(text)
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Ask the question of every chosen sample; returns the exit status."""
     from verifier.options import Options, check_execution
     from verifier.question.model import load
     from verifier.runs.job import Job
     from verifier.runs.run import check_jobs
-    from verifier.runs.samples import check_box, load_grid, load_mask, load_samples, parse_samples
+    from verifier.runs.samples import check_box, load_mask, load_samples, parse_samples
 
-    grid = load_grid(arguments.grid) if isinstance(arguments.grid, Path) else arguments.grid
     options = Options(
         norm=arguments.norm,
         targets=arguments.target,
@@ -102,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         engine=arguments.engine,
         device=arguments.device,
         seed=arguments.seed,
-        grid=grid,
+        grid=grid_levels(arguments.grid),
         count=arguments.count,
         execution=arguments.execution,
     )
