@@ -20,6 +20,7 @@ from encoders.arrays import FloatArray, Inputs
 from encoders.deadline import Clock, Deadline, in_time, under
 from encoders.errors import DataError, OptionError
 from encoders.grid import Grid
+from encoders.input_constraints import InputConstraints
 from encoders.layer_graph.graph import Relu
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.batching.attack_request import AttackRequest
@@ -34,6 +35,7 @@ from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent
 from verifier.question.input_shape import levels_for, pixels_of
 from verifier.question.model import Model, load
+from verifier.question.model_views import ConstrainedModel, ScaledModel, View
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis, Result, Verdict, meet
 
@@ -127,7 +129,12 @@ async def asked(
     check_execution(model, options)
     region = region_for(model, x, mask, options)
     check_classes(model, label, options.targets)
-    scores = model.scores(region.center[None])[0]
+    if options.constraints is not None:
+        model = constrained(model, options.constraints)
+    if options.scale is not None:
+        model = ScaledModel(model, region, scale_of(model, options.scale))
+        region = model.region
+    scores = model.scores(region.center[None])[0][: model.classes]
     if not np.isfinite(scores).all():
         raise DataError(f"sample {index}: the model's scores are not finite: {scores}")
     predicted = int(np.argmax(scores))
@@ -138,9 +145,34 @@ async def asked(
     question = _Question(model, region, radius, options, label, index, predicted, clock, grid, workers, share)
     if label is not None and label != predicted:
         return question.result(Verdict.MISCLASSIFIED, 0.0, 0.0)
-    if options.targets is not None and predicted in options.targets and options.margin == 0:
-        return question.already_there()
-    return await question.answer(progress or _silent)
+    simple = options.margin == 0 and options.constraints is None
+    if options.targets is not None and predicted in options.targets and simple:
+        found = question.already_there()
+    else:
+        found = await question.answer(progress or _silent)
+    if isinstance(model, View) and found.adversary is not None:
+        return replace(found, adversary=model.told(found.adversary))
+    return found
+
+
+def constrained(model: Model, constraints: InputConstraints) -> ConstrainedModel:
+    """The model with constraints on its inputs."""
+    size = int(np.prod(model.input_shape))
+    if model.quantised is not None:
+        raise OptionError(f"{model.path}: a quantised network is asked without constraints; leave them out")
+    if constraints.matrix.shape[1] != size:
+        raise DataError(f"constraints on {constraints.matrix.shape[1]} inputs do not fit the model's {size}")
+    return ConstrainedModel(model, constraints)
+
+
+def scale_of(model: Model, scale: FloatArray) -> FloatArray:
+    """The unit of each input, flat."""
+    size = int(np.prod(model.input_shape))
+    if model.quantised is not None:
+        raise OptionError(f"{model.path}: a quantised network is asked in its own levels; leave out scale")
+    if scale.size != size:
+        raise DataError(f"a scale of {scale.size} entries does not fit the model's {size} inputs")
+    return scale.reshape(-1)
 
 
 def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Options) -> Region:
@@ -246,7 +278,7 @@ class _Question:
             incumbent.offer(self.region.center, SAMPLE)  # it may be what is asked for itself
             if incumbent.upper == 0.0:
                 return self._at_the_sample(incumbent)
-        goals = goals_for(self.predicted, self.model.classes, options.targets, options.margin)
+        goals = goals_of(self.model, self.predicted, options)
         device = pick_device(options.device)
         if self._may_be_certified_at_once():
             eased, error = self._eased(goals, ceiling, device, deadline)
@@ -386,6 +418,23 @@ class _Question:
         return incumbent_for(self.model, self.region, self.options, self.predicted, self.grid)
 
 
+def goals_of(model: Model, predicted: int, options: Options) -> tuple[Goal, ...]:
+    """The goals of a question, each with a row for every constraint."""
+    goals = goals_for(predicted, model.classes, options.targets, options.margin)
+    if options.constraints is None:
+        return goals
+    count = options.constraints.count
+    own = np.concatenate([np.zeros((count, model.classes)), np.eye(count)], axis=1)
+    return tuple(
+        Goal(
+            goal.target,
+            np.concatenate([np.pad(goal.rows, ((0, 0), (0, count))), own]),
+            np.concatenate([goal.offset, np.zeros(count)]),
+        )
+        for goal in goals
+    )
+
+
 def incumbent_for(
     model: Model, region: Region, options: Options, predicted: int, grid: Grid | None = None
 ) -> Incumbent:
@@ -394,14 +443,15 @@ def incumbent_for(
     Where the file counts as it is executed, the replay is all that counts.
     """
 
-    def wins(scores: FloatArray, margin: float = options.margin) -> NDArray[np.bool_]:
+    def wins(both: FloatArray, margin: float = options.margin) -> NDArray[np.bool_]:
+        scores, allowed = both[:, : model.classes], (both[:, model.classes :] <= 0).all(axis=1)
         targets = options.targets or tuple(t for t in range(scores.shape[1]) if t != predicted)
         won = np.zeros(len(scores), dtype=bool)
         for t in targets:
             against = np.delete(scores, t, axis=1) if options.targets else scores[:, [predicted]]
             lead = scores[:, t] - against.max(axis=1, initial=-np.inf)
             won |= (lead > 0) & (lead >= margin)
-        return np.asarray(won & np.isfinite(scores).all(axis=1))
+        return np.asarray(won & allowed & np.isfinite(scores).all(axis=1))
 
     def shown(inputs: Inputs) -> NDArray[np.bool_]:
         return wins(model.outputs(inputs), 0.0)  # a margin is one of scores
@@ -414,6 +464,8 @@ def incumbent_for(
 
     replay: dict[str, Any] = {"replay": model.scores, "real": model.real, "wins": wins, "type": model.input_type}
     replay["shown"] = shown if model.left_out else None
+    if isinstance(model, ScaledModel):
+        replay["rounded"] = model.rounded
     if options.execution != REAL:
         return ExecutedIncumbent(region, options.norm, **replay)
     if grid is None:

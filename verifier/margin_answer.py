@@ -198,6 +198,8 @@ def _check(model: Model, options: Options) -> None:
     check_convex(options)
     if options.execution != REAL:
         raise OptionError("greatest values are about real arithmetic; leave out execution")
+    if options.scale is not None or options.constraints is not None:
+        raise OptionError("greatest values are asked for without scale and constraints; leave them out")
     if options.margin:
         raise OptionError("a greatest loss is asked for without a margin; leave margin out")
     if model.quantised is not None and options.grid is None:

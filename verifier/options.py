@@ -8,9 +8,10 @@ import numpy as np
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator, TypeAdapter
 
 from bounds.execution_error import ARITHMETICS
-from encoders.arrays import IntArray, digest
+from encoders.arrays import FloatArray, IntArray, digest
 from encoders.errors import OptionError
 from encoders.grid import checked_grid
+from encoders.input_constraints import InputConstraints, checked_constraints, checked_scale
 from encoders.question import CONVEX, Norm
 from encoders.validation import PLAIN, NonNegative, Number, Positive, Whole, among, checked, validated
 from verifier.engines.registry import ENGINES, PYOMO_PREFIX, check_engine_name
@@ -48,7 +49,11 @@ def _device(name: str) -> str:
     return name
 
 
-def _grid_record(grid: int | IntArray | None) -> int | str | None:
+def _constraints_record(constraints: InputConstraints | None) -> str | None:
+    return None if constraints is None else constraints.digest
+
+
+def _grid_record(grid: int | IntArray | FloatArray | None) -> int | str | None:
     return digest(grid) if isinstance(grid, np.ndarray) else grid
 
 
@@ -74,6 +79,11 @@ class Options:
     grid: Annotated[int | IntArray | None, PlainValidator(checked_grid), PlainSerializer(_grid_record)] = None
     count: Annotated[str, among(COUNTS)] = "inputs"  # what L0 counts
     execution: Annotated[str, among(EXECUTIONS)] = REAL
+    # The unit that each input's moves are counted in, and A x ≤ b; records hold their digests.
+    scale: Annotated[FloatArray | None, PlainValidator(checked_scale), PlainSerializer(_grid_record)] = None
+    constraints: Annotated[
+        InputConstraints | None, PlainValidator(checked_constraints), PlainSerializer(_constraints_record)
+    ] = None
 
     def __post_init__(self) -> None:
         low, high = self.box
@@ -81,6 +91,11 @@ class Options:
             raise OptionError(f"box {low},{high}: give the lower number first")
         if self.count != "inputs" and self.norm is not Norm.L0:
             raise OptionError(f"count {self.count} is about how many differ: ask for it with norm l0")
+        for name in ("scale", "constraints"):
+            if getattr(self, name) is not None and (self.grid is not None or self.execution != REAL):
+                raise OptionError(f"{name} is for real inputs and real arithmetic: leave out grid and execution")
+        if self.scale is not None and self.norm is Norm.L0:
+            raise OptionError("scale is the unit of moves, and l0 counts none of them; leave out one of the two")
 
     def record(self, *names: str) -> dict[str, Any]:
         """What records and resume keys hold of these options; of all, where none is named."""

@@ -250,6 +250,8 @@ def _check(options: Options) -> None:
         raise OptionError("several networks are asked about in real arithmetic; leave execution out")
     if options.grid is not None:
         raise OptionError("several networks are not asked about on a grid; leave grid out")
+    if options.scale is not None or options.constraints is not None:
+        raise OptionError("several networks are asked without scale and constraints; leave them out")
     if options.targets is not None:
         raise OptionError("several networks are fooled into any other class; leave targets out")
 

@@ -36,6 +36,7 @@ class Incumbent:
     type: InputType = np.float32
     best: Adversary | None = None
     shown: Callable[[Inputs], NDArray[np.bool_]] | None = None
+    rounded: Callable[[FloatArray], FloatArray] | None = None  # candidates, to where the file's numbers are
 
     @property
     def upper(self) -> float:
@@ -59,6 +60,8 @@ class Incumbent:
         if not len(candidates):
             return False
         inputs = round_into_box(candidates, self.region, self.type)
+        if self.rounded is not None:
+            inputs = self.rounded(inputs.astype(np.float64))
         distances = self.region.length(self.norm, inputs.astype(np.float64) - self.region.center)
         nearer = distances < self.upper
         if not nearer.any():
