@@ -88,11 +88,11 @@ docs-serve: docs  ## the pages at localhost:8000
 docs-links: $(READY)  ## whether links to other sites still lead somewhere (needs the network)
 	$(BIN)/python -m sphinx -q -b linkcheck docs out/docs-links
 
-study: $(READY)  ## train and compare the digits study again, into docs/studies/digits (a quarter of an hour)
+study: $(READY)  ## train and compare the digits study again, into docs/studies/digits (forty minutes of a core)
 	$(BIN)/plumbline train $(STUDY)
 	OMP_NUM_THREADS=1 $(BIN)/plumbline compare $(STUDY) --jobs $(TEST_JOBS) || [ $$? -eq 1 ]  # 1: some sample stayed open
 	@mkdir -p docs/studies/digits
-	cp out/studies/digits/comparison/*.md out/studies/digits/comparison/*.csv out/studies/digits/comparison/index.html docs/studies/digits/
+	cp $(addprefix out/studies/digits/comparison/,comparison.md comparison.csv index.html) docs/studies/digits/
 
 nets: $(READY)  ## train the digits nets again, into out/nets
 	$(BIN)/python -m trainers.digits_nets out/nets
