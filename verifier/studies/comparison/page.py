@@ -42,7 +42,7 @@ RANKING = ("network", "beats", "is beaten by", "no difference shown")
 
 
 def write(found: Findings, samples: Samples, folder: Path) -> tuple[Path, ...]:
-    """The page, and every table on it as a file, in the folder."""
+    """The page, and every table on it that has a row as a file, in the folder."""
     transfers = transfers_of(found, samples)
     scales = [] if samples.y is None else [scale(samples.x, samples.y, norm) for norm in CONVEX]
     contents = {
@@ -56,6 +56,7 @@ def write(found: Findings, samples: Samples, folder: Path) -> tuple[Path, ...]:
         "comparison.json": json.dumps(as_json(found), allow_nan=False) + "\n",
         "index.html": page(found, samples, transfers, scales),
     }
+    contents = {name: content for name, content in contents.items() if content.strip()}
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         (folder / name).write_text(content, encoding="utf-8")
