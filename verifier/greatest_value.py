@@ -9,6 +9,7 @@ is true at any moment.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,6 +53,7 @@ class GreatestValue:
     deadline: Deadline
     grid: Grid | None = None
     workers: int = 1
+    share: int = 1
     progress: Progress | None = None
     lower: float = -float("inf")
     upper: float = float("inf")
@@ -79,7 +81,7 @@ class GreatestValue:
     @property
     def exact(self) -> bool:
         """Whether the two sides meet."""
-        return self.upper - self.lower <= self.gap
+        return bool(np.isfinite(self.lower)) and self.upper - self.lower <= self.gap
 
     async def close(self) -> None:
         """Raise and lower the two sides until they meet, or time is up."""
@@ -87,7 +89,7 @@ class GreatestValue:
         self._bound()
         if not self.exact:
             self._attack()
-        open_below, turn, misses, bold = self.lower, FIRST_TURN, 0, True
+        open_below, turn, misses, bold, late = self.lower, FIRST_TURN, 0, True, False
         while not (self.exact or self.deadline.passed):
             threshold = self._just_above(open_below) if bold else self._between(open_below)
             if not open_below < threshold < self.upper:
@@ -95,11 +97,13 @@ class GreatestValue:
             before, part = self.lower, self.deadline.within(turn)
             decided = await self._decide(threshold, part)
             if decided is None:
-                open_below, bold = threshold, False
+                open_below, bold, late = threshold, False, late or part.passed
                 if not part.passed and self.upper - open_below <= self.gap:
                     break
                 if self.upper - open_below < NARROW * (self.upper - self.lower):
-                    open_below, bold, turn = self.lower, True, turn * LONGER
+                    if not late:
+                        break  # none of them was a matter of time
+                    open_below, bold, late, turn = self.lower, True, False, turn * LONGER
             elif decided:
                 # Two witnesses in a row that say little more: the greatest value is farther up.
                 misses = misses + 1 if self.lower - before < NARROW * (self.upper - before) else 0
@@ -107,6 +111,14 @@ class GreatestValue:
             else:
                 # The hard end is tried again where it is new, or where nothing much is left beside it.
                 bold = open_below <= self.lower or self.upper - open_below < NARROW * (self.upper - self.lower)
+
+    def join(self, parts: Sequence[GreatestValue]) -> None:
+        """Take over what is known of the rows one by one: all of them, each in a part of its own."""
+        highest = max(parts, key=lambda part: part.lower)
+        if highest.lower > self.lower:
+            self.best, self.lower = highest.best, highest.lower
+        loosest = max(parts, key=lambda part: part.upper)
+        self._prove(loosest.upper, loosest.basis)
 
     def _just_above(self, least: float) -> float:
         """The threshold that makes the bracket exact, if nothing reaches it."""
@@ -225,6 +237,7 @@ class GreatestValue:
         problem = Problem(
             self.model.guide, self.region, self.options.norm, self._goals(threshold), self.ceiling, self.radius,
             self.options.tolerance, deadline, self.device, self.grid, self.model.quantised, self.workers,
+            self.share,
         )  # fmt: skip
         proof = await self.engine.solve(problem, incumbent, lambda lower, upper: None)
         self.nodes += proof.nodes
