@@ -80,9 +80,7 @@ def _line(piece: Piece, row: Array, region: Region) -> tuple[Array, float]:
     return row @ weight, float(row @ (weight @ region.center + offset))
 
 
-def highest_in_piece(
-    piece: Piece, row: Array, region: Region, norm: Norm, radius: float
-) -> tuple[float, Array | None]:
+def highest_in_piece(piece: Piece, row: Array, region: Region, norm: Norm, radius: float) -> tuple[float, Array | None]:
     """What is proven of one row in one piece, and where it may be attained; in L2 over the cube around the ball."""
     (slope, constant), (walls, room) = _line(piece, row, region), _walls(piece, region)
     size = len(slope)

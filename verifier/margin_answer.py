@@ -25,7 +25,6 @@ from verifier.question.model import Model, load
 from verifier.question.problem import Progress
 from verifier.question.results import Adversary, Basis
 
-
 TOLERANCE = 1e-5  # relative for values above 1: the greatest value at float32 inputs is no nearer to the real one
 
 
@@ -132,7 +131,7 @@ async def margin_asked(
     """The same in turns, with a clock that may have started before, for `share` samples side by side."""
     clock = Clock() if clock is None else clock
     check_radius(radius)
-    _check(model, options)
+    check_askable(model, options)
     check_classes(model, label, options.targets)
     region, grid = _region(model, x, mask, options)
     scores = _finite_scores(model, region, index)
@@ -202,7 +201,7 @@ async def range_asked(
     """The same in turns, with a clock that may have started before, for `share` samples side by side."""
     clock = Clock() if clock is None else clock
     check_radius(radius)
-    _check(model, options)
+    check_askable(model, options)
     if options.targets is not None:
         raise OptionError("a range is of a combination of the outputs; leave targets out")
     row = np.asarray(combination, dtype=np.float64)
@@ -211,7 +210,7 @@ async def range_asked(
     if x is None:
         if radius is not None:
             raise OptionError("a radius is around a sample; give x, or leave radius out")
-        x = _middle(model, options)
+        x = middle_of_box(model, options)
     region, grid = _region(model, x, mask, options)
     _finite_scores(model, region, index)
     far = region.reach(options.norm) if radius is None else float(radius)
@@ -220,7 +219,8 @@ async def range_asked(
     for part, sign in enumerate((-1.0, 1.0), start=1):
         deadline = Deadline(None if limit is None else started + 0.5 * part * limit, clock)
         rows = sign * row[None]
-        side = GreatestValue(model, region, far, rows, options, deadline, grid, workers, share, progress=progress)
+        shown = progress if progress is None or sign > 0 else _negated(progress)
+        side = GreatestValue(model, region, far, rows, options, deadline, grid, workers, share, shown)
         await side.close()
         sides.append(side)
     least, greatest = sides
@@ -233,7 +233,12 @@ async def range_asked(
     )  # fmt: skip
 
 
-def _middle(model: Model, options: Options) -> Inputs:
+def _negated(progress: Progress) -> Progress:
+    """Of a least value, where the greatest of its negative is looked for."""
+    return lambda lower, upper: progress(-upper, -lower)
+
+
+def middle_of_box(model: Model, options: Options) -> Inputs:
     """The middle of the box, on the grid where there is one."""
     low, high = options.box
     middle = np.full(model.input_shape, low + 0.5 * (high - low))
@@ -243,7 +248,8 @@ def _middle(model: Model, options: Options) -> Inputs:
     return middle.astype(model.input_type)
 
 
-def _check(model: Model, options: Options) -> None:
+def check_askable(model: Model, options: Options) -> None:
+    """Refuse what greatest values are not asked of, or not so."""
     check_convex(options)
     if options.execution != REAL:
         raise OptionError("greatest values are about real arithmetic; leave out execution")

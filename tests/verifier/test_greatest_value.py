@@ -20,7 +20,6 @@ from bounds.geometry.linear_piece import lowest_in_ball_of_piece
 from bounds.tightening import first_pass
 from encoders.arrays import FloatArray, Inputs
 from encoders.errors import SoundnessError
-from encoders.layer_graph.graph import Graph
 from encoders.question import CONVEX, Norm, Region
 from tests.brute_force import OracleError
 from tests.brute_force_greatest import Greatest, greatest_value, grid_points
@@ -242,9 +241,7 @@ def test_a_first_pass_that_proves_too_much_is_caught(monkeypatch: pytest.MonkeyP
     assert caught(Norm.LINF, tmp_path, 0)
 
 
-def test_an_engine_that_proves_whatever_it_is_asked_is_caught(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_engine_that_proves_whatever_it_is_asked_is_caught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Liar(Engine):
         name = "liar"
         capabilities = engine_for("search").capabilities
@@ -272,5 +269,3 @@ def test_nothing_lower_of_a_piece_means_nothing_claimed() -> None:
         point, duals = lowest_in_ball_of_piece(rows, least, np.ones(2), np.ones(2), np.ones(2), norm, 1.0, None)
         assert point is None
         del duals
-
-

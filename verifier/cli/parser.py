@@ -18,6 +18,8 @@ from verifier.cli import (
     completion,
     distance,
     inspect,
+    margin,
+    output_range,
     report,
     scale,
     train,
@@ -80,6 +82,8 @@ COMMANDS = (
     Command("inspect", "what a model is made of, and what of it is not supported", inspect.add_arguments, inspect.run),
     Command("distance", "the exact minimal perturbation of each sample", distance.add_distance, distance.run),
     Command("verify", "certified, falsified or unresolved within a radius", distance.add_verify, distance.run),
+    Command("margin", "the greatest adversarial loss within a radius", margin.add_arguments, margin.run),
+    Command("range", "the least and greatest value of outputs", output_range.add_arguments, output_range.run),
     Command(
         "verify-property",
         "is a VNN-LIB property satisfied by some input?",
@@ -119,7 +123,7 @@ class Parser(argparse.ArgumentParser):
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of one call; exits with 0 after --help and --version, with 2 on bad usage."""
-    return build_parser().parse_args(_with_joined_box(argv))
+    return build_parser().parse_args(_with_joined_numbers(argv))
 
 
 def build_parser() -> Parser:
@@ -140,12 +144,12 @@ def build_parser() -> Parser:
     return parser
 
 
-def _with_joined_box(argv: Sequence[str]) -> list[str]:
+def _with_joined_numbers(argv: Sequence[str]) -> list[str]:
     """`--box -1,1` as `--box=-1,1`: argparse takes a leading minus for an option."""
     joined: list[str] = []
     for argument in argv:
-        if joined and joined[-1] == "--box" and argument.startswith("-") and "," in argument:
-            joined[-1] = f"--box={argument}"
+        if joined and joined[-1] in ("--box", "--output-row") and argument.startswith("-") and "," in argument:
+            joined[-1] = f"{joined[-1]}={argument}"
         else:
             joined.append(argument)
     return joined

@@ -20,7 +20,16 @@ from verifier.question.problem import Progress
 from verifier.question.results import Adversary, Result
 from verifier.runs.journal import Record, record_of
 
-A = TypeVar("A")
+
+class Answer(Protocol):
+    """What an answer of any kind says of itself."""
+
+    @property
+    def index(self) -> int:
+        """Which sample it is about."""
+
+
+A = TypeVar("A", bound=Answer)
 SampleProgress = Callable[[int, float, float], None]
 """Called with (index, running proven lower, running replayed upper)."""
 Beside = Callable[[Model, "Job", Inputs, Result], Work[dict[str, Any]]]
