@@ -18,6 +18,7 @@ from encoders.grid import Grid
 from encoders.question import Norm, Region
 from verifier.answer import check_classes, region_for
 from verifier.batching.request import run_alone
+from verifier.engines.registry import engine_for
 from verifier.greatest_value import GreatestValue
 from verifier.options import REAL, Options, check_convex, check_radius
 from verifier.question.input_shape import levels_for
@@ -251,6 +252,7 @@ def middle_of_box(model: Model, options: Options) -> Inputs:
 def check_askable(model: Model, options: Options) -> None:
     """Refuse what greatest values are not asked of, or not so."""
     check_convex(options)
+    engine_for(options.engine).check(options.norm, options.grid is not None, model.quantised is not None)
     if options.execution != REAL:
         raise OptionError("greatest values are about real arithmetic; leave out execution")
     if options.margin:
