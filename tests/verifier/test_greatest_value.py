@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bounds.geometry.linear_piece import lowest_in_ball_of_piece
 from bounds.tightening import first_pass
 from encoders.arrays import FloatArray, Inputs
+from encoders.deadline import Deadline
 from encoders.errors import SoundnessError
+from encoders.layer_graph.graph import affine_chain
 from encoders.question import CONVEX, Norm, Region
 from tests.brute_force import OracleError
 from tests.brute_force_greatest import Greatest, greatest_value, grid_points
@@ -27,10 +28,14 @@ from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
 from tests.int8_builder import random_int8
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
+from verifier.batching.request import run_alone
 from verifier.engines.base import Engine, Proof
 from verifier.engines.registry import ENGINES, engine_for
+from verifier.greatest_value import GreatestValue
 from verifier.margin_answer import TOLERANCE, Closed, GreatestLoss, margin
+from verifier.options import Options
 from verifier.question.model import Model, load
+from verifier.question.results import Basis
 
 RADII = (0.0, 0.03, 0.2, 0.2, 0.7, 20.0)  # the last beyond every box
 FLOAT32 = 3e-6  # what rounding inputs and scores can cost, relative to the size of the scores
@@ -251,7 +256,7 @@ def test_an_engine_that_proves_whatever_it_is_asked_is_caught(monkeypatch: pytes
             return Proof(problem.ceiling, self.capabilities.basis)
 
     monkeypatch.setitem(ENGINES, "liar", Liar)
-    monkeypatch.setattr("verifier.greatest_value.lowest_in_ball", lambda problem: _Nothing(problem))
+    monkeypatch.setattr("verifier.greatest_value.lowest_in_ball", _Nothing)
     assert caught(Norm.LINF, tmp_path, 0, engine="liar")
 
 
@@ -262,10 +267,25 @@ class _Nothing:
         self.inputs = problem.region.center[None]
 
 
-def test_nothing_lower_of_a_piece_means_nothing_claimed() -> None:
-    # d_1 ≥ 2 is beyond every point of the ball: no point, and no duals that someone could take for some.
-    rows, least = np.array([[1.0, 0.0]]), np.array([2.0])
-    for norm in CONVEX:
-        point, duals = lowest_in_ball_of_piece(rows, least, np.ones(2), np.ones(2), np.ones(2), norm, 1.0, None)
-        assert point is None
-        del duals
+def test_a_value_above_what_is_proven_is_an_alarm(tmp_path: Path) -> None:
+    model = load(to_onnx(affine_chain([np.eye(2)], [np.zeros(2)]), tmp_path / "swap.onnx"))
+    region = Region(np.array([0.75, 0.25]), np.zeros(2), np.ones(2))
+    rows = np.array([[-1.0, 1.0]])
+    proven = GreatestValue(model, region, 0.1, rows, Options(), Deadline(None), upper=-0.75)
+    with pytest.raises(SoundnessError, match="above the proven"):
+        run_alone(proven.close())  # the sample itself has -0.5
+    reached = GreatestValue(model, region, 0.1, rows, Options(), Deadline(None))
+    reached._see(region.center[None], "sample")
+    with pytest.raises(SoundnessError, match="no input is proven to reach"):
+        reached._prove(-0.75, Basis.RIGOROUS)
+
+
+def test_thresholds_that_no_time_would_decide_are_left_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = next(one for _, one in drawn(Norm.LINF, tmp_path, 0) if one.radius >= 0.2)
+
+    async def undecided(self: GreatestValue, threshold: float, deadline: Deadline) -> None:
+        del self, threshold, deadline
+
+    monkeypatch.setattr(GreatestValue, "_decide", undecided)
+    monkeypatch.setattr("verifier.greatest_value.lowest_in_ball", _Nothing)
+    assert wrong(asked, asked.ask(), closes=False) is None

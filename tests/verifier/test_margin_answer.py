@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.int8_builder import random_int8
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
 from verifier.answer import distance, verify
+from verifier.greatest_value import GreatestValue
 from verifier.margin_answer import Closed, GreatestLoss, OutputRange, margin, output_range
 from verifier.question.model import Model, load
 from verifier.question.results import Basis, Verdict
@@ -135,7 +136,7 @@ def test_a_loss_is_negative_where_the_ball_is_certified(norm: Norm, tmp_path: Pa
             if found.lower > 0:
                 assert nearest.lower <= radius
             losses.append(found)
-        for smaller, larger in zip(losses, losses[1:], strict=False):
+        for smaller, larger in pairwise(losses):
             assert smaller.lower <= larger.upper
 
 
@@ -186,6 +187,19 @@ def test_a_range_out_of_time_is_true(valley: Model) -> None:
     found = output_range(valley, [1, 0, 0], time_limit=1e-6)
     assert found.least[0] <= 0.0 <= found.least[1]
     assert found.greatest[0] <= 1.0 <= found.greatest[1]
+
+
+def test_either_side_of_a_range_has_half_of_the_time(valley: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments: list[float | None] = []
+
+    async def noted(self: GreatestValue) -> None:
+        moments.append(self.deadline.moment)
+
+    monkeypatch.setattr(GreatestValue, "close", noted)
+    output_range(valley, [1, 0, 0], time_limit=100.0)
+    first, second = (moment for moment in moments if moment is not None)
+    assert first == pytest.approx(50.0, abs=10.0)
+    assert second - first == pytest.approx(50.0)
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------

@@ -50,9 +50,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 LOSSES = [(0.2, 2), (0.7, 1), (-0.3, 0)]
 
 
-def test_margins_as_rows_and_records(
-    net: str, data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_margins_as_rows_and_records(net: str, data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     journal, out = tmp_path / "margins.jsonl", tmp_path / "out"
     asked = ["margin", net, "--data", data, "--radius", "0.1", "--json", str(journal), "--out", str(out)]
     assert main([*asked, "--each"]) == 0
