@@ -3,6 +3,7 @@
 python -m benchmarks.digits --net digits-64-32-32-10 --samples 0:200 --engines auto,highs --textbook 0:2
 python -m benchmarks.digits --engines auto,auto:16        the second with 16 images side by side in a batch
 python -m benchmarks.digits --engines auto:16,gurobi      our own programs on Gurobi (extra `peers`)
+python -m benchmarks.digits --norm l2 --engines search,pyomo:gurobi,pyomo:scip     quadratic ones in L2
 """
 
 from __future__ import annotations
@@ -58,11 +59,11 @@ def engines(model: Model, norm: Norm, options: argparse.Namespace) -> dict[int, 
     walls: dict[str, float] = dict.fromkeys(names, 0.0)
     for batch in (batch for batch in batches(options.samples, names) for _ in range(options.repeat)):
         for name in names:  # in turns, so that what else the machine does falls on all alike
-            engine, _, share = name.partition(":")
+            engine, share = parted(name)
             asked = Options(norm=norm, engine=engine, time_limit=options.time_limit)
             questions = ((k, lambda clock, k=k, asked=asked: question(model, data, k, asked, clock)) for k in batch)
             started = time.monotonic()
-            for index, ended in Scheduler[Result](int(share or 1)).outcomes(questions):
+            for index, ended in Scheduler[Result](share).outcomes(questions):
                 if isinstance(ended, Exception):
                     raise ended
                 known = results[name].get(index)
@@ -93,9 +94,15 @@ def engines(model: Model, norm: Norm, options: argparse.Namespace) -> dict[int, 
     return first
 
 
+def parted(name: str) -> tuple[str, int]:
+    """An engine's name, and how many images stand side by side: `auto:16`, but also `pyomo:scip`."""
+    engine, _, share = name.rpartition(":")
+    return (engine, int(share)) if share.isdigit() else (name, 1)
+
+
 def batches(samples: range, names: list[str]) -> list[range]:
     """One image after the other; four times as many as stand side by side, where some do."""
-    share = max(int(name.partition(":")[2] or 1) for name in names)
+    share = max(parted(name)[1] for name in names)
     size = 1 if share == 1 else 4 * share
     return [samples[first : first + size] for first in range(0, len(samples), size)]
 

@@ -16,13 +16,14 @@ FOLDERS = """
 plumbline
 benchmarks
 verifier.cli
+verifier.studies.curve
 verifier.studies.comparison
 verifier.studies.gap_report
 verifier.studies.data_scale
 verifier.studies.attacks
 verifier.pages
 verifier.runs
-verifier.margin_answer
+verifier.margin_answer verifier.several_networks
 verifier.answer verifier.property_answer verifier.greatest_value
 verifier.options
 verifier.engines.registry

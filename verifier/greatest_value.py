@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +21,18 @@ from bounds.attacks.ball_minimum import lower_still, lowest_in_ball
 from bounds.device import pick_device
 from bounds.propagation.neuron_bounds import device_graph_for
 from bounds.tightening.first_pass import least_values
-from encoders.arrays import FloatArray, Inputs
+from encoders.arrays import FloatArray, Inputs, InputType
 from encoders.deadline import Deadline, in_time
 from encoders.errors import SoundnessError
 from encoders.grid import Grid
+from encoders.layer_graph.graph import Graph
+from encoders.quantised.semantics import QuantisedNet
 from encoders.question import Goal, Region
 from verifier.engines.base import Engine
 from verifier.engines.registry import engine_for
 from verifier.options import Options
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent, round_into_box
-from verifier.question.model import Model
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Adversary, Basis
 
@@ -41,11 +43,31 @@ ROUNDING = 1e-6  # relative, between float32 scores and real ones: beyond it, a 
 CENTER, ATTACK = "sample", "ball-minimum"
 
 
+class Network(Protocol):
+    """What is asked of a network: how a `Model` answers, or several of them side by side."""
+
+    @property
+    def graph(self) -> Graph: ...
+
+    @property
+    def guide(self) -> Graph: ...
+
+    @property
+    def quantised(self) -> QuantisedNet | None: ...
+
+    @property
+    def input_type(self) -> InputType: ...
+
+    def scores(self, inputs: Inputs) -> FloatArray: ...
+
+    def real(self, inputs: FloatArray) -> FloatArray: ...
+
+
 @dataclass(eq=False)
 class GreatestValue:
     """The bracket of the greatest of rows · scores over ball ∩ box (∩ grid); `best` attains `lower`."""
 
-    model: Model
+    model: Network
     region: Region
     radius: float
     rows: FloatArray  # [K, classes]

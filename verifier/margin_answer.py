@@ -42,7 +42,7 @@ class GreatestLoss:
 
     `lower` is attained by `worst`, an input of the ball, in onnxruntime and in real numbers; `upper` is proven. Where
     it is negative, no input of the ball is classified as a target. `target` is the one that `worst` comes nearest to,
-    or goes farthest beyond. `by_target` has each target's own bracket, where asked.
+    or goes farthest beyond. `by_target` has each target's own bracket, where that was asked.
     """
 
     index: int

@@ -60,7 +60,7 @@ class Lbfgs(Attack):
 
         def value_and_slope(point: FloatArray) -> tuple[float, FloatArray]:
             with torch.enable_grad():
-                x = device_graph.tensor(point[None]).requires_grad_()
+                x = device_graph.tensor(point[None].copy()).requires_grad_()
                 scores = device_graph.forward(x)
                 loss = (x - center).square().sum() + weight * torch.nn.functional.cross_entropy(scores, target)
                 (gradient,) = torch.autograd.grad(loss, x)

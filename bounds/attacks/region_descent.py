@@ -1,4 +1,4 @@
-"""Polish an adversary inside its linear piece, then walk to the next piece: a linear program per step.
+"""Polish an adversary inside its linear piece, then walk to the next: a linear, in L2 a quadratic program per step.
 
 With every ReLU's phase fixed as at a point, the net is linear and the nearest adversary of that piece is the optimum of
 
@@ -25,7 +25,7 @@ from bounds.geometry.linear_piece import nearest_in_piece
 from bounds.propagation.device_graph import DeviceGraph
 from encoders.arrays import FloatArray
 from encoders.deadline import OutOfTimeError
-from encoders.question import Goal, Norm, Region
+from encoders.question import CONVEX, Goal, Norm, Region
 
 MOST_CUTS = 12  # times that broken phase rows are added to one program
 CUTS_AT_ONCE = 32
@@ -41,7 +41,7 @@ class RegionDescent(Attack):
     """The descent as an attack: from what is known, or else from where DeepFool arrives."""
 
     name: ClassVar[str] = "region-descent"
-    norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L1})
+    norms: ClassVar[frozenset[Norm]] = frozenset(CONVEX)
 
     def search(self, batch: AttackBatch, known: Candidates) -> Candidates:
         parts = batch.parted(known)
@@ -84,11 +84,11 @@ def polish(
     rounds: int = 12,
     time_limit: float | None = None,
 ) -> FloatArray:
-    """An adversary of `goal` at most as far from the center as the adversary `start`; L2 has no linear program.
+    """An adversary of `goal` at most as far from the center as the adversary `start`.
 
     `rounds` pieces are looked at.
     """
-    if norm is Norm.L2 or not (region.upper > region.lower).any():
+    if not (region.upper > region.lower).any():
         return start
     walk = _Descent(device_graph, region, norm, goal, start, time_limit)
     walk.run(rounds)

@@ -35,6 +35,7 @@ class Square(BallSearch):
 
     name: ClassVar[str] = "square"
     norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L2})
+    only_named: ClassVar[bool] = True  # hundreds of passes for every ball: seconds a sample
     starts: ClassVar[int | None] = 1
     salt: ClassVar[int] = 5
 

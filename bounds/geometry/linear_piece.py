@@ -1,4 +1,4 @@
-"""The nearest point of a linear piece of the net, and its lowest in a ball: linear programs, in L2 quadratic ones."""
+"""The nearest point of a linear piece of the net or of a relaxation, and its lowest: linear or quadratic programs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from encoders.errors import SolverError
 from encoders.question import Norm
 from encoders.solvers.base import Status
 from encoders.solvers.linear import LinearAnswer, solve_linear
+from encoders.solvers.quadratic import solve_quadratic
 
 LEVELS, FINE = 24, 1e-7  # halvings of a level, and of what could fall how little is left
 
@@ -32,12 +33,15 @@ def nearest_in_piece(
     """min ‖d‖ subject to rows · d ≥ least and -below ≤ d ≤ above, within the ball: the answer, and d if there is one.
 
     The first duals of the answer are those of `rows`. `extra` are upper sides of further variables in [0, extra],
-    which cost nothing (L∞ and L1 only): their columns follow those of d in `rows`, and their values end the point.
+    which cost nothing: their columns follow those of d in `rows`, and their values end the point.
     """
-    if norm is Norm.L2:
-        return _nearest_euclidean(rows, least, np.minimum(below, radius), np.minimum(above, radius))
     size = len(below)
     extra = np.zeros(0) if extra is None else extra
+    if norm is Norm.L2:
+        low, high = -np.minimum(below, radius), np.minimum(above, radius)
+        if len(extra):
+            return _nearest_with_others(rows, least, low, high, extra, time_limit)
+        return _nearest_euclidean(rows, least, low, high)
     free = len(extra)
     # Rows are scaled to a largest entry of one: nets have weights of any size, solvers like them near one.
     scale = np.abs(rows).max(axis=1, initial=0.0)
@@ -105,15 +109,41 @@ def _plus_and_minus(size: int) -> tuple[NDArray[np.int64], FloatArray]:
 
 
 def _nearest_euclidean(
-    rows: FloatArray, least: FloatArray, below: FloatArray, above: FloatArray
+    rows: FloatArray, least: FloatArray, low: FloatArray, high: FloatArray
 ) -> tuple[LinearAnswer, FloatArray | None]:
-    found = nearest_euclidean(rows, least, -below, above)
+    found = nearest_euclidean(rows, least, low, high)
     if found is None:
         return LinearAnswer(Status.FAILED), None
     if found.point is None:
         return LinearAnswer(Status.INFEASIBLE, ray=found.multipliers), None
     length = float(np.linalg.norm(found.point))
     return LinearAnswer(Status.OPTIMAL, found.point, found.multipliers, length), found.point
+
+
+def _nearest_with_others(
+    rows: FloatArray, least: FloatArray, low: FloatArray, high: FloatArray, extra: FloatArray, time_limit: float | None
+) -> tuple[LinearAnswer, FloatArray | None]:
+    """The same where further variables have no part in the length: a quadratic program, distances near one."""
+    size = len(low)
+    scale = np.abs(rows).max(axis=1, initial=0.0)
+    scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
+    rows, least = rows / scale[:, None], least / scale
+    unit = max(float(np.maximum(high, -low).max(initial=0.0)), 1e-300)
+    squares = np.concatenate([np.ones(size), np.zeros(len(extra))])
+    column_lower = np.concatenate([low, np.zeros(len(extra))]) / unit
+    column_upper = np.concatenate([high, extra]) / unit
+    try:
+        answer = solve_quadratic(
+            squares, sparse.csr_array(rows), least / unit, column_lower, column_upper, time_limit=time_limit
+        )
+    except SolverError:
+        return LinearAnswer(Status.FAILED), None
+    answer = replace(answer, row_duals=_unscaled(answer.row_duals, scale), ray=_unscaled(answer.ray, scale))
+    if answer.point is None:
+        return answer, None
+    point = answer.point * unit
+    length = float(np.linalg.norm(point[:size]))
+    return replace(answer, point=point, objective=length), point[:size]
 
 
 def lowest_in_piece(

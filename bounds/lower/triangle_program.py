@@ -1,4 +1,4 @@
-"""The triangle relaxation as a linear program, the best that a triangle over each neuron's range can do.
+"""The triangle relaxation as a program, linear or in L2 quadratic: the best that triangles over the ranges can do.
 
 The program is that of a node with nothing fixed (`bounds/nodes/linear_program.py`): HiGHS solves it, nothing it says is
 believed, and the bound is the backward pass with the slopes that its multipliers give.
@@ -18,7 +18,6 @@ from bounds.nodes.node_bounds import NodeBounds
 from bounds.propagation.neuron_bounds import network_bounds
 from bounds.reduced_net.reduced_net import reduce
 from encoders.arrays import FloatArray
-from encoders.question import Norm
 
 BEYOND = 1.05  # a ball this much larger than what is proven: there the program can still gain, and is at its best
 TRIES = 3
@@ -28,7 +27,6 @@ class TriangleProgram(LowerBound):
     """One linear program per target that α-CROWN leaves open, on balls a little larger than what α-CROWN proves."""
 
     name = "lp"
-    norms = frozenset({Norm.LINF, Norm.L1})
 
     def _best(self, samples: Sequence[Sample], radii: Sequence[float]) -> list[FloatArray]:
         ascended = AlphaCrown()._best(samples, radii)

@@ -31,6 +31,8 @@ from encoders.programs.mixed_integer_program import Program
 from encoders.programs.sparse_blocks import Builder, pattern, placed, powers_of_two, times, unit_rows, wide
 from encoders.question import Goal, NeuronBounds, Norm, Region
 
+BALL_IS_BOX = 1e-12  # a ball that leaves out no more of the box's square than this leaves out nothing
+
 
 def encode(graph: Graph, region: Region, norm: Norm, goal: Goal, bounds: NeuronBounds, radius: float) -> Program:
     """The program whose minimum is the distance to the goal within `radius`; infeasible if there is no such point.
@@ -87,8 +89,6 @@ class Encoder:
 
         With a `grid`, inputs move by whole steps of it.
         """
-        if norm not in (Norm.LINF, Norm.L1, Norm.L0, None):
-            raise DataError(f"norm {norm} has no linear form; ask for linf, l1 or l0")
         if np.isnan(radius) or radius < 0:
             raise DataError(f"radius {radius}: give a number, zero or more")
         if region.center.size != self.graph.input_size:
@@ -149,6 +149,8 @@ class Body:
             inputs_map=wide(self._values[0].table, width),
             relu_columns=self._relu_columns,
             scale=scale,
+            euclidean=self._euclidean,
+            longest=self._longest,
         )
 
     def _add_inputs(self, region: Region, norm: Norm | None, radius: float, grid: Grid | None) -> None:
@@ -180,6 +182,11 @@ class Body:
             moves = add.columns(-below[movable], above[movable], worth[movable], integral=whole)
             table = placed(movable, unit_rows(moves, worth[movable], add.width), size)
             self._costs = np.zeros(add.width)
+        self._euclidean, self._longest = norm is Norm.L2, np.inf
+        if norm is Norm.L2:
+            self._costs = stride[movable] ** 2
+            if self._costs @ np.maximum(above, below)[movable] ** 2 > most**2 * (1.0 + BALL_IS_BOX):
+                self._longest = most
         if norm is Norm.L0:
             names = movable if region.pixels is None else region.pixels[movable]
             counted, which = np.unique(names, return_inverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +10,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from encoders.arrays import FloatArray, IntArray
+
+# Solvers hold a quadratic row, and close their gap, to 1e-9 of a square of about one: what they say of it is lowered by
+# this much, relative to max(1, square).
+SQUARE_SLACK = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +23,9 @@ class Program:
     The network's input is  inputs_base + inputs_map·v : an encoder may split an input over columns, or give one that
     cannot move no column at all. `relu_columns` maps a ReLU node's position to the column of each of its neurons
     (-1 where it has none), whose true activation is the column's value times `scale`.
+
+    A `euclidean` program minimises  unit·√(costs·v²)  within the ball  costs·v² ≤ longest² : convex and quadratic, for
+    solvers that take such programs with integers.
     """
 
     costs: FloatArray
@@ -32,6 +40,8 @@ class Program:
     inputs_map: sparse.csr_array
     relu_columns: dict[int, IntArray]
     scale: FloatArray
+    euclidean: bool = False
+    longest: float = math.inf
 
     def __post_init__(self) -> None:
         rows, columns = self.matrix.shape
@@ -41,6 +51,10 @@ class Program:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, the matrix asks for ({size},)")
         if not 0 < self.unit < np.inf:
             raise ValueError(f"the unit {self.unit} is not a positive number")
+        if not self.longest >= 0 or (self.longest < math.inf and not self.euclidean):
+            raise ValueError(f"the ball's radius {self.longest} is no length, or the program has no ball")
+        if self.euclidean and (self.costs < 0).any():
+            raise ValueError("the costs of squares must not be negative")
         for name in ("costs", "scale", "inputs_base"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{name} holds NaN or infinite values")
@@ -66,13 +80,21 @@ class Program:
         return np.asarray(self.inputs_base + self.inputs_map @ point)
 
     def objective(self, point: FloatArray) -> float:
-        return float(self.unit * (self.costs @ point))
+        return float(self.unit * (math.sqrt(self.costs @ point**2) if self.euclidean else self.costs @ point))
+
+    def length_below(self, square: float) -> float:
+        """What a solver's lower bound on costs·v² proves of the objective: less its tolerances, rounded down."""
+        if not math.isfinite(square):
+            return square
+        return max(0.0, float(np.nextafter(self.unit * root_below(square - SQUARE_SLACK * max(1.0, square)), 0.0)))
 
     def below(self, cutoff: float) -> Program:
         """The same program, restricted to objectives of at most `cutoff`."""
         if not np.isfinite(cutoff):
             return self
         most = cutoff / self.unit
+        if self.euclidean:
+            return replace(self, longest=max(0.0, min(self.longest, most)))
         costly = np.flatnonzero(self.costs)
         if costly.size == 1 and self.costs[costly[0]] > 0:  # a column's own bound is stronger than a row
             upper = self.column_upper.copy()
@@ -94,5 +116,11 @@ class Program:
             self.column_lower - point,
             point - self.column_upper,
             np.abs(point - np.round(point))[self.integral],
+            np.array([self.objective(point) / self.unit - self.longest]) if self.euclidean else np.zeros(0),
         )
         return max(0.0, *(float(m.max(initial=0.0)) for m in misses))
+
+
+def root_below(square: float) -> float:
+    """The root of a number, rounded down: its square is never above the number. 0 for what is negative."""
+    return float(np.nextafter(math.sqrt(square), 0.0)) if square > 0 else 0.0

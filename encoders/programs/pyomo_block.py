@@ -54,8 +54,18 @@ def network_block(graph: Graph, bounds: NeuronBounds, lower: FloatArray, upper: 
 
 
 def to_pyomo(program: Program) -> Any:
-    """The same program as a Pyomo model: `columns`, `rows` and the objective `distance`, in the norm's own units."""
+    """The same program as a Pyomo model: `columns`, `rows` and the objective `distance`, in the norm's own units.
+
+    In L2 the objective is the `square` of the distance instead, in the program's units, and `ball` bounds it.
+    """
     model = _block(program, pyo.ConcreteModel())
+    if program.euclidean:
+        moves = [(float(cost), model.columns[j]) for j, cost in enumerate(program.costs) if cost > 0]
+        square = pyo.quicksum(cost * move**2 for cost, move in moves)
+        model.square = pyo.Objective(expr=square, sense=pyo.minimize)
+        if moves and np.isfinite(program.longest):
+            model.ball = pyo.Constraint(expr=square <= program.longest**2)
+        return model
     costs = sparse.csr_array(program.unit * program.costs[None])
     model.distance = pyo.Objective(expr=_expressions(costs, model.columns)[0], sense=pyo.minimize)
     return model

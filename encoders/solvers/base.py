@@ -14,6 +14,7 @@ from encoders.errors import OptionError, SolverError
 from encoders.programs.mixed_integer_program import Program
 
 ROW_SLACK = 1e-5  # a point that misses a row by more than this (rows have entries of about one) is no point
+QUADRATIC_SOLVERS = "take pyomo:scip or pyomo:gurobi"
 BOUND_SLACK = 1e-6  # how far a dual bound may pass its own point, relative to max(1, |objective|)
 
 
@@ -41,6 +42,7 @@ class SolverCapabilities:
     integers: bool
     interruptible: bool
     bounds_on_stop: bool
+    quadratic: bool = False  # a convex quadratic objective and row beside integers: what L2 needs
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Solver(ABC):
     def solve(self, program: Program, options: SolverOptions | None = None, watch: Watch | None = None) -> Solution:
         """Minimise the program; raise a SolverError for an answer that contradicts itself."""
         options = options or SolverOptions()
+        if program.euclidean and not self.capabilities.quadratic:
+            raise SolverError(f"{self.name} takes no quadratic program with integers, which L2 is; {QUADRATIC_SOLVERS}")
         program = program.below(options.cutoff)
         if (program.column_lower > program.column_upper).any():
             return Solution(Status.INFEASIBLE, np.inf, None)

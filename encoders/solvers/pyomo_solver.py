@@ -42,6 +42,7 @@ HIGHS: Mapping[str, object] = {
 GUROBI: Mapping[str, object] = {
     "MIPGap": 0.0, "MIPGapAbs": 1e-9, "FeasibilityTol": 1e-9, "IntFeasTol": 1e-9, "OptimalityTol": 1e-9
 }  # fmt: skip
+SCIP: Mapping[str, object] = {"limits/gap": 0.0, "limits/absgap": 0.0, "numerics/feastol": 1e-9}
 ZERO_GAP: Mapping[str, Mapping[str, object]] = {
     "highs": HIGHS,
     "appsi_highs": HIGHS,
@@ -51,8 +52,13 @@ ZERO_GAP: Mapping[str, Mapping[str, object]] = {
     "cplex": {"mip_tolerances_mipgap": 0.0},
     "cbc": {"ratioGap": 0.0},
     "glpk": {"mipgap": 0.0},
-    "scip": {"limits/gap": 0.0},
+    "scip": SCIP,
+    "scip_direct": SCIP,
+    "scip_persistent": SCIP,
 }
+
+# Of the solvers that we know, those that take a convex quadratic objective and row beside integers.
+QUADRATIC = frozenset({"scip", "scip_direct", "scip_persistent", "gurobi", "appsi_gurobi", "gurobi_direct"})
 
 INSTALL: Mapping[str, str] = {
     "highs": "pip install highspy",
@@ -61,25 +67,29 @@ INSTALL: Mapping[str, str] = {
     "cplex": "pip install cplex, with a licence",
     "cbc": "install COIN-OR CBC and put `cbc` on the PATH",
     "glpk": "install GLPK and put `glpsol` on the PATH",
-    "scip": "install SCIP and put `scip` on the PATH",
+    "scip": "pip install pyscipopt, or install SCIP and put `scip` on the PATH",
+    "scip_direct": "pip install pyscipopt",
+    "scip_persistent": "pip install pyscipopt",
 }
+
+
+STAND_INS: Mapping[str, str] = {"scip": "scip_direct"}  # the same solver in its Python package
 
 
 class PyomoSolver(Solver):
     """A solver behind Pyomo. Its time limit is the solver's own; a bound counts only once it says that it is done."""
 
-    capabilities = SolverCapabilities(integers=True, interruptible=False, bounds_on_stop=False)
-
     def __init__(self, name: str) -> None:
         self.name = f"pyomo:{name}"
+        self.capabilities = SolverCapabilities(
+            integers=True, interruptible=False, bounds_on_stop=False, quadratic=name in QUADRATIC
+        )
         self._native = name
         self._factory = pyo.SolverFactory(name)
         how = INSTALL.get(name, "install it, or name another; `pyomo help --solvers` lists what Pyomo knows")
-        try:
-            available = bool(self._factory.available(exception_flag=False))
-        except (ApplicationError, AttributeError, RuntimeError):  # an unknown name answers with one of these
-            available = False
-        if not available:
+        if not _available(self._factory) and name in STAND_INS:
+            self._factory = pyo.SolverFactory(STAND_INS[name])
+        if not _available(self._factory):
             raise SolverError(f"Pyomo cannot call a solver named '{name}': {how}")
 
     def _solve(self, program: Program, options: SolverOptions, watch: Watch | None) -> Solution:
@@ -123,11 +133,20 @@ class PyomoSolver(Solver):
         """The proven bound of an optimal solve; where none is given, the objective, if the gap is known to be 0."""
         if point is None:
             return -np.inf
-        objective = program.objective(point)
+        objective = float(program.costs @ point**2) if program.euclidean else program.objective(point)
         try:
             bound = float(results.problem.lower_bound)
         except (TypeError, ValueError):
             bound = -np.inf
         if not np.isfinite(bound):
             bound = objective if self._native in ZERO_GAP else -np.inf
-        return min(bound, objective)
+        bound = min(bound, objective)
+        return program.length_below(bound) if program.euclidean else bound
+
+
+def _available(factory: Any) -> bool:
+    """Whether Pyomo can call this solver here."""
+    try:
+        return bool(factory.available(exception_flag=False))
+    except (ApplicationError, AttributeError, RuntimeError):  # an unknown name answers with one of these
+        return False

@@ -38,7 +38,7 @@ def test_configs_are_read(tmp_path: Path) -> None:
                 path = tmp_path / f"{page.stem}.toml"
                 path.write_text(block.content, encoding="utf-8")
                 names.setdefault(page.stem, []).append(len(read_comparison(path)[0].runs))
-    assert names == {"training": [12, 3], "regulariser-study": [3]}
+    assert names == {"compare": [21], "training": [12, 3], "regulariser-study": [3]}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoders.errors import OptionError
-from verifier.cli.shared_options import add_places, add_scores
+from verifier.cli.shared_options import add_places, add_radii, add_scores, radii_by_norm
 
 if TYPE_CHECKING:
     from encoders.question import Norm
@@ -35,13 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--norm", action="append", metavar="P", help="linf, l1 or l2; may be repeated (default: linf and l1)"
     )
-    parser.add_argument(
-        "--radius",
-        action="append",
-        type=_radius,
-        metavar="P:R",
-        help="tell robust accuracy at linf:0.1; may be repeated",
-    )
+    add_radii(parser)
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="per sample (default: 60)")
     parser.add_argument(
         "--tolerance", type=float, metavar="T", help="a distance is exact once its sides are this close (default: 1e-5)"
@@ -61,14 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="tables, page and journals (default: in the study's folder)"
     )
-
-
-def _radius(text: str) -> tuple[str, float]:
-    norm, _, radius = text.partition(":")
-    try:
-        return norm, float(radius)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no norm and radius; write such as linf:0.1") from None
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -113,17 +99,12 @@ def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.norm:
         given["norms"] = arguments.norm
     if arguments.radius:
-        radii: dict[str, list[float]] = {}
-        for norm, radius in arguments.radius:
-            radii.setdefault(norm, []).append(radius)
-        given["radii"] = radii
+        given["radii"] = radii_by_norm(arguments.radius)
     return given
 
 
 def _compare(subjects: tuple[Subject, ...], options: CompareOptions, data: TestData, out: Path) -> int:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from verifier.cli.display import progress_bar
     from verifier.pages.wording import NAMES
     from verifier.runs.samples import parse_samples
     from verifier.studies.comparison.findings import findings
@@ -135,13 +116,7 @@ def _compare(subjects: tuple[Subject, ...], options: CompareOptions, data: TestD
     samples = data.samples(subjects[0].model())
     indices = parse_samples(options.samples, samples.count)
     measured: list[Measured] = []
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with progress_bar() as bars:
         task = bars.add_task("", total=len(subjects) * len(options.norms) * len(indices))
 
         def progress(subject: Subject, norm: Norm, done: int) -> None:

@@ -12,6 +12,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from verifier.runs.journal import Record
@@ -114,6 +115,17 @@ class Display:
         for index, (lower, upper, started) in sorted(self._running.items()):
             table.add_row(str(index), rounded(lower, math.floor), rounded(upper, math.ceil), f"{now - started:.0f}")
         return table
+
+
+def progress_bar() -> Progress:
+    """A bar on stderr, of what is done of how much, that leaves nothing behind."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _or_dash(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from verifier.cli.shared_options import add_box, add_effort, add_output, add_source, classes, grid_levels
+from verifier.cli.shared_options import add_box, add_effort, add_grid, add_output, add_source, classes, grid_levels
 
 
 def add_distance(parser: argparse.ArgumentParser) -> None:
@@ -32,11 +32,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--margin", type=float, default=0.0, metavar="A", help="the adversary must win by at least A (default: 0)"
     )
     add_box(question)
-    question.add_argument(
-        "--grid", type=grid_levels, metavar="N",
-        help="inputs are integers/N: 255 for 8-bit images; the answer is then exact with no tolerance. Or an .npy or "
-        ".npz with an N for each input",
-    )  # fmt: skip
+    add_grid(question)
     question.add_argument(
         "--count", default="inputs", metavar="W", help="what l0 counts: inputs, or pixels whatever their channels do"
     )
@@ -62,9 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.question.model import load
     from verifier.runs.job import Job
     from verifier.runs.run import check_jobs
-    from verifier.runs.samples import check_box, load_grid, load_mask, load_samples, parse_samples
+    from verifier.runs.samples import check_box, load_mask, load_samples, parse_samples
 
-    grid = load_grid(arguments.grid) if isinstance(arguments.grid, Path) else arguments.grid
     options = Options(
         norm=arguments.norm,
         targets=arguments.target,
@@ -75,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         engine=arguments.engine,
         device=arguments.device,
         seed=arguments.seed,
-        grid=grid,
+        grid=grid_levels(arguments.grid),
         count=arguments.count,
         execution=arguments.execution,
     )

@@ -12,6 +12,7 @@ from verifier.cli.shared_options import (
     VALUE_TOLERANCE,
     add_box,
     add_effort,
+    add_grid,
     add_output,
     add_source,
     classes,
@@ -41,10 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     question.add_argument("--target", type=classes, metavar="K", help="only the lead of K (or of one of K,L,…)")
     question.add_argument("--each", action="store_true", help="every target's own greatest loss, too")
     add_box(question)
-    question.add_argument(
-        "--grid", type=grid_levels, metavar="N",
-        help="inputs are integers/N: 255 for 8-bit images. Or an .npy or .npz with an N for each input",
-    )  # fmt: skip
+    add_grid(question)
     question.add_argument("--mask", type=Path, metavar="FILE", help="which inputs (or pixels) may move")
     add_effort(parser, VALUE_TOLERANCE, VALUE_CLOSED)
     add_output(parser, "each worst input")
@@ -58,12 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.question.model import load
     from verifier.runs.greatest_values import MarginJob
     from verifier.runs.run import check_jobs
-    from verifier.runs.samples import check_box, load_grid, load_mask, load_samples, parse_samples
+    from verifier.runs.samples import check_box, load_mask, load_samples, parse_samples
 
     options = Options(
         norm=arguments.norm, targets=arguments.target, box=arguments.box, time_limit=arguments.time_limit,
         tolerance=arguments.tolerance, engine=arguments.engine, device=arguments.device, seed=arguments.seed,
-        grid=load_grid(arguments.grid) if isinstance(arguments.grid, Path) else arguments.grid,
+        grid=grid_levels(arguments.grid),
     )  # fmt: skip
     MarginJob(options, arguments.radius)  # refuses a bad radius before anything is loaded
     check_jobs(arguments.jobs, arguments.batch)

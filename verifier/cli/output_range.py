@@ -12,10 +12,11 @@ from verifier.cli.shared_options import (
     VALUE_CLOSED,
     VALUE_TOLERANCE,
     add_box,
-    add_data,
     add_effort,
+    add_grid,
     add_model,
     add_output,
+    add_samples,
     grid_levels,
 )
 
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "within a radius of samples. The inner ends are attained by inputs that replay, the outer ends are proven."
     )
     add_model(parser)
-    add_data(parser, required=False)
+    add_samples(parser, required=False)
     question = parser.add_argument_group("the question")
     question.add_argument(
         "--output-row", type=numbers, action="append", metavar="A,B,…",
@@ -45,10 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     question.add_argument("--radius", type=float, metavar="R", help="how far inputs may move (default: the whole box)")
     question.add_argument("--norm", default="linf", metavar="P", help="linf, l1 or l2 (default: linf)")
     add_box(question)
-    question.add_argument(
-        "--grid", type=grid_levels, metavar="N",
-        help="inputs are integers/N: 255 for 8-bit images. Or an .npy or .npz with an N for each input",
-    )  # fmt: skip
+    add_grid(question)
     question.add_argument("--mask", type=Path, metavar="FILE", help="which inputs (or pixels) may move")
     add_effort(parser, VALUE_TOLERANCE, VALUE_CLOSED, per="sample and output")
     add_output(parser, "the inputs where outputs are least and greatest")
@@ -70,14 +68,14 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.question.model import load
     from verifier.runs.greatest_values import RangeJob
     from verifier.runs.run import check_jobs
-    from verifier.runs.samples import Samples, check_box, load_grid, load_mask, load_samples, parse_samples
+    from verifier.runs.samples import Samples, check_box, load_mask, load_samples, parse_samples
 
     if arguments.data is None and (arguments.radius is not None or arguments.samples is not None):
         raise OptionError("--radius and --samples are about samples: name them with --data, or leave both out")
     options = Options(
         norm=arguments.norm, box=arguments.box, time_limit=arguments.time_limit, tolerance=arguments.tolerance,
         engine=arguments.engine, device=arguments.device, seed=arguments.seed,
-        grid=load_grid(arguments.grid) if isinstance(arguments.grid, Path) else arguments.grid,
+        grid=grid_levels(arguments.grid),
     )  # fmt: skip
     RangeJob(options, arguments.radius, combinations=())  # refuses a bad radius before anything is loaded
     check_jobs(arguments.jobs, arguments.batch)

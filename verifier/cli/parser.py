@@ -16,6 +16,7 @@ from verifier.cli import (
     attack,
     compare,
     completion,
+    curve,
     distance,
     inspect,
     margin,
@@ -95,6 +96,7 @@ COMMANDS = (
     ),
     Command("train", "train networks under regularisers, and export them to ONNX", train.add_arguments, train.run),
     Command("compare", "networks held against each other by exact distances", compare.add_arguments, compare.run),
+    Command("curve", "robust accuracy over the radius, as CSV, SVG and PNG", curve.add_arguments, curve.run),
     Command("attack", "how near each attack comes; upper bounds, nothing proven", attack.add_arguments, attack.run),
     Command(
         "universal", "one perturbation that fools as many samples as it can", universal.add_arguments, universal.run

@@ -50,10 +50,10 @@ def add_scores(parser: argparse.ArgumentParser) -> None:
 def add_source(parser: argparse.ArgumentParser) -> None:
     """`MODEL`, `--data D` and `--samples S`."""
     add_model(parser)
-    add_data(parser)
+    add_samples(parser)
 
 
-def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
+def add_samples(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """`--data D` and `--samples S`."""
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -103,14 +103,6 @@ def add_output(parser: argparse.ArgumentParser, saved: str) -> None:
     output.add_argument("--out", type=Path, metavar="DIR", help=f"save {saved}: arrays and a picture")
 
 
-def grid_levels(text: str) -> int | Path:
-    """A number of levels, or the file that holds one for each input."""
-    try:
-        return int(text)
-    except ValueError:
-        return Path(text)
-
-
 def add_attacked(parser: argparse.ArgumentParser, norms: str = "linf, l1 or l2") -> None:
     """What is attacked, and how moves are measured."""
     parser.add_argument(
@@ -126,12 +118,44 @@ def add_attacked(parser: argparse.ArgumentParser, norms: str = "linf, l1 or l2")
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu or cuda (default: auto)")
 
 
+def add_grid(group: argparse._ActionsContainer) -> None:
+    """`--grid N`, or a file."""
+    group.add_argument(
+        "--grid", type=_grid, metavar="N",
+        help="inputs are integers/N: 255 for 8-bit images; the answer is then exact with no tolerance. Or an .npy or "
+        ".npz with an N for each input",
+    )  # fmt: skip
+
+
+def grid_levels(given: int | Path | None) -> Any:
+    """The number of levels, or what the file holds."""
+    from verifier.runs.samples import load_grid
+
+    return load_grid(given) if isinstance(given, Path) else given
+
+
 def add_places(parser: argparse.ArgumentParser) -> None:
     """Where data sets come from."""
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="data sets as files in their original formats")
     parser.add_argument(
         "--cache", type=Path, metavar="DIR", help="where downloads are kept (default: the user's cache folder)"
     )
+
+
+def add_radii(parser: argparse.ArgumentParser) -> None:
+    """`--radius P:R`, where robust accuracy is told."""
+    parser.add_argument(
+        "--radius", action="append", type=_radius, metavar="P:R",
+        help="tell robust accuracy at linf:0.1; may be repeated",
+    )  # fmt: skip
+
+
+def radii_by_norm(given: Sequence[tuple[str, float]]) -> dict[str, list[float]]:
+    """The radii of each norm, in the order given."""
+    radii: dict[str, list[float]] = {}
+    for norm, radius in given:
+        radii.setdefault(norm, []).append(radius)
+    return radii
 
 
 def classes(text: str) -> tuple[int, ...]:
@@ -148,3 +172,19 @@ def _box(text: str) -> tuple[float, float]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no box; write two numbers such as 0,1") from None
     return low, high
+
+
+def _radius(text: str) -> tuple[str, float]:
+    norm, _, radius = text.partition(":")
+    try:
+        return norm, float(radius)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no norm and radius; write such as linf:0.1") from None
+
+
+def _grid(text: str) -> int | Path:
+    """A number of levels, or the file that holds one for each input."""
+    try:
+        return int(text)
+    except ValueError:
+        return Path(text)

@@ -45,6 +45,7 @@ class Engine(ABC):
 
     name: str
     capabilities: Capabilities
+    instead: str = ""  # what to take for a norm that it cannot minimise
 
     @final
     def close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
@@ -68,7 +69,8 @@ class Engine(ABC):
         """Refuse what the engine cannot be asked."""
         if norm not in self.capabilities.norms:
             can = ", ".join(sorted(self.capabilities.norms))
-            raise OptionError(f"engine {self.name} cannot minimise {norm}; it can: {can}")
+            reason = f"engine {self.name} cannot minimise {norm}; it can: {can}"
+            raise OptionError(f"{reason}; {self.instead}" if self.instead else reason)
         if not on_grid and not self.capabilities.continuous:
             raise OptionError(f"engine {self.name} works on integers; give --grid N (255 for 8-bit images)")
         if on_grid and not self.capabilities.grid:

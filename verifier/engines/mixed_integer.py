@@ -13,6 +13,7 @@ from bounds.geometry.halfspace_distance import distance_to_halfspace
 from bounds.propagation.neuron_bounds import device_graph_for, goal_bounds, network_bounds
 from encoders.arrays import FloatArray
 from encoders.deadline import in_time
+from encoders.errors import OptionError
 from encoders.layer_graph.graph import Affine, Relu
 from encoders.programs.mixed_integer_encoding import Body, Encoder
 from encoders.programs.mixed_integer_program import Program
@@ -54,13 +55,18 @@ class MixedIntegerEngine(Engine):
     """Closes a problem goal by goal with a solver, whose word its lower bounds rest on."""
 
     capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1, Norm.L0}), Basis.SOLVER, grid=True, quantised=True)
+    instead = "for l2 take auto or search, or a solver of quadratic programs with integers: pyomo:scip, pyomo:gurobi"
 
     def __init__(self, name: str, solver: Solver) -> None:
         self.name = name
         self._solver = solver
+        if solver.capabilities.quadratic:
+            self.capabilities = replace(self.capabilities, norms=self.capabilities.norms | {Norm.L2})
         self._encoder: Encoder | None = None
 
     def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+        if problem.norm is Norm.L2 and problem.grid is not None:
+            raise OptionError(f"engine {self.name} minimises l2 off the grid only; take auto, search, steps or cpsat")
         if problem.quantised is not None:
             return close_by_solver(Levels(problem, incumbent, progress), problem.quantised, self._solver)
         run = in_time(problem.deadline, lambda: self._begun(problem, incumbent, progress), None)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from verifier.question.results import Adversary, Basis, Result, Verdict, meet
+from verifier.question.results import ORDER_TOLERANCE, Adversary, Basis, Result, Verdict, meet
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +49,11 @@ def merged(result: Result, bounds: Mapping[str, Proven], adversaries: Iterable[A
     found = [one for one in (result.adversary, *adversaries) if one is not None]
     nearest = min(found, key=lambda one: one.distance, default=None)
     upper = result.upper if nearest is None else min(result.upper, nearest.distance)
-    name, best = max(
-        [(result.engine, Proven(result.lower, result.basis)), *bounds.items()], key=lambda one: one[1].distance
-    )
+    proven = [(result.engine, Proven(result.lower, result.basis)), *bounds.items()]
+    highest = max(one.distance for _, one in proven)
+    # What rests on a solver is named only where it says more than the rest, by more than rounding.
+    near = [one for one in proven if one[1].distance >= highest * (1.0 - ORDER_TOLERANCE)]
+    name, best = max(near, key=lambda one: (one[1].basis is Basis.RIGOROUS, one[1].distance))
     lower = best.distance if best.distance == float("inf") else min(best.distance, upper)
     verdict = Verdict.EXACT if meet(lower, upper, tolerance) else Verdict.UNRESOLVED
     changed = replace(result, verdict=verdict, lower=lower, upper=upper, basis=best.basis, adversary=nearest)

@@ -41,12 +41,19 @@ class Samples:
         return None if self.y is None else int(self.y[index])
 
 
-def load_samples(source: str, input_shape: tuple[int, ...], classes: int, kind: InputType = np.float32) -> Samples:
-    """The samples that `--data` names: a data set's test split, an .npz with `x` (and `y`), or an .npy of inputs.
+def load_samples(
+    source: str,
+    input_shape: tuple[int, ...],
+    classes: int,
+    kind: InputType = np.float32,
+    split: str = "test",
+    place: datasets.Place | None = None,
+) -> Samples:
+    """The samples that `--data` names: a data set's split, an .npz with `x` (and `y`), or an .npy of inputs.
 
     They are rounded to `kind`, the type that the model takes, and no further.
     """
-    x, y = _arrays(source)
+    x, y = _arrays(source, split, place)
     return fitted_samples(source, x, y, input_shape, classes, kind)
 
 

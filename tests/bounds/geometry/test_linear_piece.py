@@ -32,6 +32,18 @@ def test_in_l1_inputs_move_the_way_they_have_room() -> None:
     assert len(answer.point) == 4
 
 
+def test_in_l2_further_variables_do_not_lengthen_the_way() -> None:
+    # z ≤ 4 carries 1/4 of it: 3 d1 + 4 d2 ≥ 10 - 4/4·5 = 5 is at distance 1, at (3/5, 4/5). The third input stays.
+    rows, least = np.array([[3.0, 4.0, 0.0, 1.25]]), np.array([10.0])
+    answer, shift = nearest_in_piece(rows, least, np.ones(3), np.ones(3), Norm.L2, 2.0, None, extra=np.array([4.0]))
+    assert answer.objective == pytest.approx(1.0)
+    assert shift == pytest.approx([0.6, 0.8, 0.0])
+    assert answer.point == pytest.approx([0.6, 0.8, 0.0, 4.0])
+    nothing, _ = nearest_in_piece(rows, 3.0 * least, np.ones(3), np.ones(3), Norm.L2, 2.0, None, extra=np.array([4.0]))
+    assert nothing.status is Status.INFEASIBLE
+    assert nothing.ray is not None
+
+
 @pytest.mark.parametrize(("least", "status"), [(-1.0, Status.OPTIMAL), (1.0, Status.INFEASIBLE)])
 def test_where_nothing_moves_there_is_one_point(least: float, status: Status) -> None:
     answer, shift = nearest_in_piece(ROWS, np.array([least]), np.zeros(3), np.zeros(3), Norm.L1, 1.0, None)

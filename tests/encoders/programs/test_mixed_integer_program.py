@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from scipy import sparse
 
-from encoders.programs.mixed_integer_program import Program
+from encoders.programs.mixed_integer_program import SQUARE_SLACK, Program, root_below
 
 # min 2·(k + y)   with   k + 2y ≥ 3,   0 ≤ k ≤ 2 integer,   0 ≤ y ≤ 5
 SMALL = Program(
@@ -25,6 +26,7 @@ SMALL = Program(
     relu_columns={},
     scale=np.ones(2),
 )
+ROUND = replace(SMALL, euclidean=True, longest=2.5)  # min 2·√(k² + y²)  within  k² + y² ≤ 2.5²
 
 
 def test_figures_of_a_point() -> None:
@@ -60,9 +62,38 @@ def test_a_cutoff_is_a_row_or_the_bound_of_the_only_costly_column() -> None:
     assert SMALL.below(np.inf) is SMALL
 
 
+def test_a_euclidean_program_measures_lengths_within_its_ball() -> None:
+    assert ROUND.objective(np.array([2.0, 1.5])) == 5.0
+    assert ROUND.violation(np.array([2.0, 1.5])) == 0.0
+    assert ROUND.below(4.0).longest == 2.0
+    assert ROUND.below(4.0).violation(np.array([2.0, 1.5])) == 0.5
+    assert ROUND.below(6.0).longest == 2.5
+
+
+def test_a_bound_on_the_square_proves_its_root_less_the_tolerances() -> None:
+    assert ROUND.length_below(4.0) == pytest.approx(4.0 - 2.0 * SQUARE_SLACK, rel=1e-12)
+    assert ROUND.length_below(0.25) == pytest.approx(2.0 * np.sqrt(0.25 - SQUARE_SLACK), rel=1e-12)
+    assert ROUND.length_below(0.5 * SQUARE_SLACK) == ROUND.length_below(-1.0) == 0.0
+    assert ROUND.length_below(np.inf) == np.inf
+    assert ROUND.length_below(-np.inf) == -np.inf
+
+
+def test_a_root_is_rounded_down() -> None:
+    rounded = 0
+    for square in np.random.default_rng(0).uniform(0.0, 4.0, 100):
+        root = root_below(square)
+        assert Fraction(root) ** 2 <= Fraction(square)
+        assert root == pytest.approx(np.sqrt(square), rel=1e-15)
+        rounded += Fraction(float(np.sqrt(square))) ** 2 > Fraction(square)
+    assert rounded > 20  # the plain root would have been too large
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        {"longest": 1.0},
+        {"euclidean": True, "longest": np.nan},
+        {"euclidean": True, "costs": np.array([1.0, -1.0])},
         {"costs": np.array([1.0])},
         {"row_upper": np.zeros(2)},
         {"costs": np.array([1.0, np.nan])},
@@ -73,5 +104,5 @@ def test_a_cutoff_is_a_row_or_the_bound_of_the_only_costly_column() -> None:
     ],
 )
 def test_what_is_no_program_is_refused(change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"shape|NaN|positive"):
+    with pytest.raises(ValueError, match=r"shape|NaN|positive|length|negative"):
         replace(SMALL, **change)  # type: ignore[arg-type]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyomo.environ as pyo
 import pytest
@@ -14,6 +16,7 @@ from encoders.question import Norm, goals_for
 from encoders.solvers.base import SolverOptions, Status
 from encoders.solvers.highs import HighsSolver
 from encoders.solvers.pyomo_solver import STATUS, PyomoSolver
+from tests.brute_force import brute_force_distance
 from tests.encoders.nets import interval_bounds, random_chain, two_two_two, unit_box
 
 
@@ -45,6 +48,63 @@ def test_the_same_answer_as_without_pyomo(name: str, norm: Norm, seed: int) -> N
         ours, theirs = direct.solve(program), through.solve(program)
         assert ours.status == theirs.status
         assert theirs.lower == pytest.approx(ours.lower, abs=1e-6)
+
+
+EUCLIDEAN = {
+    "scip": "pyscipopt", "scip_persistent": "pyscipopt",
+    "gurobi": "gurobipy", "appsi_gurobi": "gurobipy", "gurobi_direct": "gurobipy",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EUCLIDEAN)
+def test_euclidean_distances_by_hand_and_by_brute_force(name: str) -> None:
+    pytest.importorskip(EUCLIDEAN[name], reason=f"{EUCLIDEAN[name]} is not installed (extra `peers`)")
+    solver, close = PyomoSolver(name), 2e-8
+    # 1/4 + d1/2 - 3 d2/2 ≤ 0: the nearest (d1, d2) is (-1, 3)/20, at √10/20.
+    graph, center = two_two_two()
+    region, (goal,) = unit_box(center), goals_for(0, 2, None, 0.0)
+    program = encode(graph, region, Norm.L2, goal, interval_bounds(graph, region), np.inf)
+    solution, distance = solver.solve(program), np.sqrt(10.0) / 20.0
+    assert distance - 4 * close <= solution.lower <= distance
+    assert solution.objective == pytest.approx(distance, abs=close)
+    assert solver.solve(program, SolverOptions(cutoff=distance - 1e-4)).status is Status.INFEASIBLE
+    near = encode(graph, region, Norm.L2, goal, interval_bounds(graph, region), distance + 1e-4)
+    assert solver.solve(near).objective == pytest.approx(distance, abs=close)
+    for seed in (0, 2, 4):
+        graph, center = random_chain(seed, (3, 4, 4, 3))
+        region = unit_box(center)
+        for goal in goals_for(int(np.argmax(graph.evaluate(center)[0])), 3, None, 0.0):
+            program = encode(graph, region, Norm.L2, goal, interval_bounds(graph, region), np.inf)
+            exact, _ = brute_force_distance(graph, region, Norm.L2, (goal,))
+            lower = solver.solve(program).lower
+            assert lower <= exact
+            assert lower == pytest.approx(exact, abs=close)
+
+
+def test_a_euclidean_model_has_squares_and_a_ball() -> None:
+    graph, center = two_two_two()
+    region, (goal,) = unit_box(center), goals_for(0, 2, None, 0.0)
+    for radius, ball in ((0.25, True), (np.inf, False)):  # the whole box needs no ball
+        program = encode(graph, region, Norm.L2, goal, interval_bounds(graph, region), radius)
+        model = to_pyomo(program)
+        assert model.square.expr.polynomial_degree() == 2
+        assert hasattr(model, "ball") is ball
+    for solver in (HighsSolver(), PyomoSolver("highs")):
+        with pytest.raises(SolverError, match=r"highs takes no quadratic program.*pyomo:scip"):
+            solver.solve(program)
+
+
+def test_what_is_proven_of_the_square_is_never_the_bare_root() -> None:
+    # A solver that stops within its tolerance of the square calls its own point optimal: the bound stays below.
+    graph, center = two_two_two()
+    region, (goal,) = unit_box(center), goals_for(0, 2, None, 0.0)
+    program = encode(graph, region, Norm.L2, goal, interval_bounds(graph, region), np.inf)
+    solver = PyomoSolver("highs")
+    square = 0.1 + 1e-9  # in units of 1/2; the distance's own is 1/10
+    results = SimpleNamespace(problem=SimpleNamespace(lower_bound=square))
+    point = np.zeros(program.columns)
+    point[np.flatnonzero(program.costs)] = np.sqrt(square / 2.0)
+    assert solver._bound(results, program, point) <= program.unit * np.sqrt(0.1)
 
 
 def test_a_network_in_a_model_of_the_users_own() -> None:

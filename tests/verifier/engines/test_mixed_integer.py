@@ -19,6 +19,7 @@ from encoders.solvers.base import Solution, Solver, SolverCapabilities, SolverOp
 from encoders.solvers.highs import HighsSolver
 from tests.draws import draws
 from tests.encoders.nets import random_chain, two_two_two, unit_box
+from verifier.engines.adapters import SearchEngine
 from verifier.engines.mixed_integer import HighsEngine, MixedIntegerEngine, PyomoEngine
 from verifier.question.incumbent import Incumbent
 from verifier.question.problem import Problem
@@ -143,10 +144,43 @@ def test_a_deadline_that_has_passed_leaves_the_relaxations_bound(engine: HighsEn
         assert proof.nodes == 0
 
 
-def test_no_euclidean_distance(engine: HighsEngine) -> None:
+@pytest.mark.parametrize(("solver", "package"), [("scip", "pyscipopt"), ("gurobi", "gurobipy")])
+def test_euclidean_distances_by_quadratic_programs(solver: str, package: str) -> None:
+    pytest.importorskip(package, reason=f"{package} is not installed (extra `peers`)")
+    engine, (graph, center) = PyomoEngine(solver), two_two_two()
+    region, distance = unit_box(center), np.sqrt(10.0) / 20.0
+    incumbent = incumbent_for(graph, region, Norm.L2, 0)
+    proof = engine.close(problem_for(graph, region, Norm.L2, 0), incumbent, lambda *_: None)
+    assert proof.basis is Basis.SOLVER
+    assert distance - TOLERANCE <= proof.lower <= distance
+    assert distance < incumbent.upper <= distance + TOLERANCE
+    # Decisions: no adversary just short of it, one just beyond.
+    short = problem_for(graph, region, Norm.L2, 0, 0.999 * distance, 0.999 * distance)
+    assert engine.close(short, incumbent_for(graph, region, Norm.L2, 0), lambda *_: None).lower == short.ceiling
+    beyond = problem_for(graph, region, Norm.L2, 0, 1.1 * distance, 1.1 * distance)
+    incumbent = incumbent_for(graph, region, Norm.L2, 0)
+    engine.close(beyond, incumbent, lambda *_: None)
+    assert incumbent.upper <= 1.1 * distance
+
+
+@pytest.mark.parametrize(("solver", "package"), [("scip", "pyscipopt"), ("gurobi", "gurobipy")])
+@pytest.mark.parametrize("seed", range(3))
+def test_euclidean_distances_are_the_search_s(solver: str, package: str, seed: int) -> None:
+    pytest.importorskip(package, reason=f"{package} is not installed (extra `peers`)")
+    graph, center = random_chain(seed, (4, 6, 2))
+    center = center.astype(np.float32).astype(np.float64)
+    region, predicted = unit_box(center), int(np.argmax(graph.evaluate(center)[0]))
+    lowers = []
+    for engine in (PyomoEngine(solver), SearchEngine()):
+        incumbent = incumbent_for(graph, region, Norm.L2, predicted)
+        lowers.append(engine.close(problem_for(graph, region, Norm.L2, predicted), incumbent, lambda *_: None).lower)
+    assert lowers[0] == pytest.approx(lowers[1], abs=3 * TOLERANCE)
+
+
+def test_no_euclidean_distance_where_the_solver_takes_no_quadratic_program(engine: HighsEngine) -> None:
     graph, center = two_two_two()
     region = unit_box(center)
-    with pytest.raises(OptionError, match="l2"):
+    with pytest.raises(OptionError, match=r"highs cannot minimise l2.*search.*pyomo:scip"):
         engine.close(problem_for(graph, region, Norm.L2, 0), incumbent_for(graph, region, Norm.L2, 0), lambda *_: None)
 
 

@@ -32,6 +32,9 @@ def test_a_bound_that_rests_on_a_solver_says_so() -> None:
     found = merged(answer(0.1, 0.9), {"program": Proven(0.2, Basis.SOLVER)}, [], 1e-6)
     assert (found.result.lower, found.result.basis) == (0.2, Basis.SOLVER)
     assert merged(answer(0.4, 0.9), {"program": Proven(0.2, Basis.SOLVER)}, [], 1e-6).result.basis is Basis.RIGOROUS
+    # A hair above what is proven without a solver is no reason to rest on one.
+    level = merged(answer(0.4, 0.9), {"program": Proven(0.4 + 1e-12, Basis.SOLVER)}, [], 1e-6)
+    assert (level.result.lower, level.result.basis, level.proven_by) == (0.4, Basis.RIGOROUS, "search")
 
 
 @pytest.mark.parametrize(("bound", "closed"), [(0.5, True), (0.5 - 1e-7, True), (0.5 - 1e-5, False)])

@@ -26,11 +26,12 @@ from verifier.studies.data_scale.distances import Scale
 
 LARGE_STEPS = 40
 PATH = np.linspace(0.0, 2.0, 9)  # 0 is the image, 1 its nearest adversary
+LARGE_PATH = np.linspace(0.0, 1.0, 6)  # 0 is the image, 1 its large adversary
 FINE = np.linspace(0.0, 2.0, 81)
 
 
 def gallery(
-    norms: Sequence[Sequence[Measured]], samples: Samples, count: int, scales: Sequence[Scale]
+    norms: Sequence[Sequence[Measured]], samples: Samples, count: int, scales: Sequence[Scale], baseline: str
 ) -> Iterator[Section]:
     """Pictures of at most `count` samples in each norm; the first has those that know no norm too."""
     for measured in norms:
@@ -39,7 +40,10 @@ def gallery(
             continue
         if measured is norms[0]:
             yield gradients(measured, samples, chosen)
-            yield from large_adversaries(measured, samples, chosen, scales)
+            radius = large_radius(scales)
+            if radius is not None:
+                yield large_adversaries(measured, samples, chosen, radius)
+                yield large_paths(extremes(measured, baseline), samples, chosen, radius)
         yield nearest_adversaries(measured, samples, chosen)
         yield paths(measured, samples, chosen[0])
 
@@ -113,14 +117,21 @@ def nearest_adversaries(measured: Sequence[Measured], samples: Samples, chosen: 
     return Section(f"{_heading(word)} adversaries, {NAMES[measured[0].norm]}", told, _beside(measured, rows))
 
 
-def large_adversaries(
-    measured: Sequence[Measured], samples: Samples, chosen: Sequence[int], scales: Sequence[Scale]
-) -> Iterator[Section]:
-    """Adversaries at the distance where the data itself has another class, where that is known."""
+def large_radius(scales: Sequence[Scale]) -> float | None:
+    """The L2 distance at which the data itself has another class, where that is known."""
     found = next((one for one in scales if one.norm is Norm.L2 and np.isfinite(one.other).any()), None)
-    if found is None:
-        return
-    radius = float(np.median(found.other))
+    return None if found is None else float(np.median(found.other))
+
+
+def extremes(measured: Sequence[Measured], baseline: str) -> list[Measured]:
+    """The baseline's network, where there is one, and of the others the one with the largest mean distance proven."""
+    plain = [one for one in measured if one.subject.family == baseline][:1]
+    others = [one for one in measured if one.subject.family != baseline]
+    return [*plain, *sorted(others, key=lambda one: -float(one.lower.mean()))[:1]]
+
+
+def large_adversaries(measured: Sequence[Measured], samples: Samples, chosen: Sequence[int], radius: float) -> Section:
+    """Adversaries at a distance where the data itself has another class."""
     told = (
         f"Where {LARGE_STEPS} gradient steps lead within an L2 radius of {radius:.3g}, the median distance to the "
         "nearest sample of another class."
@@ -134,7 +145,31 @@ def large_adversaries(
             moved = large(model, x, _label(samples, model, index), Norm.L2, radius)
             cells.append(picture(moved, shape, f"{int(model.scores(moved[None].astype(np.float32)).argmax())}"))
         rows.append(cells)
-    yield Section("Large adversaries", told, _beside(measured, rows))
+    return Section("Large adversaries", told, _beside(measured, rows))
+
+
+def large_paths(measured: Sequence[Measured], samples: Samples, chosen: Sequence[int], radius: float) -> Section:
+    """From each image straight to its large adversary, a row for each network, after the gradient at the image."""
+    names = " and ".join(one.subject.variant for one in measured)
+    told = (
+        f"The images under {names}: the gradient of the loss, then straight from the image to where {LARGE_STEPS} "
+        f"gradient steps lead within an L2 radius of {radius:.3g}; below each frame the class that is read there."
+    )
+    rows = []
+    for index in chosen:
+        x, shape = samples.x[index].reshape(-1), samples.x.shape[1:]
+        for one in measured:
+            model = one.subject.model()
+            label = _label(samples, model, index)
+            change = large(model, x, label, Norm.L2, radius) - x
+            frames = np.asarray(x + LARGE_PATH[:, None] * change, np.float32)
+            read = model.scores(frames).argmax(1)
+            rows.append([
+                f"sample {index}, {one.subject.variant}", signed_picture(gradient(model, x, label), shape),
+                *(picture(frame, shape, str(int(k))) for frame, k in zip(frames, read, strict=True)),
+            ])  # fmt: skip
+    header = ["network", "gradient", *(f"{t:.0%}" for t in LARGE_PATH)]
+    return Section("Paths to large adversaries", told, Table(header, rows))
 
 
 def paths(measured: Sequence[Measured], samples: Samples, index: int) -> Section:

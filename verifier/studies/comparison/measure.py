@@ -115,7 +115,9 @@ def beside(model: Model, samples: Samples, question: Options, attacks: tuple[str
     whole = merged(result, {LocalCrossLipschitz.name: Proven(bound)}, adversaries, question.tolerance)
     adversary = whole.result.adversary
     if adversary is not None:
-        told["adversary"] = base64.b64encode(adversary.input.astype("<f4").tobytes()).decode()
+        kind = adversary.input.dtype.newbyteorder("<")
+        told["adversary"] = base64.b64encode(adversary.input.astype(kind).tobytes()).decode()
+        told["adversary_type"] = kind.str
     return told | whole.record()
 
 
@@ -171,7 +173,7 @@ def collected(
         column("seconds"),
         np.array([record["verdict"] == Verdict.UNRESOLVED for record in records]),
         {
-            int(record["index"]): np.frombuffer(base64.b64decode(record["adversary"]), "<f4")
+            int(record["index"]): np.frombuffer(base64.b64decode(record["adversary"]), record["adversary_type"])
             for record in records
             if record["adversary"] is not None
         },

@@ -27,7 +27,8 @@ RADII: Mapping[Norm, tuple[float, ...]] = {
 }  # fmt: skip
 
 
-def _norms(norms: tuple[Norm, ...]) -> tuple[Norm, ...]:
+def distinct_norms(norms: tuple[Norm, ...]) -> tuple[Norm, ...]:
+    """At least one norm, and none of them twice."""
     if not norms or len(set(norms)) < len(norms):
         raise ValueError("give at least one norm, and each at most once")
     return norms
@@ -47,7 +48,7 @@ class CompareOptions:
     `level` is their confidence.
     """
 
-    norms: Annotated[tuple[ConvexNorm, ...], AfterValidator(_norms)] = (Norm.LINF, Norm.L1)
+    norms: Annotated[tuple[ConvexNorm, ...], AfterValidator(distinct_norms)] = (Norm.LINF, Norm.L1)
     samples: Annotated[str, AfterValidator(check_samples)] | None = "0:100"
     radii: Annotated[dict[ConvexNorm, tuple[NonNegative, ...]], AfterValidator(_radii)] = field(
         default_factory=lambda: dict(RADII)
@@ -106,6 +107,7 @@ class Subject:
     """One trained network. Those of one variant differ in their seed alone.
 
     `matched`: it is its family's network of the baseline's accuracy, as the validation split has it.
+    `options` are those of its training, as its record holds them; None where no record is known.
     """
 
     family: str
@@ -115,6 +117,7 @@ class Subject:
     output: str | None = None
     threshold: float | None = None
     matched: bool = False
+    options: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @property
     def stem(self) -> str:
@@ -140,7 +143,10 @@ def subjects_of_study(study: Study, variants: str = "all", baseline: str = "none
         path = study.out / f"{run.stem}.onnx"
         if not path.is_file():
             raise ModelError(f"{path}: not trained yet; run: plumbline train {study.path}")
-        found.append(Subject(run.family, run.variant, run.options.seed, path, matched=run.variant in matched))
+        matches = run.variant in matched
+        found.append(
+            Subject(run.family, run.variant, run.options.seed, path, matched=matches, options=run.options.record)
+        )
     return tuple(found)
 
 
@@ -150,7 +156,8 @@ def subjects_of_files(paths: Sequence[Path]) -> tuple[Subject, ...]:
     for path in paths:
         try:
             record = json.loads(path.with_suffix(".json").read_text())
-            found.append(Subject(record["family"], record["variant"], int(record["options"]["seed"]), path))
+            options = dict(record["options"])
+            found.append(Subject(record["family"], record["variant"], int(options["seed"]), path, options=options))
         except (OSError, ValueError, KeyError, TypeError):
             name, seed = _split_name(path.stem)
             found.append(Subject(name, name, seed, path))

@@ -12,7 +12,7 @@ from encoders.question import CONVEX, Norm
 from verifier.pages.page import Table, rendered
 from verifier.pages.wording import NAMES, nearest
 from verifier.runs.samples import Samples
-from verifier.studies.comparison import figures
+from verifier.studies.comparison import figures, trade_off
 from verifier.studies.comparison.drawn_attacks import STRONGEST, short_name
 from verifier.studies.comparison.findings import (
     DIFFERENCES,
@@ -51,6 +51,7 @@ def write(found: Findings, samples: Samples, folder: Path) -> tuple[Path, ...]:
         "curves.csv": curves_csv(found),
         "differences.csv": differences_csv(found),
         "transfer.csv": transfer_csv(transfers),
+        "training-radius.csv": trade_off.as_csv(trade_off.sweeps(found.groups), found.options),
         "scale.csv": told.as_csv(scales),
         "comparison.json": json.dumps(as_json(found), allow_nan=False) + "\n",
         "index.html": page(found, samples, transfers, scales),
@@ -85,7 +86,8 @@ def page(found: Findings, samples: Samples, transfers: Sequence[Transfer], scale
         norms=[_part(found, norm, [one for one in transfers if one.norm is norm]) for norm in found.options.norms],
         scales=told.scale_table(known),
         scale_charts=[told.scale_chart(one) for one in known],
-        gallery=gallery(first, samples, found.options.pictures, scales),
+        training_radii=[trade_off.chart(one, found.options) for one in trade_off.sweeps(found.groups)],
+        gallery=gallery(first, samples, found.options.pictures, scales, found.options.baseline),
     )
 
 

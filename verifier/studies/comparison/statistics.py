@@ -18,8 +18,7 @@ from encoders.errors import DataError
 from encoders.question import Norm
 from verifier.studies.comparison.bands import RULE_OF_THREE, Drawn, Resampling
 from verifier.studies.comparison.measure import Measured
-
-CURVE_POINTS = 121
+from verifier.studies.comparison.robust_accuracy import Ends, banded, beyond, radii_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +40,11 @@ class Group:
     def matched(self) -> bool:
         """Whether its accuracy on the validation split is the baseline's, nearly."""
         return self.members[0].subject.matched
+
+    @property
+    def ends(self) -> Ends:
+        """Both ends of its distances."""
+        return self.lower, self.upper
 
     @property
     def open(self) -> int:
@@ -142,36 +146,22 @@ class Crossing:
     above: float
 
 
-def radii_for(groups: Sequence[Group]) -> FloatArray:
-    """Radii from 0 to where almost every curve has come down: what is not falsified, not only what is proven."""
-    ends = np.concatenate([np.where(np.isfinite(one.upper), one.upper, one.lower).reshape(-1) for one in groups])
-    ends = ends[np.isfinite(ends)]
-    most = float(np.quantile(ends, 0.995)) if ends.size else 1.0
-    return np.linspace(0.0, most or 1.0, CURVE_POINTS)
-
-
-def beyond(distances: FloatArray, radii: FloatArray) -> FloatArray:
-    """Of each sample, the share of seeds with a distance beyond each radius: [samples, radii]."""
-    return np.asarray((distances[:, :, None] > radii).mean(axis=0))
-
-
 def curves(groups: Sequence[Group], how: Resampling) -> tuple[list[Curve], list[Crossing]]:
     """The curves of all variants of one norm over the same radii, and where they cross."""
-    radii = radii_for(groups)
-    samples = groups[0].lower.shape[1]
-    proven = how.drawn(beyond(group.lower, radii) for group in groups)
-    possible = how.drawn(beyond(group.upper, radii) for group in groups)
-    sides = how.lower_bounds([*proven, *(-one for one in possible)], how.unseen(samples, 2 * len(groups)))
+    distances = [group.ends for group in groups]
+    radii = radii_for(distances)
+    drawn = banded(distances, radii, how)
     found = [
         Curve(
-            radii, proven[k].mean, possible[k].mean, beyond(group.typical, radii).mean(0),
-            beyond(group.strongest, radii).mean(0),
-            (np.clip(sides[k], 0.0, 1.0), np.clip(-sides[len(groups) + k], 0.0, 1.0)),
+            radii, one.proven.mean, one.possible.mean, beyond(group.typical, radii).mean(0),
+            beyond(group.strongest, radii).mean(0), one.band,
         )
-        for k, group in enumerate(groups)
+        for group, one in zip(groups, drawn, strict=True)
     ]  # fmt: skip
     names = [group.variant for group in groups]
-    return found, crossings(groups[0].norm, names, radii, leads(proven, possible, how, 2 * RULE_OF_THREE / samples))
+    proven, possible = [one.proven for one in drawn], [one.possible for one in drawn]
+    ahead = leads(proven, possible, how, 2 * RULE_OF_THREE / groups[0].lower.shape[1])
+    return found, crossings(groups[0].norm, names, radii, ahead)
 
 
 Leads = dict[tuple[int, int], NDArray[np.bool_]]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from encoders.question import Norm
 from verifier import __version__
+from verifier.pages.csv_text import csv_text
 from verifier.pages.wording import NAMES, bracket, number, share
 from verifier.question.results import Basis
 from verifier.studies.comparison.drawn_attacks import STRONGEST, short_name
@@ -137,12 +136,12 @@ def rows_by_network(groups: Sequence[Group], options: CompareOptions) -> list[di
 
 def as_csv(found: Findings) -> str:
     """One line a network and norm."""
-    return _csv(rows_by_network(found.groups, found.options))
+    return csv_text(rows_by_network(found.groups, found.options))
 
 
 def curves_csv(found: Findings) -> str:
     """One line a variant, norm and radius: robust accuracy proven, not falsified, as attacks draw it, and its band."""
-    return _csv(
+    return csv_text(
         {
             "norm": str(norm), "variant": variant, "radius": float(radius), "proven": float(curve.proven[k]),
             "possible": float(curve.possible[k]), "typical": float(curve.typical[k]),
@@ -157,7 +156,7 @@ def curves_csv(found: Findings) -> str:
 def differences_csv(found: Findings) -> str:
     """One line a variant and norm: its mean distance less the baseline's, with the interval and the paired test."""
     columns = [name.replace(",", "").replace(" ", "_") for name in DIFFERENCES]
-    return _csv(
+    return csv_text(
         {"norm": str(norm), **dict(zip(columns, row, strict=True))}
         for norm in found.options.norms
         for row in difference_rows(found, norm)
@@ -166,7 +165,7 @@ def differences_csv(found: Findings) -> str:
 
 def transfer_csv(transfers: Sequence[Transfer]) -> str:
     """One line a pair of networks, norm and radius: the share of the adversaries that fool, and of how many."""
-    return _csv(
+    return csv_text(
         {
             "norm": str(one.norm), "radius": "as found" if one.radius is None else one.radius, "found_on": source,
             "shown_to": target, "samples": int(one.counts[a, b]),
@@ -174,16 +173,6 @@ def transfer_csv(transfers: Sequence[Transfer]) -> str:
         }
         for one in transfers for a, source in enumerate(one.names) for b, target in enumerate(one.names)
     )  # fmt: skip
-
-
-def _csv(rows: Iterable[dict[str, Any]]) -> str:
-    rows = list(rows)
-    columns = list(dict.fromkeys(name for one in rows for name in one))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
 
 
 def as_json(found: Findings) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def test_the_page_stands_alone_and_has_every_part(study: Path) -> None:
     for part in (
         "Findings", "Figures, L∞", "Figures, L1", "Against the baseline", "Robustness curves, L∞", "Where curves cross",
         "What attacks overestimate", "Accuracy against robustness", "The scale of the data",
-        "Transfer of exact adversaries, L1", "Input gradients", "Large adversaries",
+        "Transfer of exact adversaries, L1", "Input gradients", "Large adversaries", "Paths to large adversaries",
         "Exact adversaries, L∞", "From an image to its adversary, L1",
     ):  # fmt: skip
         assert f"<h2>{part}</h2>" in html

@@ -18,16 +18,15 @@ from verifier.studies.comparison.findings import findings, summary
 from verifier.studies.comparison.measure import Measured
 from verifier.studies.comparison.options import CompareOptions, Subject
 from verifier.studies.comparison.paired import holm, paired_tests, signed_rank
+from verifier.studies.comparison.robust_accuracy import beyond, radii_for
 from verifier.studies.comparison.statistics import (
     Group,
-    beyond,
     crossings,
     curves,
     grouped,
     leads,
     mean_distance,
     median_distance,
-    radii_for,
 )
 
 HOW = Resampling(400, 0.95, 0)
@@ -111,9 +110,9 @@ def test_curves_by_hand() -> None:
 
 
 def test_radii_reach_to_where_the_curves_have_come_down() -> None:
-    radii = radii_for([group("a", [0.1] * 300), group("b", [0.2] * 300)])
+    radii = radii_for([group("a", [0.1] * 300).ends, group("b", [0.2] * 300).ends])
     assert (radii[0], radii[-1]) == (0.0, pytest.approx(0.2))
-    assert radii_for([group("none right", [0.0])])[-1] == 1.0
+    assert radii_for([group("none right", [0.0]).ends])[-1] == 1.0
 
 
 def pair(rng: np.random.Generator, planted: bool, samples: int = 60) -> list[Group]:
@@ -144,7 +143,7 @@ def test_identical_variants_show_no_crossing_and_no_difference_but_at_the_stated
     how = Resampling(200, 0.95, 0)
     for _ in range(200):
         groups = pair(rng, False)
-        radii = radii_for(groups)[::3]
+        radii = radii_for([one.ends for one in groups])[::3]
         shares = how.drawn(beyond(one.lower, radii) for one in groups)
         ahead = leads(shares, shares, how, 6.0 / 60)
         wrong += any(lead.any() for lead in ahead.values())
