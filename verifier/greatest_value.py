@@ -39,6 +39,7 @@ from verifier.question.results import Adversary, Basis
 ATTACK_SHARE = 0.3  # of the time, at most
 FIRST_TURN, LONGER = 5.0, 3.0  # seconds of the first decisions; how much longer they get
 NARROW = 0.1  # of the bracket: once thresholds in between leave no more, the hard end is tried again
+GIVEN_UP = 0.5  # of a turn: an engine that leaves as much of it had no use for time
 ROUNDING = 1e-6  # relative, between float32 scores and real ones: beyond it, a value above a proof is an alarm
 CENTER, ATTACK = "sample", "ball-minimum"
 
@@ -113,26 +114,24 @@ class GreatestValue:
             self._attack()
         open_below, turn, misses, bold, late = self.lower, FIRST_TURN, 0, True, False
         while not (self.exact or self.deadline.passed):
+            if open_below > self.lower and self.upper - open_below < max(self.gap, NARROW * (self.upper - self.lower)):
+                if not late:
+                    break  # nothing is left but what more time would not decide
+                open_below, turn, bold, late = self.lower, turn * LONGER, True, False
             threshold = self._just_above(open_below) if bold else self._between(open_below)
             if not open_below < threshold < self.upper:
                 break  # what is left lies between float32 and real numbers
             before, part = self.lower, self.deadline.within(turn)
+            given = part.left
             decided = await self._decide(threshold, part)
             if decided is None:
-                open_below, bold, late = threshold, False, late or part.passed
-                if not part.passed and self.upper - open_below <= self.gap:
-                    break
-                if self.upper - open_below < NARROW * (self.upper - self.lower):
-                    if not late:
-                        break  # none of them was a matter of time
-                    open_below, bold, late, turn = self.lower, True, False, turn * LONGER
+                open_below, bold, late = threshold, False, late or part.left < GIVEN_UP * given
             elif decided:
                 # Two witnesses in a row that say little more: the greatest value is farther up.
                 misses = misses + 1 if self.lower - before < NARROW * (self.upper - before) else 0
                 open_below, bold = max(open_below, self.lower), misses % 3 == 0
             else:
-                # The hard end is tried again where it is new, or where nothing much is left beside it.
-                bold = open_below <= self.lower or self.upper - open_below < NARROW * (self.upper - self.lower)
+                bold = open_below <= self.lower  # a new hard end
 
     def join(self, parts: Sequence[GreatestValue]) -> None:
         """Take over what is known of the rows one by one: all of them, each in a part of its own."""

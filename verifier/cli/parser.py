@@ -48,6 +48,9 @@ examples:
   plumbline verify   net.onnx --data images.npz --radius 0.1 --time-limit 60 --jobs 4
       is every image safe within 0.1 per pixel? At most a minute an image, four at once
 
+  plumbline margin   net.onnx --data images.npz --radius 0.1
+      by how much another class can lead within 0.1 of each image
+
   plumbline distance net.onnx --data images.npz --json results.jsonl --out adversaries
       one line per sample as it finishes, and pictures; the same command again goes on where it stopped
 

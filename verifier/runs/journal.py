@@ -108,5 +108,5 @@ def _refuse_other_run(path: Path, before: Record, now: Record) -> None:
 
 
 def number(value: float) -> float | str:
-    """Strict JSON has no infinity: it is written as the string "inf", which float() reads back."""
+    """Strict JSON has no infinity: it is written as the string "inf" or "-inf", which float() reads back."""
     return value if math.isfinite(value) else str(value)
