@@ -133,7 +133,7 @@ async def margin_asked(
     clock = Clock() if clock is None else clock
     check_radius(radius)
     check_askable(model, options)
-    check_classes(model, label, options.targets)
+    check_classes(model, label, None)
     region, grid = _region(model, x, mask, options)
     scores = _finite_scores(model, region, index)
     predicted = int(np.argmax(scores))
@@ -252,6 +252,7 @@ def middle_of_box(model: Model, options: Options) -> Inputs:
 def check_askable(model: Model, options: Options) -> None:
     """Refuse what greatest values are not asked of, or not so."""
     check_convex(options)
+    check_classes(model, None, options.targets)
     engine_for(options.engine).check(options.norm, options.grid is not None, model.quantised is not None)
     if options.execution != REAL:
         raise OptionError("greatest values are about real arithmetic; leave out execution")

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bounds.attacks import AttackProblem
 from bounds.tightening import first_pass
 from encoders.arrays import FloatArray, Inputs
 from encoders.deadline import Deadline
@@ -100,7 +101,14 @@ def drawn(norm: Norm, folder: Path, first: int) -> Iterator[tuple[int, Question]
             continue
 
 
-def wrong(asked: Question, found: GreatestLoss, closes: bool = True) -> str | None:
+class Nothing:
+    """An attack that finds no more than the sample."""
+
+    def __init__(self, problem: AttackProblem) -> None:
+        self.inputs = problem.region.center[None]
+
+
+def wrong(asked: Question, found: GreatestLoss, closes: bool = True, tolerance: float = TOLERANCE) -> str | None:
     """What is wrong with an answer, in words; None if nothing is."""
     hair, truth = 1e-9 * asked.size, asked.truth
     if found.lower > truth.upper + hair:
@@ -119,7 +127,7 @@ def wrong(asked: Question, found: GreatestLoss, closes: bool = True) -> str | No
     replayed = float((asked.model.scores(inside[None]) @ asked.rows.T).max())
     if abs(replayed - found.lower) > FLOAT32 * asked.size:
         return f"lower {found.lower!r} replays to {replayed!r}"
-    close = TOLERANCE * max(1.0, abs(found.lower))
+    close = tolerance * max(1.0, abs(found.lower))
     if (found.verdict is Closed.EXACT) != (found.upper - found.lower <= close):
         return f"{found.verdict}, and the sides are {found.upper - found.lower!r} apart"
     rounding = FLOAT32 * asked.size > close
@@ -141,6 +149,19 @@ def test_it_is_bracketed_and_closed(engine: str, norm: Norm, tmp_path: Path) -> 
     for seed, asked in islice(drawn(norm, tmp_path, first), number):
         answer = asked.ask(engine=engine)
         if text := wrong(asked, answer, closes=engine != "highs"):
+            found.append((seed, text))
+    assert found == []
+
+
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
+def test_decisions_alone_close_it(norm: Norm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # No attack, and no walk from a witness: every threshold that counts is one that the engine decided.
+    monkeypatch.setattr("verifier.greatest_value.lowest_in_ball", Nothing)
+    monkeypatch.setattr("verifier.greatest_value.lower_still", lambda problem, goal, start: start)
+    found = []
+    for seed, asked in islice(drawn(norm, tmp_path, TRUST_FIRST + 200), 3):
+        answer = asked.ask(engine="search", tolerance=0.02)
+        if text := wrong(asked, answer, tolerance=0.02):
             found.append((seed, text))
     assert found == []
 
@@ -256,15 +277,8 @@ def test_an_engine_that_proves_whatever_it_is_asked_is_caught(monkeypatch: pytes
             return Proof(problem.ceiling, self.capabilities.basis)
 
     monkeypatch.setitem(ENGINES, "liar", Liar)
-    monkeypatch.setattr("verifier.greatest_value.lowest_in_ball", _Nothing)
+    monkeypatch.setattr("verifier.greatest_value.lowest_in_ball", Nothing)
     assert caught(Norm.LINF, tmp_path, 0, engine="liar")
-
-
-class _Nothing:
-    """An attack that finds no more than the sample."""
-
-    def __init__(self, problem: Any) -> None:
-        self.inputs = problem.region.center[None]
 
 
 def test_a_value_above_what_is_proven_is_an_alarm(tmp_path: Path) -> None:
@@ -287,5 +301,5 @@ def test_thresholds_that_no_time_would_decide_are_left_open(monkeypatch: pytest.
         del self, threshold, deadline
 
     monkeypatch.setattr(GreatestValue, "_decide", undecided)
-    monkeypatch.setattr("verifier.greatest_value.lowest_in_ball", _Nothing)
+    monkeypatch.setattr("verifier.greatest_value.lowest_in_ball", Nothing)
     assert wrong(asked, asked.ask(), closes=False) is None
