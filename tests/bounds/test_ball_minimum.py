@@ -31,12 +31,14 @@ def test_the_lowest_by_hand(norm: Norm, greatest: float) -> None:
     assert float(found.values[0]) == pytest.approx(-greatest, abs=1e-5)
 
 
-def test_from_the_wrong_slope_neighbours_lead_on() -> None:
-    # From (0.45, 0.5) the piece where x2 leads is the lower one at first; the box leaves more room on the other side.
-    region = Region(np.array([0.45, 0.5]), np.array([0.4, 0.4]), np.array([0.9, 0.55]))
-    start = np.array([0.4, 0.55])
-    found = lower_still(problem(VALLEY, region, Norm.LINF, (HIGHEST,), 1.0), 0, start)
-    assert found.tolist() == pytest.approx([0.9, 0.4], abs=1e-6)
+def test_a_walk_crosses_the_wall_that_holds_it() -> None:
+    # x + 2 relu(x - 1/2) rises up to the wall at 1/2, and faster beyond it.
+    steeper = affine_chain(
+        [np.array([[1.0], [1.0]]), np.array([[1.0, 2.0], [0.0, 0.0]])], [np.array([1.0, -0.5]), np.zeros(2)]
+    )
+    region = Region(np.array([0.3]), np.zeros(1), np.array([0.9]))
+    found = lower_still(problem(steeper, region, Norm.LINF, (HIGHEST,), 1.0), 0, region.center)
+    assert found.tolist() == pytest.approx([0.9], abs=1e-6)
 
 
 @pytest.mark.parametrize("norm", list(CONVEX))
