@@ -7,6 +7,7 @@ python -m benchmarks.margins --samples 0:20 --radii 0.1,0.3,1 --norm l1 --engine
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def beside(model: Model, radius: float, options: argparse.Namespace) -> None:
     found: dict[str, list[GreatestLoss]] = {name: [] for name in names}
     for index in options.samples:
         for name in names:
-            about = {"norm": options.norm, "engine": name, "time_limit": options.time_limit}
+            about: dict[str, Any] = {"norm": options.norm, "engine": name, "time_limit": options.time_limit}
             answer = margin(model, data.x[index], radius, label=int(data.y[index]), index=index, **about)
             found[name].append(answer)
     for name, answers in found.items():
