@@ -42,13 +42,14 @@ def greatest_value(graph: Graph, region: Region, norm: Norm, radius: float, rows
     lower, point = best([region.center, *(shown for _, shown in found if shown is not None)])
     sure = SURE * max(1.0, float(np.abs(graph.evaluate(point)).max()))
     if norm is Norm.L2:
-        for k in np.argsort(-proven):
+        for k in map(int, np.argsort(-proven)):
             if proven[k] > lower + sure:
-                upper, shown = in_euclidean_ball(*pieces[k], region, radius)
+                piece, row = pieces[k]
+                upper, shown = in_euclidean_ball(piece, row, region, radius)
                 proven[k] = min(proven[k], upper)
                 lower, point = best([point, shown])
                 if proven[k] > lower + sure:
-                    lower, point = best([point, walked(*pieces[k], region, radius)])
+                    lower, point = best([point, walked(piece, row, region, radius)])
     upper = float(proven.max())
     if not -sure <= upper - lower <= sure:
         raise OracleError(f"greatest value between {lower!r} and {upper!r}")
@@ -135,7 +136,7 @@ def walked(piece: Piece, row: Array, region: Region, radius: float) -> Array:
         lambda d: -(slope @ d) / unit, np.zeros(len(slope)), jac=lambda d: -slope / unit, method="SLSQP",
         bounds=limits, constraints=inside, options={"maxiter": 100, "ftol": 1e-14},
     )  # fmt: skip
-    return region.center + np.asarray(found.x)
+    return np.asarray(region.center + found.x)
 
 
 def grid_points(

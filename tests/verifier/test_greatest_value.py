@@ -179,7 +179,7 @@ def test_the_bracket_is_true_whenever_time_is_up(norm: Norm, tmp_path: Path) -> 
 
 @pytest.mark.thorough
 def test_every_target_has_its_own_bracket(tmp_path: Path) -> None:
-    found = []
+    found: list[tuple[Any, ...]] = []
     for seed, asked in islice(drawn(Norm.LINF, tmp_path, TRUST_FIRST + 900), max(2, TRUST_EXAMPLES // 8)):
         answer = asked.ask(each=True)
         assert answer.by_target is not None
@@ -228,7 +228,7 @@ GRID_CASES += [("auto", norm, True) for norm in CONVEX] + [("cpsat", Norm.L2, Tr
 @pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm", "int8"), GRID_CASES)
 def test_on_a_grid(engine: str, norm: Norm, int8: bool, tmp_path: Path) -> None:
-    found = []
+    found: list[tuple[Any, ...]] = []
     for seed in range(TRUST_FIRST, TRUST_FIRST + max(2, TRUST_EXAMPLES // 8)):
         ask, inputs, truth = on_grid(seed, norm, tmp_path, int8)
         answer = ask(engine=engine)
