@@ -9,6 +9,7 @@ is true at any moment.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -38,6 +39,7 @@ from verifier.question.results import Adversary, Basis
 ATTACK_SHARE = 0.3  # of the time, at most
 FIRST_TURN, LONGER = 5.0, 3.0  # seconds of the first decisions; how much longer they get
 NARROW = 0.1  # of the bracket: once thresholds in between leave no more, the hard end is tried again
+GIVEN_UP = 0.5  # of a turn: an engine that leaves as much of it had no use for time
 ROUNDING = 1e-6  # relative, between float32 scores and real ones: beyond it, a value above a proof is an alarm
 CENTER, ATTACK = "sample", "ball-minimum"
 
@@ -74,6 +76,7 @@ class GreatestValue:
     deadline: Deadline
     grid: Grid | None = None
     workers: int = 1
+    share: int = 1
     progress: Progress | None = None
     lower: float = -float("inf")
     upper: float = float("inf")
@@ -101,7 +104,7 @@ class GreatestValue:
     @property
     def exact(self) -> bool:
         """Whether the two sides meet."""
-        return self.upper - self.lower <= self.gap
+        return bool(np.isfinite(self.lower)) and self.upper - self.lower <= self.gap
 
     async def close(self) -> None:
         """Raise and lower the two sides until they meet, or time is up."""
@@ -109,26 +112,34 @@ class GreatestValue:
         self._bound()
         if not self.exact:
             self._attack()
-        open_below, turn, misses, bold = self.lower, FIRST_TURN, 0, True
+        open_below, turn, misses, bold, late = self.lower, FIRST_TURN, 0, True, False
         while not (self.exact or self.deadline.passed):
+            if open_below > self.lower and self.upper - open_below < max(self.gap, NARROW * (self.upper - self.lower)):
+                if not late:
+                    break  # nothing is left but what more time would not decide
+                open_below, turn, bold, late = self.lower, turn * LONGER, True, False
             threshold = self._just_above(open_below) if bold else self._between(open_below)
             if not open_below < threshold < self.upper:
                 break  # what is left lies between float32 and real numbers
             before, part = self.lower, self.deadline.within(turn)
+            given = part.left
             decided = await self._decide(threshold, part)
             if decided is None:
-                open_below, bold = threshold, False
-                if not part.passed and self.upper - open_below <= self.gap:
-                    break
-                if self.upper - open_below < NARROW * (self.upper - self.lower):
-                    open_below, bold, turn = self.lower, True, turn * LONGER
+                open_below, bold, late = threshold, False, late or part.left < GIVEN_UP * given
             elif decided:
                 # Two witnesses in a row that say little more: the greatest value is farther up.
                 misses = misses + 1 if self.lower - before < NARROW * (self.upper - before) else 0
                 open_below, bold = max(open_below, self.lower), misses % 3 == 0
             else:
-                # The hard end is tried again where it is new, or where nothing much is left beside it.
-                bold = open_below <= self.lower or self.upper - open_below < NARROW * (self.upper - self.lower)
+                bold = open_below <= self.lower  # a new hard end
+
+    def join(self, parts: Sequence[GreatestValue]) -> None:
+        """Take over what is known of the rows one by one: all of them, each in a part of its own."""
+        highest = max(parts, key=lambda part: part.lower)
+        if highest.lower > self.lower:
+            self.best, self.lower = highest.best, highest.lower
+        loosest = max(parts, key=lambda part: part.upper)
+        self._prove(loosest.upper, loosest.basis)
 
     def _just_above(self, least: float) -> float:
         """The threshold that makes the bracket exact, if nothing reaches it."""
@@ -247,6 +258,7 @@ class GreatestValue:
         problem = Problem(
             self.model.guide, self.region, self.options.norm, self._goals(threshold), self.ceiling, self.radius,
             self.options.tolerance, deadline, self.device, self.grid, self.model.quantised, self.workers,
+            self.share,
         )  # fmt: skip
         proof = await self.engine.solve(problem, incumbent, lambda lower, upper: None)
         self.nodes += proof.nodes

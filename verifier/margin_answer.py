@@ -11,19 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from encoders.arrays import FloatArray
+from encoders.arrays import FloatArray, Inputs
 from encoders.deadline import Clock, Deadline
-from encoders.errors import DataError, OptionError
+from encoders.errors import DataError, OptionError, SoundnessError
 from encoders.grid import Grid
 from encoders.question import Norm, Region
 from verifier.answer import check_classes, region_for
 from verifier.batching.request import run_alone
+from verifier.engines.registry import engine_for
 from verifier.greatest_value import GreatestValue
 from verifier.options import REAL, Options, check_convex, check_radius
 from verifier.question.input_shape import levels_for
 from verifier.question.model import Model, load
 from verifier.question.problem import Progress
 from verifier.question.results import Adversary, Basis
+
+TOLERANCE = 1e-5  # relative for values above 1: the greatest value at float32 inputs is no nearer to the real one
 
 
 class Closed(StrEnum):
@@ -38,8 +41,8 @@ class GreatestLoss:
     """Of one sample:  lower ≤ max over the ball of f_t - f_c ≤ upper,  over all targets t.
 
     `lower` is attained by `worst`, an input of the ball, in onnxruntime and in real numbers; `upper` is proven. Where
-    it is negative, no input of the ball is classified as a target. `by_target` has each target's own bracket, where
-    that was asked.
+    it is negative, no input of the ball is classified as a target. `target` is the one that `worst` comes nearest to,
+    or goes farthest beyond. `by_target` has each target's own bracket, where that was asked.
     """
 
     index: int
@@ -55,16 +58,12 @@ class GreatestLoss:
     engine: str
     seconds: float
     worst: Adversary | None
+    target: int | None = None
     nodes: int = 0
     by_target: Mapping[int, tuple[float, float]] | None = None
 
-    @property
-    def target(self) -> int | None:
-        """The target that the worst input comes nearest to, or goes farthest beyond."""
-        if self.worst is None:
-            return None
-        scores = self.worst.scores
-        return max((t for t in range(len(scores)) if t != self.against), key=lambda t: float(scores[t]))
+    def __post_init__(self) -> None:
+        _check_order(self.lower, self.upper)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +83,15 @@ class OutputRange:
     highest: Adversary | None
     nodes: int = 0
 
+    def __post_init__(self) -> None:
+        _check_order(*self.least)
+        _check_order(*self.greatest)
+
+
+def _check_order(lower: float, upper: float) -> None:
+    if not lower <= upper:
+        raise SoundnessError(f"soundness alarm: a value of {lower!r} replays, above the proven {upper!r}")
+
 
 def margin(
     model: Model | str | Path,
@@ -100,10 +108,10 @@ def margin(
 ) -> GreatestLoss:
     """The exact greatest adversarial loss of one sample: max of f_t - f_c over the ball and the targets t, bracketed.
 
-    `each` closes every target's own bracket, too. `options` are the fields of `Options`.
+    `each` closes every target's own bracket, too. `options` are the fields of `Options`; `tolerance` is 1e-5 here.
     """
     model = model if isinstance(model, Model) else load(model)
-    chosen = Options(**{"norm": norm, **options})
+    chosen = Options(**{"norm": norm, "tolerance": TOLERANCE, **options})
     return run_alone(margin_asked(model, x, radius, chosen, label, index, mask, each, progress))
 
 
@@ -118,12 +126,14 @@ async def margin_asked(
     each: bool = False,
     progress: Progress | None = None,
     clock: Clock | None = None,
+    workers: int = 1,
+    share: int = 1,
 ) -> GreatestLoss:
-    """The same in turns, with a clock that may have started before."""
+    """The same in turns, with a clock that may have started before, for `share` samples side by side."""
     clock = Clock() if clock is None else clock
     check_radius(radius)
-    _check(model, options)
-    check_classes(model, label, options.targets)
+    check_askable(model, options)
+    check_classes(model, label, None)
     region, grid = _region(model, x, mask, options)
     scores = _finite_scores(model, region, index)
     predicted = int(np.argmax(scores))
@@ -133,18 +143,25 @@ async def margin_asked(
         raise OptionError(f"sample {index}: class {against} is the only target; a loss is over another class")
     identity, deadline = np.eye(model.classes), Deadline(options.time_limit, clock)
     rows = np.stack([identity[t] - identity[against] for t in targets])
-    whole = GreatestValue(model, region, float(radius), rows, options, deadline, grid, progress=progress)
+
+    def value(rows: FloatArray, **more: Any) -> GreatestValue:
+        return GreatestValue(model, region, float(radius), rows, options, deadline, grid, workers, share, **more)
+
+    whole = value(rows, progress=progress)
     await whole.close()
     by_target, nodes = None, whole.nodes
     if each:
-        by_target = dict[int, tuple[float, float]]()
-        for t, row in zip(targets, rows, strict=True):
-            one = GreatestValue(model, region, float(radius), row[None], options, deadline, grid)
-            await one.close()
-            by_target[t], nodes = (one.lower, min(one.upper, whole.upper)), nodes + one.nodes
+        parts = [value(row[None], upper=whole.upper, basis=whole.basis) for row in rows]
+        for part in parts:
+            await part.close()
+            nodes += part.nodes
+        by_target = {t: (part.lower, part.upper) for t, part in zip(targets, parts, strict=True)}
+        whole.join(parts)
+    best = whole.best
+    target = None if best is None else max(targets, key=lambda t: float(best.scores[t]))
     return GreatestLoss(
         index, label, predicted, against, options.norm, float(radius), _verdict(whole), whole.lower, whole.upper,
-        whole.basis, whole.engine.name, clock.now(), whole.best, nodes, by_target,
+        whole.basis, whole.engine.name, clock.now(), best, target, nodes, by_target,
     )  # fmt: skip
 
 
@@ -162,40 +179,81 @@ def output_range(
     """The least and the greatest value of combination · scores over a ball around `x`, or over the whole box.
 
     Without `x` the box is all there is, and without `radius` the ball has no end. `options` are the fields of
-    `Options`.
+    `Options`; `tolerance` is 1e-5 here. Each of the two sides has half of the time limit.
     """
     model = model if isinstance(model, Model) else load(model)
-    chosen, clock = Options(**{"norm": norm, **options}), Clock()
+    chosen = Options(**{"norm": norm, "tolerance": TOLERANCE, **options})
+    return run_alone(range_asked(model, combination, chosen, x, radius, 0, mask, progress))
+
+
+async def range_asked(
+    model: Model,
+    combination: Sequence[float],
+    options: Options,
+    x: ArrayLike | None = None,
+    radius: float | None = None,
+    index: int = 0,
+    mask: ArrayLike | None = None,
+    progress: Progress | None = None,
+    clock: Clock | None = None,
+    workers: int = 1,
+    share: int = 1,
+) -> OutputRange:
+    """The same in turns, with a clock that may have started before, for `share` samples side by side."""
+    clock = Clock() if clock is None else clock
     check_radius(radius)
-    _check(model, chosen)
+    check_askable(model, options)
+    if options.targets is not None:
+        raise OptionError("a range is of a combination of the outputs; leave targets out")
     row = np.asarray(combination, dtype=np.float64)
     if row.shape != (model.classes,) or not np.isfinite(row).all():
         raise DataError(f"combination: give one finite number for each of the {model.classes} outputs of {model.path}")
     if x is None:
         if radius is not None:
             raise OptionError("a radius is around a sample; give x, or leave radius out")
-        x = np.full(model.input_shape, chosen.box[0] + 0.5 * (chosen.box[1] - chosen.box[0]))
-    region, grid = _region(model, x, mask, chosen)
-    _finite_scores(model, region, 0)
-    far = region.reach(chosen.norm) if radius is None else float(radius)
-    deadline = Deadline(chosen.time_limit, clock)
+        x = middle_of_box(model, options)
+    region, grid = _region(model, x, mask, options)
+    _finite_scores(model, region, index)
+    far = region.reach(options.norm) if radius is None else float(radius)
+    started, limit = clock.now(), options.time_limit
     sides = []
-    for sign in (-1.0, 1.0):
-        side = GreatestValue(model, region, far, sign * row[None], chosen, deadline, grid, progress=progress)
-        run_alone(side.close())
+    for part, sign in enumerate((-1.0, 1.0), start=1):
+        deadline = Deadline(None if limit is None else started + 0.5 * part * limit, clock)
+        rows = sign * row[None]
+        shown = progress if progress is None or sign > 0 else _negated(progress)
+        side = GreatestValue(model, region, far, rows, options, deadline, grid, workers, share, shown)
+        await side.close()
         sides.append(side)
     least, greatest = sides
     basis = next((side.basis for side in sides if side.basis is not Basis.RIGOROUS), Basis.RIGOROUS)
     exact = all(side.exact for side in sides)
     return OutputRange(
         tuple(map(float, row)), (-least.upper, -least.lower), (greatest.lower, greatest.upper),
-        Closed.EXACT if exact else Closed.UNRESOLVED, basis, clock.now(), least.best, greatest.best,
+        Closed.EXACT if exact else Closed.UNRESOLVED, basis, clock.now() - started, least.best, greatest.best,
         least.nodes + greatest.nodes,
     )  # fmt: skip
 
 
-def _check(model: Model, options: Options) -> None:
+def _negated(progress: Progress) -> Progress:
+    """Of a least value, where the greatest of its negative is looked for."""
+    return lambda lower, upper: progress(-upper, -lower)
+
+
+def middle_of_box(model: Model, options: Options) -> Inputs:
+    """The middle of the box, on the grid where there is one."""
+    low, high = options.box
+    middle = np.full(model.input_shape, low + 0.5 * (high - low))
+    if options.grid is not None:
+        levels = np.broadcast_to(levels_for(model.input_shape, options.grid), middle.size).reshape(middle.shape)
+        middle = np.where(levels > 0, np.rint(middle * levels) / np.maximum(levels, 1), middle)
+    return middle.astype(model.input_type)
+
+
+def check_askable(model: Model, options: Options) -> None:
+    """Refuse what greatest values are not asked of, or not so."""
     check_convex(options)
+    check_classes(model, None, options.targets)
+    engine_for(options.engine).check(options.norm, options.grid is not None, model.quantised is not None)
     if options.execution != REAL:
         raise OptionError("greatest values are about real arithmetic; leave out execution")
     if options.scale is not None or options.constraints is not None:
@@ -204,6 +262,8 @@ def _check(model: Model, options: Options) -> None:
         raise OptionError("a greatest loss is asked for without a margin; leave margin out")
     if model.quantised is not None and options.grid is None:
         raise OptionError(f"{model.path}: a quantised network is asked about on a grid; give grid")
+    if model.quantised is not None and not isinstance(options.grid, int | np.integer):
+        raise OptionError(f"{model.path}: a quantised network takes one N for all inputs; give one grid number")
 
 
 def _region(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Options) -> tuple[Region, Grid | None]:

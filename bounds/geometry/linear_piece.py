@@ -197,12 +197,13 @@ def lowest_in_ball_of_piece(
 ) -> tuple[FloatArray | None, FloatArray | None]:
     """Where goal · d [n] is least in ball ∩ box, subject to rows · d ≥ least: d, and the duals of the rows.
 
-    In L2 it is found through the nearest points of falling levels, to `FINE` of the fall; nothing is proven by it.
+    In L2, where the lowest point of the cube around the ball lies outside it, it is found through the nearest points
+    of falling levels, to `FINE` of the fall; nothing is proven by it.
     """
-    if norm is Norm.LINF:
+    if norm is not Norm.L1:
         answer = lowest_in_piece(rows, least, goal[None], np.zeros(1), below, above, radius, time_limit)
-        return answer.point, answer.row_duals
-    if norm is Norm.L2:
+        if norm is Norm.LINF or answer.point is None or float(np.linalg.norm(answer.point)) <= radius:
+            return answer.point, None if answer.row_duals is None else answer.row_duals[: len(rows)]
         return _lowest_euclidean(rows, least, goal, below, above, radius, time_limit)
     size = len(below)
     scale = np.abs(rows).max(axis=1, initial=0.0)

@@ -21,7 +21,7 @@ from verifier.engines.on_grid.cpsat_decisions import Decisions
 from verifier.options import Options
 from verifier.question.input_shape import pixels_of
 from verifier.question.model import Model, load
-from verifier.question.results import Verdict
+from verifier.question.results import Result, Verdict
 from verifier.runs.job import Job, Outcome
 from verifier.runs.processes import Processes
 from verifier.runs.run import outcomes
@@ -140,7 +140,7 @@ def test_spare_jobs_are_shared_out(swap: Model, monkeypatch: pytest.MonkeyPatch,
     """Two samples: what is left over is the cores of each. In this process, so that it can be seen."""
     seen: list[int] = []
 
-    def parallel(self: Processes, model: Model, job: Job, *more: object) -> Iterator[Outcome]:
+    def parallel(self: Processes, model: Model, job: Job, *more: object) -> Iterator[Outcome[Result]]:
         seen.append(job.workers)
         yield from ()
 

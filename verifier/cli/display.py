@@ -65,8 +65,8 @@ def summary(records: Iterable[Record]) -> str:
 class Display:
     """The samples in progress: a live table on a terminal, now and then a plain line elsewhere."""
 
-    def __init__(self, total: int) -> None:
-        self._total, self._finished = total, 0
+    def __init__(self, total: int, sides: tuple[str, str] = ("proven lower", "replayed upper")) -> None:
+        self._total, self._finished, self._sides = total, 0, sides
         self._running: dict[int, tuple[float, float, float]] = {}
         self._said: dict[int, float] = {}
         console = Console(stderr=True)
@@ -109,7 +109,7 @@ class Display:
 
     def _table(self) -> Table:
         table = Table(title=f"{self._finished} of {self._total} done", title_justify="left", box=None)
-        for name in ("sample", "proven lower", "replayed upper", "seconds"):
+        for name in ("sample", *self._sides, "seconds"):
             table.add_column(name, justify="right")
         now = time.monotonic()
         for index, (lower, upper, started) in sorted(self._running.items()):

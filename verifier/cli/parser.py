@@ -19,6 +19,8 @@ from verifier.cli import (
     curve,
     distance,
     inspect,
+    margin,
+    output_range,
     report,
     scale,
     train,
@@ -45,6 +47,9 @@ examples:
 
   plumbline verify   net.onnx --data images.npz --radius 0.1 --time-limit 60 --jobs 4
       is every image safe within 0.1 per pixel? At most a minute an image, four at once
+
+  plumbline margin   net.onnx --data images.npz --radius 0.1
+      by how much another class can lead within 0.1 of each image
 
   plumbline distance net.onnx --data images.npz --json results.jsonl --out adversaries
       one line per sample as it finishes, and pictures; the same command again goes on where it stopped
@@ -81,6 +86,8 @@ COMMANDS = (
     Command("inspect", "what a model is made of, and what of it is not supported", inspect.add_arguments, inspect.run),
     Command("distance", "the exact minimal perturbation of each sample", distance.add_distance, distance.run),
     Command("verify", "certified, falsified or unresolved within a radius", distance.add_verify, distance.run),
+    Command("margin", "the greatest adversarial loss within a radius", margin.add_arguments, margin.run),
+    Command("range", "the least and greatest value of outputs", output_range.add_arguments, output_range.run),
     Command(
         "verify-property",
         "is a VNN-LIB property satisfied by some input?",
@@ -121,7 +128,7 @@ class Parser(argparse.ArgumentParser):
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of one call; exits with 0 after --help and --version, with 2 on bad usage."""
-    return build_parser().parse_args(_with_joined_box(argv))
+    return build_parser().parse_args(_with_joined_numbers(argv))
 
 
 def build_parser() -> Parser:
@@ -142,12 +149,12 @@ def build_parser() -> Parser:
     return parser
 
 
-def _with_joined_box(argv: Sequence[str]) -> list[str]:
+def _with_joined_numbers(argv: Sequence[str]) -> list[str]:
     """`--box -1,1` as `--box=-1,1`: argparse takes a leading minus for an option."""
     joined: list[str] = []
     for argument in argv:
-        if joined and joined[-1] == "--box" and argument.startswith("-") and "," in argument:
-            joined[-1] = f"--box={argument}"
+        if joined and joined[-1] in ("--box", "--output-row") and argument.startswith("-") and "," in argument:
+            joined[-1] = f"{joined[-1]}={argument}"
         else:
             joined.append(argument)
     return joined

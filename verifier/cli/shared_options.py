@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+VALUE_TOLERANCE = 1e-5  # float32 inputs come no nearer to the greatest value of real ones
+VALUE_CLOSED = "a value is exact once its two sides are this close, relative above 1"
+
 
 class Renamed(argparse.Action):
     """A flag that has another name now: it is refused with that name."""
@@ -50,25 +53,29 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     add_samples(parser)
 
 
-def add_samples(parser: argparse.ArgumentParser) -> None:
+def add_samples(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """`--data D` and `--samples S`."""
     data = parser.add_argument_group("data")
     data.add_argument(
-        "--data", required=True, metavar="D",
+        "--data", required=required, metavar="D",
         help="`digits` (built in), mnist, fashion-mnist, cifar10, gtsrb (test splits), an .npz with x and, if known, "
         "y, an .npy, or module:Name; uint8 is divided by 255",
     )  # fmt: skip
     data.add_argument("--samples", metavar="S", help="0:100, 0:100:5 or 3,8,11, counted from 0 (default: all)")
 
 
-def add_effort(parser: argparse.ArgumentParser) -> None:
+def add_effort(
+    parser: argparse.ArgumentParser,
+    tolerance: float = 1e-6,
+    closed: str = "a distance is exact once its two sides are this close",
+    per: str = "sample",
+) -> None:
     """How a question is worked on: time, tolerance, engine, device, processes."""
     effort = parser.add_argument_group("effort")
-    effort.add_argument("--time-limit", type=float, metavar="SECONDS", help="per sample (default: none)")
+    effort.add_argument("--time-limit", type=float, metavar="SECONDS", help=f"per {per} (default: none)")
     effort.add_argument(
-        "--tolerance", type=float, default=1e-6, metavar="T",
-        help="a distance is exact once its two sides are this close (default: 1e-6)",
-    )  # fmt: skip
+        "--tolerance", type=float, default=tolerance, metavar="T", help=f"{closed} (default: {tolerance:g})"
+    )
     effort.add_argument(
         "--engine", default="auto", metavar="E",
         help="auto, search, steps, subsets, highs, cpsat, pyomo:NAME, or module:Name (default: auto)",
@@ -84,6 +91,16 @@ def add_effort(parser: argparse.ArgumentParser) -> None:
         help="samples side by side in each process (default: 16 where nets are small or on a GPU)",
     )  # fmt: skip
     effort.add_argument("--share", action=Renamed, help=argparse.SUPPRESS, now="--batch")
+
+
+def add_output(parser: argparse.ArgumentParser, saved: str) -> None:
+    """`--json FILE` and `--out DIR`."""
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--json", type=Path, metavar="FILE",
+        help="one JSON object per sample and line, as each finishes; an existing file of the same run is resumed",
+    )  # fmt: skip
+    output.add_argument("--out", type=Path, metavar="DIR", help=f"save {saved}: arrays and a picture")
 
 
 def add_attacked(parser: argparse.ArgumentParser, norms: str = "linf, l1 or l2") -> None:

@@ -55,18 +55,7 @@ class Engine(ABC):
     @final
     async def solve(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
         """Run the engine; refuse what it cannot do, and raise an alarm when its proof contradicts a witness."""
-        if problem.norm not in self.capabilities.norms:
-            can = ", ".join(sorted(self.capabilities.norms))
-            reason = f"engine {self.name} cannot minimise {problem.norm}; it can: {can}"
-            raise OptionError(f"{reason}; {self.instead}" if self.instead else reason)
-        if problem.grid is None and not self.capabilities.continuous:
-            raise OptionError(f"engine {self.name} works on integers; give --grid N (255 for 8-bit images)")
-        if problem.grid is not None and not self.capabilities.grid:
-            raise OptionError(
-                f"engine {self.name} knows no grid; take auto, search, highs or cpsat, or leave out --grid"
-            )
-        if problem.quantised is not None and not self.capabilities.quantised:
-            raise OptionError(f"engine {self.name} knows no quantised network; take auto, cpsat or highs")
+        self.check(problem.norm, problem.grid is not None, problem.quantised is not None)
         proof = await self._solve(problem, incumbent, progress)
         check_sandwich(proof.lower, incumbent.upper, problem.norm)
         if problem.grid is not None and proof.lower > incumbent.upper:
@@ -74,6 +63,22 @@ class Engine(ABC):
                 f"soundness alarm: proven level {proof.lower!r} above a replayed adversary at {incumbent.upper!r}"
             )
         return proof
+
+    @final
+    def check(self, norm: Norm, on_grid: bool, quantised: bool) -> None:
+        """Refuse what the engine cannot be asked."""
+        if norm not in self.capabilities.norms:
+            can = ", ".join(sorted(self.capabilities.norms))
+            reason = f"engine {self.name} cannot minimise {norm}; it can: {can}"
+            raise OptionError(f"{reason}; {self.instead}" if self.instead else reason)
+        if not on_grid and not self.capabilities.continuous:
+            raise OptionError(f"engine {self.name} works on integers; give --grid N (255 for 8-bit images)")
+        if on_grid and not self.capabilities.grid:
+            raise OptionError(
+                f"engine {self.name} knows no grid; take auto, search, highs or cpsat, or leave out --grid"
+            )
+        if quantised and not self.capabilities.quantised:
+            raise OptionError(f"engine {self.name} knows no quantised network; take auto, cpsat or highs")
 
     # An engine implements one of the two.
 

@@ -6,10 +6,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from encoders.deadline import Clock
-from verifier.answer import asked
 from verifier.batching.scheduler import Question, Scheduler
 from verifier.question.model import Model
-from verifier.runs.job import Given, Job, Outcome, SampleProgress
+from verifier.runs.job import A, Asking, Given, Outcome, SampleProgress
 
 
 @dataclass(frozen=True)
@@ -19,23 +18,20 @@ class InProcess:
     slots: int
 
     def outcomes(
-        self, model: Model, job: Job, samples: Sequence[Given], progress: SampleProgress
-    ) -> Generator[Outcome, None, None]:
+        self, model: Model, job: Asking[A], samples: Sequence[Given], progress: SampleProgress
+    ) -> Generator[Outcome[A], None, None]:
         """The outcomes of samples that share this process."""
         share = min(self.slots, len(samples))
 
-        def question(given: Given) -> Question[Outcome]:
+        def question(given: Given) -> Question[Outcome[A]]:
             def running(lower: float, upper: float) -> None:
                 progress(given.index, lower, upper)
 
-            async def answering(clock: Clock) -> Outcome:
-                about = (given.x, job.radius, job.options, given.label, given.index, job.mask)
-                result = await asked(model, *about, running, clock, job.workers, share)
-                beside = None if job.beside is None else await job.beside(model, job, given.x, result)
-                return Outcome(given.index, result, beside=beside)
+            async def answering(clock: Clock) -> Outcome[A]:
+                return await job.outcome(model, given, running, clock, share)
 
             return answering
 
         questions = ((given.index, question(given)) for given in samples)
-        for index, ended in Scheduler[Outcome](self.slots).outcomes(questions):
+        for index, ended in Scheduler[Outcome[A]](self.slots).outcomes(questions):
             yield Outcome(index, error=ended) if isinstance(ended, Exception) else ended

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.arrays import Inputs
+from encoders.deadline import Clock
+from verifier.answer import asked
 from verifier.batching.request import Work
 from verifier.options import Options, check_radius
 from verifier.question.model import Model
-from verifier.question.results import Result
+from verifier.question.problem import Progress
+from verifier.question.results import Adversary, Result
+from verifier.runs.journal import Record, record_of
 
+
+class Answer(Protocol):
+    """What an answer of any kind says of itself."""
+
+    @property
+    def index(self) -> int:
+        """Which sample it is about."""
+
+
+A = TypeVar("A", bound=Answer)
 SampleProgress = Callable[[int, float, float], None]
 """Called with (index, running proven lower, running replayed upper)."""
 Beside = Callable[[Model, "Job", Inputs, Result], Work[dict[str, Any]]]
 """What else is measured of a sample, in turns, once its result is there and where it was computed; must pickle."""
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """What is asked of every sample: its distance (radius None), or whether the radius is free of adversaries."""
-
-    options: Options
-    radius: float | None = None
-    mask: NDArray[np.bool_] | None = None
-    beside: Beside | None = None
-    workers: int = 1  # cores for each sample, where a solver can use several
-
-    def __post_init__(self) -> None:
-        check_radius(self.radius)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,19 +46,65 @@ class Given:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Outcome(Generic[A]):
     """How one sample ended: with its result, or with the error that kept it from having one."""
 
     index: int
-    result: Result | None = None
+    result: A | None = None
     error: Exception | None = None
     beside: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Asking(ABC, Generic[A]):
+    """What is asked of every sample, and how an answer is written down; must pickle."""
+
+    options: Options
+    radius: float | None = None
+    mask: NDArray[np.bool_] | None = None
+    workers: int = field(default=1, kw_only=True)  # cores for each sample, where a solver can use several
+
+    def __post_init__(self) -> None:
+        check_radius(self.radius)
+
+    @abstractmethod
+    async def outcome(self, model: Model, given: Given, progress: Progress, clock: Clock, share: int) -> Outcome[A]:
+        """One sample's answer in turns, on a clock of its own, for `share` samples side by side."""
+
+    @abstractmethod
+    def record(self, answer: A, run: Mapping[str, Any]) -> Record:
+        """The answer as a line of a journal; `run` is what it depends on."""
+
+    @abstractmethod
+    def witnesses(self, answer: A) -> dict[str, Adversary]:
+        """The inputs that an answer shows, by what each is called where it is saved."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job(Asking[Result]):
+    """The distance of every sample (radius None), or whether the radius is free of adversaries."""
+
+    beside: Beside | None = None
+
+    async def outcome(
+        self, model: Model, given: Given, progress: Progress, clock: Clock, share: int
+    ) -> Outcome[Result]:
+        about = (given.x, self.radius, self.options, given.label, given.index, self.mask)
+        result = await asked(model, *about, progress, clock, self.workers, share)
+        beside = None if self.beside is None else await self.beside(model, self, given.x, result)
+        return Outcome(given.index, result, beside=beside)
+
+    def record(self, answer: Result, run: Mapping[str, Any]) -> Record:
+        return record_of(answer, run)
+
+    def witnesses(self, answer: Result) -> dict[str, Adversary]:
+        return {} if answer.adversary is None else {"adversary": answer.adversary}
 
 
 class Executor(Protocol):
     """Where samples are worked on, and how many at once: in this process (`in_process.py`), or in `processes.py`."""
 
     def outcomes(
-        self, model: Model, job: Job, samples: Sequence[Given], progress: SampleProgress
-    ) -> Generator[Outcome, None, None]:
+        self, model: Model, job: Asking[A], samples: Sequence[Given], progress: SampleProgress
+    ) -> Generator[Outcome[A], None, None]:
         """One outcome for each sample, as it finishes, an error being one too. Closing early stops what still runs."""

@@ -1,6 +1,7 @@
 """The one loop over samples: what a journal holds, then what is computed, each line on the disk before it counts.
 
-Every command that asks something of many samples goes through it: distance, verify, report, compare, attack.
+Every command that asks something of many samples goes through it: distance, verify, margin, range, report, compare,
+attack.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from functools import cached_property
 from typing import Any
 
 from verifier.question.model import Model
-from verifier.question.results import Result
-from verifier.runs.job import Job, SampleProgress
-from verifier.runs.journal import Journal, Record, record_of
+from verifier.runs.job import A, Asking, SampleProgress
+from verifier.runs.journal import Journal, Record
 from verifier.runs.run import outcomes
 from verifier.runs.samples import Samples
 
@@ -66,18 +66,18 @@ def journalled(journal: Journal | None, indices: Sequence[int], fresh: Callable[
             yield one
 
 
-def _nothing(result: Result) -> Record:
-    del result
+def _nothing(answer: object) -> Record:
+    del answer
     return {}
 
 
 def answers(
     run: Run,
-    job: Job,
+    job: Asking[A],
     jobs: int,
     progress: SampleProgress,
     batch: int | None = None,
-    more: Callable[[Result], Record] = _nothing,
+    more: Callable[[A], Record] = _nothing,
 ) -> Callable[[list[int]], Fresh]:
     """The exact answers of samples, for `journalled`.
 
@@ -91,7 +91,7 @@ def answers(
                 if outcome.result is None:
                     yield Finished(outcome.index, error=outcome.error)
                     continue
-                record = record_of(outcome.result, run.record) | (outcome.beside or {}) | more(outcome.result)
+                record = job.record(outcome.result, run.record) | (outcome.beside or {}) | more(outcome.result)
                 yield Finished(outcome.index, record)
 
     return fresh

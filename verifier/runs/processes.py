@@ -18,7 +18,7 @@ from typing import Any
 from encoders.errors import SolverError
 from verifier.question.model import Model, Reference, reopened
 from verifier.runs.in_process import InProcess
-from verifier.runs.job import Given, Job, Outcome, SampleProgress
+from verifier.runs.job import A, Asking, Given, Outcome, SampleProgress
 
 PROGRESS_INTERVAL = 0.1  # seconds between two messages of one worker
 POLL_INTERVAL = 0.2  # seconds between two looks at the workers' messages
@@ -33,8 +33,8 @@ class Processes:
     slots: int
 
     def outcomes(
-        self, model: Model, job: Job, samples: Sequence[Given], progress: SampleProgress
-    ) -> Generator[Outcome, None, None]:
+        self, model: Model, job: Asking[A], samples: Sequence[Given], progress: SampleProgress
+    ) -> Generator[Outcome[A], None, None]:
         """The outcomes that the processes send. A process that dies is an error of the whole run."""
         one_thread_each()
         context = multiprocessing.get_context("spawn")
@@ -73,10 +73,10 @@ def one_thread_each() -> None:
         os.environ.setdefault(variable, "1")
 
 
-def _received(messages: Any, progress: SampleProgress, patient: bool) -> list[Outcome]:
+def _received(messages: Any, progress: SampleProgress, patient: bool) -> list[Outcome[Any]]:
     """The outcomes that workers have sent, the latest progress of each sample passed on; `patient` waits for some."""
     latest: dict[int, tuple[float, float]] = {}
-    ended: list[Outcome] = []
+    ended: list[Outcome[Any]] = []
     while True:
         try:
             message = messages.get(timeout=POLL_INTERVAL) if patient and not ended else messages.get_nowait()
@@ -97,7 +97,7 @@ class _Worker:
     """What a worker process holds for all of its samples; the model is loaded with the first."""
 
     reference: Reference
-    job: Job
+    job: Asking[Any]
     slots: int
     messages: Any
     model: Model | None = None
@@ -111,7 +111,7 @@ class _Worker:
 _workers: list[_Worker] = []
 
 
-def _start_worker(reference: Reference, job: Job, slots: int, messages: Any) -> None:
+def _start_worker(reference: Reference, job: Asking[Any], slots: int, messages: Any) -> None:
     """Nothing here can fail: an initialiser's error would reach the user as a process that died."""
     depend_on_parent()
     _workers[:] = [_Worker(reference, job, slots, messages)]
@@ -155,7 +155,7 @@ def _work(samples: Sequence[Given]) -> None:
         worker.messages.put(_sendable(outcome))
 
 
-def _sendable(outcome: Outcome) -> Outcome:
+def _sendable(outcome: Outcome[Any]) -> Outcome[Any]:
     """The outcome, its error as plain words where it cannot travel: a message that is lost would be waited for."""
     try:
         pickle.dumps(outcome)

@@ -12,7 +12,7 @@ from verifier.answer import FEW_NEURONS
 from verifier.options import Options
 from verifier.question.model import Model
 from verifier.runs.in_process import InProcess
-from verifier.runs.job import Executor, Given, Job, Outcome, SampleProgress
+from verifier.runs.job import A, Asking, Executor, Given, Outcome, SampleProgress
 from verifier.runs.processes import Processes
 from verifier.runs.samples import Samples
 
@@ -21,13 +21,13 @@ SLOTS = 16  # samples side by side in one process, where that pays
 
 def outcomes(
     model: Model,
-    job: Job,
+    job: Asking[A],
     samples: Samples,
     indices: Sequence[int],
     jobs: int,
     progress: SampleProgress,
     batch: int | None = None,
-) -> Generator[Outcome, None, None]:
+) -> Generator[Outcome[A], None, None]:
     """Each sample's outcome as it finishes. Closing the iterator early stops whatever still runs.
 
     `jobs` processes with up to `batch` samples side by side in each; by default as many as pay (`slots_for`).

@@ -23,12 +23,13 @@ def save_adversary(
     original: Inputs,
     adversary: Adversary,
     box: tuple[float, float],
+    name: str = "adversary",
 ) -> tuple[Path, ...]:
-    """Write adversary-INDEX.npz, and adversary-INDEX.png where the input looks like an image; returns what it wrote."""
+    """Write NAME-INDEX.npz, and NAME-INDEX.png where the input looks like an image; returns what it wrote."""
     directory.mkdir(parents=True, exist_ok=True)
     changed = adversary.input.reshape(original.shape)
     difference = changed.astype(np.float64) - original
-    arrays = directory / f"adversary-{index}.npz"
+    arrays = directory / f"{name}-{index}.npz"
     np.savez_compressed(
         arrays,
         original=original,
@@ -43,7 +44,7 @@ def save_adversary(
         return (arrays,)
     from PIL import Image
 
-    picture = directory / f"adversary-{index}.png"
+    picture = directory / f"{name}-{index}.png"
     panels = strip(as_image(original, shape), as_image(changed, shape), box)
     Image.fromarray(panels).save(picture)
     return (arrays, picture)

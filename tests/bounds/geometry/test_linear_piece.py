@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bounds.geometry.linear_piece import nearest_in_piece
+from bounds.geometry.linear_piece import lowest_in_ball_of_piece, nearest_in_piece
 from encoders.question import Norm
 from encoders.solvers.base import Status
 
@@ -51,3 +51,48 @@ def test_where_nothing_moves_there_is_one_point(least: float, status: Status) ->
     if status is Status.OPTIMAL:
         assert shift is not None
         assert not shift.any()
+
+
+# From the center of a box of ±1 in two inputs, the goal falls by 3 along the first and by 4 along the second.
+@pytest.mark.parametrize(
+    ("norm", "wall", "value"),
+    [
+        (Norm.LINF, None, -0.5 * 7),
+        (Norm.L1, None, -0.5 * 4),
+        (Norm.L2, None, -0.5 * 5),
+        (Norm.LINF, 0.2, -(0.5 * 3 + 0.2 * 4)),
+        (Norm.L1, 0.2, -(0.3 * 3 + 0.2 * 4)),
+        (Norm.L2, 0.2, -(0.21**0.5 * 3 + 0.2 * 4)),
+    ],
+)
+def test_the_lowest_point_of_a_ball_by_hand(norm: Norm, wall: float | None, value: float) -> None:
+    # A wall keeps the second input at 0.2 or below: -d_2 ≥ -0.2.
+    rows, least = np.zeros((0, 2)), np.zeros(0)
+    if wall is not None:
+        rows, least = np.array([[0.0, -1.0]]), np.array([-wall])
+    goal, room = np.array([-3.0, -4.0]), np.ones(2)
+    point, duals = lowest_in_ball_of_piece(rows, least, goal, room, room, norm, 0.5, None)
+    assert point is not None
+    assert duals is not None
+    assert float(goal @ point) == pytest.approx(value, abs=1e-5)
+    assert norm.length(point) <= 0.5 + 1e-6
+    assert (rows @ point >= least - 1e-6).all()
+    assert len(duals) == len(rows)
+    assert (duals > 1e-6).all()  # the wall holds the point, and its price says so
+
+
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1, Norm.L2])
+def test_the_box_is_kept_inside_a_ball(norm: Norm) -> None:
+    # The first input may rise by 0.1, the second not at all.
+    above = np.array([0.1, 0.0])
+    none = np.zeros((0, 2)), np.zeros(0)
+    point, _ = lowest_in_ball_of_piece(*none, np.array([-3.0, -4.0]), np.ones(2), above, norm, 0.5, None)
+    assert point is not None
+    assert point.tolist() == pytest.approx([0.1, 0.0], abs=1e-6)
+
+
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1, Norm.L2])
+def test_a_piece_beyond_the_ball_has_no_lowest_point(norm: Norm) -> None:
+    rows, least, one = np.array([[1.0, 0.0]]), np.array([0.9]), np.ones(2)
+    point, _ = lowest_in_ball_of_piece(rows, least, one, one, one, norm, 0.5, None)
+    assert point is None

@@ -21,7 +21,6 @@ from verifier import __version__
 from verifier import answer as query
 from verifier.cli.main import main
 from verifier.cli.parser import parse
-from verifier.runs import in_process
 
 ROOT = Path(__file__).parents[3]
 NET = str(ROOT / "trainers" / "nets" / "digits-64-32-32-10.onnx")
@@ -118,7 +117,7 @@ def test_a_second_run_resumes_and_other_options_are_refused(
         asked.append(given[5])
         return honest(*given)
 
-    monkeypatch.setattr(in_process, "asked", counting)
+    monkeypatch.setattr("verifier.runs.job.asked", counting)
     assert main([*arguments, "--samples", "0:3"]) == 0
     assert asked == [2]
     assert journal.read_bytes().startswith(before)
@@ -166,7 +165,7 @@ def test_an_alarm_stops_the_run_and_saves_what_repeats_it(
             raise SoundnessError("proven 0.2 above 0.1")
         return honest(*given)
 
-    monkeypatch.setattr(in_process, "asked", alarmed)
+    monkeypatch.setattr("verifier.runs.job.asked", alarmed)
     journal, mask = tmp_path / "results.jsonl", tmp_path / "mask.npy"
     np.save(mask, np.arange(64) < 32)
     one_by_one = ["--samples", "0:3", "--batch", "1"]
@@ -194,7 +193,7 @@ def test_a_solver_that_fails_costs_one_sample(
             raise SolverError("crashed")
         return honest(*given)
 
-    monkeypatch.setattr(in_process, "asked", failing)
+    monkeypatch.setattr("verifier.runs.job.asked", failing)
     journal = tmp_path / "results.jsonl"
     assert main([*TINY_RADIUS, "--samples", "0:2", "--json", str(journal)]) == 2
     assert "plumbline: sample 0: crashed\n" in capsys.readouterr().err
@@ -205,7 +204,7 @@ def test_an_unexpected_error_is_one_line(capsys: pytest.CaptureFixture[str], mon
     def broken(*given: Any) -> Any:
         raise ZeroDivisionError("no\nluck")
 
-    monkeypatch.setattr(in_process, "asked", broken)
+    monkeypatch.setattr("verifier.runs.job.asked", broken)
     monkeypatch.delenv("PLUMBLINE_TRACEBACK", raising=False)
     assert "ZeroDivisionError: no luck" in refused(capsys, *TINY_RADIUS, "--samples", "0")
     monkeypatch.setenv("PLUMBLINE_TRACEBACK", "1")
@@ -315,7 +314,7 @@ def test_interrupt_keeps_what_is_finished(
             signal.raise_signal(signal.SIGINT)
         return honest(*given)
 
-    monkeypatch.setattr(in_process, "asked", interrupted)
+    monkeypatch.setattr("verifier.runs.job.asked", interrupted)
     monkeypatch.setattr("verifier.runs.run.slots_for", lambda *anything: 1)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

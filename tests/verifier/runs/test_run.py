@@ -14,7 +14,7 @@ from trainers.datasets import digits
 from verifier import answer as query
 from verifier.options import Options
 from verifier.question.model import Model, load
-from verifier.question.results import Verdict
+from verifier.question.results import Result, Verdict
 from verifier.runs import in_process
 from verifier.runs.job import Job, Outcome
 from verifier.runs.run import outcomes
@@ -35,7 +35,7 @@ def samples() -> Samples:
     return Samples("digits", data.x[:6], data.y[:6])
 
 
-def ask_all(model: Model, samples: Samples, indices: list[int], jobs: int) -> list[Outcome]:
+def ask_all(model: Model, samples: Samples, indices: list[int], jobs: int) -> list[Outcome[Result]]:
     return list(outcomes(model, JOB, samples, indices, jobs, lambda index, lower, upper: None))
 
 
@@ -89,7 +89,7 @@ def test_an_error_is_the_outcome_of_its_sample_alone(
             raise SolverError("out of paper")
         return honest(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(in_process, "asked", failing)
+    monkeypatch.setattr("verifier.runs.job.asked", failing)
     found = {outcome.index: outcome for outcome in ask_all(model, samples, [0, 1, 2], 1)}
     assert [found[index].result is None for index in range(3)] == [False, True, False]
     assert isinstance(found[1].error, SolverError)

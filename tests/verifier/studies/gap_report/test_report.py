@@ -28,7 +28,6 @@ from encoders.question import Norm
 from tests.onnx_builder import to_onnx
 from verifier import answer as query
 from verifier.cli.main import main
-from verifier.runs import in_process
 from verifier.runs import run as runner
 from verifier.studies.gap_report.options import ReportOptions, default_bounds
 from verifier.studies.gap_report.records import Kind, collected, tightness, within
@@ -136,7 +135,7 @@ def test_a_report_goes_on_where_it_stopped(files: tuple[Path, Path], monkeypatch
             raise KeyboardInterrupt
         return genuine(*arguments)
 
-    monkeypatch.setattr(in_process, "asked", interrupted)
+    monkeypatch.setattr("verifier.runs.job.asked", interrupted)
     assert report(files, *QUICK) == 130
     assert "2 inputs are not finished yet" in (out / "report.html").read_text()
     asked = []
@@ -145,7 +144,7 @@ def test_a_report_goes_on_where_it_stopped(files: tuple[Path, Path], monkeypatch
         asked.append(arguments[5])
         return genuine(*arguments)
 
-    monkeypatch.setattr(in_process, "asked", counted)
+    monkeypatch.setattr("verifier.runs.job.asked", counted)
     assert report(files, *QUICK) == 0
     assert asked == [1, 2]
     assert "not finished" not in (out / "report.html").read_text()

@@ -1,0 +1,142 @@
+"""What commands that ask one question of many samples share: rows as they finish, journal, saved inputs, alarms."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from encoders.errors import PlumblineError, SolverError, SoundnessError
+
+if TYPE_CHECKING:
+    from verifier.question.model import Model
+    from verifier.runs.job import Answer, Asking
+    from verifier.runs.journal import Record
+    from verifier.runs.journalled import Run
+    from verifier.runs.samples import Samples
+
+A = TypeVar("A", bound="Answer")
+ANSWERED, UNRESOLVED, BAD_INPUT = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Table:
+    """How records are shown: a heading, a row or several for each, and what the two sides of a running one are."""
+
+    header: str
+    row: Callable[[Record], str]
+    sides: tuple[str, str] = ("proven lower", "replayed upper")
+
+
+@dataclass(frozen=True)
+class ManySamples(Generic[A]):
+    """One question of one model about one data set, and where the answers go."""
+
+    job: Asking[A]
+    run: Run
+    table: Table
+    json: Path | None = None
+    out: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        command: str,
+        model: Model,
+        samples: Samples,
+        job: Asking[A],
+        table: Table,
+        json: Path | None = None,
+        out: Path | None = None,
+        **more: Any,
+    ) -> ManySamples[A]:
+        """With what the answers depend on; `more` is what of that is the command's own."""
+        from encoders.arrays import digest
+        from encoders.plugins import taking_part
+        from verifier.runs.journalled import Run
+        from verifier.runs.samples import origin_of
+
+        options = {
+            "radius": job.radius,
+            "mask": None if job.mask is None else digest(job.mask),
+            **job.options.record(),
+            **more,
+            **taking_part(data=origin_of(samples.name), engines=job.options.plugins),
+        }
+        return cls(job, Run(command, model, samples, options), table, json, out)
+
+    def ask(self, indices: tuple[int, ...], jobs: int, batch: int | None = None) -> int:
+        """Answer what is not answered yet, showing every row; returns the exit status."""
+        from verifier.cli.display import Display, summary
+        from verifier.question.results import Verdict
+        from verifier.runs.journal import Journal
+        from verifier.runs.journalled import answers, journalled
+
+        records: list[Record] = []
+        with ExitStack() as stack:
+            journal = None if self.json is None else stack.enter_context(Journal(self.json, self.run.record))
+            if self.out is not None:
+                self.out.mkdir(parents=True, exist_ok=True)
+            print(self.table.header, flush=True)
+            display = stack.enter_context(Display(len(indices), self.table.sides))
+            fresh = answers(self.run, self.job, jobs, display.running, batch, self._save_witnesses)
+            for done in stack.enter_context(closing(journalled(journal, indices, fresh))):
+                if done.record is None:
+                    self._report(done.index, done.error)
+                    continue
+                records.append(done.record)
+                display.finished(done.index, self.table.row(done.record))
+        print(summary(records))
+        if len(records) < len(indices):
+            return BAD_INPUT
+        return UNRESOLVED if any(record["verdict"] == Verdict.UNRESOLVED for record in records) else ANSWERED
+
+    def _save_witnesses(self, answer: A) -> Record:
+        from verifier.runs.saved_adversary import save_adversary
+
+        if self.out is not None:
+            for name, witness in self.job.witnesses(answer).items():
+                original = self.run.samples.x[answer.index]
+                save_adversary(self.out, answer.index, original, witness, self.job.options.box, name)
+        return {}
+
+    def _report(self, index: int, error: Exception | None) -> None:
+        """A solver that fails on one sample costs that sample; an alarm or any other error ends the run."""
+        if isinstance(error, SoundnessError):
+            saved = self.save_alarm(index, error)
+            raise SoundnessError(f"sample {index}: {error}; trust nothing of this run; {saved} holds what repeats it")
+        if isinstance(error, SolverError):
+            print(f"plumbline: sample {index}: {error}", file=sys.stderr)
+            return
+        if isinstance(error, PlumblineError):
+            raise type(error)(f"sample {index}: {error}") from error
+        raise error or RuntimeError(f"sample {index} has neither a result nor an error")
+
+    def save_alarm(self, index: int, error: SoundnessError) -> Path:
+        """Write alarm-INDEX.json (the question) and alarm-INDEX.npz (x, y, mask, grid) beside the other outputs."""
+        import numpy as np
+
+        folder = self.out or (self.json.parent if self.json else Path())
+        arrays: dict[str, Any] = {"x": self.run.samples.x[index : index + 1]}
+        label = self.run.samples.label(index)
+        if label is not None:
+            arrays["y"] = np.array([label])
+        if self.job.mask is not None:
+            arrays["mask"] = self.job.mask
+        if isinstance(self.job.options.grid, np.ndarray):
+            arrays["grid"] = self.job.options.grid
+        np.savez_compressed(folder / f"alarm-{index}.npz", **arrays)
+        told = {
+            "error": str(error),
+            "index": index,
+            "model": str(self.run.model.path),
+            "data": self.run.samples.name,
+            "run": self.run.record,
+        }
+        path = folder / f"alarm-{index}.json"
+        path.write_text(json.dumps(told, indent=2) + "\n")
+        return path

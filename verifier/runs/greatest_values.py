@@ -1,0 +1,121 @@
+"""Greatest losses and output ranges of many samples: what is asked of each, and its line in a journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from encoders.deadline import Clock
+from verifier.margin_answer import Closed, GreatestLoss, OutputRange, margin_asked, range_asked
+from verifier.question.model import Model
+from verifier.question.problem import Progress
+from verifier.question.results import Adversary, Basis
+from verifier.runs.job import Asking, Given, Outcome
+from verifier.runs.journal import Record, number
+
+
+@dataclass(frozen=True, eq=False)
+class MarginJob(Asking[GreatestLoss]):
+    """The greatest adversarial loss of every sample within the radius."""
+
+    each: bool = field(default=False, kw_only=True)  # every target's own bracket, too
+
+    async def outcome(
+        self, model: Model, given: Given, progress: Progress, clock: Clock, share: int
+    ) -> Outcome[GreatestLoss]:
+        about = (given.x, float(self.radius or 0.0), self.options, given.label, given.index, self.mask)
+        answer = await margin_asked(model, *about, self.each, progress, clock, self.workers, share)
+        return Outcome(given.index, answer)
+
+    def record(self, answer: GreatestLoss, run: Mapping[str, Any]) -> Record:
+        targets = {} if answer.by_target is None else {"by_target": _by_target(answer.by_target)}
+        return {
+            "index": answer.index,
+            "label": answer.label,
+            "predicted": answer.predicted,
+            "against": answer.against,
+            "norm": str(answer.norm),
+            "radius": answer.radius,
+            "verdict": str(answer.verdict),
+            "lower": number(answer.lower),
+            "upper": number(answer.upper),
+            "target": answer.target,
+            "found_by": None if answer.worst is None else answer.worst.found_by,
+            **targets,
+            "seconds": round(answer.seconds, 6),
+            "engine": answer.engine,
+            "basis": str(answer.basis),
+            "nodes": answer.nodes,
+            "run": dict(run),
+        }
+
+    def witnesses(self, answer: GreatestLoss) -> dict[str, Adversary]:
+        return {} if answer.worst is None else {"worst": answer.worst}
+
+
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """The ranges of several combinations of the outputs around one sample."""
+
+    index: int
+    label: int | None
+    predicted: int
+    ranges: tuple[OutputRange, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class RangeJob(Asking[Ranges]):
+    """The ranges of combinations of the outputs around every sample; without a radius, over the whole box."""
+
+    combinations: Sequence[tuple[float, ...]] = field(kw_only=True)
+
+    async def outcome(
+        self, model: Model, given: Given, progress: Progress, clock: Clock, share: int
+    ) -> Outcome[Ranges]:
+        about = (given.x, self.radius, given.index, self.mask, progress, clock, self.workers, share)
+        found = [await range_asked(model, row, self.options, *about) for row in self.combinations]
+        predicted = int(model.scores(given.x.reshape(1, -1))[0].argmax())
+        return Outcome(given.index, Ranges(given.index, given.label, predicted, tuple(found), clock.now()))
+
+    def record(self, answer: Ranges, run: Mapping[str, Any]) -> Record:
+        exact = all(one.verdict is Closed.EXACT for one in answer.ranges)
+        bases = {one.basis for one in answer.ranges}
+        return {
+            "index": answer.index,
+            "label": answer.label,
+            "predicted": answer.predicted,
+            "norm": str(self.options.norm),
+            "radius": self.radius,
+            "verdict": str(Closed.EXACT if exact else Closed.UNRESOLVED),
+            "ranges": [
+                {
+                    "combination": list(one.combination),
+                    "least": [number(side) for side in one.least],
+                    "greatest": [number(side) for side in one.greatest],
+                    "verdict": str(one.verdict),
+                    "basis": str(one.basis),
+                    "seconds": round(one.seconds, 6),
+                    "nodes": one.nodes,
+                }
+                for one in answer.ranges
+            ],
+            "seconds": round(answer.seconds, 6),
+            "engine": self.options.engine,
+            "basis": str(next((basis for basis in reversed(Basis) if basis in bases), Basis.RIGOROUS)),
+            "nodes": sum(one.nodes for one in answer.ranges),
+            "run": dict(run),
+        }
+
+    def witnesses(self, answer: Ranges) -> dict[str, Adversary]:
+        found = {}
+        for k, one in enumerate(answer.ranges):
+            for name, witness in (("lowest", one.lowest), ("highest", one.highest)):
+                if witness is not None:
+                    found[f"{name}-{k}"] = witness
+        return found
+
+
+def _by_target(brackets: Mapping[int, tuple[float, float]]) -> dict[str, list[float | str]]:
+    return {str(target): [number(side) for side in bracket] for target, bracket in brackets.items()}
