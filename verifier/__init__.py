@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from verifier.margin_answer import margin as margin
     from verifier.margin_answer import output_range as output_range
     from verifier.options import Options as Options
+    from verifier.question.loading import load as load
     from verifier.question.model import Model as Model
-    from verifier.question.model import load as load
     from verifier.question.problem import Progress as Progress
     from verifier.question.results import Adversary as Adversary
     from verifier.question.results import Basis as Basis
@@ -47,7 +47,7 @@ _HOMES = {
     "Result": "verifier.question.results",
     "Verdict": "verifier.question.results",
     "distance": "verifier.answer",
-    "load": "verifier.question.model",
+    "load": "verifier.question.loading",
     "margin": "verifier.margin_answer",
     "output_range": "verifier.margin_answer",
     "verify": "verifier.answer",

@@ -33,7 +33,7 @@ from verifier.question.float_execution_incumbent import ExecutedIncumbent
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent
 from verifier.question.input_shape import levels_for, pixels_of
-from verifier.question.model import Model, load
+from verifier.question.model import Model, opened
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis, Result, Verdict, meet
 
@@ -96,7 +96,7 @@ def ask(
     workers: int = 1,
 ) -> Result:
     """One sample, one question: `distance` where `radius` is None, else `verify`. `workers` are cores it may use."""
-    model = model if isinstance(model, Model) else load(model)
+    model = opened(model)
     return run_alone(asked(model, x, radius, options, label, index, mask, progress, Clock(), workers))
 
 

@@ -21,7 +21,7 @@ from verifier.batching.request import run_alone
 from verifier.greatest_value import GreatestValue
 from verifier.options import REAL, Options, check_convex, check_radius
 from verifier.question.input_shape import levels_for
-from verifier.question.model import Model, load
+from verifier.question.model import Model, opened
 from verifier.question.problem import Progress
 from verifier.question.results import Adversary, Basis
 
@@ -101,7 +101,7 @@ def margin(
 
     `each` closes every target's own bracket, too. `options` are the fields of `Options`.
     """
-    model = model if isinstance(model, Model) else load(model)
+    model = opened(model)
     chosen = Options(**{"norm": norm, **options})
     return run_alone(margin_asked(model, x, radius, chosen, label, index, mask, each, progress))
 
@@ -163,7 +163,7 @@ def output_range(
     Without `x` the box is all there is, and without `radius` the ball has no end. `options` are the fields of
     `Options`.
     """
-    model = model if isinstance(model, Model) else load(model)
+    model = opened(model)
     chosen, clock = Options(**{"norm": norm, **options}), Clock()
     check_radius(radius)
     _check(model, chosen)

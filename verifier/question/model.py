@@ -25,6 +25,7 @@ from encoders.onnx.softplus_file import SoftplusFile, is_softplus, parse_softplu
 from encoders.quantised.file import is_quantised, parse_quantised
 from encoders.quantised.semantics import TOP, QuantisedNet
 from encoders.question import Norm, Region
+from encoders.validation import Number, checked
 from verifier.question.code_version import code_version
 from verifier.question.onnxruntime_comparison import Comparison, compare, exposing, with_classes
 
@@ -290,6 +291,21 @@ def load(path: str | Path, output: str | None = None, threshold: float | None = 
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
     return _load(Reference(path.absolute(), digest_of(path), output, threshold))
+
+
+def checked_threshold(threshold: float | None) -> float | None:
+    """A threshold that means something, or none."""
+    found: float | None = checked("threshold", Number | None, threshold)
+    return found
+
+
+def opened(model: Model | str | Path) -> Model:
+    """A model as it was loaded, or the file of that name."""
+    if isinstance(model, Model):
+        return model
+    if not isinstance(model, str | Path):
+        raise OptionError(f"model: give what plumbline.load returns, not {type(model).__name__}")
+    return load(model)
 
 
 def load_network(path: str | Path, output: str | None = None) -> Model:
