@@ -22,6 +22,7 @@ from encoders.errors import DataError, OptionError
 from encoders.grid import Grid
 from encoders.layer_graph.graph import Relu
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
+from encoders.validation import Whole, checked
 from verifier.batching.attack_request import AttackRequest
 from verifier.batching.first_pass_request import FirstPassRequest
 from verifier.batching.request import run_alone
@@ -36,6 +37,7 @@ from verifier.question.input_shape import levels_for, pixels_of
 from verifier.question.model import Model, opened
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis, Result, Verdict, meet
+from verifier.question.sample_values import array_of, mask_of, sample_of
 
 ATTACK_SHARE = 0.3  # of the time limit, at the most
 FEW_NEURONS = 600  # the search of a net as small finds a nearer adversary itself, sooner than more polishing would
@@ -148,19 +150,14 @@ def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Opti
 
     The sample is in the type that the file takes. On a grid it is a float32 number, as all levels are.
     """
-    sample = np.asarray(x, dtype=model.input_type if options.grid is None else np.float32)
-    size = int(np.prod(model.input_shape))
-    if sample.size != size:
-        raise DataError(f"a sample of shape {sample.shape} does not fit the model's input {model.input_shape}")
+    sample = sample_of(x, model.input_shape, model.input_type if options.grid is None else np.float32)
     center = sample.reshape(-1).astype(np.float64)
-    lower, upper = np.full(size, options.box[0]), np.full(size, options.box[1])
+    lower, upper = np.full(center.size, options.box[0]), np.full(center.size, options.box[1])
     if mask is not None:
-        free = np.asarray(mask).astype(bool).reshape(-1)
-        if free.size != size:
-            raise DataError(f"a mask of {free.size} entries does not fit the model's {size} inputs")
+        free = mask_of("mask", array_of("mask", mask), model.input_shape).reshape(-1)
         outside = ((center < lower) | (center > upper)) & free
         if outside.any():
-            raise DataError("the sample lies outside the box; widen it with --box LO,HI")
+            raise DataError("the sample lies outside the box; give a wider box")
         lower, upper = np.where(free, lower, center), np.where(free, upper, center)
     largest = max(float(np.abs(side).max(initial=0.0)) for side in (center, lower, upper))
     if largest > model.reach:
@@ -173,6 +170,7 @@ def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Opti
 
 def check_classes(model: Model, label: int | None, targets: Sequence[int] | None) -> None:
     """Labels and targets must be classes of the model."""
+    checked("label", Whole | None, label)
     for name, value in [("label", label), *(("target", t) for t in targets or ())]:
         if value is not None and not 0 <= value < model.classes:
             raise DataError(f"{name} {value} is not a class of {model.path}: it has classes 0 to {model.classes - 1}")
@@ -200,6 +198,8 @@ class _Question:
 
     def result(self, verdict: Verdict, lower: float, upper: float, **more: Any) -> Result:
         facts: dict[str, Any] = {"basis": Basis.RIGOROUS, "engine": self.options.engine, **more}
+        if facts.get("adversary") is not None:
+            facts["adversary"] = facts["adversary"].shaped(self.model.input_shape)
         return Result(
             index=self.index,
             label=self.label,

@@ -133,25 +133,18 @@ class Question:
         cls, model: Model, samples: Samples, job: Job, json: Path | None = None, out: Path | None = None
     ) -> Question:
         """With what the answers depend on."""
-        from encoders.arrays import digest
-        from encoders.plugins import taking_part
-        from verifier.runs.journalled import Run
+        from verifier.runs.journalled import run_of
         from verifier.runs.samples import origin_of
 
-        options = {
-            "radius": job.radius,
-            "mask": None if job.mask is None else digest(job.mask),
-            **job.options.record(),
-            **taking_part(data=origin_of(samples.name), engines=job.options.plugins),
-        }
-        return cls(job, Run("distance" if job.radius is None else "verify", model, samples, options), json, out)
+        return cls(job, run_of(model, samples, job, origin_of(samples.name)), json, out)
 
     def ask(self, indices: tuple[int, ...], jobs: int, batch: int | None = None) -> int:
         """Answer what is not answered yet, showing every row; returns the exit status."""
-        from verifier.cli.display import HEADER, Display, row, summary
+        from verifier.cli.display import HEADER, Display, row
         from verifier.question.results import Verdict
         from verifier.runs.journal import Journal
         from verifier.runs.journalled import answers, journalled
+        from verifier.runs.summary import summary
 
         records: list[Record] = []
         with ExitStack() as stack:

@@ -56,3 +56,26 @@ def batch_of(source: str, x: Inputs, input_shape: tuple[int, ...]) -> Inputs:
         elif (*shape[1:], shape[0]) == input_shape:
             batch = np.moveaxis(batch, 1, 3)
     return np.ascontiguousarray(batch.reshape(len(batch), *input_shape))
+
+
+def sample_of(x: ArrayLike, input_shape: tuple[int, ...], kind: InputType) -> Inputs:
+    """One sample [*input_shape]; whole numbers count as floats here, but for uint8, which is divided by 255."""
+    values = array_of("x", x)
+    if values.dtype.kind in "bi":
+        values = values.astype(kind)
+    batch = batch_of("x", numbers_of("x", values, kind), input_shape)
+    if len(batch) != 1:
+        raise DataError(f"x: shape {values.shape} holds {len(batch)} samples; ask about one, or give all to distances")
+    return batch[0]
+
+
+def mask_of(source: str, mask: Array, input_shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which inputs may move [*input_shape]; a mask of an image's pixels holds for every channel."""
+    if mask.dtype != np.bool_ and not (mask.dtype.kind in "ui" and np.isin(mask, (0, 1)).all()):
+        raise DataError(f"{source}: a mask holds true and false (or 1 and 0), this holds {mask.dtype}")
+    size = math.prod(input_shape)
+    if mask.size != size and len(input_shape) == 3 and mask.size == size // input_shape[0]:
+        mask = np.broadcast_to(mask.reshape(input_shape[1:]), input_shape)
+    if mask.size != size:
+        raise DataError(f"{source}: a mask of shape {mask.shape} does not fit the model's input {input_shape}")
+    return mask.reshape(input_shape).astype(np.bool_)

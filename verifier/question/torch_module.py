@@ -79,7 +79,9 @@ def _example(module: nn.Module, name: str, given: ArrayLike | None) -> Tensor:
     dtype = torch.float64 if array.dtype == np.float64 else torch.float32
     dtype = dtype if weight is None else weight.dtype
     if dtype not in KINDS:
-        raise ModelError(f"{name}: it computes in {str(dtype).removeprefix('torch.')}; give module.float() or .double()")
+        raise ModelError(
+            f"{name}: it computes in {str(dtype).removeprefix('torch.')}; give module.float() or .double()"
+        )
     values = numbers_of("example_input", array, KINDS[dtype])
     if values.ndim < 2 or not values.size:
         raise DataError(f"example_input: shape {values.shape}; its first axis counts samples: give x[:1]")

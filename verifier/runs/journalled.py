@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from encoders.arrays import digest
+from encoders.plugins import taking_part
 from verifier.question.model import Model
 from verifier.question.results import Result
 from verifier.runs.job import Job, SampleProgress
@@ -36,6 +38,17 @@ class Run:
         """As every line of a journal holds it: what a resumed run must have in common."""
         told = {"command": self.command, **self.model.description, "data": self.samples.digest}
         return {**told, **self.options}
+
+
+def run_of(model: Model, samples: Samples, job: Job, origin: Mapping[str, str] | None = None) -> Run:
+    """The run of `distance` or `verify`; `origin` says where the data comes from, if it is a plugin."""
+    options = {
+        "radius": job.radius,
+        "mask": None if job.mask is None else digest(job.mask),
+        **job.options.record(),
+        **taking_part(data=origin or {}, engines=job.options.plugins),
+    }
+    return Run("distance" if job.radius is None else "verify", model, samples, options)
 
 
 @dataclass(frozen=True, eq=False)

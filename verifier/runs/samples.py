@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from encoders.arrays import Inputs, InputType, digest
 from encoders.errors import DataError
 from encoders.plugins import PLACE
 from trainers import datasets
-from verifier.question.sample_values import batch_of, numbers_of
+from verifier.question.sample_values import batch_of, mask_of, numbers_of
 
 Array = NDArray[Any]
 
@@ -108,14 +107,7 @@ def load_mask(path: Path, input_shape: tuple[int, ...]) -> NDArray[np.bool_]:
         mask = arrays["mask"] if "mask" in arrays else next(iter(arrays.values()))
     else:
         raise DataError(f"{path}: a mask is an .npy, .npz or .png file")
-    if mask.dtype != np.bool_ and not (mask.dtype.kind in "ui" and np.isin(mask, (0, 1)).all()):
-        raise DataError(f"{path}: a mask holds true and false (or 1 and 0), this holds {mask.dtype}")
-    size = math.prod(input_shape)
-    if mask.size != size and len(input_shape) == 3 and mask.size == size // input_shape[0]:
-        mask = np.broadcast_to(mask.reshape(input_shape[1:]), input_shape)
-    if mask.size != size:
-        raise DataError(f"{path}: a mask of shape {mask.shape} does not fit the model's input {input_shape}")
-    free = mask.reshape(input_shape).astype(np.bool_)
+    free = mask_of(str(path), mask, input_shape)
     if not free.any():
         raise DataError(f"{path}: this mask lets no input move; mark with true those that may")
     return free
@@ -175,7 +167,7 @@ def check_box(samples: Samples, indices: tuple[int, ...], box: tuple[float, floa
         if low < box[0] or high > box[1]:
             raise DataError(
                 f"sample {index} holds values from {low:g} to {high:g}, outside the box {box[0]:g},{box[1]:g}; "
-                f"widen it with --box LO,HI, or scale the data"
+                f"give a wider box, or scale the data"
             )
 
 
