@@ -29,7 +29,7 @@ from verifier.batching.request import run_alone
 from verifier.engines.base import Proof
 from verifier.engines.phase_search.adversaries import goal_holds
 from verifier.engines.registry import engine_for
-from verifier.options import REAL, Options, check_execution, check_radius
+from verifier.options import REAL, Options, check_execution, check_radius, checked_radius
 from verifier.question.float_execution_incumbent import ExecutedIncumbent
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent
@@ -83,7 +83,7 @@ def verify(
     `x` is one sample in the shape of the model's input; `options` are the fields of `Options`. Where the verdict is
     falsified, `result.adversary` is an input within the radius that is not.
     """
-    return ask(model, x, radius, Options(**{"norm": norm, **options}), label, index, mask, progress)
+    return ask(model, x, checked_radius(radius), Options(**{"norm": norm, **options}), label, index, mask, progress)
 
 
 def ask(
@@ -116,15 +116,13 @@ async def asked(
     share: int = 1,
 ) -> Result:
     """The same in turns, for `share` samples side by side (`verifier/batching/scheduler.py`)."""
-    check_radius(radius)
+    radius, label = check_radius(radius), checked_label(label)
     if model.quantised is not None and options.grid is None:
-        raise OptionError(
-            f"{model.path}: a quantised network is asked about on a grid: distance or verify with --grid N"
-        )
+        raise OptionError(f"{model.path}: a quantised network is asked about on a grid: distance or verify with grid N")
     if model.quantised is not None and (options.count != "inputs" or not isinstance(options.grid, int | np.integer)):
         raise OptionError(
             f"{model.path}: a quantised network takes one N for all inputs, and L0 counts its inputs; "
-            "give --grid N and leave out --count"
+            "give grid N and leave out count"
         )
     check_execution(model, options)
     region = region_for(model, x, mask, options)
@@ -168,9 +166,14 @@ def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Opti
     return Region(center, lower, upper, pixels_of(model.input_shape) if options.count == "pixels" else None)
 
 
+def checked_label(label: int | None) -> int | None:
+    """A class, or none."""
+    found: int | None = checked("label", Whole | None, label)
+    return found
+
+
 def check_classes(model: Model, label: int | None, targets: Sequence[int] | None) -> None:
     """Labels and targets must be classes of the model."""
-    checked("label", Whole | None, label)
     for name, value in [("label", label), *(("target", t) for t in targets or ())]:
         if value is not None and not 0 <= value < model.classes:
             raise DataError(f"{name} {value} is not a class of {model.path}: it has classes 0 to {model.classes - 1}")

@@ -16,14 +16,15 @@ from encoders.deadline import Clock, Deadline
 from encoders.errors import DataError, OptionError
 from encoders.grid import Grid
 from encoders.question import Norm, Region
-from verifier.answer import check_classes, region_for
+from verifier.answer import check_classes, checked_label, region_for
 from verifier.batching.request import run_alone
 from verifier.greatest_value import GreatestValue
-from verifier.options import REAL, Options, check_convex, check_radius
+from verifier.options import REAL, Options, check_convex, check_radius, checked_radius
 from verifier.question.input_shape import levels_for
 from verifier.question.model import Model, opened
 from verifier.question.problem import Progress
 from verifier.question.results import Adversary, Basis
+from verifier.question.sample_values import array_of
 
 
 class Closed(StrEnum):
@@ -38,7 +39,8 @@ class GreatestLoss:
     """Of one sample:  lower ≤ max over the ball of f_t - f_c ≤ upper,  over all targets t.
 
     `lower` is attained by `worst`, an input of the ball, in onnxruntime and in real numbers; `upper` is proven. Where
-    it is negative, no input of the ball is classified as a target. `by_target` has each target's own bracket, where asked.
+    it is negative, no input of the ball is classified as a target. `by_target` has each target's own bracket, where
+    asked.
     """
 
     index: int
@@ -120,7 +122,7 @@ async def margin_asked(
 ) -> GreatestLoss:
     """The same in turns, with a clock that may have started before."""
     clock = Clock() if clock is None else clock
-    check_radius(radius)
+    radius, label = checked_radius(radius), checked_label(label)
     _check(model, options)
     check_classes(model, label, options.targets)
     region, grid = _region(model, x, mask, options)
@@ -143,7 +145,7 @@ async def margin_asked(
             by_target[t], nodes = (one.lower, min(one.upper, whole.upper)), nodes + one.nodes
     return GreatestLoss(
         index, label, predicted, against, options.norm, float(radius), _verdict(whole), whole.lower, whole.upper,
-        whole.basis, whole.engine.name, clock.now(), whole.best, nodes, by_target,
+        whole.basis, whole.engine.name, clock.now(), _shaped(model, whole.best), nodes, by_target,
     )  # fmt: skip
 
 
@@ -165,9 +167,10 @@ def output_range(
     """
     model = opened(model)
     chosen, clock = Options(**{"norm": norm, **options}), Clock()
-    check_radius(radius)
+    radius = check_radius(radius)
     _check(model, chosen)
-    row = np.asarray(combination, dtype=np.float64)
+    row = array_of("combination", combination)
+    row = row.astype(np.float64) if row.dtype.kind in "fui" else np.full(0, np.nan)
     if row.shape != (model.classes,) or not np.isfinite(row).all():
         raise DataError(f"combination: give one finite number for each of the {model.classes} outputs of {model.path}")
     if x is None:
@@ -188,7 +191,8 @@ def output_range(
     exact = all(side.exact for side in sides)
     return OutputRange(
         tuple(map(float, row)), (-least.upper, -least.lower), (greatest.lower, greatest.upper),
-        Closed.EXACT if exact else Closed.UNRESOLVED, basis, clock.now(), least.best, greatest.best,
+        Closed.EXACT if exact else Closed.UNRESOLVED, basis, clock.now(), _shaped(model, least.best),
+        _shaped(model, greatest.best),
         least.nodes + greatest.nodes,
     )  # fmt: skip
 
@@ -217,6 +221,10 @@ def _finite_scores(model: Model, region: Region, index: int) -> FloatArray:
     if not np.isfinite(scores).all():
         raise DataError(f"sample {index}: the model's scores are not finite: {scores}")
     return np.asarray(scores)
+
+
+def _shaped(model: Model, found: Adversary | None) -> Adversary | None:
+    return None if found is None else found.shaped(model.input_shape)
 
 
 def _verdict(value: GreatestValue) -> Closed:

@@ -58,11 +58,9 @@ class Engine(ABC):
             can = ", ".join(sorted(self.capabilities.norms))
             raise OptionError(f"engine {self.name} cannot minimise {problem.norm}; it can: {can}")
         if problem.grid is None and not self.capabilities.continuous:
-            raise OptionError(f"engine {self.name} works on integers; give --grid N (255 for 8-bit images)")
+            raise OptionError(f"engine {self.name} works on integers; give grid N (255 for 8-bit images)")
         if problem.grid is not None and not self.capabilities.grid:
-            raise OptionError(
-                f"engine {self.name} knows no grid; take auto, search, highs or cpsat, or leave out --grid"
-            )
+            raise OptionError(f"engine {self.name} knows no grid; take auto, search, highs or cpsat, or leave out grid")
         if problem.quantised is not None and not self.capabilities.quantised:
             raise OptionError(f"engine {self.name} knows no quantised network; take auto, cpsat or highs")
         proof = await self._solve(problem, incumbent, progress)

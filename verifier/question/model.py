@@ -223,7 +223,7 @@ class QuantisedModel(Model):
     def graph(self) -> Graph:
         raise OptionError(
             f"{self.path}: a quantised network has no layer graph of real numbers; inspect, and distance and verify "
-            "with --grid N, can take it"
+            "with grid N, can take it"
         )
 
     @property
@@ -318,11 +318,11 @@ def load_network(path: str | Path, output: str | None = None) -> Model:
         raise ModelError(f"{path}: no such model file")
     model = _load(Reference(path.absolute(), digest_of(path), output, classifier=False))
     if model.quantised is not None:
-        raise ModelError(f"{path}: a quantised network can be asked about its classes only: verify --grid N")
+        raise ModelError(f"{path}: a quantised network can be asked about its classes only: verify with grid N")
     if model.left_out:
         raise ModelError(
             f"{path}: it ends in {', '.join(model.left_out)}, which is not piecewise linear; name the scores before it "
-            "with --output, or export the model without it"
+            "with output NAME, or export the model without it"
         )
     return model
 

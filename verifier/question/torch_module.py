@@ -57,7 +57,7 @@ def load_module(
 
 @contextmanager
 def _evaluated(module: nn.Module) -> Iterator[None]:
-    """The module in evaluation mode, without gradients; each part's mode and the random state are as before after it."""
+    """The module in evaluation mode, without gradients; after it modes and random state are as before."""
     before = [(part, part.training) for part in module.modules()]
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from encoders.errors import PlumblineError, SolverError
-from verifier.options import Options, check_execution
+from verifier.options import Options, check_execution, checked_radius
 from verifier.question.model import Model, opened
 from verifier.question.results import Result
 from verifier.question.sample_values import array_of, mask_of
@@ -106,7 +106,9 @@ def verdicts(
 
     The arguments are those of `distances`.
     """
-    return _asked(model, x, y, radius, Options(**{"norm": norm, **options}), mask, jobs, batch, progress)
+    return _asked(
+        model, x, y, checked_radius(radius), Options(**{"norm": norm, **options}), mask, jobs, batch, progress
+    )
 
 
 def _asked(

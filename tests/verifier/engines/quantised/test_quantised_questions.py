@@ -58,7 +58,7 @@ def test_radii_and_margins_by_hand(halves: Model, engine: str) -> None:
 
 
 def test_what_is_refused(halves: Model, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="with --grid N"):
+    with pytest.raises(OptionError, match="with grid N"):
         distance(halves, SAMPLE)
     with pytest.raises(OptionError, match="take auto, cpsat or highs"):
         distance(halves, SAMPLE, engine="search", grid=4)
