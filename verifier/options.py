@@ -49,6 +49,9 @@ def _device(name: str) -> str:
     return name
 
 
+Device = Annotated[str, AfterValidator(_device)]
+
+
 def _grid_record(grid: int | IntArray | None) -> int | str | None:
     return digest(grid) if isinstance(grid, np.ndarray) else grid
 
@@ -69,7 +72,7 @@ class Options:
     time_limit: Positive | None = None
     tolerance: Positive = 1e-6
     engine: Annotated[str, AfterValidator(check_engine_name)] = "auto"
-    device: Annotated[str, AfterValidator(_device)] = "auto"
+    device: Device = "auto"
     seed: Whole = 0
     # Levels per unit: of all inputs, or of each. Records hold the digest of an array.
     grid: Annotated[int | IntArray | None, PlainValidator(checked_grid), PlainSerializer(_grid_record)] = None

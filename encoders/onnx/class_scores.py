@@ -160,8 +160,8 @@ def check_output(proto: onnx.ModelProto, path: object, output: str | None) -> st
 def one_output(path: object, name: str) -> ModelError:
     """The refusal of a model with one output, of which nothing is the class."""
     return ModelError(
-        f"{path}: its output {name!r} is one number, so no class can differ; make it two classes with threshold T "
-        "(in Python: threshold=T): output > T, or not"
+        f"{path}: its output {name!r} is one number, so no class can differ; make it two classes with threshold T: "
+        "output > T, or not"
     )
 
 

@@ -313,6 +313,8 @@ def load_network(path: str | Path, output: str | None = None) -> Model:
 
     Nothing is left out behind them: a file that ends in a Softmax is refused.
     """
+    if not isinstance(path, str | Path):
+        raise OptionError(f"path: give the path of an ONNX file, not {type(path).__name__}")
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
