@@ -116,6 +116,8 @@ async def asked(
     share: int = 1,
 ) -> Result:
     """The same in turns, for `share` samples side by side (`verifier/batching/scheduler.py`)."""
+    if progress is not None and not callable(progress):
+        raise OptionError("progress: give a function of two numbers, or leave it out")
     radius, label = check_radius(radius), checked_label(label)
     if model.quantised is not None and options.grid is None:
         raise OptionError(f"{model.path}: a quantised network is asked about on a grid: distance or verify with grid N")

@@ -89,15 +89,15 @@ def test_a_solver_that_fails_costs_its_sample_and_another_error_the_run(
     swap: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(error: PlumblineError) -> Callable[..., Any]:
-        def solve(*_: object) -> Any:
+        async def solve(*_: object) -> Any:
             raise error
 
         return solve
 
-    monkeypatch.setattr(AutoEngine, "turns", failing(SolverError("no licence")))
+    monkeypatch.setattr(AutoEngine, "_solve", failing(SolverError("no licence")))
     found = plumbline.distances(swap, X, [0, 0, 0]).collected()
     assert (list(found.failed), [result.index for result in found]) == ([0, 2], [1])
-    monkeypatch.setattr(AutoEngine, "turns", failing(DataError("odd")))
+    monkeypatch.setattr(AutoEngine, "_solve", failing(DataError("odd")))
     with pytest.raises(DataError, match="sample 0: odd"):
         plumbline.distances(swap, X).collected()
 
