@@ -66,7 +66,8 @@ def sample_of(x: ArrayLike, input_shape: tuple[int, ...], kind: InputType) -> In
     batch = batch_of("x", numbers_of("x", values, kind), input_shape)
     if len(batch) != 1:
         raise DataError(f"x: shape {values.shape} holds {len(batch)} samples; ask about one, or give all to distances")
-    return batch[0]
+    sample: Inputs = batch[0]
+    return sample
 
 
 def mask_of(source: str, mask: Array, input_shape: tuple[int, ...]) -> NDArray[np.bool_]:
