@@ -1,8 +1,9 @@
 """A torch module as a model: exported by torch itself, and the export held against the module it came from.
 
-The export is not optimised: BatchNorm and the like stay operators with the module's own numbers, and the reader folds
-them with bounds that pay for it. What torch notes beside the operators, source lines and paths, is taken out, so that
-equal modules have equal digests. The file lasts as long as the process, where its workers read it too.
+`torch.export` refuses a branch on values, where tracing would keep one side of it in silence. The exporter folds what it
+can in the module's own type, as BatchNorm into a convolution: the file is what is proven, and how far it is from the
+module is compared. What torch notes beside the operators, source lines and paths, is taken out, so that equal modules
+have equal digests. The file lasts as long as the process, where its workers read it too.
 """
 
 from __future__ import annotations
@@ -166,7 +167,7 @@ def _by_torch(module: nn.Module, example: Tensor, shapes: Any) -> onnx.ModelProt
         try:
             program = torch.export.export(module, (example,), dynamic_shapes=shapes, strict=False)
             made = torch.onnx.export(
-                program, dynamo=True, optimize=False, verbose=False, input_names=["input"], output_names=["scores"]
+                program, dynamo=True, verbose=False, input_names=["input"], output_names=["scores"]
             )
         finally:
             logging.disable(level)
