@@ -1,9 +1,9 @@
 """A torch module as a model: exported by torch itself, and the export held against the module it came from.
 
-`torch.export` refuses a branch on values, where tracing would keep one side of it in silence. The exporter folds what it
-can in the module's own type, as BatchNorm into a convolution: the file is what is proven, and how far it is from the
-module is compared. What torch notes beside the operators, source lines and paths, is taken out, so that equal modules
-have equal digests. The file lasts as long as the process, where its workers read it too.
+`torch.export` refuses a branch on values, where tracing would keep one side of it in silence. The exporter folds what
+it can in the module's own type, as BatchNorm into a convolution: the file is what is proven, and how far it is from
+the module is compared. What torch notes beside the operators, source lines and paths, is taken out, so that equal
+modules have equal digests. The file lasts as long as the process, where its workers read it too.
 """
 
 from __future__ import annotations
