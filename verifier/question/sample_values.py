@@ -63,6 +63,8 @@ def sample_of(x: ArrayLike, input_shape: tuple[int, ...], kind: InputType) -> In
     values = array_of("x", x)
     if values.dtype.kind in "bi":
         values = values.astype(kind)
+    if values.shape[1:] != input_shape and values.size != math.prod(input_shape):
+        raise DataError(f"x: a sample of shape {values.shape} does not fit the model's input {input_shape}")
     batch = batch_of("x", numbers_of("x", values, kind), input_shape)
     if len(batch) != 1:
         raise DataError(f"x: shape {values.shape} holds {len(batch)} samples; ask about one, or give all to distances")

@@ -36,8 +36,8 @@ class Skip(nn.Module):
         self.pool, self.scores = nn.MaxPool2d(2), nn.Linear(1, 2)
         with torch.no_grad():
             self.conv.weight.fill_(2.0)
-            self.norm.running_mean.fill_(0.5)  # type: ignore[union-attr, operator]
-            self.norm.running_var.fill_(4.0)  # type: ignore[union-attr, operator]
+            self.norm.running_mean.fill_(0.5)  # type: ignore[union-attr]
+            self.norm.running_var.fill_(4.0)  # type: ignore[union-attr]
             self.scores.weight.copy_(torch.tensor([[1.0], [0.0]]))
             self.scores.bias.copy_(torch.tensor([0.0, 0.5]))
 
@@ -70,8 +70,8 @@ def test_doubles_samples_one_by_one_and_the_file_that_is_kept(tmp_path: Path) ->
     # Scores (x1, x2), of one sample alone: from (0.75, 0.25) both move by a quarter.
     net = Of(lambda layer, x: layer(x.view(1, 2))).double()
     with torch.no_grad():
-        net.layer.weight.copy_(torch.eye(2))  # type: ignore[operator, union-attr]
-        net.layer.bias.zero_()  # type: ignore[operator, union-attr]
+        net.layer.weight.copy_(torch.eye(2))
+        net.layer.bias.zero_()
     x = torch.tensor([[0.75, 0.25], [0.0, 1.0]])
     model = plumbline.load(net, x, save_as=tmp_path / "kept.onnx")
     assert model.input_type is np.float64
