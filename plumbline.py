@@ -10,6 +10,7 @@ from verifier import __version__ as __version__
 
 if TYPE_CHECKING:
     from verifier import Adversary as Adversary
+    from verifier import Answers as Answers
     from verifier import Basis as Basis
     from verifier import GreatestLoss as GreatestLoss
     from verifier import Model as Model
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
     from verifier import OutputRange as OutputRange
     from verifier import Progress as Progress
     from verifier import Result as Result
+    from verifier import Results as Results
     from verifier import Verdict as Verdict
     from verifier import distance as distance
+    from verifier import distances as distances
     from verifier import load as load
     from verifier import margin as margin
     from verifier import output_range as output_range
+    from verifier import verdicts as verdicts
     from verifier import verify as verify
 
 

@@ -28,7 +28,7 @@ def pick_device(device: str) -> str:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device.startswith("cuda") and not torch.cuda.is_available():
-        raise OptionError(f"device {device}: torch sees no GPU here; use --device cpu")
+        raise OptionError(f"device {device}: torch sees no GPU here; use device cpu")
     if device != "cpu":
         check_environment()
     return device
@@ -42,14 +42,14 @@ def check_environment() -> None:
         if os.environ.get(name):
             raise OptionError(
                 f"{name}={os.environ[name]}: proofs need float64 products as they are; unset it, set {EMULATE}=0, "
-                "or use --device cpu"
+                "or use device cpu"
             )
 
 
 def check_products(device: str) -> None:
     """Refuse a GPU whose products of float64 numbers are something else."""
     if device != "cpu" and not multiplies(device):
-        raise OptionError(f"device {device}: its float64 products are no ordinary sums; use --device cpu")
+        raise OptionError(f"device {device}: its float64 products are no ordinary sums; use device cpu")
 
 
 @cache

@@ -113,7 +113,7 @@ class Grid:
             worst = int(off[0])
             raise DataError(
                 f"the sample is not on the grid: its entry {worst} is {center[worst]:.9g}, which is no multiple of "
-                f"1/{int(number[worst])} ({off.size} such entries); choose the --grid that its values come from, or "
+                f"1/{int(number[worst])} ({off.size} such entries); choose the grid that its values come from, or "
                 f"mask them"
             )
         # Rounded inward; then levels whose float32 value is still outside are given up.

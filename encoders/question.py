@@ -68,7 +68,7 @@ class Region:
         if not (np.isfinite(self.center).all() and np.isfinite(self.lower).all() and np.isfinite(self.upper).all()):
             raise DataError("the sample or the box holds NaN or infinite values")
         if (self.center < self.lower).any() or (self.center > self.upper).any():
-            raise DataError("the sample lies outside the box; widen it with --box LO,HI")
+            raise DataError("the sample lies outside the box; give a wider box")
 
     def reach(self, norm: Norm) -> float:
         """The largest distance from the center to a point of the box."""

@@ -33,12 +33,12 @@ from encoders.question import Norm, convex_norm
 T = TypeVar("T")
 
 
-def _plain(value: Any) -> Any:
-    """Numbers and lists of numpy's as Python's own."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+def plain(value: Any) -> Any:
+    """Numbers and lists of numpy's and torch's as Python's own."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) or hasattr(value, "detach") else value
 
 
-PLAIN = BeforeValidator(_plain)
+PLAIN = BeforeValidator(plain)
 Whole = Annotated[int, Strict(), PLAIN]
 NaturalWithZero = Annotated[int, Strict(), Ge(0), PLAIN]
 Natural = Annotated[int, Strict(), Ge(1), PLAIN]

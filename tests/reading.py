@@ -126,7 +126,7 @@ def hold(proto: onnx.ModelProto, folder: Path, inputs: Array, rough: float | Non
         several = (
             not sides or sides[0].dim_value > 1
         )  # nor where the file takes several samples, or one without an axis
-        one = "--threshold" in str(error)  # a single output is refused by its own name
+        one = "with threshold T" in str(error)  # a single output is refused by its own name
         named = _names(proto, str(error), still or several or one)
         return Held(Reading.REFUSED if named else Reading.UNNAMED, str(error))
     except Exception as error:

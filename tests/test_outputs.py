@@ -42,7 +42,7 @@ def test_one_output_alone_is_no_classifier(
     assert main(["distance", str(path), "--data", str(tmp_path / "x.npz")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "--threshold" in error
+    assert "threshold T" in error
 
 
 @pytest.mark.parametrize("rank", [(1,), (1, 1)])
@@ -153,7 +153,7 @@ def test_one_of_several_outputs_must_be_named(tmp_path: Path, capsys: pytest.Cap
     assert main(line) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "--output" in error
+    assert "output NAME" in error
     assert main([*line, "--output", "far"]) == 0
 
 

@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from verifier.margin_answer import margin as margin
     from verifier.margin_answer import output_range as output_range
     from verifier.options import Options as Options
+    from verifier.question.loading import load as load
     from verifier.question.model import Model as Model
-    from verifier.question.model import load as load
     from verifier.question.problem import Progress as Progress
     from verifier.question.results import Adversary as Adversary
     from verifier.question.results import Basis as Basis
     from verifier.question.results import Result as Result
     from verifier.question.results import Verdict as Verdict
+    from verifier.runs.many import Answers as Answers
+    from verifier.runs.many import distances as distances
+    from verifier.runs.many import verdicts as verdicts
+    from verifier.runs.results import Results as Results
 
 __version__ = "0.1.0"
 
@@ -37,6 +41,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _HOMES = {
     "Adversary": "verifier.question.results",
+    "Answers": "verifier.runs.many",
     "Basis": "verifier.question.results",
     "GreatestLoss": "verifier.margin_answer",
     "Model": "verifier.question.model",
@@ -45,16 +50,20 @@ _HOMES = {
     "OutputRange": "verifier.margin_answer",
     "Progress": "verifier.question.problem",
     "Result": "verifier.question.results",
+    "Results": "verifier.runs.results",
     "Verdict": "verifier.question.results",
     "distance": "verifier.answer",
-    "load": "verifier.question.model",
+    "distances": "verifier.runs.many",
+    "load": "verifier.question.loading",
     "margin": "verifier.margin_answer",
     "output_range": "verifier.margin_answer",
+    "verdicts": "verifier.runs.many",
     "verify": "verifier.answer",
 }
 
 __all__ = [
     "Adversary",
+    "Answers",
     "Basis",
     "GreatestLoss",
     "Model",
@@ -63,11 +72,14 @@ __all__ = [
     "OutputRange",
     "Progress",
     "Result",
+    "Results",
     "Verdict",
     "distance",
+    "distances",
     "load",
     "margin",
     "output_range",
+    "verdicts",
     "verify",
 ]
 

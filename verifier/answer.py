@@ -23,21 +23,23 @@ from encoders.grid import Grid
 from encoders.input_constraints import InputConstraints
 from encoders.layer_graph.graph import Relu
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
+from encoders.validation import Whole, checked
 from verifier.batching.attack_request import AttackRequest
 from verifier.batching.first_pass_request import FirstPassRequest
 from verifier.batching.request import run_alone
 from verifier.engines.base import Proof
 from verifier.engines.phase_search.adversaries import goal_holds
 from verifier.engines.registry import engine_for
-from verifier.options import REAL, Options, check_execution, check_radius
+from verifier.options import REAL, Options, check_execution, check_radius, checked_radius
 from verifier.question.float_execution_incumbent import ExecutedIncumbent
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent
 from verifier.question.input_shape import levels_for, pixels_of
-from verifier.question.model import Model, load
+from verifier.question.model import Model, opened
 from verifier.question.model_views import ConstrainedModel, ScaledModel, View
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis, Result, Verdict, meet
+from verifier.question.sample_values import array_of, mask_of, sample_of
 
 ATTACK_SHARE = 0.3  # of the time limit, at the most
 FEW_NEURONS = 600  # the search of a net as small finds a nearer adversary itself, sooner than more polishing would
@@ -83,7 +85,7 @@ def verify(
     `x` is one sample in the shape of the model's input; `options` are the fields of `Options`. Where the verdict is
     falsified, `result.adversary` is an input within the radius that is not.
     """
-    return ask(model, x, radius, Options(**{"norm": norm, **options}), label, index, mask, progress)
+    return ask(model, x, checked_radius(radius), Options(**{"norm": norm, **options}), label, index, mask, progress)
 
 
 def ask(
@@ -98,7 +100,7 @@ def ask(
     workers: int = 1,
 ) -> Result:
     """One sample, one question: `distance` where `radius` is None, else `verify`. `workers` are cores it may use."""
-    model = model if isinstance(model, Model) else load(model)
+    model = opened(model)
     return run_alone(asked(model, x, radius, options, label, index, mask, progress, Clock(), workers))
 
 
@@ -116,15 +118,15 @@ async def asked(
     share: int = 1,
 ) -> Result:
     """The same in turns, for `share` samples side by side (`verifier/batching/scheduler.py`)."""
-    check_radius(radius)
+    if progress is not None and not callable(progress):
+        raise OptionError("progress: give a function of two numbers, or leave it out")
+    radius, label = check_radius(radius), checked_label(label)
     if model.quantised is not None and options.grid is None:
-        raise OptionError(
-            f"{model.path}: a quantised network is asked about on a grid: distance or verify with --grid N"
-        )
+        raise OptionError(f"{model.path}: a quantised network is asked about on a grid: distance or verify with grid N")
     if model.quantised is not None and (options.count != "inputs" or not isinstance(options.grid, int | np.integer)):
         raise OptionError(
             f"{model.path}: a quantised network takes one N for all inputs, and L0 counts its inputs; "
-            "give --grid N and leave out --count"
+            "give grid N and leave out count"
         )
     check_execution(model, options)
     region = region_for(model, x, mask, options)
@@ -180,19 +182,14 @@ def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Opti
 
     The sample is in the type that the file takes. On a grid it is a float32 number, as all levels are.
     """
-    sample = np.asarray(x, dtype=model.input_type if options.grid is None else np.float32)
-    size = int(np.prod(model.input_shape))
-    if sample.size != size:
-        raise DataError(f"a sample of shape {sample.shape} does not fit the model's input {model.input_shape}")
+    sample = sample_of(x, model.input_shape, model.input_type if options.grid is None else np.float32)
     center = sample.reshape(-1).astype(np.float64)
-    lower, upper = np.full(size, options.box[0]), np.full(size, options.box[1])
+    lower, upper = np.full(center.size, options.box[0]), np.full(center.size, options.box[1])
     if mask is not None:
-        free = np.asarray(mask).astype(bool).reshape(-1)
-        if free.size != size:
-            raise DataError(f"a mask of {free.size} entries does not fit the model's {size} inputs")
+        free = mask_of("mask", array_of("mask", mask), model.input_shape).reshape(-1)
         outside = ((center < lower) | (center > upper)) & free
         if outside.any():
-            raise DataError("the sample lies outside the box; widen it with --box LO,HI")
+            raise DataError("the sample lies outside the box; give a wider box")
         lower, upper = np.where(free, lower, center), np.where(free, upper, center)
     largest = max(float(np.abs(side).max(initial=0.0)) for side in (center, lower, upper))
     if largest > model.reach:
@@ -201,6 +198,12 @@ def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Opti
             f"to {model.reach:.3g} they cannot; give a smaller box"
         )
     return Region(center, lower, upper, pixels_of(model.input_shape) if options.count == "pixels" else None)
+
+
+def checked_label(label: int | None) -> int | None:
+    """A class, or none."""
+    found: int | None = checked("label", Whole | None, label)
+    return found
 
 
 def check_classes(model: Model, label: int | None, targets: Sequence[int] | None) -> None:
@@ -232,6 +235,8 @@ class _Question:
 
     def result(self, verdict: Verdict, lower: float, upper: float, **more: Any) -> Result:
         facts: dict[str, Any] = {"basis": Basis.RIGOROUS, "engine": self.options.engine, **more}
+        if facts.get("adversary") is not None:
+            facts["adversary"] = facts["adversary"].shaped(self.model.input_shape)
         return Result(
             index=self.index,
             label=self.label,

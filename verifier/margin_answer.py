@@ -16,15 +16,16 @@ from encoders.deadline import Clock, Deadline
 from encoders.errors import DataError, OptionError, SoundnessError
 from encoders.grid import Grid
 from encoders.question import Norm, Region
-from verifier.answer import check_classes, region_for
+from verifier.answer import check_classes, checked_label, region_for
 from verifier.batching.request import run_alone
 from verifier.engines.registry import engine_for
 from verifier.greatest_value import GreatestValue
-from verifier.options import REAL, Options, check_convex, check_radius
+from verifier.options import REAL, Options, check_convex, check_radius, checked_radius
 from verifier.question.input_shape import levels_for
-from verifier.question.model import Model, load
+from verifier.question.model import Model, opened
 from verifier.question.problem import Progress
 from verifier.question.results import Adversary, Basis
+from verifier.question.sample_values import array_of
 
 TOLERANCE = 1e-5  # relative for values above 1: the greatest value at float32 inputs is no nearer to the real one
 
@@ -110,7 +111,7 @@ def margin(
 
     `each` closes every target's own bracket, too. `options` are the fields of `Options`; `tolerance` is 1e-5 here.
     """
-    model = model if isinstance(model, Model) else load(model)
+    model = opened(model)
     chosen = Options(**{"norm": norm, "tolerance": TOLERANCE, **options})
     return run_alone(margin_asked(model, x, radius, chosen, label, index, mask, each, progress))
 
@@ -131,7 +132,7 @@ async def margin_asked(
 ) -> GreatestLoss:
     """The same in turns, with a clock that may have started before, for `share` samples side by side."""
     clock = Clock() if clock is None else clock
-    check_radius(radius)
+    radius, label = checked_radius(radius), checked_label(label)
     check_askable(model, options)
     check_classes(model, label, None)
     region, grid = _region(model, x, mask, options)
@@ -161,7 +162,7 @@ async def margin_asked(
     target = None if best is None else max(targets, key=lambda t: float(best.scores[t]))
     return GreatestLoss(
         index, label, predicted, against, options.norm, float(radius), _verdict(whole), whole.lower, whole.upper,
-        whole.basis, whole.engine.name, clock.now(), best, target, nodes, by_target,
+        whole.basis, whole.engine.name, clock.now(), _shaped(model, best), target, nodes, by_target,
     )  # fmt: skip
 
 
@@ -181,7 +182,7 @@ def output_range(
     Without `x` the box is all there is, and without `radius` the ball has no end. `options` are the fields of
     `Options`; `tolerance` is 1e-5 here. Each of the two sides has half of the time limit.
     """
-    model = model if isinstance(model, Model) else load(model)
+    model = opened(model)
     chosen = Options(**{"norm": norm, "tolerance": TOLERANCE, **options})
     return run_alone(range_asked(model, combination, chosen, x, radius, 0, mask, progress))
 
@@ -201,11 +202,12 @@ async def range_asked(
 ) -> OutputRange:
     """The same in turns, with a clock that may have started before, for `share` samples side by side."""
     clock = Clock() if clock is None else clock
-    check_radius(radius)
+    radius = check_radius(radius)
     check_askable(model, options)
     if options.targets is not None:
         raise OptionError("a range is of a combination of the outputs; leave targets out")
-    row = np.asarray(combination, dtype=np.float64)
+    row = array_of("combination", combination)
+    row = row.astype(np.float64) if row.dtype.kind in "fui" else np.full(0, np.nan)
     if row.shape != (model.classes,) or not np.isfinite(row).all():
         raise DataError(f"combination: give one finite number for each of the {model.classes} outputs of {model.path}")
     if x is None:
@@ -229,7 +231,8 @@ async def range_asked(
     exact = all(side.exact for side in sides)
     return OutputRange(
         tuple(map(float, row)), (-least.upper, -least.lower), (greatest.lower, greatest.upper),
-        Closed.EXACT if exact else Closed.UNRESOLVED, basis, clock.now() - started, least.best, greatest.best,
+        Closed.EXACT if exact else Closed.UNRESOLVED, basis, clock.now() - started, _shaped(model, least.best),
+        _shaped(model, greatest.best),
         least.nodes + greatest.nodes,
     )  # fmt: skip
 
@@ -280,6 +283,10 @@ def _finite_scores(model: Model, region: Region, index: int) -> FloatArray:
     if not np.isfinite(scores).all():
         raise DataError(f"sample {index}: the model's scores are not finite: {scores}")
     return np.asarray(scores)
+
+
+def _shaped(model: Model, found: Adversary | None) -> Adversary | None:
+    return None if found is None else found.shaped(model.input_shape)
 
 
 def _verdict(value: GreatestValue) -> Closed:

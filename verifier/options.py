@@ -13,7 +13,7 @@ from encoders.errors import OptionError
 from encoders.grid import checked_grid
 from encoders.input_constraints import InputConstraints, checked_constraints, checked_scale
 from encoders.question import CONVEX, Norm
-from encoders.validation import PLAIN, NonNegative, Number, Positive, Whole, among, checked, validated
+from encoders.validation import PLAIN, NonNegative, Number, Positive, Whole, among, checked, plain, validated
 from verifier.engines.registry import ENGINES, PYOMO_PREFIX, check_engine_name
 from verifier.question.model import Model
 
@@ -34,7 +34,8 @@ Side = Annotated[Number, AfterValidator(_side)]
 
 def _several(targets: Any) -> Any:
     """One class alone is a list of one."""
-    return (targets,) if isinstance(targets, int | np.integer) else targets
+    targets = plain(targets)
+    return (targets,) if isinstance(targets, int) else targets
 
 
 def _each_once(targets: tuple[int, ...] | None) -> tuple[int, ...] | None:
@@ -47,6 +48,9 @@ def _device(name: str) -> str:
     if name not in ("auto", "cpu") and not name.startswith("cuda"):
         raise ValueError("choose from auto, cpu, cuda")
     return name
+
+
+Device = Annotated[str, AfterValidator(_device)]
 
 
 def _constraints_record(constraints: InputConstraints | None) -> str | None:
@@ -73,7 +77,7 @@ class Options:
     time_limit: Positive | None = None
     tolerance: Positive = 1e-6
     engine: Annotated[str, AfterValidator(check_engine_name)] = "auto"
-    device: Annotated[str, AfterValidator(_device)] = "auto"
+    device: Device = "auto"
     seed: Whole = 0
     # Levels per unit: of all inputs, or of each. Records hold the digest of an array.
     grid: Annotated[int | IntArray | None, PlainValidator(checked_grid), PlainSerializer(_grid_record)] = None
@@ -111,9 +115,16 @@ class Options:
 _OPTIONS = TypeAdapter(Options)
 
 
-def check_radius(radius: float | None) -> None:
-    """Refuse a radius that means nothing."""
-    checked("radius", NonNegative | None, radius)
+def check_radius(radius: float | None) -> float | None:
+    """A radius that means something, or none."""
+    found: float | None = checked("radius", NonNegative | None, radius)
+    return found
+
+
+def checked_radius(radius: float) -> float:
+    """A radius where there must be one."""
+    found: float = checked("radius", NonNegative, radius)
+    return found
 
 
 def check_execution(model: Model, options: Options) -> None:
@@ -122,15 +133,15 @@ def check_execution(model: Model, options: Options) -> None:
         return
     if model.quantised is not None:
         raise OptionError(
-            f"{model.path}: a quantised network is answered as it is executed, to the bit; leave out --execution"
+            f"{model.path}: a quantised network is answered as it is executed, to the bit; leave out execution"
         )
     own = np.dtype(model.input_type).name
     if options.execution != own:
-        raise OptionError(f"{model.path}: it computes in {own}; give --execution {own} or leave it out")
+        raise OptionError(f"{model.path}: it computes in {own}; give execution {own} or leave it out")
     if model.rounded_after:
         raise OptionError(
             f"{model.path}: executed, its final {' and '.join(model.rounded_after)} may make different scores equal; "
-            "export it without, or leave out --execution"
+            "export it without, or leave out execution"
         )
     if options.grid is not None:
         raise OptionError(

@@ -31,6 +31,7 @@ from verifier.batching.first_pass_request import FirstPassRequest
 from verifier.batching.request import Request, run_alone
 from verifier.engines.input_splitting import InputSplitting
 from verifier.engines.registry import check_engine_name, engine_for
+from verifier.options import Device
 from verifier.question.incumbent import Incumbent
 from verifier.question.model import Model
 from verifier.question.problem import Problem
@@ -58,7 +59,7 @@ class PropertyOptions:
 
     time_limit: Seconds | None = None
     engine: Annotated[str, AfterValidator(check_engine_name)] = "search"
-    device: str = "auto"
+    device: Device = "auto"
     seed: Whole = 0
 
 

@@ -153,17 +153,15 @@ def check_output(proto: onnx.ModelProto, path: object, output: str | None) -> st
             raise OptionError(f"output {output!r}: {path} has {', '.join(names)}")
         return output
     if len(names) > 1:
-        raise ModelError(
-            f"{path}: it has {len(names)} outputs ({', '.join(names)}); name the scores with --output NAME"
-        )
+        raise ModelError(f"{path}: it has {len(names)} outputs ({', '.join(names)}); name the scores with output NAME")
     return names[0]
 
 
 def one_output(path: object, name: str) -> ModelError:
     """The refusal of a model with one output, of which nothing is the class."""
     return ModelError(
-        f"{path}: its output {name!r} is one number, so no class can differ; make it two classes with --threshold T "
-        "(in Python: threshold=T): output > T, or not"
+        f"{path}: its output {name!r} is one number, so no class can differ; make it two classes with threshold T: "
+        "output > T, or not"
     )
 
 

@@ -231,7 +231,7 @@ class Reading:
         why = why_not_left_out(self.tail, scores.shape, self.opset, shape_after)
         if why is None and self.threshold is not None and self.tail.kinds != MONOTONE:
             ends = " and ".join(self.tail.kinds)
-            why = f"--threshold is for a model that ends in one score or its Sigmoid, not in {ends}"
+            why = f"a threshold is for a model that ends in one score or its Sigmoid, not in {ends}"
         if why is not None:
             self.refused.append(why)
             return
@@ -247,7 +247,7 @@ class Reading:
         if self.threshold is not None:
             if scores.index.size != 1:
                 raise ModelError(
-                    f"{self.path}: it has {scores.index.size} scores; --threshold is for a model with one output"
+                    f"{self.path}: it has {scores.index.size} scores; a threshold is for a model with one output"
                 )
             through = self.tail.kinds == MONOTONE
             threshold = score_threshold(self.threshold, through)

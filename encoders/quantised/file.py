@@ -56,7 +56,7 @@ def describe_quantised(file: ModelFile, output: str | None = None) -> Descriptio
     except UnsupportedOperatorError as error:
         return replace(found, unsupported=(str(error),))
     neurons = sum(layer.outputs for layer in net.layers)
-    note = "quantised: verified as exact integers, as onnxruntime executes them; questions need --grid N"
+    note = "quantised: verified as exact integers, as onnxruntime executes them; questions need a grid N"
     return replace(found, layers=len(net.layers), neurons=neurons, classes=net.classes, notes=(note,))
 
 

@@ -75,7 +75,7 @@ def test_a_tie_is_never_certified(tmp_path: Path) -> None:
 
 
 def test_one_class_one_pixel_zero_weights(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="--threshold"):
+    with pytest.raises(ModelError, match="threshold T"):
         load(to_onnx(affine_chain([np.ones((1, 1))], [np.zeros(1)]), tmp_path / "one.onnx"))
     # scores (x, 1 - x) at 0.75: they meet at 0.5.
     pixel = load(to_onnx(affine_chain([np.array([[1.0], [-1.0]])], [np.array([0.0, 1.0])]), tmp_path / "pixel.onnx"))

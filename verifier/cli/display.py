@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import statistics
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable
 from types import TracebackType
 
 from rich.console import Console
@@ -44,22 +41,6 @@ def rounded(value: float, direction: object) -> str:
     scaled = value * 10**DIGITS
     whole = math.floor(scaled) if direction is math.floor else math.ceil(scaled)
     return f"{whole / 10**DIGITS:.{DIGITS}f}"
-
-
-def summary(records: Iterable[Record]) -> str:
-    """The last line: how many of each verdict, and how long they took."""
-    records = list(records)
-    if not records:
-        return "no sample finished"
-    counts = Counter(str(record["verdict"]) for record in records)
-    seconds = [float(record["seconds"]) for record in records]
-    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    told = (
-        f"{len(records)} samples: {verdicts}; seconds a sample: "
-        f"median {statistics.median(seconds):.2f}, worst {max(seconds):.2f}"
-    )
-    errors = [float(record["execution_error"]) for record in records if record.get("execution_error") is not None]
-    return f"{told}; scores as executed off by {max(errors):.2g} at most" if errors else told
 
 
 class Display:

@@ -55,26 +55,18 @@ class ManySamples(Generic[A]):
         **more: Any,
     ) -> ManySamples[A]:
         """With what the answers depend on; `more` is what of that is the command's own."""
-        from encoders.arrays import digest
-        from encoders.plugins import taking_part
-        from verifier.runs.journalled import Run
+        from verifier.runs.journalled import run_of
         from verifier.runs.samples import origin_of
 
-        options = {
-            "radius": job.radius,
-            "mask": None if job.mask is None else digest(job.mask),
-            **job.options.record(),
-            **more,
-            **taking_part(data=origin_of(samples.name), engines=job.options.plugins),
-        }
-        return cls(job, Run(command, model, samples, options), table, json, out)
+        return cls(job, run_of(command, model, samples, job, origin_of(samples.name), more), table, json, out)
 
     def ask(self, indices: tuple[int, ...], jobs: int, batch: int | None = None) -> int:
         """Answer what is not answered yet, showing every row; returns the exit status."""
-        from verifier.cli.display import Display, summary
+        from verifier.cli.display import Display
         from verifier.question.results import Verdict
         from verifier.runs.journal import Journal
         from verifier.runs.journalled import answers, journalled
+        from verifier.runs.summary import summary
 
         records: list[Record] = []
         with ExitStack() as stack:

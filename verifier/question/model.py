@@ -25,6 +25,7 @@ from encoders.onnx.softplus_file import SoftplusFile, is_softplus, parse_softplu
 from encoders.quantised.file import is_quantised, parse_quantised
 from encoders.quantised.semantics import TOP, QuantisedNet
 from encoders.question import Norm, Region
+from encoders.validation import Number, checked
 from verifier.question.code_version import code_version
 from verifier.question.onnxruntime_comparison import Comparison, compare, exposing, with_classes
 
@@ -222,7 +223,7 @@ class QuantisedModel(Model):
     def graph(self) -> Graph:
         raise OptionError(
             f"{self.path}: a quantised network has no layer graph of real numbers; inspect, and distance, verify "
-            "and curve with --grid N, can take it"
+            "and curve with grid N, can take it"
         )
 
     @property
@@ -292,21 +293,38 @@ def load(path: str | Path, output: str | None = None, threshold: float | None = 
     return _load(Reference(path.absolute(), digest_of(path), output, threshold))
 
 
+def checked_threshold(threshold: float | None) -> float | None:
+    """A threshold that means something, or none."""
+    found: float | None = checked("threshold", Number | None, threshold)
+    return found
+
+
+def opened(model: Model | str | Path) -> Model:
+    """A model as it was loaded, or the file of that name."""
+    if isinstance(model, Model):
+        return model
+    if not isinstance(model, str | Path):
+        raise OptionError(f"model: give what plumbline.load returns, not {type(model).__name__}")
+    return load(model)
+
+
 def load_network(path: str | Path, output: str | None = None) -> Model:
     """Read a model file as `load` does, for questions about its outputs as they are: one is enough.
 
     Nothing is left out behind them: a file that ends in a Softmax is refused.
     """
+    if not isinstance(path, str | Path):
+        raise OptionError(f"path: give the path of an ONNX file, not {type(path).__name__}")
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
     model = _load(Reference(path.absolute(), digest_of(path), output, classifier=False))
     if model.quantised is not None:
-        raise ModelError(f"{path}: a quantised network can be asked about its classes only: verify --grid N")
+        raise ModelError(f"{path}: a quantised network can be asked about its classes only: verify with grid N")
     if model.left_out:
         raise ModelError(
             f"{path}: it ends in {', '.join(model.left_out)}, which is not piecewise linear; name the scores before it "
-            "with --output, or export the model without it"
+            "with output NAME, or export the model without it"
         )
     return model
 

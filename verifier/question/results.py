@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -45,6 +45,10 @@ class Adversary:
     scores: NDArray[np.float64]
     found_by: str
 
+    def shaped(self, shape: tuple[int, ...]) -> Adversary:
+        """The same with its input in the shape that the model takes."""
+        return replace(self, input=self.input.reshape(shape))
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -78,6 +82,11 @@ class Result:
             self.adversary is not None and self.radius is not None and self.upper <= self.radius
         ):
             raise SoundnessError(f"falsified at radius {self.radius} without a witness inside it (upper {self.upper})")
+
+    @property
+    def already_there(self) -> bool:
+        """Whether the sample is classified as the target itself, at distance 0: nothing had to be found or proven."""
+        return self.adversary is not None and self.upper == 0.0 and self.adversary.label == self.predicted
 
     @property
     def target(self) -> int | None:

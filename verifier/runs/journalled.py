@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from encoders.arrays import digest
+from encoders.plugins import taking_part
 from verifier.question.model import Model
 from verifier.runs.job import A, Asking, SampleProgress
 from verifier.runs.journal import Journal, Record
@@ -36,6 +38,25 @@ class Run:
         """As every line of a journal holds it: what a resumed run must have in common."""
         told = {"command": self.command, **self.model.description, "data": self.samples.digest}
         return {**told, **self.options}
+
+
+def run_of(
+    command: str,
+    model: Model,
+    samples: Samples,
+    job: Asking[A],
+    origin: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Run:
+    """The run of a command; `origin` says where the data comes from, if it is a plugin, `more` is the command's own."""
+    options = {
+        "radius": job.radius,
+        "mask": None if job.mask is None else digest(job.mask),
+        **job.options.record(),
+        **(more or {}),
+        **taking_part(data=origin or {}, engines=job.options.plugins),
+    }
+    return Run(command, model, samples, options)
 
 
 @dataclass(frozen=True, eq=False)

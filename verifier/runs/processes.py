@@ -54,7 +54,10 @@ class Processes:
                     try:
                         future.result()
                     except BrokenProcessPool:
-                        raise SolverError("a worker process died (out of memory?); try fewer --jobs") from None
+                        raise SolverError(
+                            "a worker process died: out of memory (try fewer jobs), or in a script that asks outside "
+                            "of `if __name__ == '__main__':`, which each worker runs first"
+                        ) from None
                 for outcome in _received(messages, progress, patient=not waiting):
                     left.discard(outcome.index)
                     yield outcome

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from encoders.arrays import Inputs, InputType, digest
 from encoders.errors import DataError
 from encoders.plugins import PLACE
 from trainers import datasets
+from verifier.question.sample_values import batch_of, mask_of, numbers_of
 
 Array = NDArray[Any]
 
@@ -62,7 +62,7 @@ def load_labelled(
 ) -> tuple[Inputs, NDArray[np.int64] | None]:
     """Inputs as they are, and labels where they are known: a split of a data set, or all of an .npz."""
     x, y = _arrays(source, split, place)
-    pixels = _as_pixels(source, x, np.float32)
+    pixels = numbers_of(source, x, np.float32)
     if pixels.ndim < 2 or not len(pixels):
         raise DataError(f"{source}: x of shape {x.shape} holds no samples; give it a first axis that counts them")
     if y is None:
@@ -99,7 +99,7 @@ def fitted_samples(
     kind: InputType = np.float32,
 ) -> Samples:
     """Arrays as samples of a model; `source` is what errors call them."""
-    fitted = _fit(source, _as_pixels(source, x, kind), input_shape)
+    fitted = batch_of(source, numbers_of(source, x, kind), input_shape)
     return Samples(source, fitted, None if y is None else _labels(source, y, len(fitted), classes))
 
 
@@ -114,14 +114,7 @@ def load_mask(path: Path, input_shape: tuple[int, ...]) -> NDArray[np.bool_]:
         mask = arrays["mask"] if "mask" in arrays else next(iter(arrays.values()))
     else:
         raise DataError(f"{path}: a mask is an .npy, .npz or .png file")
-    if mask.dtype != np.bool_ and not (mask.dtype.kind in "ui" and np.isin(mask, (0, 1)).all()):
-        raise DataError(f"{path}: a mask holds true and false (or 1 and 0), this holds {mask.dtype}")
-    size = math.prod(input_shape)
-    if mask.size != size and len(input_shape) == 3 and mask.size == size // input_shape[0]:
-        mask = np.broadcast_to(mask.reshape(input_shape[1:]), input_shape)
-    if mask.size != size:
-        raise DataError(f"{path}: a mask of shape {mask.shape} does not fit the model's input {input_shape}")
-    free = mask.reshape(input_shape).astype(np.bool_)
+    free = mask_of(str(path), mask, input_shape)
     if not free.any():
         raise DataError(f"{path}: this mask lets no input move; mark with true those that may")
     return free
@@ -181,7 +174,7 @@ def check_box(samples: Samples, indices: tuple[int, ...], box: tuple[float, floa
         if low < box[0] or high > box[1]:
             raise DataError(
                 f"sample {index} holds values from {low:g} to {high:g}, outside the box {box[0]:g},{box[1]:g}; "
-                f"widen it with --box LO,HI, or scale the data"
+                f"give a wider box, or scale the data"
             )
 
 
@@ -220,40 +213,6 @@ def _read_png(path: Path) -> Array:
             return np.asarray(image.convert("L")) > 0
     except (UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: not a readable PNG ({error})") from None
-
-
-def _as_pixels(source: str, x: Array, kind: InputType) -> Inputs:
-    """uint8 is a pixel and divided by 255; floats stay as they are; anything else says too little about its scale."""
-    if x.dtype == np.uint8:
-        return np.asarray(x.astype(kind) / kind(255), dtype=kind)
-    if x.dtype.kind != "f":
-        raise DataError(f"{source}: x holds {x.dtype}; store pixels as uint8 (divided by 255 here) or values as floats")
-    with np.errstate(over="ignore"):
-        values: Inputs = x.astype(kind)
-    if not np.isfinite(values).all():
-        where = np.argwhere(~np.isfinite(values))[0]
-        raise DataError(f"{source}: x holds a NaN or infinite value at {tuple(int(i) for i in where)}")
-    return values
-
-
-def _fit(source: str, x: Inputs, input_shape: tuple[int, ...]) -> Inputs:
-    """x as [N, *input_shape]; a single sample may come without its N, an image with its channels last or first."""
-    size = math.prod(input_shape)
-    if x.ndim == 0 or x.size == 0:
-        raise DataError(f"{source}: x is empty (shape {x.shape}); the model's input is {input_shape}")
-    if math.prod(x.shape[1:]) == size and (x.ndim > 1 or size == 1):
-        batch = x
-    elif x.size == size:
-        batch = x[None]
-    else:
-        raise DataError(f"{source}: samples of shape {x.shape[1:]} do not fit the model's input {input_shape}")
-    shape = batch.shape[1:]
-    if len(shape) == len(input_shape) == 3 and shape != input_shape:
-        if (shape[2], *shape[:2]) == input_shape:
-            batch = np.moveaxis(batch, 3, 1)
-        elif (*shape[1:], shape[0]) == input_shape:
-            batch = np.moveaxis(batch, 1, 3)
-    return np.ascontiguousarray(batch.reshape(len(batch), *input_shape))
 
 
 def _labels(source: str, y: Array, count: int, classes: int) -> NDArray[np.int64]:

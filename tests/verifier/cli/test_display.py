@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifier.cli.display import HEADER, Display, rounded, row, summary
+from verifier.cli.display import HEADER, Display, rounded, row
+from verifier.runs.summary import summary
 
 RECORD: dict[str, Any] = {
     "index": 3, "label": None, "predicted": 7, "verdict": "exact", "lower": 0.12345678, "upper": 0.12345679,

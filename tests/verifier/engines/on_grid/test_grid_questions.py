@@ -107,7 +107,7 @@ def test_a_flip_that_float32_hides(tmp_path: Path) -> None:
 def test_what_has_no_meaning_is_refused(swap: Model) -> None:
     with pytest.raises(DataError, match="not on the grid"):
         distance(swap, sample(0.7, 0.25), grid=4)
-    with pytest.raises(OptionError, match="give --grid"):
+    with pytest.raises(OptionError, match="give grid"):
         distance(swap, sample(0.75, 0.25), engine="cpsat")
     for bad in (0, -1, 10**6):
         with pytest.raises(OptionError, match="grid"):

@@ -58,7 +58,7 @@ def test_radii_and_margins_by_hand(halves: Model, engine: str) -> None:
 
 
 def test_what_is_refused(halves: Model, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="with --grid N"):
+    with pytest.raises(OptionError, match="with grid N"):
         distance(halves, SAMPLE)
     with pytest.raises(OptionError, match="take auto, cpsat or highs"):
         distance(halves, SAMPLE, engine="search", grid=4)
@@ -86,7 +86,7 @@ def test_command_line_and_resume(halves: Model, tmp_path: Path, capsys: pytest.C
     assert [(line["index"], line["lower"], line["upper"]) for line in lines] == [(0, 0.75, 0.75), (1, 0.75, 0.75)]
     capsys.readouterr()
     assert main(command[:-2]) == 2
-    assert "with --grid N" in capsys.readouterr().err
+    assert "with grid N" in capsys.readouterr().err
 
 
 def test_another_output_of_a_quantised_file_is_another_run(halves: Model, tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+"""The last line of a run: how many of each verdict, and how long they took."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable
+
+from verifier.runs.journal import Record, already_there
+
+
+def summary(records: Iterable[Record]) -> str:
+    """How many of each verdict, and the seconds of a sample; those that were at their target count in neither."""
+    records = list(records)
+    if not records:
+        return "no sample finished"
+    there = [record for record in records if already_there(record)]
+    asked = [record for record in records if not already_there(record)]
+    counts = Counter(str(record["verdict"]) for record in asked)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    told = f"{len(records)} samples: {verdicts}"
+    if there:
+        told += f"{', ' if asked else ''}{len(there)} classified as the target already"
+    if asked:
+        seconds = [float(record["seconds"]) for record in asked]
+        told += f"; seconds a sample: median {statistics.median(seconds):.2f}, worst {max(seconds):.2f}"
+    errors = [float(record["execution_error"]) for record in asked if record.get("execution_error") is not None]
+    return f"{told}; scores as executed off by {max(errors):.2g} at most" if errors else told
