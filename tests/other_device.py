@@ -6,8 +6,11 @@ are the CPU's. It cannot show what a GPU does otherwise: operators that it lacks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
 from typing import Any
 from unittest.mock import patch
 
@@ -18,6 +21,7 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 OTHER = torch.device("cuda:0")
+CPU = torch.device("cpu")
 INSIDE = torch.device("meta")  # what torch's own code takes the device for: one that needs no driver
 INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index")
 COPIES = ("copy_", "_to_copy")
@@ -32,7 +36,7 @@ class OtherTensor(Tensor):
     @staticmethod
     def __new__(cls, held: Tensor) -> OtherTensor:
         strided = held.layout is torch.strided
-        made = Tensor._make_wrapper_subclass(
+        made: OtherTensor = Tensor._make_wrapper_subclass(
             cls,
             held.shape,
             strides=held.stride() if strided else None,
@@ -41,7 +45,6 @@ class OtherTensor(Tensor):
             device=INSIDE,
         )
         made.held = held
-        assert isinstance(made, OtherTensor)
         return made
 
     @property
@@ -57,59 +60,104 @@ class OtherTensor(Tensor):
         return run(func, args, kwargs or {})
 
 
+class Scalars(Enum):
+    """Where an operator takes a number of the CPU beside tensors of the other device."""
+
+    NOWHERE = 0
+    BESIDE = 1  # never as what is written into
+    AS_INDICES = 2  # and indices of any shape
+    ANYWHERE = 3  # it copies between the two
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What is asked of an operator each time it runs: torch takes longer to say it than to run it on a small tensor."""
+
+    name: str
+    scalars: Scalars
+    writes: bool
+    reshapes: bool
+
+    @staticmethod
+    @cache
+    def of(func: Any) -> Operator:
+        name = func._schema.name.removeprefix("aten::")
+        if name in COPIES:
+            scalars = Scalars.ANYWHERE
+        elif name in INDEXED:
+            scalars = Scalars.AS_INDICES
+        else:
+            beside = torch.Tag.pointwise in func.tags or name in FILLED
+            scalars = Scalars.BESIDE if beside else Scalars.NOWHERE
+        return Operator(name, scalars, func._schema.is_mutable, torch.Tag.inplace_view in func.tags)
+
+    def check(self, args: tuple[Any, ...], tensors: list[Tensor]) -> None:
+        """Raise where CUDA would, some of the tensors being on the other device."""
+        if self.scalars is Scalars.ANYWHERE:
+            return
+        if self.scalars is Scalars.AS_INDICES:
+            tensors = [tensors[0], *(each for each in args[2:] if isinstance(each, Tensor) and each.dim())]
+        for each in tensors:
+            if isinstance(each, OtherTensor):
+                continue
+            if self.scalars is Scalars.BESIDE and not each.dim() and not (self.writes and each is args[0]):
+                continue
+            raise RuntimeError(
+                f"{self.name}: expected all tensors to be on the same device, but some are on {OTHER}, some not"
+            )
+
+
 def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """One operator on what its tensors hold; the results are where CUDA would leave them."""
     given: list[Tensor] = []
-
-    def noted(tensor: Tensor) -> Tensor:
-        given.append(tensor)
-        return held(tensor)
-
-    inside = changed((args, kwargs), noted)
-    there = any(isinstance(each, OtherTensor) for each in given)
+    inside = tuple([opened(each, given) for each in args])
+    named = {name: opened(each, given) for name, each in kwargs.items()} if kwargs else kwargs
+    there = any([isinstance(each, OtherTensor) for each in given])
     if there:
-        check(func, args, given)
-    if kwargs.get("device") is not None:
-        there = kwargs["device"] == INSIDE
-        inside[1]["device"] = torch.device("cpu")
-    if there and torch.Tag.inplace_view in func.tags:
-        with no_dispatch():
-            func(*args, **kwargs)  # the shape that is shown changes with that of what is held
-    found = func(*inside[0], **inside[1])
-    same = {id(held(each)): each for each in given}  # what an operator changes in place is what it was given
-    place = OtherTensor if there else held
-    return changed(found, lambda tensor: same[id(tensor)] if id(tensor) in same else place(tensor))
+        operator = Operator.of(func)
+        operator.check(args, given)
+        if operator.reshapes:
+            with no_dispatch():
+                func(*args, **kwargs)  # the shape that is shown changes with that of what is held
+    if named.get("device") is not None:
+        there = named["device"] == INSIDE
+        named["device"] = CPU
+    found = func(*inside, **named)
+    return placed(found, given, there)
 
 
-def changed(values: Any, change: Callable[[Tensor], Any]) -> Any:
-    """Nested values with every tensor changed."""
-    if isinstance(values, Tensor):
-        return change(values)
-    if isinstance(values, list | tuple):
-        return type(values)([changed(each, change) for each in values])
-    return {name: changed(each, change) for name, each in values.items()} if isinstance(values, dict) else values
+def opened(value: Any, given: list[Tensor]) -> Any:
+    """An argument with what its tensors hold in their place; the tensors themselves are added to those given."""
+    if isinstance(value, Tensor):
+        given.append(value)
+        return held(value)
+    if isinstance(value, list | tuple):
+        return type(value)([opened(each, given) for each in value])
+    return value
+
+
+def placed(found: Any, given: list[Tensor], there: bool) -> Any:
+    """A result with its tensors on the device they belong to; what was changed in place is what was given."""
+    if isinstance(found, Tensor):
+        for each in given:
+            if found is held(each):
+                return each
+        return OtherTensor(found) if there else found
+    if isinstance(found, list | tuple):
+        return type(found)([placed(each, given, there) for each in found])
+    return found
 
 
 def held(tensor: Tensor) -> Tensor:
     return tensor.held if isinstance(tensor, OtherTensor) else tensor
 
 
-def check(func: Any, args: tuple[Any, ...], tensors: list[Tensor]) -> None:
-    """Raise where an operator of CUDA would, some of whose tensors are on the other device."""
-    name = func._schema.name.removeprefix("aten::")
-    if name in COPIES:
-        return
-    first = args[0] if args and isinstance(args[0], Tensor) else None
-    if name in INDEXED:  # by indices of the CPU, too
-        tensors = [tensors[0], *(each for each in args[2:] if isinstance(each, Tensor) and each.dim())]
-    elif torch.Tag.pointwise in func.tags or name in FILLED:  # with numbers of the CPU, too, but never into them
-        kept = first if func._schema.is_mutable else None
-        tensors = [each for each in tensors if each.dim() or each is kept]
-    if any(not isinstance(each, OtherTensor) for each in tensors):
-        raise RuntimeError(f"{name}: expected all tensors to be on the same device, but some are on {OTHER}, some not")
-
-
 class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No compiler is about: keeping it off, which torch does at each call anew, would take as long as the rest."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return run(func, args, kwargs or {})
 
@@ -118,21 +166,21 @@ class _Functions(TorchFunctionMode):
     """What is decided before there is an operator: where new tensors go, and what leaves torch."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        first = args[0] if args else None
-        if isinstance(first, OtherTensor) and func in (Tensor.numpy, Tensor.__array__):
-            raise TypeError(f"can't convert {OTHER} device type tensor to numpy")
-        if isinstance(first, OtherTensor) and func is Tensor.tolist:
-            return first.held.tolist()
-        if isinstance(first, OtherTensor) and func is Tensor.new_tensor:
-            return first.held.new_tensor(*args[1:], **kwargs).to(INSIDE)
+        kwargs = kwargs or {}
+        if args and isinstance(args[0], OtherTensor):
+            if func in (Tensor.numpy, Tensor.__array__):
+                raise TypeError(f"can't convert {OTHER} device type tensor to numpy")
+            if func is Tensor.tolist:
+                return args[0].held.tolist()
+            if func is Tensor.new_tensor:
+                return args[0].held.new_tensor(*args[1:], **kwargs).to(INSIDE)
         if func is Tensor.to:
             args = tuple(INSIDE if is_other(each) else each for each in args)
             kwargs = {name: INSIDE if is_other(each) else each for name, each in kwargs.items()}
             return func(*args, **kwargs)
-        if is_other(kwargs.get("device")):
-            del kwargs["device"]
-            return func(*args, **kwargs).to(INSIDE)
+        if kwargs and is_other(kwargs.get("device")):
+            elsewhere = {name: each for name, each in kwargs.items() if name != "device"}
+            return func(*args, **elsewhere).to(INSIDE)
         return func(*args, **kwargs)
 
 

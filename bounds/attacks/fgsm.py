@@ -37,6 +37,6 @@ def one_step(runs: Runs, gradient: Tensor) -> Candidates:
     most = runs.reach.expand(len(runs)) * (1.0 if runs.norm is Norm.LINF else BEYOND)
 
     def path(size: Tensor) -> Tensor:
-        return center - size.unsqueeze(1) * step
+        return center - size.unsqueeze(-1) * step
 
     return first_wins(runs, path, most).proposals()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from bounds.attacks.base import Attack, AttackBatch, Candidates
@@ -28,10 +29,13 @@ class Linearised(Attack):
         below, above = center - runs.lower, runs.upper - center
         _, gradient = runs.linearised(center)
 
-        def path(fall: Tensor) -> Tensor:
+        def fallen(fall: Tensor) -> Tensor:
             """`fall` = v + const: how far the linear function must fall."""
             step = nearest_in_halfspace(gradient, fall, below, above, batch.norm)[1]
             return center + step.nan_to_num() * (fall > 0).unsqueeze(1)
+
+        def path(falls: Tensor) -> Tensor:
+            return torch.stack([fallen(fall) for fall in falls])
 
         # The linear function cannot fall further than in the corner of the box; from there on nothing moves.
         most = (gradient.abs() * room(gradient, below, above)).sum(1)

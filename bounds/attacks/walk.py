@@ -14,7 +14,7 @@ GRID = 33  # sizes tried at once along a path
 REFINEMENTS = 3
 
 Path = Callable[[Tensor], Tensor]
-"""Sizes [B] → points [B, n]; the larger the size, the farther from the center."""
+"""Sizes [G, B] → points [G, B, n]; the larger the size, the farther from the center."""
 
 
 def linear_rate(gradient: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def first_wins(runs: Runs, path: Path, most: Tensor) -> Nearest:
             break
         # The first grid is finer near the center, where most adversaries are.
         sizes = low + (share.square() if refinement == 0 else share) * (high - low)
-        points = runs.clip(torch.stack([path(size) for size in sizes]))
+        points = runs.clip(path(sizes))
         values = runs.worst(points)
         won = values <= 0
         first = won.int().argmax(0)

@@ -219,7 +219,7 @@ def test_the_first_win_on_a_path_by_hand() -> None:
     # Along the diagonal the boundary is crossed at 1/8.
     problem = problem_of(HAND, CORNER, Norm.LINF, goals_for(0, 2, None, 0.0))
     runs = AttackBatch((problem,)).every_goal()
-    found = first_wins(runs, lambda size: runs.center + size.unsqueeze(1), torch.full((1,), 0.75))
+    found = first_wins(runs, lambda sizes: runs.center + sizes.unsqueeze(-1), torch.full((1,), 0.75))
     assert 1 / 8 <= float(found.distance[0]) <= 1 / 8 + 1e-3
 
 
