@@ -63,6 +63,7 @@ def test_an_attack_of_others_is_clipped_and_pulled_to_the_boundary(swap: Path) -
     assert ATTACKS.found(HERE + "Corner") is plugin_parts.Corner
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_in_other_processes_and_in_the_record(
     swap: Path, points: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

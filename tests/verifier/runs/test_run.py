@@ -48,6 +48,7 @@ def test_samples_are_answered_in_their_order_with_their_labels(model: Model, sam
     assert all(result.radius == 0.01 for result in results)
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_two_processes_say_what_one_says(model: Model, samples: Samples) -> None:
     indices = [5, 0, 3]
     alone = {o.index: o.result for o in ask_all(model, samples, indices, 1)}
