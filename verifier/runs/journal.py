@@ -42,7 +42,9 @@ def record_of(result: Result, run: Mapping[str, Any]) -> Record:
 
 def already_there(record: Mapping[str, Any]) -> bool:
     """Whether a sample is classified as the target itself, so that nothing was asked of it."""
-    return record["target"] is not None and record["target"] == record["predicted"] and record["upper"] == 0
+    if "against" in record or record.get("target") is None:  # a loss, or a range
+        return False
+    return bool(record["target"] == record["predicted"] and record["upper"] == 0)
 
 
 class Journal:
