@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from verifier.question.results import Basis as Basis
     from verifier.question.results import Result as Result
     from verifier.question.results import Verdict as Verdict
+    from verifier.several_networks import GreatestDifference as GreatestDifference
+    from verifier.several_networks import JointDistance as JointDistance
+    from verifier.several_networks import difference as difference
+    from verifier.several_networks import transfer_distance as transfer_distance
+    from verifier.several_networks import universal_distance as universal_distance
 
 __version__ = "0.1.0"
 
@@ -38,7 +43,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 _HOMES = {
     "Adversary": "verifier.question.results",
     "Basis": "verifier.question.results",
+    "GreatestDifference": "verifier.several_networks",
     "GreatestLoss": "verifier.margin_answer",
+    "JointDistance": "verifier.several_networks",
     "Model": "verifier.question.model",
     "Norm": "encoders.question",
     "Options": "verifier.options",
@@ -46,17 +53,22 @@ _HOMES = {
     "Progress": "verifier.question.problem",
     "Result": "verifier.question.results",
     "Verdict": "verifier.question.results",
+    "difference": "verifier.several_networks",
     "distance": "verifier.answer",
     "load": "verifier.question.model",
     "margin": "verifier.margin_answer",
     "output_range": "verifier.margin_answer",
+    "transfer_distance": "verifier.several_networks",
+    "universal_distance": "verifier.several_networks",
     "verify": "verifier.answer",
 }
 
 __all__ = [
     "Adversary",
     "Basis",
+    "GreatestDifference",
     "GreatestLoss",
+    "JointDistance",
     "Model",
     "Norm",
     "Options",
@@ -64,10 +76,13 @@ __all__ = [
     "Progress",
     "Result",
     "Verdict",
+    "difference",
     "distance",
     "load",
     "margin",
     "output_range",
+    "transfer_distance",
+    "universal_distance",
     "verify",
 ]
 

@@ -225,8 +225,7 @@ def difference(
         raise OptionError("a difference is asked for without a margin; leave margin out")
     models = tuple(model if isinstance(model, Model) else load(model) for model in (first, second))
     networks, count = SideBySide(models), models[0].classes
-    if models[1].classes != count:
-        raise DataError(f"networks that are compared have as many outputs; these have {count}, {models[1].classes}")
+    check_outputs(*models)
     if x is None:
         if radius is not None:
             raise OptionError("a radius is around a sample; give x, or leave radius out")
@@ -244,6 +243,13 @@ def difference(
     return GreatestDifference(
         chosen.norm, radius, verdict, value.lower, value.upper, value.basis, clock.now(), output, value.best, value.nodes
     )  # fmt: skip
+
+
+def check_outputs(first: Model, second: Model) -> None:
+    """Refuse two networks whose outputs cannot be compared one by one."""
+    if first.classes != second.classes:
+        counts = f"{first.classes}, {second.classes}"
+        raise DataError(f"networks that are compared have as many outputs; these have {counts}")
 
 
 def _check(options: Options) -> None:

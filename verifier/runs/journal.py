@@ -26,8 +26,8 @@ def record_of(result: Result, run: Mapping[str, Any]) -> Record:
         "norm": str(result.norm),
         "radius": result.radius,
         "verdict": str(result.verdict),
-        "lower": _number(result.lower),
-        "upper": _number(result.upper),
+        "lower": number(result.lower),
+        "upper": number(result.upper),
         "target": result.target,
         "found_by": result.found_by,
         "seconds": round(result.seconds, 6),
@@ -35,7 +35,7 @@ def record_of(result: Result, run: Mapping[str, Any]) -> Record:
         "basis": str(result.basis),
         "nodes": result.nodes,
         "open_phases": result.open_phases,
-        "execution_error": None if result.execution_error is None else _number(result.execution_error),
+        "execution_error": None if result.execution_error is None else number(result.execution_error),
         "run": dict(run),
     }
 
@@ -107,6 +107,6 @@ def _refuse_other_run(path: Path, before: Record, now: Record) -> None:
         )
 
 
-def _number(value: float) -> float | str:
+def number(value: float) -> float | str:
     """Strict JSON has no infinity: it is written as the string "inf", which float() reads back."""
     return value if math.isfinite(value) else str(value)
