@@ -39,9 +39,7 @@ class Joint:
     scores: tuple[tuple[Array, Array], ...]
 
 
-def least_transfer(
-    graphs: Sequence[Graph], region: Region, norm: Norm, margin: float = 0.0
-) -> float:
+def least_transfer(graphs: Sequence[Graph], region: Region, norm: Norm, margin: float = 0.0) -> float:
     """The least change of the sample that changes the class of every network, each by the margin; inf if none does."""
     still = np.zeros_like(region.center)
     return _least([Reader(graph, region, still) for graph in graphs], region, norm, margin)

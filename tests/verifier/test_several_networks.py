@@ -192,7 +192,9 @@ def test_a_network_beside_itself_is_that_network(tmp_path: Path) -> None:
 
 def test_many_classes_are_asked_about_by_maxima(tmp_path: Path) -> None:
     # y0 = 1 and yk = x1 + k/100: class 11 comes first; combinations would be 121.
-    rising = affine_chain([np.array([[0.0, 0.0]] + [[1.0, 0.0]] * 11)], [np.array([1.0] + [k / 128 for k in range(11)])])
+    rising = affine_chain(
+        [np.array([[0.0, 0.0]] + [[1.0, 0.0]] * 11)], [np.array([1.0] + [k / 128 for k in range(11)])]
+    )
     path = to_onnx(rising, tmp_path / "rising.onnx")
     x = f32([0.5, 0.5])
     found = transfer_distance([path, path], x)

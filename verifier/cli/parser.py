@@ -102,9 +102,7 @@ COMMANDS = (
         "universal", "one perturbation that fools as many samples as it can", universal.add_arguments, universal.run
     ),
     Command("transfer", "do the adversaries of one network fool the others?", transfer.add_arguments, transfer.run),
-    Command(
-        "difference", "the greatest difference of two networks' scores", difference.add_arguments, difference.run
-    ),
+    Command("difference", "the greatest difference of two networks' scores", difference.add_arguments, difference.run),
     Command("scale", "how far apart the classes of a data set lie", scale.add_arguments, scale.run),
     Command(
         "vnncomp",

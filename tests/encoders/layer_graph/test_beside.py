@@ -34,7 +34,10 @@ def test_leads_are_greatest_others_less_the_own(counts: tuple[int, ...]) -> None
     net = affine_chain([np.random.default_rng(5).normal(size=(12, 3))], [np.linspace(-1, 1, 12)])
     rng = np.random.default_rng(sum(counts))
     own = [int(rng.integers(12)) for _ in counts]
-    others = [rng.choice(np.delete(np.arange(12), k), size=n, replace=False).tolist() for k, n in zip(own, counts, strict=True)]
+    others = [
+        rng.choice(np.delete(np.arange(12), k), size=n, replace=False).tolist()
+        for k, n in zip(own, counts, strict=True)
+    ]
     scores = net.evaluate(POINTS)
     expected = np.stack(
         [scores[:, rest].max(axis=1) - scores[:, mine] for mine, rest in zip(own, others, strict=True)], axis=1
