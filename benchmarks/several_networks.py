@@ -91,10 +91,8 @@ def pruned(path: Path, share: float, to: Path) -> Path:
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.ndim >= 2:
-            least = np.quantile(np.abs(values), share)
-            tensor.CopyFrom(
-                numpy_helper.from_array(np.where(np.abs(values) <= least, 0, values).astype(values.dtype), tensor.name)
-            )
+            kept = np.abs(values) > np.quantile(np.abs(values), share)
+            tensor.CopyFrom(numpy_helper.from_array(values * kept, tensor.name))
     onnx.save(model, to)
     return to
 

@@ -230,7 +230,7 @@ def difference(
         if radius is not None:
             raise OptionError("a radius is around a sample; give x, or leave radius out")
         x = np.full(models[0].input_shape, chosen.box[0] + 0.5 * (chosen.box[1] - chosen.box[0]))
-    region = [region_for(model, x, mask, chosen) for model in models][0]
+    region, _ = (region_for(model, x, mask, chosen) for model in models)
     _finite_scores(networks, region)
     identity = np.eye(count)
     rows = np.concatenate([identity, -identity], axis=1)
@@ -241,7 +241,8 @@ def difference(
     output = None if value.best is None else int(np.argmax(np.abs(rows @ value.best.scores)))
     verdict = Verdict.EXACT if value.exact else Verdict.UNRESOLVED
     return GreatestDifference(
-        chosen.norm, radius, verdict, value.lower, value.upper, value.basis, clock.now(), output, value.best, value.nodes
+        chosen.norm, radius, verdict, value.lower, value.upper, value.basis, clock.now(), output, value.best,
+        value.nodes,
     )  # fmt: skip
 
 

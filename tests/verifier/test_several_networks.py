@@ -104,14 +104,17 @@ def check(
         assert found.perturbation is found.witness is found.fooled is None
         assert not closed or found.lower == np.inf
         return
-    assert found.perturbation is not None and found.witness is not None and found.fooled is not None
+    assert found.perturbation is not None
+    assert found.witness is not None
+    assert found.fooled is not None
     assert float(found.norm.length(found.perturbation)) == found.upper
     for path, x, seen, own, named in zip(paths, samples, found.witness, before, found.fooled, strict=True):
         scores = scores_of(path, seen)
         assert int(scores.argmax()) == named != own
         assert scores[named] - scores[own] >= margin
         assert seen.dtype == x.dtype
-        assert (seen.astype(np.float64) >= box[0]).all() and (seen.astype(np.float64) <= box[1]).all()
+        assert box[0] <= seen.astype(np.float64).min()
+        assert seen.astype(np.float64).max() <= box[1]
         assert np.abs(seen.astype(np.float64) - x - found.perturbation).max() <= np.finfo(x.dtype).eps
         assert mask is None or (seen[~mask] == x[~mask]).all()
 
@@ -191,10 +194,9 @@ def test_a_network_beside_itself_is_that_network(tmp_path: Path) -> None:
 
 
 def test_many_classes_are_asked_about_by_maxima(tmp_path: Path) -> None:
-    # y0 = 1 and yk = x1 + k/100: class 11 comes first; combinations would be 121.
-    rising = affine_chain(
-        [np.array([[0.0, 0.0]] + [[1.0, 0.0]] * 11)], [np.array([1.0] + [k / 128 for k in range(11)])]
-    )
+    # y0 = 1 and yk = x1 + (k - 1)/128 up to k = 11: the last comes first, and combinations would be 121.
+    slopes, values = [[0.0, 0.0]] + [[1.0, 0.0]] * 11, [1.0, *(k / 128 for k in range(11))]
+    rising = affine_chain([np.array(slopes)], [np.array(values)])
     path = to_onnx(rising, tmp_path / "rising.onnx")
     x = f32([0.5, 0.5])
     found = transfer_distance([path, path], x)
@@ -287,7 +289,8 @@ def test_differences_against_every_joint_pattern(norm: Norm, tmp_path: Path) -> 
         assert found.lower <= truth + SURE
         assert truth - SURE <= found.upper
         assert found.upper - found.lower <= room
-        assert found.worst is not None and found.output is not None
+        assert found.worst is not None
+        assert found.output is not None
         far = found.worst.input.astype(np.float64) - x
         assert norm.length(far) <= reach
         assert mask is None or not far[~mask].any()

@@ -46,7 +46,7 @@ def test_transfer(files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureF
     call += ["--json", str(journal), "--out", str(out)]
     assert main(call) == 0
     shown = capsys.readouterr().out
-    assert "0.375" in shown and "0.625" in shown and "2 exact" in shown
+    assert [word for word in ("0.375", "0.625", "2 exact") if word not in shown] == []
     rows = rows_of(journal)
     assert [(row["index"], row["label"], row["classes"], row["fooled"]) for row in rows] == [
         (0, 0, [0, 0], [1, 1]), (1, 0, [0, 0], [1, 1]),
@@ -133,4 +133,5 @@ def test_what_is_refused_before_any_work(
     ):
         assert main(call) == 2
         error = capsys.readouterr()
-        assert said in error.err and error.err.count("\n") == 1 and not error.out, call
+        assert said in error.err, call
+        assert (error.err.count("\n"), error.out) == (1, ""), call
