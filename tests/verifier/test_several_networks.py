@@ -214,6 +214,7 @@ def test_many_classes_are_asked_about_by_maxima(tmp_path: Path) -> None:
         ([0.125, 0.5], 0.25),
         ([0.0625, 0.625], 0.1875),
         ([0.125, 0.875], np.inf),  # one up, the other down
+        ([0.375, 0.6875], np.inf),  # 3/8 up or 7/16 down, and one of them has no room for it
         ([0.0, 1.0], np.inf),  # no room that they share
         ([0.0, 1.0, 0.5], np.inf),
     ],
