@@ -12,13 +12,14 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog, minimize
+from scipy.optimize import linprog
 
 from encoders.layer_graph.graph import Graph
 from encoders.question import Norm, Region
 from tests.brute_force import OPTIONS, OracleError, inner_point, linear_pieces, nearest
 
 Array = NDArray[np.float64]
+WIDTH = 1e-9  # of a bisection
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +58,10 @@ def greatest_difference(first: Graph, second: Graph, region: Region, norm: Norm,
     """The greatest |f_j - g_j| over the ball and the box."""
     still, best = np.zeros_like(region.center), 0.0
     for joint in _pieces([Reader(graph, region, still) for graph in (first, second)], region):
-        length, point = nearest(joint.rows, joint.values, region, norm)
-        if point is None or length > radius:
-            continue
         (weight, offset), (other, other_offset) = joint.scores
         for row, value in zip(weight - other, offset - other_offset, strict=True):
             for sign in (1.0, -1.0):
-                best = max(best, sign * value + _highest(sign * row, joint, region, norm, radius, point))
+                best = _highest(sign * row, sign * value, joint, region, norm, radius, best)
     return best
 
 
@@ -96,35 +94,40 @@ def _pieces(readers: Sequence[Reader], shared: Region) -> list[Joint]:
     return joint
 
 
-def _highest(row: Array, joint: Joint, region: Region, norm: Norm, radius: float, start: Array) -> float:
-    """The greatest row · x over one piece and the ball."""
+def _highest(row: Array, value: float, joint: Joint, region: Region, norm: Norm, radius: float, least: float) -> float:
+    """The greatest row · x + value over one piece and the ball, or `least` where that is more."""
     if norm is Norm.L2:
-        sides = (
-            {"type": "ineq", "fun": lambda x: joint.rows @ x + joint.values, "jac": lambda x: joint.rows},
-            {
-                "type": "ineq",
-                "fun": lambda x: radius**2 - np.square(x - region.center).sum(),
-                "jac": lambda x: -2.0 * (x - region.center),
-            },
-        )
-        limits = list(zip(region.lower, region.upper, strict=True))
-        found = minimize(
-            lambda x: -row @ x, start, jac=lambda x: -row, bounds=limits, constraints=sides, method="SLSQP",
-            options={"ftol": 1e-12, "maxiter": 500},
-        )  # fmt: skip
-        return float(max(row @ start, -found.fun if found.success else -np.inf))
-    size = region.center.size
-    room = joint.values + joint.rows @ region.center
+        return _highest_euclidean(row, value, joint, region, radius, least)
+    size, center = region.center.size, region.center
+    room = joint.values + joint.rows @ center
     matrix = np.hstack([-joint.rows, joint.rows])  # x - center = p - q
-    upper = np.concatenate([region.upper - region.center, region.center - region.lower])
+    upper = np.concatenate([region.upper - center, center - region.lower])
     if norm is Norm.LINF:
         upper = np.minimum(upper, radius)
     else:
         matrix, room = np.vstack([matrix, np.ones(2 * size)]), np.append(room, radius)
-    limits = [(0.0, side) for side in upper]
+    limits = np.stack([np.zeros(len(upper)), upper], axis=1)
     answer = linprog(np.append(-row, row), matrix, room, bounds=limits, method="highs-ds", options=OPTIONS)
     if answer.status == 2:
-        return -np.inf
+        return least
     if answer.status != 0:
         raise OracleError(str(answer.message))
-    return float(row @ region.center - answer.fun)
+    return max(least, float(row @ center + value - answer.fun))
+
+
+def _highest_euclidean(row: Array, value: float, joint: Joint, region: Region, radius: float, least: float) -> float:
+    """By bisection: a threshold is reached where the nearest point that reaches it is no farther than the radius."""
+
+    def reached(threshold: float) -> bool:
+        rows, values = np.vstack([joint.rows, row]), np.append(joint.values, value - threshold)
+        return nearest(rows, values, region, Norm.L2)[0] <= radius
+
+    if not reached(least + WIDTH):
+        return least
+    low, high = least, least + 1.0
+    while reached(high):
+        low, high = high, 2.0 * high - least
+    while high - low > WIDTH:
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if reached(middle) else (low, middle)
+    return low

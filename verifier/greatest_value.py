@@ -109,7 +109,7 @@ class GreatestValue:
         self._bound()
         if not self.exact:
             self._attack()
-        open_below, turn, misses, bold = self.lower, FIRST_TURN, 0, True
+        open_below, turn, misses, bold, hurried = self.lower, FIRST_TURN, 0, True, False
         while not (self.exact or self.deadline.passed):
             threshold = self._just_above(open_below) if bold else self._between(open_below)
             if not open_below < threshold < self.upper:
@@ -117,18 +117,18 @@ class GreatestValue:
             before, part = self.lower, self.deadline.within(turn)
             decided = await self._decide(threshold, part)
             if decided is None:
-                open_below, bold = threshold, False
+                open_below, bold, hurried = threshold, False, hurried or part.passed
                 if not part.passed and self.upper - open_below <= self.gap:
                     break
-                if self.upper - open_below < NARROW * (self.upper - self.lower):
-                    open_below, bold, turn = self.lower, True, turn * LONGER
             elif decided:
                 # Two witnesses in a row that say little more: the greatest value is farther up.
                 misses = misses + 1 if self.lower - before < NARROW * (self.upper - before) else 0
                 open_below, bold = max(open_below, self.lower), misses % 3 == 0
             else:
-                # The hard end is tried again where it is new, or where nothing much is left beside it.
-                bold = open_below <= self.lower or self.upper - open_below < NARROW * (self.upper - self.lower)
+                bold = open_below <= self.lower
+            if hurried and self.upper - open_below < NARROW * (self.upper - self.lower):
+                # Nothing much is left beside the hard end, and more time may decide that.
+                open_below, bold, hurried, turn = self.lower, True, False, turn * LONGER
 
     def _just_above(self, least: float) -> float:
         """The threshold that makes the bracket exact, if nothing reaches it."""
