@@ -322,7 +322,7 @@ def _finite_scores(networks: SideBySide, region: Region) -> FloatArray:
     scores = networks.scores(region.center[None])[0]
     if not np.isfinite(scores).all():
         raise DataError(f"the scores of {networks.path} are not finite: {scores}")
-    return scores
+    return np.asarray(scores)
 
 
 def _joined(scores: Iterator[FloatArray]) -> FloatArray:
