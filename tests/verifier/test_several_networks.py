@@ -5,7 +5,7 @@ Witnesses are replayed here, by sessions of this file's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ def check(
     before = tuple(int(scores_of(path, x).argmax()) for path, x in zip(paths, samples, strict=True))
     assert found.classes == before
     if np.isinf(found.upper):
-        assert found.perturbation is found.witness is found.fooled is None
+        assert (found.perturbation, found.witness, found.fooled) == (None, None, None)
         assert not closed or found.lower == np.inf
         return
     assert found.perturbation is not None
@@ -154,8 +154,9 @@ def test_transfer_against_every_joint_pattern(norm: Norm, tmp_path: Path) -> Non
         graphs = [tiny_net(rng, 3), tiny_net(rng, 2)] if seed % 4 else [tiny_net(rng, 2) for _ in range(3)]
         paths = [to_onnx(graph, tmp_path / f"{seed}-{k}.onnx", kind=kind) for k, graph in enumerate(graphs)]
         graphs = [rounded(graph) if kind is np.float32 else graph for graph in graphs]
-        x = rng.random(2).astype(kind)
-        x = np.round(x) if seed % 3 == 0 else x  # on the border of the box
+        x: NDArray[Any] = rng.random(2).astype(kind)
+        if seed % 3 == 0:
+            x = x.round()  # on the border of the box
         mask = np.array([True, False]) if seed % 5 == 4 else None
         margin = 0.125 if seed % 2 else 0.0
         truth = least_transfer(graphs, region_of(x, mask), norm, margin)
@@ -280,12 +281,12 @@ def test_differences_against_every_joint_pattern(norm: Norm, tmp_path: Path) -> 
         kind = np.float64 if seed % 2 else np.float32
         graphs = [rounded(tiny_net(rng, 2 + seed % 2)) for _ in range(2)]
         paths = [to_onnx(graph, tmp_path / f"{seed}-{k}.onnx", kind=kind) for k, graph in enumerate(graphs)]
-        x = rng.random(2).astype(kind)
+        x: NDArray[Any] = rng.random(2).astype(kind)
         mask = np.array([True, False]) if seed == 2 else None
         radius = None if seed == 0 else float(rng.uniform(0.05, 0.5))
         region = region_of(x, mask)
         reach = region.reach(norm) if radius is None else radius
-        truth = greatest_difference(*graphs, region, norm, reach)
+        truth = greatest_difference(graphs[0], graphs[1], region, norm, reach)
         found = difference(*paths, x=x, radius=radius, norm=norm, mask=mask)
         room = CLOSE * max(1.0, truth)
         assert found.lower <= truth + room
@@ -310,7 +311,7 @@ def test_brackets_are_true_after_any_time(tmp_path: Path) -> None:
     xs = [f32([0.5, 0.25]), f32([0.25, 0.5])]
     regions = [region_of(x, None) for x in xs]
     transfer, universal = least_transfer(graphs, regions[0], Norm.LINF), least_universal(graphs[0], regions, Norm.LINF)
-    apart = greatest_difference(*graphs, regions[0], Norm.LINF, 0.25)
+    apart = greatest_difference(graphs[0], graphs[1], regions[0], Norm.LINF, 0.25)
     for seconds in (1e-6, 0.01, 0.05):
         check(transfer_distance(paths, xs[0], time_limit=seconds), paths, [xs[0]] * 2, transfer, closed=False)
         check(universal_distance(paths[0], xs, time_limit=seconds), [paths[0]] * 2, xs, universal, closed=False)
@@ -368,12 +369,12 @@ def test_networks_that_do_not_belong_together_are_refused(tmp_path: Path) -> Non
 def test_what_cannot_be_asked_is_refused(tmp_path: Path) -> None:
     path = to_onnx(FIRST, tmp_path / "net.onnx")
     x = f32([0.75, 0.75])
-    asked = {
+    asked: dict[str, Callable[..., object]] = {
         "transfer": lambda **more: transfer_distance([path, path], x, **more),
         "universal": lambda **more: universal_distance(path, [x, x], **more),
         "difference": lambda **more: difference(path, path, x=x, **more),
     }
-    for name, ask in asked.items():
+    for ask in asked.values():
         for more, match in (
             ({"grid": 255}, "grid"), ({"execution": "float32"}, "execution"), ({"targets": [1]}, "targets"),
             ({"norm": "l0"}, "norm l0"), ({"box": (0.0, 0.5)}, "outside the box"), ({"time_limit": -1.0}, "time_limit"),
@@ -381,7 +382,7 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path) -> None:
         ):  # fmt: skip
             with pytest.raises(PlumblineError, match=match) as caught:
                 ask(**more)
-            refusal(caught.value), name
+            refusal(caught.value)
     for call, match in (
         (lambda: transfer_distance([], x), "at least one network"),
         (lambda: universal_distance(path, []), "at least one sample"),

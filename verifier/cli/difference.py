@@ -84,9 +84,9 @@ def run(arguments: argparse.Namespace) -> int:
         original = np.full(first.input_shape, sum(options.box) / 2) if x is None else x
         return difference_record(found), partial(save_difference, index, original, found, options.box)
 
-    name = NAME if samples is None else None
+    shown = NAME if samples is None else None
     question = Question(
         run_record("difference", models, samples, options, more), DIFFERENCE_HEADER, answer,
-        partial(difference_row, name=name),
+        partial(difference_row, name=shown),
     )  # fmt: skip
     return question.ask(indices, arguments.json, arguments.out)

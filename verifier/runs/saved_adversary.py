@@ -71,7 +71,7 @@ def save_difference(
     index: int, original: Inputs, found: GreatestDifference, box: tuple[float, float], directory: Path
 ) -> None:
     """Write difference-INDEX.npz and .png: where two networks differ most, and both networks' scores there."""
-    if found.worst is None:
+    if found.worst is None or found.output is None:
         return
     worst = found.worst.input.reshape(original.shape)
     np.savez_compressed(
