@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from verifier import Adversary as Adversary
     from verifier import Answers as Answers
     from verifier import Basis as Basis
+    from verifier import GreatestDifference as GreatestDifference
     from verifier import GreatestLoss as GreatestLoss
+    from verifier import JointDistance as JointDistance
     from verifier import Model as Model
     from verifier import Norm as Norm
     from verifier import Options as Options
@@ -21,11 +23,14 @@ if TYPE_CHECKING:
     from verifier import Result as Result
     from verifier import Results as Results
     from verifier import Verdict as Verdict
+    from verifier import difference as difference
     from verifier import distance as distance
     from verifier import distances as distances
     from verifier import load as load
     from verifier import margin as margin
     from verifier import output_range as output_range
+    from verifier import transfer_distance as transfer_distance
+    from verifier import universal_distance as universal_distance
     from verifier import verdicts as verdicts
     from verifier import verify as verify
 

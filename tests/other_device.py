@@ -112,7 +112,7 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     given: list[Tensor] = []
     inside = tuple([opened(each, given) for each in args])
     named = {name: opened(each, given) for name, each in kwargs.items()} if kwargs else kwargs
-    there = any([isinstance(each, OtherTensor) for each in given])
+    there = any(isinstance(each, OtherTensor) for each in given)
     if there:
         operator = Operator.of(func)
         operator.check(args, given)

@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from verifier.runs.many import distances as distances
     from verifier.runs.many import verdicts as verdicts
     from verifier.runs.results import Results as Results
+    from verifier.several_networks import GreatestDifference as GreatestDifference
+    from verifier.several_networks import JointDistance as JointDistance
+    from verifier.several_networks import difference as difference
+    from verifier.several_networks import transfer_distance as transfer_distance
+    from verifier.several_networks import universal_distance as universal_distance
 
 __version__ = "0.1.0"
 
@@ -43,7 +48,9 @@ _HOMES = {
     "Adversary": "verifier.question.results",
     "Answers": "verifier.runs.many",
     "Basis": "verifier.question.results",
+    "GreatestDifference": "verifier.several_networks",
     "GreatestLoss": "verifier.margin_answer",
+    "JointDistance": "verifier.several_networks",
     "Model": "verifier.question.model",
     "Norm": "encoders.question",
     "Options": "verifier.options",
@@ -52,11 +59,14 @@ _HOMES = {
     "Result": "verifier.question.results",
     "Results": "verifier.runs.results",
     "Verdict": "verifier.question.results",
+    "difference": "verifier.several_networks",
     "distance": "verifier.answer",
     "distances": "verifier.runs.many",
     "load": "verifier.question.loading",
     "margin": "verifier.margin_answer",
     "output_range": "verifier.margin_answer",
+    "transfer_distance": "verifier.several_networks",
+    "universal_distance": "verifier.several_networks",
     "verdicts": "verifier.runs.many",
     "verify": "verifier.answer",
 }
@@ -65,7 +75,9 @@ __all__ = [
     "Adversary",
     "Answers",
     "Basis",
+    "GreatestDifference",
     "GreatestLoss",
+    "JointDistance",
     "Model",
     "Norm",
     "Options",
@@ -74,11 +86,14 @@ __all__ = [
     "Result",
     "Results",
     "Verdict",
+    "difference",
     "distance",
     "distances",
     "load",
     "margin",
     "output_range",
+    "transfer_distance",
+    "universal_distance",
     "verdicts",
     "verify",
 ]

@@ -4,7 +4,7 @@ and the greatest difference of two networks. Side by side they are one network, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise, product
@@ -18,7 +18,7 @@ from bounds.attacks import AttackOptions, AttackProblem
 from bounds.attacks.portfolio import polished
 from bounds.device import pick_device
 from bounds.propagation.neuron_bounds import device_graph_for
-from encoders.arrays import FloatArray, Inputs
+from encoders.arrays import FloatArray, Inputs, InputType
 from encoders.deadline import Clock, Deadline, under
 from encoders.errors import DataError, OptionError
 from encoders.layer_graph.beside import beside, with_leads
@@ -30,7 +30,7 @@ from verifier.batching.request import run_alone
 from verifier.engines.registry import engine_for
 from verifier.greatest_value import GreatestValue
 from verifier.options import REAL, Options, check_convex, check_radius
-from verifier.question.incumbent import Incumbent
+from verifier.question.incumbent import Incumbent, round_into_box
 from verifier.question.model import Model, load
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Adversary, Basis, Verdict, check_sandwich, meet
@@ -84,10 +84,13 @@ class GreatestDifference:
 
 @dataclass(frozen=True, eq=False)
 class SideBySide:
-    """Networks that read one input, or one that is shifted for each: what an engine asks of a model."""
+    """Networks that read one input: what an engine asks of a model.
+
+    With `regions`, one for each, the input is a perturbation, and each network reads its own sample plus that.
+    """
 
     models: tuple[Model, ...]
-    shifts: tuple[FloatArray, ...] | None = None
+    regions: tuple[Region, ...] | None = None
 
     def __post_init__(self) -> None:
         for model in self.models:
@@ -103,7 +106,8 @@ class SideBySide:
 
     @cached_property
     def graph(self) -> Graph:
-        return beside([model.graph for model in self.models], self.shifts)
+        shifts = None if self.regions is None else [region.center for region in self.regions]
+        return beside([model.graph for model in self.models], shifts)
 
     @property
     def guide(self) -> Graph:
@@ -118,26 +122,31 @@ class SideBySide:
         return sum(model.classes for model in self.models)
 
     @property
-    def input_type(self) -> type[np.float32] | type[np.float64]:
-        """A shift of the inputs is a real number; what is replayed is rounded then."""
-        return self.models[0].input_type if self.shifts is None else np.float64
+    def input_type(self) -> InputType:
+        """A perturbation is a real number; the perturbed samples are rounded, not that."""
+        return self.models[0].input_type if self.regions is None else np.float64
 
-    def parts(self, inputs: NDArray[Any]) -> list[NDArray[Any]]:
-        """What each network reads [B, n]."""
-        if self.shifts is None:
-            return [inputs] * len(self.models)
-        return [np.asarray(inputs, dtype=np.float64) + shift for shift in self.shifts]
+    def replayed(self, inputs: NDArray[Any]) -> list[Inputs]:
+        """What each file reads [B, n], in its own numbers and inside the box."""
+        kind = self.models[0].input_type
+        if self.regions is None:
+            return [np.asarray(inputs, dtype=kind)] * len(self.models)
+        return [round_into_box(inputs + region.center, region, kind) for region in self.regions]
 
     def scores(self, inputs: NDArray[Any]) -> FloatArray:
         """All scores [B, classes] by onnxruntime on the files."""
-        parts = self.parts(inputs)
-        replayed = [m.scores(part.astype(m.input_type)) for m, part in zip(self.models, parts, strict=True)]
-        return np.concatenate(replayed, axis=1)
+        return _joined(m.scores(part) for m, part in zip(self.models, self.replayed(inputs), strict=True))
+
+    def outputs(self, inputs: NDArray[Any]) -> FloatArray:
+        """The files' own outputs, with what is left out behind the scores."""
+        return _joined(m.outputs(part) for m, part in zip(self.models, self.replayed(inputs), strict=True))
 
     def real(self, inputs: FloatArray) -> FloatArray:
-        """The same in float64, by the graphs that proofs are about."""
-        parts = self.parts(inputs)
-        return np.concatenate([m.real(part) for m, part in zip(self.models, parts, strict=True)], axis=1)
+        """The scores in float64, by the graphs that proofs are about."""
+        if self.regions is None:
+            return _joined(model.real(inputs) for model in self.models)
+        moved = (inputs + region.center for region in self.regions)
+        return _joined(model.real(part) for model, part in zip(self.models, moved, strict=True))
 
 
 def transfer_distance(
@@ -165,7 +174,7 @@ def transfer_distance(
 
 def universal_distance(
     model: Model | str | Path,
-    xs: ArrayLike,
+    xs: Sequence[ArrayLike] | NDArray[Any],
     *,
     norm: str = "linf",
     mask: ArrayLike | None = None,
@@ -180,11 +189,10 @@ def universal_distance(
     chosen, clock = Options(**{"norm": norm, **options}), Clock()
     loaded = model if isinstance(model, Model) else load(model)
     _check(chosen)
-    samples = list(np.asarray(xs))
-    if not samples:
+    regions = tuple(region_for(loaded, x, mask, chosen) for x in xs)
+    if not regions:
         raise DataError("xs: give at least one sample")
-    regions = [region_for(loaded, x, mask, chosen) for x in samples]
-    networks = SideBySide((loaded,) * len(samples), tuple(region.center for region in regions))
+    networks = SideBySide((loaded,) * len(regions), regions)
     center = np.zeros_like(regions[0].center)
     below = np.min([region.center - region.lower for region in regions], axis=0)
     above = np.min([region.upper - region.center for region in regions], axis=0)
@@ -213,15 +221,17 @@ def difference(
     chosen, clock = Options(**{"norm": norm, **options}), Clock()
     check_radius(radius)
     _check(chosen)
+    if chosen.margin:
+        raise OptionError("a difference is asked for without a margin; leave margin out")
     models = tuple(model if isinstance(model, Model) else load(model) for model in (first, second))
     networks, count = SideBySide(models), models[0].classes
-    if models[1].classes != count:
-        raise DataError(f"networks that are compared have as many outputs; these have {count}, {models[1].classes}")
+    check_outputs(*models)
     if x is None:
         if radius is not None:
             raise OptionError("a radius is around a sample; give x, or leave radius out")
         x = np.full(models[0].input_shape, chosen.box[0] + 0.5 * (chosen.box[1] - chosen.box[0]))
-    region = next(region_for(model, x, mask, chosen) for model in models)
+    region, _ = (region_for(model, x, mask, chosen) for model in models)
+    _finite_scores(networks, region)
     identity = np.eye(count)
     rows = np.concatenate([identity, -identity], axis=1)
     far = region.reach(chosen.norm) if radius is None else float(radius)
@@ -231,17 +241,16 @@ def difference(
     output = None if value.best is None else int(np.argmax(np.abs(rows @ value.best.scores)))
     verdict = Verdict.EXACT if value.exact else Verdict.UNRESOLVED
     return GreatestDifference(
-        chosen.norm,
-        radius,
-        verdict,
-        value.lower,
-        value.upper,
-        value.basis,
-        clock.now(),
-        output,
-        value.best,
+        chosen.norm, radius, verdict, value.lower, value.upper, value.basis, clock.now(), output, value.best,
         value.nodes,
-    )
+    )  # fmt: skip
+
+
+def check_outputs(first: Model, second: Model) -> None:
+    """Refuse two networks whose outputs cannot be compared one by one."""
+    if first.classes != second.classes:
+        counts = f"{first.classes}, {second.classes}"
+        raise DataError(f"networks that are compared have as many outputs; these have {counts}")
 
 
 def _check(options: Options) -> None:
@@ -262,18 +271,23 @@ def _closed(
     """The least perturbation that fools all networks: proven in `region`, found in `inner`."""
     starts = np.cumsum([0, *(model.classes for model in networks.models)])
     blocks = [np.arange(start, end) for start, end in pairwise(starts)]
-    scores = networks.scores(inner.center[None])[0]
+    scores = _finite_scores(networks, inner)
     own = [int(block[0] + np.argmax(scores[block])) for block in blocks]
     classes = tuple(int(entry - block[0]) for entry, block in zip(own, blocks, strict=True))
     others = [[int(entry) for entry in block if entry != mine] for block, mine in zip(blocks, own, strict=True)]
     graph, goals = _asked(networks.graph, own, others, options.margin)
 
-    def wins(found: FloatArray) -> NDArray[np.bool_]:
+    def wins(found: FloatArray, margin: float = options.margin) -> NDArray[np.bool_]:
         leads = np.stack([found[:, rest].max(axis=1) - found[:, mine] for mine, rest in zip(own, others, strict=True)])
         least = leads.min(axis=0)
-        return np.asarray((least > 0) & (least >= options.margin) & np.isfinite(found).all(axis=1))
+        return np.asarray((least > 0) & (least >= margin) & np.isfinite(found).all(axis=1))
+
+    def shown(inputs: Inputs) -> NDArray[np.bool_]:
+        return wins(networks.outputs(inputs), 0.0)  # a margin is one of scores
 
     incumbent = Incumbent(inner, options.norm, networks.scores, networks.real, wins, networks.input_type)
+    if any(model.left_out for model in networks.models):
+        incumbent.shown = shown
     deadline, device = Deadline(options.time_limit, clock), pick_device(options.device)
     reach = region.reach(options.norm)
     ceiling = float(np.nextafter(reach * (1.0 + 1e-9), np.inf)) + 1e-12
@@ -297,14 +311,25 @@ def _closed(
     told: dict[str, Any] = {}
     if best is not None:
         fooled = tuple(int(np.argmax(best.scores[block])) for block in blocks)
-        parts = networks.parts(best.input[None])
-        witness = tuple(part[0].astype(m.input_type) for m, part in zip(networks.models, parts, strict=True))
+        witness = tuple(part[0] for part in networks.replayed(best.input[None]))
         told = {"fooled": fooled, "perturbation": best.input.astype(np.float64) - inner.center, "witness": witness}
     return JointDistance(
         options.norm, Verdict.EXACT if meet(lower, upper, options.tolerance) else Verdict.UNRESOLVED,
         lower if lower == float("inf") else min(lower, upper), upper, proof.basis, engine.name, clock.now(), classes,
         nodes=proof.nodes, open_phases=proof.open_phases, **told,
     )  # fmt: skip
+
+
+def _finite_scores(networks: SideBySide, region: Region) -> FloatArray:
+    scores = networks.scores(region.center[None])[0]
+    if not np.isfinite(scores).all():
+        raise DataError(f"the scores of {networks.path} are not finite: {scores}")
+    return np.asarray(scores)
+
+
+def _joined(scores: Iterator[FloatArray]) -> FloatArray:
+    """Scores of several networks as one row each."""
+    return np.concatenate(list(scores), axis=1)
 
 
 def _asked(

@@ -17,6 +17,7 @@ from verifier.cli import (
     compare,
     completion,
     curve,
+    difference,
     distance,
     inspect,
     margin,
@@ -60,6 +61,9 @@ examples:
   plumbline train   study.toml
   plumbline compare study.toml
       train networks under regularisers, then hold them against each other by their exact distances
+
+  plumbline difference a.onnx b.onnx --data digits --samples 0:10 --radius 0.05
+      how far apart two networks' scores can be around each digit, proven
 
   plumbline attack net.onnx --data digits --samples 0:10 --attack all
       how near each attack comes, beside the others; nothing is proven
@@ -105,6 +109,7 @@ COMMANDS = (
         "universal", "one perturbation that fools as many samples as it can", universal.add_arguments, universal.run
     ),
     Command("transfer", "do the adversaries of one network fool the others?", transfer.add_arguments, transfer.run),
+    Command("difference", "the greatest difference of two networks' scores", difference.add_arguments, difference.run),
     Command("scale", "how far apart the classes of a data set lie", scale.add_arguments, scale.run),
     Command(
         "vnncomp",

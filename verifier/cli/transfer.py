@@ -7,11 +7,26 @@ import csv
 import json
 import math
 import sys
+from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoders.errors import DataError, OptionError
+from verifier.cli.several_networks import (
+    JOINT_HEADER,
+    Question,
+    add_exact,
+    exact,
+    fields_of,
+    joint_record,
+    joint_row,
+    load_for_all,
+    load_together,
+    options_of,
+    run_record,
+)
 from verifier.cli.shared_options import add_attacked, add_scores
 
 if TYPE_CHECKING:
@@ -20,6 +35,8 @@ if TYPE_CHECKING:
     from encoders.arrays import FloatArray
     from verifier.options import Options
     from verifier.question.model import Model
+    from verifier.question.problem import Progress
+    from verifier.runs.journal import Record
     from verifier.runs.samples import Samples
     from verifier.studies.attacks.transfer import Source
 
@@ -31,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`plumbline transfer A B …`."""
     parser.description = (
         "The nearest adversaries that the portfolio finds for each network, shown to every other one: as they are, "
-        "and moved further from their sample by each factor. Of samples that both classify right."
+        "and moved further from their sample by each factor. Of samples that both classify right. With --exact: the "
+        "least perturbation of each sample that changes the class of every network, proven."
     )
     parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="two or more ONNX files")
     add_scores(parser)
@@ -43,11 +61,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="how much further, relative to the nearest; may be repeated (default: 1 and 1.5)",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="save the tables: transfer.json and transfer.csv")
+    add_exact(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="save the tables: transfer.json and transfer.csv; with --exact each perturbation: arrays and a picture",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """One matrix per factor; returns the exit status."""
+    """One matrix per factor, or exactly, a row per sample; returns the exit status."""
+    if exact(arguments, "factor"):
+        return _exactly(arguments)
     from verifier.options import Options, check_convex
     from verifier.question.model import load
     from verifier.runs.samples import check_box, load_samples, parse_samples
@@ -82,6 +106,32 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         _save(arguments.out, names, models, samples[0], options, told)
     return ANSWERED
+
+
+def _exactly(arguments: argparse.Namespace) -> int:
+    """The least perturbation of each sample that fools every network."""
+    from encoders.arrays import digest
+    from verifier.runs.samples import check_box, load_mask, parse_samples
+    from verifier.runs.saved_adversary import save_joint
+    from verifier.several_networks import transfer_distance
+
+    options = options_of(arguments)
+    _names(arguments.models)
+    models = load_together(arguments, arguments.models)
+    samples = load_for_all(arguments.data, models)
+    indices = parse_samples(arguments.samples, samples.count)
+    check_box(samples, indices, options.box)
+    mask = None if arguments.mask is None else load_mask(arguments.mask, models[0].input_shape)
+
+    def answer(index: int, progress: Progress) -> tuple[Record, Callable[[Path], object]]:
+        x = samples.x[index]
+        found = transfer_distance(models, x, mask=mask, progress=progress, **fields_of(options))
+        return {"label": samples.label(index), **joint_record(found)}, partial(
+            save_joint, index, [x], found, options.box
+        )
+
+    told = run_record("transfer", models, samples, options, {"mask": None if mask is None else digest(mask)})
+    return Question(told, JOINT_HEADER, answer, joint_row).ask(indices, arguments.json, arguments.out)
 
 
 def table(names: list[str], shares: FloatArray) -> str:

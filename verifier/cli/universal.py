@@ -5,37 +5,62 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoders.errors import OptionError
+from verifier.cli.several_networks import (
+    JOINT_HEADER,
+    Question,
+    add_exact,
+    exact,
+    fields_of,
+    joint_record,
+    joint_row,
+    options_of,
+    run_record,
+)
 from verifier.cli.shared_options import add_attacked, add_model
 
 if TYPE_CHECKING:
+    from verifier.question.problem import Progress
+    from verifier.runs.journal import Record
     from verifier.runs.samples import Samples
     from verifier.studies.attacks.universal import Inputs, Shares
 
 ANSWERED = 0
+STEPS, RESTARTS = 200, 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`plumbline universal MODEL`."""
     parser.description = (
         "Looks for one perturbation no longer than the radius that changes the class of many samples at once; each "
-        "moved sample is clipped to the box and replayed through onnxruntime. Nothing is proven."
+        "moved sample is clipped to the box and replayed through onnxruntime. Nothing is proven. With --exact: the "
+        "least perturbation that changes the class of every sample, proven; all perturbed samples stay in the box."
     )
     add_model(parser)
     add_attacked(parser)
-    parser.add_argument("--radius", type=float, required=True, metavar="R", help="its longest length, in --norm")
+    parser.add_argument(
+        "--radius", type=float, metavar="R", help="its longest length, in --norm; needed, but for --exact"
+    )
     parser.add_argument("--unseen", metavar="S", help="samples that it is tried on but not made from")
-    parser.add_argument("--steps", type=int, default=200, metavar="N", help="of the ascent (default: 200)")
-    parser.add_argument("--restarts", type=int, default=8, metavar="N", help="ascents side by side (default: 8)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="save it: universal.npy, .json and a picture")
+    parser.add_argument("--steps", type=int, metavar="N", help=f"of the ascent (default: {STEPS})")
+    parser.add_argument("--restarts", type=int, metavar="N", help=f"ascents side by side (default: {RESTARTS})")
+    add_exact(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="save it: universal.npy, .json and a picture; with --exact the perturbed samples too",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Find it, replay it, tell the shares; returns the exit status."""
+    """Find it, replay it, tell the shares; or exactly, prove it. Returns the exit status."""
+    if exact(arguments, "radius", "unseen", "steps", "restarts"):
+        return _exactly(arguments)
     import numpy as np
 
     from bounds.attacks.universal import UniversalOptions
@@ -46,7 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = Options(norm=arguments.norm, box=arguments.box, device=arguments.device, seed=arguments.seed)
     check_convex(options)
-    effort = UniversalOptions(arguments.seed, arguments.restarts, arguments.steps)
+    restarts = RESTARTS if arguments.restarts is None else arguments.restarts
+    effort = UniversalOptions(arguments.seed, restarts, STEPS if arguments.steps is None else arguments.steps)
+    if arguments.radius is None:
+        raise OptionError("give --radius R, how long the perturbation may be, or --exact")
     radius = float(arguments.radius)
     if not (math.isfinite(radius) and radius > 0):
         raise OptionError(f"radius {radius}: give a positive number")
@@ -75,6 +103,33 @@ def run(arguments: argparse.Namespace) -> int:
         }  # fmt: skip
         save(arguments.out, delta.reshape(model.input_shape), record)
     return ANSWERED
+
+
+def _exactly(arguments: argparse.Namespace) -> int:
+    """The least perturbation that fools every chosen sample: one row."""
+    from encoders.arrays import digest
+    from verifier.question.model import load
+    from verifier.runs.samples import check_box, load_mask, load_samples, parse_samples
+    from verifier.runs.saved_adversary import save_joint
+    from verifier.several_networks import universal_distance
+
+    options = options_of(arguments)
+    model = load(arguments.model, arguments.output, arguments.threshold)
+    samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
+    indices = parse_samples(arguments.samples, samples.count)
+    check_box(samples, indices, options.box)
+    mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
+    chosen = [samples.x[index] for index in indices]
+
+    def answer(index: int, progress: Progress) -> tuple[Record, Callable[[Path], object]]:
+        found = universal_distance(model, chosen, mask=mask, progress=progress, **fields_of(options))
+        told = {"samples": list(indices), **joint_record(found)}
+        return told, partial(save_joint, index, chosen, found, options.box)
+
+    more = {"mask": None if mask is None else digest(mask), "samples": list(indices)}
+    told = run_record("universal", [model], samples, options, more)
+    row = partial(joint_row, name=arguments.samples or "all")
+    return Question(told, JOINT_HEADER, answer, row).ask([0], arguments.json, arguments.out)
 
 
 def line(name: str, shares: Shares) -> str:

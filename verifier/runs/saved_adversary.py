@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from encoders.arrays import Inputs
 from verifier.question.input_shape import image_shape
 from verifier.question.results import Adversary
+from verifier.several_networks import GreatestDifference, JointDistance
 
 FloatImage = NDArray[np.float64]
 SIDE = 192  # pixels that the shorter side of a panel is enlarged to
@@ -39,15 +41,65 @@ def save_adversary(
         label=adversary.label,
         distance=adversary.distance,
     )
-    shape = image_shape(original.shape)
+    picture = directory / f"{name}-{index}.png"
+    return (arrays, picture) if _save_strips(picture, [original], [changed], box) else (arrays,)
+
+
+def save_joint(
+    index: int, originals: Sequence[Inputs], found: JointDistance, box: tuple[float, float], directory: Path
+) -> None:
+    """Write perturbation-INDEX.npz where one was found: the perturbation, and what it makes of each original.
+
+    Beside it perturbation-INDEX.png where inputs look like images: a strip for each original.
+    """
+    if found.perturbation is None or found.witness is None or found.fooled is None:
+        return
+    shape = originals[0].shape
+    changed = [witness.reshape(shape) for witness in found.witness[: len(originals)]]
+    np.savez_compressed(
+        directory / f"perturbation-{index}.npz",
+        perturbation=found.perturbation.reshape(shape),
+        originals=np.stack(originals),
+        witnesses=np.stack(changed),
+        classes=found.classes,
+        fooled=found.fooled,
+        distance=found.upper,
+    )
+    _save_strips(directory / f"perturbation-{index}.png", originals, changed, box)
+
+
+def save_difference(
+    index: int, original: Inputs, found: GreatestDifference, box: tuple[float, float], directory: Path
+) -> None:
+    """Write difference-INDEX.npz and .png: where two networks differ most, and both networks' scores there."""
+    if found.worst is None or found.output is None:
+        return
+    worst = found.worst.input.reshape(original.shape)
+    np.savez_compressed(
+        directory / f"difference-{index}.npz",
+        original=original,
+        worst=worst,
+        scores=found.worst.scores.reshape(2, -1),
+        output=found.output,
+        difference=found.lower,
+    )
+    _save_strips(directory / f"difference-{index}.png", [original], [worst], box)
+
+
+def _save_strips(path: Path, originals: Sequence[Inputs], changed: Sequence[Inputs], box: tuple[float, float]) -> bool:
+    """A strip for each pair, one below the other; False where inputs look like no images."""
+    shape = image_shape(originals[0].shape)
     if shape is None:
-        return (arrays,)
+        return False
     from PIL import Image
 
-    picture = directory / f"{name}-{index}.png"
-    panels = strip(as_image(original, shape), as_image(changed, shape), box)
-    Image.fromarray(panels).save(picture)
-    return (arrays, picture)
+    strips = [
+        strip(as_image(before, shape), as_image(after, shape), box)
+        for before, after in zip(originals, changed, strict=True)
+    ]
+    gap = np.full((GAP, *strips[0].shape[1:]), 255, dtype=np.uint8)
+    Image.fromarray(np.concatenate([strips[0], *(part for one in strips[1:] for part in (gap, one))])).save(path)
+    return True
 
 
 def save_perturbation(path: Path, perturbation: NDArray[Any]) -> bool:
