@@ -22,12 +22,20 @@ from verifier.question.model import Model
 from verifier.question.results import Adversary
 
 
+ROUNDINGS = 2.0**-50  # relative: more than the two of a difference, divided
+
+
 class View(Model):
     """Another way to ask about the same file: all that a view does not say itself is the model's."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *rest: Any) -> None:
         vars(self).update(vars(model))  # the same file, read and compared once, and its session
-        self._model = model
+        vars(self).pop("_graph", None)  # another view's own
+        self._model, self._rest = model, rest
+
+    def __reduce__(self) -> tuple[type[View], tuple[Any, ...]]:  # type: ignore[override]
+        """Another process makes the same view of the file that it reopens."""
+        return type(self), (self._model, *self._rest)
 
     def told(self, adversary: Adversary) -> Adversary:
         """An adversary of the view as one of the file."""
@@ -39,7 +47,7 @@ class ConstrainedModel(View):
     """Scores, and behind them A x - b for each constraint: at most zero where an input is allowed."""
 
     def __init__(self, model: Model, constraints: InputConstraints) -> None:
-        super().__init__(model)
+        super().__init__(model, constraints)
         self.constraints = constraints
 
     @cached_property
@@ -75,7 +83,7 @@ class ScaledModel(View):
     """Inputs are moves from a sample, each counted in its own unit: u stands for  center + units · u."""
 
     def __init__(self, model: Model, region: Region, units: FloatArray) -> None:
-        super().__init__(model)
+        super().__init__(model, region, units)
         self.around, self.units = region, units
 
     @property
@@ -83,7 +91,7 @@ class ScaledModel(View):
         """The box in units, rounded outward: what is proven there holds in the box."""
         below = (self.around.center - self.around.lower) / self.units
         above = (self.around.upper - self.around.center) / self.units
-        outward = [np.where(size > 0, np.nextafter(size, np.inf), 0.0) for size in (below, above)]
+        outward = [np.where(size > 0, np.nextafter(size * (1.0 + ROUNDINGS), np.inf), 0.0) for size in (below, above)]
         return Region(np.zeros_like(below), -outward[0], outward[1])
 
     @cached_property
