@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from verifier import load as load
     from verifier import margin as margin
     from verifier import output_range as output_range
+    from verifier import perturbations as perturbations
     from verifier import verify as verify
 
 

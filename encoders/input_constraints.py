@@ -54,7 +54,7 @@ class InputConstraints:
         return np.asarray(found)
 
     def rounded_by(self, sizes: FloatArray, kind: InputType) -> FloatArray:
-        """How far rounding an input of such sizes to `kind` moves each row, as a rule; it guides, and proves nothing."""
+        """How far rounding an input of such sizes to `kind` moves each row, as a rule; it proves nothing."""
         each = float(np.finfo(kind).eps) * (sizes + sizes.max(initial=0.0))
         return np.asarray(np.sqrt(np.square(self.matrix * each).sum(axis=1)) + 2.0**-50 * np.abs(self.bound))
 
@@ -65,9 +65,9 @@ class InputConstraints:
         return 0.0 if value == 0 else float(np.copysign(max(abs(float(value)), 1e-300), 1.0 if value > 0 else -1.0))
 
 
-def checked_constraints(given: Any) -> InputConstraints | None:
-    """None, constraints, or a pair (A, b)."""
-    if given is None or isinstance(given, InputConstraints):
+def checked_constraints(given: Any) -> InputConstraints:
+    """Constraints, or a pair (A, b) as constraints."""
+    if isinstance(given, InputConstraints):
         return given
     try:
         matrix, bound = given
@@ -76,10 +76,8 @@ def checked_constraints(given: Any) -> InputConstraints | None:
         raise OptionError("constraints: give a pair of a matrix A [m, n] and a bound b [m], for A x ≤ b") from None
 
 
-def checked_scale(given: Any) -> FloatArray | None:
-    """None, or a positive number for each input: the unit that its moves are counted in."""
-    if given is None:
-        return None
+def checked_scale(given: Any) -> FloatArray:
+    """A positive number for each input, flat: the unit that its moves are counted in."""
     try:
         scale = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):

@@ -35,7 +35,7 @@ from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent
 from verifier.question.input_shape import levels_for, pixels_of
 from verifier.question.model import Model, load
-from verifier.question.model_views import ConstrainedModel, ScaledModel, View
+from verifier.question.model_views import ConstrainedModel, PerturbedModel, ScaledModel, View
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis, Result, Verdict, meet
 
@@ -128,6 +128,8 @@ async def asked(
             "give --grid N and leave out --count"
         )
     check_execution(model, options)
+    if isinstance(model, PerturbedModel) and (options.grid is not None or options.execution != REAL):
+        raise OptionError("a perturbation has real variables, in real arithmetic: leave out grid and execution")
     region = region_for(model, x, mask, options)
     check_classes(model, label, options.targets)
     rooms = np.zeros(0)
@@ -161,8 +163,6 @@ async def asked(
 def constrained(model: Model, constraints: InputConstraints) -> ConstrainedModel:
     """The model with constraints on its inputs."""
     size = int(np.prod(model.input_shape))
-    if model.quantised is not None:
-        raise OptionError(f"{model.path}: a quantised network is asked without constraints; leave them out")
     if constraints.matrix.shape[1] != size:
         raise DataError(f"constraints on {constraints.matrix.shape[1]} inputs do not fit the model's {size}")
     return ConstrainedModel(model, constraints)
@@ -171,11 +171,9 @@ def constrained(model: Model, constraints: InputConstraints) -> ConstrainedModel
 def scale_of(model: Model, scale: FloatArray) -> FloatArray:
     """The unit of each input, flat."""
     size = int(np.prod(model.input_shape))
-    if model.quantised is not None:
-        raise OptionError(f"{model.path}: a quantised network is asked in its own levels; leave out scale")
     if scale.size != size:
         raise DataError(f"a scale of {scale.size} entries does not fit the model's {size} inputs")
-    return scale.reshape(-1)
+    return scale
 
 
 def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Options) -> Region:
@@ -189,6 +187,8 @@ def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Opti
         raise DataError(f"a sample of shape {sample.shape} does not fit the model's input {model.input_shape}")
     center = sample.reshape(-1).astype(np.float64)
     lower, upper = np.full(size, options.box[0]), np.full(size, options.box[1])
+    if isinstance(model, PerturbedModel):
+        lower, upper = model.limits
     if mask is not None:
         free = np.asarray(mask).astype(bool).reshape(-1)
         if free.size != size:

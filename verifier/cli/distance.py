@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,14 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--mask", type=Path, metavar="FILE", help=".npy, .npz or .png: which inputs (or pixels) may move"
     )
     question.add_argument(
+        "--scale", type=Path, metavar="FILE",
+        help=".npy or .npz: a positive number for each input, the unit that its moves are counted in (linf, l1, l2)",
+    )  # fmt: skip
+    question.add_argument(
+        "--constraints", type=Path, metavar="FILE",
+        help=".npz with A and b: only inputs x with A x <= b count as adversaries",
+    )  # fmt: skip
+    question.add_argument(
         "--execution", default="real", metavar="A",
         help="real: the network of the file's numbers in real arithmetic; float32 (or float64, for a file of doubles): "
         "the file as any runtime may execute it, whatever it rounds (default: real)",
@@ -77,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.question.model import load
     from verifier.runs.job import Job
     from verifier.runs.run import check_jobs
-    from verifier.runs.samples import check_box, load_mask, load_samples, parse_samples
+    from verifier.runs.samples import check_box, load_constraints, load_mask, load_samples, load_scale, parse_samples
 
     options = Options(
         norm=arguments.norm,
@@ -98,6 +106,10 @@ def run(arguments: argparse.Namespace) -> int:
     check_jobs(arguments.jobs, arguments.batch)
     model = load(arguments.model, arguments.output, arguments.threshold)
     check_execution(model, options)
+    if arguments.scale is not None:
+        options = replace(options, scale=load_scale(arguments.scale, model.input_shape))
+    if arguments.constraints is not None:
+        options = replace(options, constraints=load_constraints(arguments.constraints, model.input_shape))
     samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
@@ -180,7 +192,7 @@ class Question:
         raise error or RuntimeError(f"sample {index} has neither a result nor an error")
 
     def save_alarm(self, index: int, error: SoundnessError) -> Path:
-        """Write alarm-INDEX.json (the question) and alarm-INDEX.npz (x, y, mask, grid) beside the other outputs."""
+        """Write alarm-INDEX.json (the question) and alarm-INDEX.npz (its arrays) beside the other outputs."""
         import numpy as np
 
         folder = self.out or (self.json.parent if self.json else Path())
@@ -192,6 +204,10 @@ class Question:
             arrays["mask"] = self.job.mask
         if isinstance(self.job.options.grid, np.ndarray):
             arrays["grid"] = self.job.options.grid
+        if self.job.options.scale is not None:
+            arrays["scale"] = self.job.options.scale
+        if self.job.options.constraints is not None:
+            arrays |= {"A": self.job.options.constraints.matrix, "b": self.job.options.constraints.bound}
         np.savez_compressed(folder / f"alarm-{index}.npz", **arrays)
         told = {
             "error": str(error),
