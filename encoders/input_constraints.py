@@ -70,10 +70,10 @@ def checked_constraints(given: Any) -> InputConstraints:
     if isinstance(given, InputConstraints):
         return given
     try:
-        matrix, bound = given
-        return InputConstraints(np.asarray(matrix, dtype=np.float64), np.asarray(bound, dtype=np.float64))
+        matrix, bound = (np.asarray(part, dtype=np.float64) for part in given)
     except (TypeError, ValueError):
         raise OptionError("constraints: give a pair of a matrix A [m, n] and a bound b [m], for A x ≤ b") from None
+    return InputConstraints(matrix, bound)
 
 
 def checked_scale(given: Any) -> FloatArray:

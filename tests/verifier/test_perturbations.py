@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,12 @@ def test_units_and_constraints_of_variables(tmp_path: Path) -> None:
 def test_what_is_refused(ask: Callable[[Model, NDArray[Any]], Any], words: str, tmp_path: Path) -> None:
     with pytest.raises((DataError, OptionError), match=words):
         ask(*small(tmp_path, 1))
+
+
+def test_another_process_makes_the_same_view(tmp_path: Path) -> None:
+    model, x = small(tmp_path, 1)
+    view = brightness(model, x).model
+    again = pickle.loads(pickle.dumps(view))
+    points = np.array([[0.0], [0.25], [-0.5]])
+    np.testing.assert_array_equal(again.scores(points), view.scores(points))
+    np.testing.assert_array_equal(again.real(points), view.real(points))
