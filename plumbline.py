@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from verifier import load as load
     from verifier import margin as margin
     from verifier import output_range as output_range
+    from verifier import perturbations as perturbations
     from verifier import transfer_distance as transfer_distance
     from verifier import universal_distance as universal_distance
     from verifier import verdicts as verdicts

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.arrays import FloatArray, digest
+from encoders.arrays import FloatArray, InputType, digest
 from encoders.errors import OptionError
 
 UNIT_ROUNDOFF = 2.0**-53
@@ -53,6 +53,11 @@ class InputConstraints:
             found[sample, row] = self._exactly(points[sample], int(row))
         return np.asarray(found)
 
+    def rounded_by(self, sizes: FloatArray, kind: InputType) -> FloatArray:
+        """How far rounding an input of such sizes to `kind` moves each row, as a rule; it proves nothing."""
+        each = float(np.finfo(kind).eps) * (sizes + sizes.max(initial=0.0))
+        return np.asarray(np.sqrt(np.square(self.matrix * each).sum(axis=1)) + 2.0**-50 * np.abs(self.bound))
+
     def _exactly(self, point: FloatArray, row: int) -> float:
         used = np.flatnonzero(self.matrix[row])
         terms = [Fraction(float(self.matrix[row, k])) * Fraction(float(point[k])) for k in used]
@@ -60,21 +65,19 @@ class InputConstraints:
         return 0.0 if value == 0 else float(np.copysign(max(abs(float(value)), 1e-300), 1.0 if value > 0 else -1.0))
 
 
-def checked_constraints(given: Any) -> InputConstraints | None:
-    """None, constraints, or a pair (A, b)."""
-    if given is None or isinstance(given, InputConstraints):
+def checked_constraints(given: Any) -> InputConstraints:
+    """Constraints, or a pair (A, b) as constraints."""
+    if isinstance(given, InputConstraints):
         return given
     try:
-        matrix, bound = given
-        return InputConstraints(np.asarray(matrix, dtype=np.float64), np.asarray(bound, dtype=np.float64))
+        matrix, bound = (np.asarray(part, dtype=np.float64) for part in given)
     except (TypeError, ValueError):
         raise OptionError("constraints: give a pair of a matrix A [m, n] and a bound b [m], for A x ≤ b") from None
+    return InputConstraints(matrix, bound)
 
 
-def checked_scale(given: Any) -> FloatArray | None:
-    """None, or a positive number for each input: the unit that its moves are counted in."""
-    if given is None:
-        return None
+def checked_scale(given: Any) -> FloatArray:
+    """A positive number for each input, flat: the unit that its moves are counted in."""
     try:
         scale = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
@@ -83,4 +86,4 @@ def checked_scale(given: Any) -> FloatArray | None:
         raise OptionError("scale: give a positive number for each input; where one may not move, use a mask")
     if scale.max() / scale.min() > 1e12:
         raise OptionError("scale: units that differ by more than 1e12 leave what float64 can tell apart")
-    return scale
+    return scale.reshape(-1)

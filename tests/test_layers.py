@@ -23,7 +23,7 @@ verifier.studies.data_scale
 verifier.studies.attacks
 verifier.pages
 verifier.runs
-verifier.margin_answer verifier.several_networks
+verifier.margin_answer verifier.several_networks verifier.perturbations
 verifier.answer verifier.property_answer verifier.greatest_value
 verifier.options
 verifier.engines.registry

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from encoders.question import Norm as Norm
+    from verifier import perturbations as perturbations
     from verifier.answer import distance as distance
     from verifier.answer import verify as verify
     from verifier.margin_answer import GreatestLoss as GreatestLoss
@@ -92,6 +93,7 @@ __all__ = [
     "load",
     "margin",
     "output_range",
+    "perturbations",
     "transfer_distance",
     "universal_distance",
     "verdicts",
@@ -100,10 +102,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "perturbations":  # a module, not a name in one
+        return import_module("verifier.perturbations")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES, "perturbations"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent
 from verifier.question.input_shape import levels_for, pixels_of
 from verifier.question.model import Model, opened
-from verifier.question.model_views import ConstrainedModel, ScaledModel, View
+from verifier.question.model_views import ConstrainedModel, PerturbedModel, ScaledModel, View
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis, Result, Verdict, meet
 from verifier.question.sample_values import array_of, mask_of, sample_of
@@ -46,6 +46,7 @@ FEW_NEURONS = 600  # the search of a net as small finds a nearer adversary itsel
 QUICK_POLISH = ((4, 3),)
 POLISH_SECONDS = 1.0  # at most, for a last walk
 OFFERED = 32  # candidates that are replayed
+ROOMS = (0.25, 1.0, 4.0)  # of what rounding an input does to a constraint: how far inside it a witness is looked for
 SAMPLE = "sample"
 
 
@@ -129,10 +130,14 @@ async def asked(
             "give grid N and leave out count"
         )
     check_execution(model, options)
+    if isinstance(model, PerturbedModel) and (options.grid is not None or options.execution != REAL):
+        raise OptionError("a perturbation has real variables, in real arithmetic: leave out grid and execution")
     region = region_for(model, x, mask, options)
     check_classes(model, label, options.targets)
+    rooms = np.zeros(0)
     if options.constraints is not None:
         model = constrained(model, options.constraints)
+        rooms = options.constraints.rounded_by(np.abs(region.center), model.input_type)
     if options.scale is not None:
         model = ScaledModel(model, region, scale_of(model, options.scale))
         region = model.region
@@ -144,7 +149,7 @@ async def asked(
     if options.grid is not None:
         grid = Grid.of(region, options.norm, levels_for(model.input_shape, options.grid))
         region = replace(region, lower=grid.corner(grid.down), upper=grid.corner(grid.up))
-    question = _Question(model, region, radius, options, label, index, predicted, clock, grid, workers, share)
+    question = _Question(model, region, radius, options, label, index, predicted, clock, grid, workers, share, rooms)
     if label is not None and label != predicted:
         return question.result(Verdict.MISCLASSIFIED, 0.0, 0.0)
     simple = options.margin == 0 and options.constraints is None
@@ -160,8 +165,6 @@ async def asked(
 def constrained(model: Model, constraints: InputConstraints) -> ConstrainedModel:
     """The model with constraints on its inputs."""
     size = int(np.prod(model.input_shape))
-    if model.quantised is not None:
-        raise OptionError(f"{model.path}: a quantised network is asked without constraints; leave them out")
     if constraints.matrix.shape[1] != size:
         raise DataError(f"constraints on {constraints.matrix.shape[1]} inputs do not fit the model's {size}")
     return ConstrainedModel(model, constraints)
@@ -170,11 +173,9 @@ def constrained(model: Model, constraints: InputConstraints) -> ConstrainedModel
 def scale_of(model: Model, scale: FloatArray) -> FloatArray:
     """The unit of each input, flat."""
     size = int(np.prod(model.input_shape))
-    if model.quantised is not None:
-        raise OptionError(f"{model.path}: a quantised network is asked in its own levels; leave out scale")
     if scale.size != size:
         raise DataError(f"a scale of {scale.size} entries does not fit the model's {size} inputs")
-    return scale.reshape(-1)
+    return scale
 
 
 def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Options) -> Region:
@@ -185,6 +186,8 @@ def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Opti
     sample = sample_of(x, model.input_shape, model.input_type if options.grid is None else np.float32)
     center = sample.reshape(-1).astype(np.float64)
     lower, upper = np.full(center.size, options.box[0]), np.full(center.size, options.box[1])
+    if isinstance(model, PerturbedModel):
+        lower, upper = model.limits
     if mask is not None:
         free = mask_of("mask", array_of("mask", mask), model.input_shape).reshape(-1)
         outside = ((center < lower) | (center > upper)) & free
@@ -232,6 +235,7 @@ class _Question:
     grid: Grid | None = None
     workers: int = 1
     share: int = 1
+    rooms: FloatArray = field(default_factory=lambda: np.zeros(0))  # what rounding an input does to each constraint
 
     def result(self, verdict: Verdict, lower: float, upper: float, **more: Any) -> Result:
         facts: dict[str, Any] = {"basis": Basis.RIGOROUS, "engine": self.options.engine, **more}
@@ -300,14 +304,17 @@ class _Question:
             eased, error = self._eased(goals, min(ceiling, incumbent.upper), device, deadline)
             problem = Problem(
                 self.model.guide, self.region, norm, eased, ceiling, self.radius, options.tolerance, deadline, device,
-                self.grid, self.model.quantised, self.workers, self.share, None if error is None else goals,
+                self.grid, self.model.quantised, self.workers, self.share, self._aims(goals),
             )  # fmt: skip
             if isinstance(incumbent, ExecutedIncumbent) and error is not None:
                 incumbent.ease(eased, error, options.tolerance)
             if error is None or np.isfinite(error):
                 proof = await engine.solve(problem, incumbent, progress)
             if error is not None:
-                self._polish(problem, incumbent)
+                self._polish(problem, incumbent, goals)
+            for room in ROOMS if len(self.rooms) else ():
+                if not meet(proof.lower, incumbent.upper, options.tolerance):
+                    self._polish(problem, incumbent, goals, self._aims(goals, room))
         lower = proof.lower
         if self.grid is None and lower >= beyond:
             lower = float("inf")
@@ -390,7 +397,7 @@ class _Question:
         norm = self.options.norm
         if norm is Norm.L0:  # the attacks know norms; few changed inputs are what L1 comes nearest to
             norm, ceiling = Norm.L1, self.region.reach(Norm.L1)
-        problem = AttackProblem(device_graph, self.region, norm, goals, ceiling, settings)
+        problem = AttackProblem(device_graph, self.region, norm, self._aims(goals), ceiling, settings)
         started = self.clock.now()
         walked = await AttackRequest(problem, deadline)
         with under(deadline):
@@ -404,20 +411,31 @@ class _Question:
             nearest[int(goal)] = min(nearest[int(goal)], float(length))
         return tuple(goals[k] for k in np.argsort(nearest, kind="stable"))
 
-    def _polish(self, problem: Problem, incumbent: Incumbent) -> None:
-        """Walk from the best adversary to where its goal is just reached, as asked: proofs lead short of that."""
+    def _polish(
+        self, problem: Problem, incumbent: Incumbent, goals: tuple[Goal, ...], aims: tuple[Goal, ...] | None = None
+    ) -> None:
+        """Walk from the best adversary to where its goal is just reached, as asked or as aimed at.
+
+        Proofs lead short of that; and in the corner of a constraint and a class no ray from the sample leads on to an
+        adversary.
+        """
         best = incumbent.best
         if best is None or problem.norm not in CONVEX:
             return
-        for goal in problem.aims:
+        device_graph = device_graph_for(problem.graph, problem.device)
+        for goal, aim in zip(goals, aims or goals, strict=True):
             if bool(goal_holds(goal, best.scores)):
-                device_graph, limit = (
-                    device_graph_for(problem.graph, problem.device),
-                    min(POLISH_SECONDS, problem.deadline.left),
-                )
+                limit = min(POLISH_SECONDS, problem.deadline.left)
                 start = best.input.astype(np.float64)
-                point = polish(device_graph, problem.region, problem.norm, goal, start, time_limit=limit)
+                point = polish(device_graph, problem.region, problem.norm, aim, start, time_limit=limit)
                 incumbent.offer_near(point, "polish")
+
+    def _aims(self, goals: tuple[Goal, ...], part: float = 1.0) -> tuple[Goal, ...]:
+        """The goals to look for adversaries of: inside every constraint by what rounding an input may take from it."""
+        if not len(self.rooms):
+            return goals
+        inside = [np.pad(part * self.rooms, (len(goal.offset) - len(self.rooms), 0)) for goal in goals]
+        return tuple(replace(goal, offset=goal.offset + room) for goal, room in zip(goals, inside, strict=True))
 
     def _incumbent(self) -> Incumbent:
         return incumbent_for(self.model, self.region, self.options, self.predicted, self.grid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
@@ -53,6 +54,10 @@ def _device(name: str) -> str:
 Device = Annotated[str, AfterValidator(_device)]
 
 
+def _unless_none(check: Callable[[Any], Any]) -> PlainValidator:
+    return PlainValidator(lambda given: None if given is None else check(given))
+
+
 def _constraints_record(constraints: InputConstraints | None) -> str | None:
     return None if constraints is None else constraints.digest
 
@@ -84,9 +89,9 @@ class Options:
     count: Annotated[str, among(COUNTS)] = "inputs"  # what L0 counts
     execution: Annotated[str, among(EXECUTIONS)] = REAL
     # The unit that each input's moves are counted in, and A x ≤ b; records hold their digests.
-    scale: Annotated[FloatArray | None, PlainValidator(checked_scale), PlainSerializer(_grid_record)] = None
+    scale: Annotated[FloatArray | None, _unless_none(checked_scale), PlainSerializer(_grid_record)] = None
     constraints: Annotated[
-        InputConstraints | None, PlainValidator(checked_constraints), PlainSerializer(_constraints_record)
+        InputConstraints | None, _unless_none(checked_constraints), PlainSerializer(_constraints_record)
     ] = None
 
     def __post_init__(self) -> None:

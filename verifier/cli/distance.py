@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from verifier.cli.shared_options import add_box, add_effort, add_grid, add_output, add_source, classes, grid_levels
@@ -40,6 +41,14 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--mask", type=Path, metavar="FILE", help=".npy, .npz or .png: which inputs (or pixels) may move"
     )
     question.add_argument(
+        "--scale", type=Path, metavar="FILE",
+        help=".npy or .npz: a positive number for each input, the unit that its moves are counted in (linf, l1, l2)",
+    )  # fmt: skip
+    question.add_argument(
+        "--constraints", type=Path, metavar="FILE",
+        help=".npz with A and b: only inputs x with A x <= b count as adversaries",
+    )  # fmt: skip
+    question.add_argument(
         "--execution", default="real", metavar="A",
         help="real: the network of the file's numbers in real arithmetic; float32 (or float64, for a file of doubles): "
         "the file as any runtime may execute it, whatever it rounds (default: real)",
@@ -58,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.question.model import load
     from verifier.runs.job import Job
     from verifier.runs.run import check_jobs
-    from verifier.runs.samples import check_box, load_mask, load_samples, parse_samples
+    from verifier.runs.samples import check_box, load_constraints, load_mask, load_samples, load_scale, parse_samples
 
     options = Options(
         norm=arguments.norm,
@@ -79,6 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
     check_jobs(arguments.jobs, arguments.batch)
     model = load(arguments.model, arguments.output, arguments.threshold)
     check_execution(model, options)
+    if arguments.scale is not None:
+        options = replace(options, scale=load_scale(arguments.scale, model.input_shape))
+    if arguments.constraints is not None:
+        options = replace(options, constraints=load_constraints(arguments.constraints, model.input_shape))
     samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)

@@ -121,6 +121,10 @@ class ManySamples(Generic[A]):
             arrays["mask"] = self.job.mask
         if isinstance(self.job.options.grid, np.ndarray):
             arrays["grid"] = self.job.options.grid
+        if self.job.options.scale is not None:
+            arrays["scale"] = self.job.options.scale
+        if self.job.options.constraints is not None:
+            arrays |= {"A": self.job.options.constraints.matrix, "b": self.job.options.constraints.bound}
         np.savez_compressed(folder / f"alarm-{index}.npz", **arrays)
         told = {
             "error": str(error),

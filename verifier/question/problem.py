@@ -25,7 +25,7 @@ class Problem:
     With a `grid`, only its points count: `ceiling` is then the real distance that proves all measures of interest, and
     a proof's lower bound is the length of a measure. With `quantised`, that is the network, and `graph` only nearly it.
     Where the file counts as it is executed, proofs are about `goals` that are eased by what execution can do, and
-    adversaries are looked for where the goals as they were `asked` are reached.
+    adversaries are looked for where the goals as they were `asked` are reached; with constraints, a little inside them.
     """
 
     graph: Graph

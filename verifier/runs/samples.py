@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.arrays import Inputs, InputType, digest
-from encoders.errors import DataError
+from encoders.arrays import FloatArray, Inputs, InputType, digest
+from encoders.errors import DataError, OptionError
+from encoders.input_constraints import InputConstraints, checked_constraints, checked_scale
 from encoders.plugins import PLACE
 from trainers import datasets
 from verifier.question.sample_values import batch_of, mask_of, numbers_of
@@ -108,10 +110,7 @@ def load_mask(path: Path, input_shape: tuple[int, ...]) -> NDArray[np.bool_]:
     if path.suffix.lower() == ".png":
         mask = _read_png(path)
     elif path.suffix.lower() in (".npy", ".npz"):
-        arrays = _read(path)
-        if "mask" not in arrays and len(arrays) != 1:
-            raise DataError(f"{path}: holds several arrays and none is called mask: {', '.join(sorted(arrays))}")
-        mask = arrays["mask"] if "mask" in arrays else next(iter(arrays.values()))
+        mask = _one_array(path, "mask")
     else:
         raise DataError(f"{path}: a mask is an .npy, .npz or .png file")
     free = mask_of(str(path), mask, input_shape)
@@ -124,10 +123,48 @@ def load_grid(path: Path) -> Array:
     """How many levels per unit each input has: an .npy, or an .npz with one array or one called grid."""
     if path.suffix.lower() not in (".npy", ".npz"):
         raise DataError(f"{path}: a grid is a whole number (255 for 8-bit images), or an .npy or .npz file of them")
+    return _one_array(path, "grid")
+
+
+def load_scale(path: Path, input_shape: tuple[int, ...]) -> FloatArray:
+    """The unit that each input's moves are counted in: an .npy, or an .npz with one array or one called scale."""
+    if path.suffix.lower() not in (".npy", ".npz"):
+        raise DataError(f"{path}: a scale is an .npy or .npz file, a positive number for each input")
+    with _named(path):
+        scale = checked_scale(_one_array(path, "scale"))
+    if scale.size != math.prod(input_shape):
+        raise DataError(f"{path}: a scale of {scale.size} entries does not fit the model's input {input_shape}")
+    return scale
+
+
+def load_constraints(path: Path, input_shape: tuple[int, ...]) -> InputConstraints:
+    """A x ≤ b on the input: an .npz with A, a row for each constraint and a column for each input, and b."""
     arrays = _read(path)
-    if "grid" not in arrays and len(arrays) != 1:
-        raise DataError(f"{path}: holds several arrays and none is called grid: {', '.join(sorted(arrays))}")
-    return arrays["grid"] if "grid" in arrays else next(iter(arrays.values()))
+    if not {"A", "b"} <= set(arrays):
+        raise DataError(f"{path}: constraints are an .npz with A and b, for A x ≤ b; this holds {', '.join(arrays)}")
+    with _named(path):
+        constraints = checked_constraints((arrays["A"], arrays["b"]))
+    columns, size = constraints.matrix.shape[1], math.prod(input_shape)
+    if columns != size:
+        raise DataError(f"{path}: constraints on {columns} inputs do not fit the model's input {input_shape}")
+    return constraints
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What is refused inside is refused with the file's name."""
+    try:
+        yield
+    except OptionError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _one_array(path: Path, name: str) -> Array:
+    """The one array of a file, or the one of that name."""
+    arrays = _read(path)
+    if name not in arrays and len(arrays) != 1:
+        raise DataError(f"{path}: holds several arrays and none is called {name}: {', '.join(sorted(arrays))}")
+    return arrays[name] if name in arrays else next(iter(arrays.values()))
 
 
 def parse_samples(text: str | None, count: int) -> tuple[int, ...]:

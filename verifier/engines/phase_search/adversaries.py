@@ -29,6 +29,7 @@ from verifier.question.problem import Problem
 
 SEARCH = "search"
 PUSHES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0)  # of the difference between float32 and real scores
+LEAST_PUSH = 2.0**-24  # of what a row adds up: where no number happened to be rounded, a tie is still no win
 DEAR_DIVE = 0.05  # seconds: shorter ones may follow each other
 FAR = 1.4  # an adversary this much farther than the ceiling may still be walked into it
 
@@ -120,8 +121,10 @@ class Witnesses:
         """Make a strict adversary of a boundary point: ask the program for a little more than a tie."""
         points = self._points(leaf.engine, shift)
         replayed = self.incumbent.replay(points.astype(self.incumbent.type))
-        noise = float(np.abs(replayed - self.incumbent.real(points)).max())
-        eased = self.problem.eased(int(leaf.node.goal[0]))
+        goal = int(leaf.node.goal[0])
+        sizes = np.abs(self.problem.goals[goal].rows) @ np.abs(replayed[0])
+        noise = np.maximum(np.abs(replayed - self.incumbent.real(points)).max(), LEAST_PUSH * sizes)
+        eased = self.problem.eased(goal)
         for push in PUSHES:
             if self.incumbent.offer(self._points(leaf.engine, shift), SEARCH) or self.problem.deadline.passed:
                 return
