@@ -50,7 +50,7 @@ class Perturbation:
         values = np.asarray(variables, dtype=np.float64).reshape(1, -1)
         if values.size != self.model.input_shape[0]:
             raise DataError(f"{values.size} values do not fit a perturbation of {self.model.input_shape[0]} variables")
-        return self.model.images(values)[0].reshape(self.model.image_shape)
+        return np.asarray(self.model.images(values)[0].reshape(self.model.image_shape))
 
 
 def brightness(model: Model, x: ArrayLike, box: Box = (0.0, 1.0)) -> Perturbation:

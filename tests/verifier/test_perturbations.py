@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import plumbline
+from encoders.arrays import FloatArray
 from encoders.errors import DataError, OptionError
 from encoders.layer_graph.graph import affine_chain
 from tests.encoders.nets import random_chain
@@ -56,7 +57,7 @@ def check(asked: Perturbation, formula: Formula, model: Model, x: NDArray[Any], 
     base, count = x.reshape(-1).astype(np.float64), asked.model.input_shape[0]
     low, high = asked.model.limits
     if count == 1:
-        variables = np.linspace(low, high, 20001)
+        variables: FloatArray = np.linspace(low, high, 20001)
     else:
         variables = np.random.default_rng(0).uniform(low, high, size=(20000, count))
         variables *= np.random.default_rng(1).random((20000, 1))

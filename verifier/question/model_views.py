@@ -35,7 +35,7 @@ class View(Model):
         vars(self).pop("_graph", None)  # another view's own
         self._model, self._rest = model, rest
 
-    def __reduce__(self) -> tuple[type[View], tuple[Any, ...]]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[type[View], tuple[Any, ...]]:
         """Another process makes the same view of the file that it reopens."""
         return type(self), (self._model, *self._rest)
 

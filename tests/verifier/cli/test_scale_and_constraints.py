@@ -23,7 +23,7 @@ def asked(tmp_path: Path) -> list[str]:
     net = to_onnx(affine_chain([np.eye(2)], [np.zeros(2)]), tmp_path / "swap.onnx")
     np.savez(tmp_path / "data.npz", x=np.array([[0.75, 0.25]], dtype=np.float32))
     np.save(tmp_path / "scale.npy", UNITS)
-    np.savez(tmp_path / "rows.npz", **ROWS)
+    np.savez(tmp_path / "rows.npz", A=ROWS["A"], b=ROWS["b"])
     return ["distance", str(net), "--data", str(tmp_path / "data.npz")]
 
 
