@@ -68,7 +68,7 @@ class JointDistance:
 
 @dataclass(frozen=True, eq=False)
 class GreatestDifference:
-    """lower ≤ max over the ball of |f_j - g_j| ≤ upper, over all outputs j; `lower` is attained at `worst`."""
+    """lower ≤ greatest abs(f_j - g_j) ≤ upper, over the ball and all outputs j; `lower` is attained at `worst`."""
 
     norm: Norm
     radius: float | None
@@ -213,7 +213,7 @@ def difference(
     progress: Progress | None = None,
     **options: Any,
 ) -> GreatestDifference:
-    """The greatest difference of the two networks' scores, |f_j - g_j| over all outputs j, in a ball or the whole box.
+    """The greatest difference of two networks' scores, abs(f_j - g_j) over all outputs j, in a ball or the whole box.
 
     Without `x` the box is all there is, and without `radius` the ball has no end. `options` are the fields of
     `Options`.
