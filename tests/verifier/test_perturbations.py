@@ -71,7 +71,7 @@ def check(asked: Perturbation, formula: Formula, model: Model, x: NDArray[Any], 
     assert found.adversary is not None
     v = found.adversary.input
     assert ((v >= low) & (v <= high)).all()
-    assert found.upper == pytest.approx(float(found.norm.length(v)))
+    assert found.upper == pytest.approx(float(found.norm.length(v.reshape(-1).astype(np.float64))))
     image = asked.image(v)
     assert image.shape == x.shape
     assert image.dtype == x.dtype
