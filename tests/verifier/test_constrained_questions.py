@@ -71,20 +71,21 @@ def check_witness(
     found = result.adversary
     assert found is not None
     assert found.input.dtype == model.input_type
+    point = found.input.reshape(-1)
     assert (found.input >= 0).all()
     assert (found.input <= 1).all()
     frozen = ~np.asarray(asked.get("mask", np.ones(x.size))).astype(bool)
-    np.testing.assert_array_equal(found.input[frozen], x.reshape(-1)[frozen])
+    np.testing.assert_array_equal(point[frozen], x.reshape(-1)[frozen])
     for row, bound in zip(*constraints, strict=True):
-        assert sum(Fraction(float(a)) * Fraction(float(v)) for a, v in zip(row, found.input, strict=True)) <= bound
-    scores = model.scores(found.input[None])[0]
+        assert sum(Fraction(float(a)) * Fraction(float(v)) for a, v in zip(row, point, strict=True)) <= bound
+    scores = model.scores(point[None])[0]
     np.testing.assert_array_equal(found.scores, scores)
     assert found.label == int(np.argmax(scores))
     assert found.label in asked.get("targets", {*range(model.classes)} - {result.predicted})
     assert scores[found.label] > np.delete(scores, found.label).max()
     lead = np.delete(scores, found.label).max() if "targets" in asked else scores[result.predicted]
     assert scores[found.label] - lead >= asked.get("margin", 0.0)
-    moved = (found.input.astype(np.float64) - x.reshape(-1).astype(np.float64)) / scale
+    moved = (point.astype(np.float64) - x.reshape(-1).astype(np.float64)) / scale
     assert result.upper == pytest.approx(float(result.norm.length(moved)), rel=1e-12)
 
 

@@ -130,7 +130,7 @@ class ScaledModel(View):
 
     def told(self, adversary: Adversary) -> Adversary:
         found = super().told(adversary)
-        return replace(found, input=self.inputs(adversary.input[None])[0])
+        return replace(found, input=self.inputs(adversary.input.reshape(1, -1)).reshape(adversary.input.shape))
 
 
 class PerturbedModel(View):
