@@ -59,6 +59,7 @@ def valley(tmp_path: Path) -> Model:
         ({"norm": "linf", "label": 1}, 0.1, 0.7),
         ({"norm": "linf", "grid": 4}, 0.25, 0.0),
         ({"norm": "linf", "grid": 4}, 0.24, -0.5),
+        ({"norm": "linf", "grid": 4}, 0.4, 0.0),  # a step is as far as it goes
         ({"norm": "l1", "grid": 4}, 0.25, -0.25),
     ],
 )
