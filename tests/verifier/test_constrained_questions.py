@@ -286,6 +286,11 @@ def test_whether_a_constraint_holds_is_decided_without_rounding() -> None:
     # In float64 the small number is lost in the sum; it decides.
     points = np.array([[1.0, 2.0**-60, 1.0], [1.0, -(2.0**-60), 1.0], [1.0, 0.0, 1.0]])
     assert (np.sign(held.values(points)[:, 0]) == [1, -1, 0]).all()
+    # 1 + 1.5 u comes out as 1 + 2 u, on the other side of a bound of 1.8 u.
+    u = 2.0**-53
+    near = options_of(constraints=rows(([1.0, 1.0, -1.0], 1.8 * u))).constraints
+    assert near is not None
+    assert (near.values(np.array([[1.0, 1.5 * u, 1.0], [1.5 * u, 1.0, 1.0]])) < 0).all()
 
 
 @pytest.mark.parametrize(
