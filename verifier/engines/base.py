@@ -72,11 +72,9 @@ class Engine(ABC):
             reason = f"engine {self.name} cannot minimise {norm}; it can: {can}"
             raise OptionError(f"{reason}; {self.instead}" if self.instead else reason)
         if not on_grid and not self.capabilities.continuous:
-            raise OptionError(f"engine {self.name} works on integers; give --grid N (255 for 8-bit images)")
+            raise OptionError(f"engine {self.name} works on integers; give grid N (255 for 8-bit images)")
         if on_grid and not self.capabilities.grid:
-            raise OptionError(
-                f"engine {self.name} knows no grid; take auto, search, highs or cpsat, or leave out --grid"
-            )
+            raise OptionError(f"engine {self.name} knows no grid; take auto, search, highs or cpsat, or leave out grid")
         if quantised and not self.capabilities.quantised:
             raise OptionError(f"engine {self.name} knows no quantised network; take auto, cpsat or highs")
 

@@ -122,7 +122,8 @@ class Witnesses:
         points = self._points(leaf.engine, shift)
         replayed = self.incumbent.replay(points.astype(self.incumbent.type))
         goal = int(leaf.node.goal[0])
-        sizes = np.abs(self.problem.goals[goal].rows) @ np.abs(replayed[0])
+        scores = self.device_graph.forward(self.device_graph.tensor(points)).cpu().numpy()[0]
+        sizes = np.abs(self.problem.goals[goal].rows) @ np.abs(scores)
         noise = np.maximum(np.abs(replayed - self.incumbent.real(points)).max(), LEAST_PUSH * sizes)
         eased = self.problem.eased(goal)
         for push in PUSHES:
