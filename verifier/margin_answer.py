@@ -27,7 +27,7 @@ from verifier.question.problem import Progress
 from verifier.question.results import Adversary, Basis
 from verifier.question.sample_values import array_of
 
-TOLERANCE = 1e-5  # relative for values above 1: the greatest value at float32 inputs is no nearer to the real one
+TOLERANCE = 1e-4  # relative for values above 1: the greatest value at float32 inputs is no nearer to the real one
 
 
 class Closed(StrEnum):
@@ -109,7 +109,7 @@ def margin(
 ) -> GreatestLoss:
     """The exact greatest adversarial loss of one sample: max of f_t - f_c over the ball and the targets t, bracketed.
 
-    `each` closes every target's own bracket, too. `options` are the fields of `Options`; `tolerance` is 1e-5 here.
+    `each` closes every target's own bracket, too. `options` are the fields of `Options`; `tolerance` is 1e-4 here.
     """
     model = opened(model)
     chosen = Options(**{"norm": norm, "tolerance": TOLERANCE, **options})
@@ -180,7 +180,7 @@ def output_range(
     """The least and the greatest value of combination · scores over a ball around `x`, or over the whole box.
 
     Without `x` the box is all there is, and without `radius` the ball has no end. `options` are the fields of
-    `Options`; `tolerance` is 1e-5 here. Each of the two sides has half of the time limit.
+    `Options`; `tolerance` is 1e-4 here. Each of the two sides has half of the time limit.
     """
     model = opened(model)
     chosen = Options(**{"norm": norm, "tolerance": TOLERANCE, **options})

@@ -100,7 +100,7 @@ def test_equal_classes_are_exactly_tied(tmp_path: Path) -> None:
     tie = load(to_onnx(affine_chain([np.ones((2, 1)), np.eye(2)], [np.zeros(2), np.zeros(2)]), tmp_path / "tie.onnx"))
     found = margin(tie, np.array([0.5], dtype=np.float32), 0.1)
     assert (found.verdict, found.lower) == (Closed.EXACT, 0.0)
-    assert 0.0 <= found.upper <= 1e-5
+    assert 0.0 <= found.upper <= 1e-4
 
 
 @pytest.mark.parametrize("scale", [2.0**40, 2.0**-40])
@@ -110,7 +110,7 @@ def test_scales_far_from_one(scale: float, tmp_path: Path) -> None:
     found = margin(load(to_onnx(graph, tmp_path / "scaled.onnx")), X, 0.1, time_limit=10.0)
     truth, hair = -0.3 * scale, 1e-6 * scale
     assert found.lower - hair <= truth <= found.upper + hair
-    assert found.lower == pytest.approx(truth, abs=1e-5 * max(1.0, scale))
+    assert found.lower == pytest.approx(truth, abs=1e-4 * max(1.0, scale))
 
 
 # -- what losses have to do with distances -----------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def check_range(found: OutputRange, least: float, greatest: float) -> None:
     assert found.verdict is Closed.EXACT
     for (lower, upper), expected in ((found.least, least), (found.greatest, greatest)):
         assert lower - 1e-7 <= expected <= upper + 1e-7
-        assert upper - lower <= 1e-5 * max(1.0, abs(expected))
+        assert upper - lower <= 1e-4 * max(1.0, abs(expected))
 
 
 @pytest.mark.parametrize(

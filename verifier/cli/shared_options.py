@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-VALUE_TOLERANCE = 1e-5  # float32 inputs come no nearer to the greatest value of real ones
+VALUE_TOLERANCE = 1e-4  # float32 inputs come no nearer to the greatest value of real ones
 VALUE_CLOSED = "a value is exact once its two sides are this close, relative above 1"
 
 

@@ -60,7 +60,7 @@ def test_margins_as_rows_and_records(net: str, data: str, tmp_path: Path, capsys
     for line, (loss, target) in zip(found, LOSSES, strict=True):
         assert line["verdict"] == "exact"
         assert line["lower"] - 1e-7 <= loss <= line["upper"] + 1e-7
-        assert line["upper"] - line["lower"] <= 1e-5
+        assert line["upper"] - line["lower"] <= 1e-4
         assert line["against"] == line["label"]
         assert len(line["by_target"]) == 2
         assert max(lower for lower, _ in line["by_target"].values()) == line["lower"]
@@ -163,7 +163,7 @@ def test_a_combination_around_samples(net: str, data: str, tmp_path: Path) -> No
 def test_arguments_by_hand() -> None:
     arguments = parse(["range", "m.onnx", "--output-row", "-1,2", "--output-row", "1,0"])
     assert arguments.output_row == [(-1.0, 2.0), (1.0, 0.0)]
-    assert parse(["margin", "m", "--data", "d", "--radius", "1"]).tolerance == 1e-5
+    assert parse(["margin", "m", "--data", "d", "--radius", "1"]).tolerance == 1e-4
 
 
 @pytest.mark.parametrize(
