@@ -26,7 +26,6 @@ from encoders.deadline import Deadline, in_time
 from encoders.errors import SoundnessError
 from encoders.grid import Grid
 from encoders.layer_graph.graph import Graph
-from encoders.quantised.semantics import QuantisedNet
 from encoders.question import Goal, Region
 from verifier.engines.base import Engine
 from verifier.engines.registry import engine_for
@@ -52,9 +51,6 @@ class Network(Protocol):
 
     @property
     def guide(self) -> Graph: ...
-
-    @property
-    def quantised(self) -> QuantisedNet | None: ...
 
     @property
     def input_type(self) -> InputType: ...
@@ -155,8 +151,6 @@ class GreatestValue:
 
     def _bound(self) -> None:
         """What one backward pass proves of every row."""
-        if self.model.quantised is not None:
-            return
         graph = device_graph_for(self.model.graph, self.device)
         goals = self._goals(0.0)
         radius = min(self.ceiling, self.region.reach(self.options.norm) * (1.0 + 1e-9) + 1e-12)
@@ -257,8 +251,7 @@ class GreatestValue:
         incumbent = self._incumbent(threshold)
         problem = Problem(
             self.model.guide, self.region, self.options.norm, self._goals(threshold), self.ceiling, self.radius,
-            self.options.tolerance, deadline, self.device, self.grid, self.model.quantised, self.workers,
-            self.share,
+            self.options.tolerance, deadline, self.device, self.grid, workers=self.workers, share=self.share,
         )  # fmt: skip
         proof = await self.engine.solve(problem, incumbent, lambda lower, upper: None)
         self.nodes += proof.nodes

@@ -256,17 +256,15 @@ def check_askable(model: Model, options: Options) -> None:
     """Refuse what greatest values are not asked of, or not so."""
     check_convex(options)
     check_classes(model, None, options.targets)
-    engine_for(options.engine).check(options.norm, options.grid is not None, model.quantised is not None)
+    if model.quantised is not None:
+        raise OptionError(f"{model.path}: no engine bounds a quantised network's values; ask for distance or verify")
+    engine_for(options.engine).check(options.norm, options.grid is not None, False)
     if options.execution != REAL:
         raise OptionError("greatest values are about real arithmetic; leave out execution")
     if options.scale is not None or options.constraints is not None:
         raise OptionError("greatest values are asked for without scale and constraints; leave them out")
     if options.margin:
         raise OptionError("a greatest loss is asked for without a margin; leave margin out")
-    if model.quantised is not None and options.grid is None:
-        raise OptionError(f"{model.path}: a quantised network is asked about on a grid; give grid")
-    if model.quantised is not None and not isinstance(options.grid, int | np.integer):
-        raise OptionError(f"{model.path}: a quantised network takes one N for all inputs; give one grid number")
 
 
 def _region(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Options) -> tuple[Region, Grid | None]:

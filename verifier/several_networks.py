@@ -114,10 +114,6 @@ class SideBySide:
         return self.graph
 
     @property
-    def quantised(self) -> None:
-        """Never: those are asked about one by one."""
-
-    @property
     def classes(self) -> int:
         return sum(model.classes for model in self.models)
 

@@ -26,7 +26,6 @@ from encoders.question import CONVEX, Norm, Region
 from tests.brute_force import OracleError
 from tests.brute_force_greatest import Greatest, greatest_value, grid_points
 from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
-from tests.int8_builder import random_int8
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
 from verifier.batching.request import run_alone
@@ -198,13 +197,10 @@ def test_every_target_has_its_own_bracket(tmp_path: Path) -> None:
 # -- on a grid: every input of it ------------------------------------------------------------------------------------
 
 
-def on_grid(seed: int, norm: Norm, folder: Path, int8: bool) -> tuple[Any, NDArray[np.float64], float]:
+def on_grid(seed: int, norm: Norm, folder: Path) -> tuple[Any, NDArray[np.float64], float]:
     """What to ask, its ball's inputs, and the greatest loss of all of them, as onnxruntime and as real numbers say."""
     rng = np.random.default_rng(seed)
-    if int8:
-        model = load(random_int8(rng, folder / f"int8-{seed}.onnx"))
-    else:
-        model = load(to_onnx(random_net(rng), folder / f"grid{seed}.onnx"))
+    model = load(to_onnx(random_net(rng), folder / f"grid{seed}.onnx"))
     size = int(np.prod(model.input_shape))
     levels = int(rng.choice([1, 2, 3] if size < 5 else [1, 2]))
     free = np.arange(size) < 6
@@ -221,16 +217,19 @@ def on_grid(seed: int, norm: Norm, folder: Path, int8: bool) -> tuple[Any, NDArr
     return ask, inputs.astype(np.float64), truth
 
 
-GRID_CASES = [("auto", norm, False) for norm in CONVEX] + [("cpsat", Norm.LINF, False), ("cpsat", Norm.L1, False)]
-GRID_CASES += [("auto", norm, True) for norm in CONVEX] + [("cpsat", Norm.L2, True)]
+GRID_CASES = [("auto", norm) for norm in CONVEX] + [("cpsat", Norm.LINF), ("cpsat", Norm.L1)]
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("engine", "norm", "int8"), GRID_CASES)
-def test_on_a_grid(engine: str, norm: Norm, int8: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("attacked", [True, False])
+@pytest.mark.parametrize(("engine", "norm"), GRID_CASES)
+def test_on_a_grid(engine: str, norm: Norm, attacked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not attacked:  # an attack that finds the greatest value hides what engines prove too much of
+        monkeypatch.setattr(GreatestValue, "_attack", lambda self: None)
+        monkeypatch.setattr("verifier.greatest_value.lower_still", lambda problem, goal, start: start)
     found: list[tuple[Any, ...]] = []
     for seed in range(TRUST_FIRST, TRUST_FIRST + max(2, TRUST_EXAMPLES // 8)):
-        ask, inputs, truth = on_grid(seed, norm, tmp_path, int8)
+        ask, inputs, truth = on_grid(seed, norm, tmp_path)
         answer = ask(engine=engine)
         hair = FLOAT32 * max(1.0, abs(truth))
         if not answer.lower - hair <= truth <= answer.upper + hair:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bounds.discrete.int8_ranges import ranges_of
-from encoders.errors import SoundnessError
+from encoders.errors import OptionError, SoundnessError
 from encoders.quantised.integer_encoding import InputLevels, Ranges, Wanted, Written, encode
 from encoders.quantised.semantics import QuantisedNet
 from encoders.question import Goal
@@ -80,6 +80,13 @@ def input_levels(levels: Levels, net: QuantisedNet) -> InputLevels:
 
 
 def wanted_of(goal: Goal, net: QuantisedNet) -> Wanted:
-    """A goal in levels: strictly ahead, and by the margin."""
+    """A goal in levels: strictly ahead, and by the margin. One that asks anything else of scores is refused."""
     rivals = tuple(int(j) for j in goal.rows.argmax(axis=1))
-    return Wanted(goal.target, rivals, tuple(net.winning(float(goal.offset.max())).tolist()))
+    classes = np.eye(goal.rows.shape[1])
+    ahead = classes[list(rivals)] - classes[goal.target]
+    margin = float(goal.offset.max())
+    if not (np.array_equal(goal.rows, ahead) and margin >= 0 and (goal.offset == margin).all()):
+        raise OptionError(
+            "a quantised network is asked whether a class wins, by a margin of zero or more; nothing else of its scores"
+        )
+    return Wanted(goal.target, rivals, tuple(net.winning(margin).tolist()))

@@ -13,10 +13,12 @@ import pytest
 
 from encoders.errors import ModelError, OptionError, SoundnessError
 from encoders.quantised.semantics import QuantisedNet
+from encoders.question import Goal
 from tests.int8_builder import Int8Layer, write_int8
 from trainers.digits_nets import DIRECTORY
 from verifier.answer import distance, verify
 from verifier.cli.main import main
+from verifier.engines.quantised.level_question import wanted_of
 from verifier.question.model import Model, QuantisedModel, load
 from verifier.question.results import Verdict
 
@@ -71,6 +73,25 @@ def _data(folder: Path) -> Path:
     path = folder / "x.npy"
     np.save(path, np.stack([SAMPLE, SAMPLE[::-1]]))
     return path
+
+
+@pytest.mark.parametrize(
+    ("target", "rows", "offset"),
+    [
+        (1, [[1.0, -1.0]], [-0.5]),  # less than a win
+        (0, [[1.0, -1.0]], [0.0]),  # another class than the row's
+        (1, [[0.0, -1.0]], [0.0]),  # a score alone
+        (1, [[2.0, -1.0]], [0.0]),
+        (1, [[1.0, -1.0], [1.0, -1.0]], [0.0, 0.5]),
+    ],
+)
+def test_goals_that_are_no_wins_are_refused(
+    halves: Model, target: int, rows: list[list[float]], offset: list[float]
+) -> None:
+    assert halves.quantised is not None
+    assert wanted_of(Goal(1, np.array([[1.0, -1.0]]), np.array([0.5])), halves.quantised).target == 1
+    with pytest.raises(OptionError, match="whether a class wins"):
+        wanted_of(Goal(target, np.array(rows), np.array(offset)), halves.quantised)
 
 
 def test_command_line_and_resume(halves: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
