@@ -96,6 +96,11 @@ class SideBySide:
         for model in self.models:
             if model.quantised is not None:
                 raise OptionError(f"{model.path}: quantised networks are asked about one by one")
+        # (1, 8, 8) and (8, 8) are one order of the inputs, and flat ones are in whatever order they are given.
+        shapes = {tuple(side for side in model.input_shape if side != 1) for model in self.models}
+        if len({shape for shape in shapes if len(shape) > 1}) > 1:
+            told = ", ".join(dict.fromkeys(str(model.input_shape) for model in self.models))
+            raise DataError(f"networks side by side read inputs of one shape; these read {told}")
         kinds = {np.dtype(model.input_type).name for model in self.models}
         if len(kinds) > 1:
             raise DataError(f"networks side by side compute in the same numbers; these in {', '.join(sorted(kinds))}")

@@ -334,6 +334,9 @@ def test_networks_that_do_not_belong_together_are_refused(tmp_path: Path) -> Non
     two, one = to_onnx(FIRST, tmp_path / "two.onnx"), to_onnx(OUTER, tmp_path / "one.onnx")
     double = to_onnx(SECOND, tmp_path / "double.onnx", kind=np.float64)
     three = to_onnx(affine_chain([np.ones((3, 2))], [np.zeros(3)]), tmp_path / "three.onnx")
+    flat = affine_chain([np.ones((2, 12))], [np.zeros(2)])
+    first, last = (load(to_onnx(flat, tmp_path / f"{name}.onnx")) for name in ("first", "last"))
+    first.input_shape, last.input_shape = (3, 2, 2), (2, 2, 3)
     softplus = tmp_path / "softplus.onnx"
     export(softplus, build("fc1-softplus", (2,), 2, (3,)), (2,))
     x = f32([0.75, 0.75])
@@ -349,6 +352,11 @@ def test_networks_that_do_not_belong_together_are_refused(tmp_path: Path) -> Non
     refused(
         DataError, "the same input; these read 2, 1 numbers|does not fit", lambda: difference(two, one),
         lambda: difference(one, two),
+    )  # fmt: skip
+    image = np.zeros((3, 2, 2), dtype=np.float32)  # channels first for one, last for the other
+    refused(
+        DataError, r"inputs of one shape; these read \(3, 2, 2\), \(2, 2, 3\)",
+        lambda: transfer_distance([first, last], image), lambda: difference(first, last, x=image, radius=0.1),
     )  # fmt: skip
     refused(DataError, "as many outputs; these have 2, 3", lambda: difference(two, three))
     refused(
