@@ -33,7 +33,7 @@ from verifier.options import Options
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent, round_into_box
 from verifier.question.problem import Problem, Progress
-from verifier.question.results import Adversary, Basis
+from verifier.question.results import Adversary, Basis, weakest
 
 ATTACK_SHARE = 0.3  # of the time, at most
 FIRST_TURN, LONGER = 5.0, 3.0  # seconds of the first decisions; how much longer they get
@@ -134,8 +134,7 @@ class GreatestValue:
         highest = max(parts, key=lambda part: part.lower)
         if highest.lower > self.lower:
             self.best, self.lower = highest.best, highest.lower
-        loosest = max(parts, key=lambda part: part.upper)
-        self._prove(loosest.upper, loosest.basis)
+        self._prove(max(part.upper for part in parts), weakest(part.basis for part in parts))
 
     def _just_above(self, least: float) -> float:
         """The threshold that makes the bracket exact, if nothing reaches it."""

@@ -24,7 +24,7 @@ from verifier.options import REAL, Options, check_convex, check_radius, checked_
 from verifier.question.input_shape import levels_for
 from verifier.question.model import Model, opened
 from verifier.question.problem import Progress
-from verifier.question.results import Adversary, Basis
+from verifier.question.results import Adversary, Basis, weakest
 from verifier.question.sample_values import array_of
 
 TOLERANCE = 1e-4  # relative for values above 1: the greatest value at float32 inputs is no nearer to the real one
@@ -43,7 +43,8 @@ class GreatestLoss:
 
     `lower` is attained by `worst`, an input of the ball, in onnxruntime and in real numbers; `upper` is proven. Where
     it is negative, no input of the ball is classified as a target. `target` is the one that `worst` comes nearest to,
-    or goes farthest beyond. `by_target` has each target's own bracket, where that was asked.
+    or goes farthest beyond. `by_target` has each target's own bracket, where that was asked; `basis`
+    is then what all of them rest on.
     """
 
     index: int
@@ -150,7 +151,7 @@ async def margin_asked(
 
     whole = value(rows, progress=progress)
     await whole.close()
-    by_target, nodes = None, whole.nodes
+    by_target, nodes, parts = None, whole.nodes, list[GreatestValue]()
     if each:
         parts = [value(row[None], upper=whole.upper, basis=whole.basis) for row in rows]
         for part in parts:
@@ -158,11 +159,11 @@ async def margin_asked(
             nodes += part.nodes
         by_target = {t: (part.lower, part.upper) for t, part in zip(targets, parts, strict=True)}
         whole.join(parts)
-    best = whole.best
+    best, basis = whole.best, weakest(one.basis for one in (whole, *parts))
     target = None if best is None else max(targets, key=lambda t: float(best.scores[t]))
     return GreatestLoss(
         index, label, predicted, against, options.norm, float(radius), _verdict(whole), whole.lower, whole.upper,
-        whole.basis, whole.engine.name, clock.now(), _shaped(model, best), target, nodes, by_target,
+        basis, whole.engine.name, clock.now(), _shaped(model, best), target, nodes, by_target,
     )  # fmt: skip
 
 
@@ -227,7 +228,7 @@ async def range_asked(
         await side.close()
         sides.append(side)
     least, greatest = sides
-    basis = next((side.basis for side in sides if side.basis is not Basis.RIGOROUS), Basis.RIGOROUS)
+    basis = weakest(side.basis for side in sides)
     exact = all(side.exact for side in sides)
     return OutputRange(
         tuple(map(float, row)), (-least.upper, -least.lower), (greatest.lower, greatest.upper),

@@ -20,6 +20,7 @@ from verifier.question.input_shape import image_shape
 from verifier.question.model import Model
 from verifier.question.model_views import PerturbedModel
 from verifier.question.results import Result
+from verifier.question.sample_values import sample_of
 
 Box = tuple[float, float]
 
@@ -142,9 +143,7 @@ def _sample(model: Model, x: ArrayLike, box: Box) -> FloatArray:
     low, high = (float(side) for side in box)
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise OptionError("perturbation: give a box of two numbers, the lower one first")
-    sample = np.asarray(x, dtype=model.input_type).astype(np.float64).reshape(-1)
-    if sample.size != int(np.prod(model.input_shape)):
-        raise DataError(f"a sample of shape {np.shape(x)} does not fit the model's input {model.input_shape}")
+    sample = sample_of(x, model.input_shape, model.input_type).astype(np.float64).reshape(-1)
     if not ((sample >= low) & (sample <= high)).all():
         raise DataError("the sample lies outside the box; give the box that its values may take")
     if max(abs(low), abs(high)) > model.reach:

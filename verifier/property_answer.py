@@ -35,7 +35,7 @@ from verifier.options import Device
 from verifier.question.incumbent import Incumbent
 from verifier.question.model import Model
 from verifier.question.problem import Problem
-from verifier.question.results import Basis
+from verifier.question.results import Basis, weakest
 
 A = TypeVar("A")
 FEW_INPUTS = 16  # that may move: boxes are split then
@@ -101,8 +101,7 @@ def check_property(model: Model, asked: Property, options: PropertyOptions | Non
             open_ = True
             break
     if not open_:
-        basis = next((basis for basis in bases if basis is not Basis.RIGOROUS), Basis.RIGOROUS)
-        return PropertyResult(Satisfied.UNSAT, clock.now(), basis=basis, nodes=nodes)
+        return PropertyResult(Satisfied.UNSAT, clock.now(), basis=weakest(bases), nodes=nodes)
     return PropertyResult(Satisfied.TIMEOUT if deadline.passed else Satisfied.UNKNOWN, clock.now(), nodes=nodes)
 
 

@@ -19,7 +19,7 @@ from verifier.answer import distance, verify
 from verifier.greatest_value import GreatestValue
 from verifier.margin_answer import Closed, GreatestLoss, OutputRange, margin, output_range
 from verifier.question.model import Model, load
-from verifier.question.results import Basis, Verdict
+from verifier.question.results import Basis, Verdict, weakest
 
 # scores (x1, x2): the lead of class 1 is x2 - x1.
 SWAP = affine_chain([np.eye(2)], [np.zeros(2)])
@@ -241,6 +241,18 @@ def test_an_int8_net_is_refused(tmp_path: Path, options: dict[str, Any]) -> None
         margin(model, np.zeros(model.input_shape, dtype=np.float32), 0.1, **options)
     with pytest.raises(OptionError, match="quantised"):
         output_range(model, np.eye(model.classes)[0], **options)
+
+
+def test_what_needs_several_bounds_rests_on_the_weakest(swap: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert weakest([]) is Basis.RIGOROUS
+    assert weakest([Basis.RIGOROUS, Basis.SOLVER, Basis.INTEGER]) is Basis.SOLVER
+    prove = GreatestValue._prove
+
+    def by_solver(self: GreatestValue, upper: float, basis: Basis) -> None:
+        prove(self, upper, Basis.SOLVER if self.rows[0, 0] > 0 else basis)  # one side of the range, one target
+
+    monkeypatch.setattr(GreatestValue, "_prove", by_solver)
+    assert output_range(swap, [1.0, 0.0]).basis is Basis.SOLVER
 
 
 def test_sides_out_of_order_are_an_alarm(swap: Model) -> None:

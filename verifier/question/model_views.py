@@ -136,8 +136,9 @@ class ScaledModel(View):
 class PerturbedModel(View):
     """Inputs are the few variables of a perturbation: v stands for  clip(base + directions · v)  in the box.
 
-    Proofs are about exactly that image. The file can only be run at its rounding to the file's numbers, so a witness
-    is a v whose exact image wins in the real network and whose rounded image wins in the replay.
+    Proofs are about that image, where what leaves the box by at most `OUTSIDE` is not clipped. The file can only be run
+    at its rounding to the file's numbers, so a witness is a v whose exact image wins in the real network and whose
+    rounded image wins in the replay.
     """
 
     def __init__(

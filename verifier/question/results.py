@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -30,6 +30,11 @@ class Basis(StrEnum):
     RIGOROUS = "rigorous"
     INTEGER = "integer"
     SOLVER = "solver"
+
+
+def weakest(bases: Iterable[Basis]) -> Basis:
+    """What a bound rests on that needs bounds of all these; `rigorous` where it needs none."""
+    return max(bases, key=list(Basis).index, default=Basis.RIGOROUS)
 
 
 @dataclass(frozen=True, eq=False)

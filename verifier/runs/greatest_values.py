@@ -10,7 +10,7 @@ from encoders.deadline import Clock
 from verifier.margin_answer import Closed, GreatestLoss, OutputRange, margin_asked, range_asked
 from verifier.question.model import Model
 from verifier.question.problem import Progress
-from verifier.question.results import Adversary, Basis
+from verifier.question.results import Adversary, weakest
 from verifier.runs.job import Asking, Given, Outcome
 from verifier.runs.journal import Record, number
 
@@ -81,7 +81,6 @@ class RangeJob(Asking[Ranges]):
 
     def record(self, answer: Ranges, run: Mapping[str, Any]) -> Record:
         exact = all(one.verdict is Closed.EXACT for one in answer.ranges)
-        bases = {one.basis for one in answer.ranges}
         return {
             "index": answer.index,
             "label": answer.label,
@@ -103,7 +102,7 @@ class RangeJob(Asking[Ranges]):
             ],
             "seconds": round(answer.seconds, 6),
             "engine": self.options.engine,
-            "basis": str(next((basis for basis in reversed(Basis) if basis in bases), Basis.RIGOROUS)),
+            "basis": str(weakest(one.basis for one in answer.ranges)),
             "nodes": sum(one.nodes for one in answer.ranges),
             "run": dict(run),
         }
