@@ -16,6 +16,7 @@ from typing import Any
 
 from encoders.deadline import look, out_of_time
 from encoders.errors import SolverError
+from encoders.interrupts import interrupts_blocked
 
 START_LIMIT = 120.0  # seconds for the process to come up, on however busy a machine
 GRACE = 0.3  # seconds past a deadline in which a solver may still answer before it is ended from outside
@@ -32,16 +33,16 @@ class Worker:
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         ours, theirs = Pipe()
-        ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # Ctrl-C is the parent's to handle
-        program = f"{ignoring}; from {module} import serve; serve({theirs.fileno()})"
+        program = f"from {module} import serve; serve({theirs.fileno()})"
         # A plain child process rather than `multiprocessing`: callers need no main guard, and may be daemons.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", program],
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
-        )
+        with interrupts_blocked():  # Ctrl-C is the parent's to handle
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", program],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+            )
         theirs.close()
         self.connection: Connection[Any, Any] = ours
         self._end = weakref.finalize(self, _end, self._process, ours)

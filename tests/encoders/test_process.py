@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -57,3 +59,11 @@ def test_a_worker_that_starts_too_late_is_there_for_the_next(monkeypatch: pytest
     found = running(*HIGHS)
     assert found.alive
     assert running(*HIGHS) is found
+
+
+def test_ctrl_c_does_not_end_a_worker_that_is_still_starting() -> None:
+    worker = Worker(*HIGHS)
+    os.kill(worker._process.pid, signal.SIGINT)
+    worker.wait_until_up()
+    assert worker.alive
+    worker.end()

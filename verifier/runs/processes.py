@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import pickle
 import queue
-import signal
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from encoders.errors import SolverError
+from encoders.interrupts import interrupts_blocked
 from verifier.question.model import Model, Reference, reopened
 from verifier.runs.in_process import InProcess
 from verifier.runs.job import A, Asking, Given, Outcome, SampleProgress
@@ -45,9 +45,10 @@ class Processes:
         size = 1 if self.slots == 1 else max(1, min(CHUNK * self.slots, -(-len(samples) // (2 * self.jobs))))
         left = {given.index for given in samples}
         try:
-            waiting: set[Future[None]] = {
-                pool.submit(_work, samples[first : first + size]) for first in range(0, len(samples), size)
-            }
+            with interrupts_blocked():
+                waiting: set[Future[None]] = {
+                    pool.submit(_work, samples[first : first + size]) for first in range(0, len(samples), size)
+                }
             while left:
                 done, waiting = wait(waiting, timeout=POLL_INTERVAL, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -121,8 +122,7 @@ def _start_worker(reference: Reference, job: Asking[Any], slots: int, messages: 
 
 
 def depend_on_parent() -> None:
-    """What every worker process begins with: Ctrl-C is the parent's to handle, and its end is theirs."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What every worker process begins with: it ends when its parent does."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

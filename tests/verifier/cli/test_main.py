@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -338,6 +339,26 @@ def test_interrupt_of_several_processes_keeps_what_is_finished(tmp_path: Path) -
     assert 1 <= len(found) < 397
     assert main(["distance", NET, "--data", "digits", "--samples", str(found[0]["index"]), "--json", str(journal)]) == 0
     assert lines(journal) == found
+
+
+def test_interrupt_does_not_reach_processes_that_are_still_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = SpawnProcess.start
+    signalled = []
+
+    def interrupted_at_once(process: SpawnProcess) -> None:
+        start(process)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGINT)
+        signalled.append(process.pid)
+
+    monkeypatch.setattr(SpawnProcess, "start", interrupted_at_once)
+    journal = tmp_path / "results.jsonl"
+    given = ["distance", NET, "--data", "digits", "--samples", "0:4", "--jobs", "2", "--batch", "1"]
+    assert main([*given, "--json", str(journal)]) == 0, capsys.readouterr().err
+    assert len(signalled) == 2
+    assert len(lines(journal)) == 4
 
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from encoders.errors import SolverError
+from encoders.interrupts import interrupts_blocked
 from encoders.question import Norm
 from verifier.runs.processes import depend_on_parent, one_thread_each
 from verifier.studies.comparison.measure import Measured, Progress, measure_one
@@ -42,7 +43,8 @@ def in_parallel(tasks: list[Task], jobs: int, progress: Progress) -> Iterator[Me
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(jobs, len(tasks)), context, depend_on_parent)
     before = set(multiprocessing.active_children())
-    futures = [pool.submit(_alone, task) for task in tasks]
+    with interrupts_blocked():
+        futures = [pool.submit(_alone, task) for task in tasks]
     finished = False
     try:
         for task, future in zip(tasks, futures, strict=True):
