@@ -17,9 +17,9 @@ from bounds.attacks.portfolio import walked
 from bounds.propagation.device_graph import DeviceGraph
 from encoders.question import Norm, goals_for
 from trainers.datasets import digits
-from verifier.answer import region_for
 from verifier.options import Options
 from verifier.question.model import Model, load
+from verifier.regions import region_for
 
 SIZES = (1, 4, 16, 64)
 SAME = 1e-6  # relative

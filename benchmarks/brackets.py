@@ -18,9 +18,10 @@ from bounds.device import pick_device
 from bounds.lower import LOWER_BOUNDS, LowerBoundOptions, LowerBoundProblem
 from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.question import Norm, goals_for
-from verifier.answer import distance, region_for
+from verifier.answer import distance
 from verifier.options import Options
 from verifier.question.results import Verdict
+from verifier.regions import region_for
 
 
 def main() -> None:

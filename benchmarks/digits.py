@@ -21,12 +21,13 @@ from encoders.deadline import Clock
 from encoders.question import Norm
 from trainers.datasets import digits
 from trainers.datasets.base import Dataset
-from verifier.answer import asked, region_for
+from verifier.answer import asked
 from verifier.batching.scheduler import Scheduler
 from verifier.engines.registry import ENGINES
 from verifier.options import Options
 from verifier.question.model import Model, load
 from verifier.question.results import Result, Verdict
+from verifier.regions import region_for
 
 
 def main() -> None:

@@ -16,9 +16,9 @@ from bounds.propagation.neuron_bounds import neuron_bounds
 from encoders.programs.mixed_integer_encoding import Encoder
 from encoders.programs.pyomo_block import to_pyomo
 from encoders.question import Norm, goals_for
-from verifier.answer import region_for
 from verifier.options import Options
 from verifier.question.model import load
+from verifier.regions import region_for
 
 
 def median_milliseconds(action: Callable[[], object], repeats: int) -> float:

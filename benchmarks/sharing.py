@@ -19,8 +19,8 @@ from bounds.nodes.output_constrained import on_the_cap
 from bounds.propagation.neuron_bounds import bounds_together, device_graph_for, network_bounds
 from bounds.reduced_net.reduced_net import reduce
 from encoders.question import Norm, goals_for
-from verifier.answer import region_for
 from verifier.options import Options
+from verifier.regions import region_for
 
 RATE, STEPS = 0.15, 4
 

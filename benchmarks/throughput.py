@@ -23,8 +23,8 @@ from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from bounds.reduced_net.reduced_net import reduce
 from bounds.tightening.by_envelopes import enveloped
 from encoders.question import Norm, goals_for
-from verifier.answer import region_for
 from verifier.options import Options
+from verifier.regions import region_for
 
 SECONDS = 2.0
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from bounds.attacks import AttackOptions, AttackProblem
 from bounds.attacks.portfolio import polished
@@ -16,30 +15,29 @@ from bounds.attacks.region_descent import polish
 from bounds.device import pick_device
 from bounds.execution_error import ARITHMETICS, execution_error
 from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
-from encoders.arrays import FloatArray, Inputs
+from encoders.arrays import FloatArray
 from encoders.deadline import Clock, Deadline, in_time, under
 from encoders.errors import DataError, OptionError
 from encoders.grid import Grid
-from encoders.input_constraints import InputConstraints
 from encoders.layer_graph.graph import Relu
-from encoders.question import CONVEX, Goal, Norm, Region, goals_for
-from encoders.validation import Whole, checked
+from encoders.question import CONVEX, Goal, Norm, Region
 from verifier.batching.attack_request import AttackRequest
 from verifier.batching.first_pass_request import FirstPassRequest
 from verifier.batching.request import run_alone
 from verifier.engines.base import Proof
 from verifier.engines.phase_search.adversaries import goal_holds
 from verifier.engines.registry import engine_for
+from verifier.goals import goals_of, incumbent_for
 from verifier.options import REAL, Options, check_execution, check_radius, checked_radius
 from verifier.question.float_execution_incumbent import ExecutedIncumbent
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent
-from verifier.question.input_shape import levels_for, pixels_of
+from verifier.question.input_shape import levels_for
 from verifier.question.model import Model, opened
-from verifier.question.model_views import ConstrainedModel, PerturbedModel, ScaledModel, View
+from verifier.question.model_views import PerturbedModel, ScaledModel, View
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis, Result, Verdict, meet
-from verifier.question.sample_values import array_of, mask_of, sample_of
+from verifier.regions import check_classes, checked_label, constrained, region_for, scale_of
 
 ATTACK_SHARE = 0.3  # of the time limit, at the most
 FEW_NEURONS = 600  # the search of a net as small finds a nearer adversary itself, sooner than more polishing would
@@ -160,60 +158,6 @@ async def asked(
     if isinstance(model, View) and found.adversary is not None:
         return replace(found, adversary=model.told(found.adversary))
     return found
-
-
-def constrained(model: Model, constraints: InputConstraints) -> ConstrainedModel:
-    """The model with constraints on its inputs."""
-    size = int(np.prod(model.input_shape))
-    if constraints.matrix.shape[1] != size:
-        raise DataError(f"constraints on {constraints.matrix.shape[1]} inputs do not fit the model's {size}")
-    return ConstrainedModel(model, constraints)
-
-
-def scale_of(model: Model, scale: FloatArray) -> FloatArray:
-    """The unit of each input, flat."""
-    size = int(np.prod(model.input_shape))
-    if scale.size != size:
-        raise DataError(f"a scale of {scale.size} entries does not fit the model's {size} inputs")
-    return scale
-
-
-def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Options) -> Region:
-    """The sample and the box around it, flat; what the mask rules out may not move.
-
-    The sample is in the type that the file takes. On a grid it is a float32 number, as all levels are.
-    """
-    sample = sample_of(x, model.input_shape, model.input_type if options.grid is None else np.float32)
-    center = sample.reshape(-1).astype(np.float64)
-    lower, upper = np.full(center.size, options.box[0]), np.full(center.size, options.box[1])
-    if isinstance(model, PerturbedModel):
-        lower, upper = model.limits
-    if mask is not None:
-        free = mask_of("mask", array_of("mask", mask), model.input_shape).reshape(-1)
-        outside = ((center < lower) | (center > upper)) & free
-        if outside.any():
-            raise DataError("the sample lies outside the box; give a wider box")
-        lower, upper = np.where(free, lower, center), np.where(free, upper, center)
-    largest = max(float(np.abs(side).max(initial=0.0)) for side in (center, lower, upper))
-    if largest > model.reach:
-        raise DataError(
-            f"inputs of size {largest:.3g} could meet the limits of a Clip in {model.path} that are read as none: up "
-            f"to {model.reach:.3g} they cannot; give a smaller box"
-        )
-    return Region(center, lower, upper, pixels_of(model.input_shape) if options.count == "pixels" else None)
-
-
-def checked_label(label: int | None) -> int | None:
-    """A class, or none."""
-    found: int | None = checked("label", Whole | None, label)
-    return found
-
-
-def check_classes(model: Model, label: int | None, targets: Sequence[int] | None) -> None:
-    """Labels and targets must be classes of the model."""
-    for name, value in [("label", label), *(("target", t) for t in targets or ())]:
-        if value is not None and not 0 <= value < model.classes:
-            raise DataError(f"{name} {value} is not a class of {model.path}: it has classes 0 to {model.classes - 1}")
 
 
 def _silent(lower: float, upper: float) -> None:
@@ -439,58 +383,3 @@ class _Question:
 
     def _incumbent(self) -> Incumbent:
         return incumbent_for(self.model, self.region, self.options, self.predicted, self.grid)
-
-
-def goals_of(model: Model, predicted: int, options: Options) -> tuple[Goal, ...]:
-    """The goals of a question, each with a row for every constraint."""
-    goals = goals_for(predicted, model.classes, options.targets, options.margin)
-    if options.constraints is None:
-        return goals
-    count = options.constraints.count
-    own = np.concatenate([np.zeros((count, model.classes)), np.eye(count)], axis=1)
-    return tuple(
-        Goal(
-            goal.target,
-            np.concatenate([np.pad(goal.rows, ((0, 0), (0, count))), own]),
-            np.concatenate([goal.offset, np.zeros(count)]),
-        )
-        for goal in goals
-    )
-
-
-def incumbent_for(
-    model: Model, region: Region, options: Options, predicted: int, grid: Grid | None = None
-) -> Incumbent:
-    """An empty incumbent of the question: only what replays, and wins strictly and by the margin, will count.
-
-    Where the file counts as it is executed, the replay is all that counts.
-    """
-
-    def wins(both: FloatArray, margin: float = options.margin) -> NDArray[np.bool_]:
-        scores, allowed = both[:, : model.classes], (both[:, model.classes :] <= 0).all(axis=1)
-        targets = options.targets or tuple(t for t in range(scores.shape[1]) if t != predicted)
-        won = np.zeros(len(scores), dtype=bool)
-        for t in targets:
-            against = np.delete(scores, t, axis=1) if options.targets else scores[:, [predicted]]
-            lead = scores[:, t] - against.max(axis=1, initial=-np.inf)
-            won |= (lead > 0) & (lead >= margin)
-        return np.asarray(won & allowed & np.isfinite(scores).all(axis=1))
-
-    def shown(inputs: Inputs) -> NDArray[np.bool_]:
-        return wins(model.outputs(inputs), 0.0)  # a margin is one of scores
-
-    def miss(scores: FloatArray) -> FloatArray:
-        """By how much each row of scores misses being an adversary; negative where it is one."""
-        goals = goals_for(predicted, model.classes, options.targets, options.margin)
-        misses = [(scores @ goal.rows.T + goal.offset).max(axis=1) for goal in goals]
-        return np.min(misses, axis=0) if misses else np.ones(len(scores))
-
-    replay: dict[str, Any] = {"replay": model.scores, "real": model.real, "wins": wins, "type": model.input_type}
-    replay["shown"] = shown if model.left_out else None
-    if isinstance(model, ScaledModel):
-        replay["rounded"] = model.rounded
-    if options.execution != REAL:
-        return ExecutedIncumbent(region, options.norm, **replay)
-    if grid is None:
-        return Incumbent(region, options.norm, **replay)
-    return GridIncumbent(region, options.norm, grid=grid, value=miss, **replay)

@@ -16,7 +16,6 @@ from encoders.deadline import Clock, Deadline
 from encoders.errors import DataError, OptionError, SoundnessError
 from encoders.grid import Grid
 from encoders.question import Norm, Region
-from verifier.answer import check_classes, checked_label, region_for
 from verifier.batching.request import run_alone
 from verifier.engines.registry import engine_for
 from verifier.greatest_value import GreatestValue
@@ -26,6 +25,7 @@ from verifier.question.model import Model, opened
 from verifier.question.problem import Progress
 from verifier.question.results import Adversary, Basis, weakest
 from verifier.question.sample_values import array_of
+from verifier.regions import check_classes, checked_label, region_for
 
 TOLERANCE = 1e-4  # relative for values above 1: the greatest value at float32 inputs is no nearer to the real one
 

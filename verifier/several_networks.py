@@ -24,7 +24,6 @@ from encoders.errors import DataError, OptionError
 from encoders.layer_graph.beside import beside, with_leads
 from encoders.layer_graph.graph import Graph
 from encoders.question import Goal, Norm, Region
-from verifier.answer import region_for
 from verifier.batching.attack_request import AttackRequest
 from verifier.batching.request import run_alone
 from verifier.engines.registry import engine_for
@@ -34,6 +33,7 @@ from verifier.question.incumbent import Incumbent, round_into_box
 from verifier.question.model import Model, load
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Adversary, Basis, Verdict, check_sandwich, meet
+from verifier.regions import region_for
 
 ATTACK_SHARE = 0.3  # of the time, at most
 OFFERED = 32

@@ -19,10 +19,11 @@ from bounds.device import pick_device
 from encoders.arrays import FloatArray
 from encoders.errors import DataError, OptionError, SoundnessError
 from encoders.question import CONVEX, Norm, goals_for
-from verifier.answer import check_classes, incumbent_for, region_for
+from verifier.goals import incumbent_for
 from verifier.options import Options
 from verifier.question.model import Model
 from verifier.question.results import Adversary
+from verifier.regions import check_classes, region_for
 
 ALARM = 1e-9  # relative
 OFFERED = 32  # candidates of one attack that are replayed

@@ -17,10 +17,11 @@ from bounds.device import pick_device
 from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.arrays import Inputs
 from trainers.adversarial import ascend
-from verifier.answer import incumbent_for, region_for
+from verifier.goals import incumbent_for
 from verifier.options import Options
 from verifier.question.model import Model
 from verifier.question.results import Adversary
+from verifier.regions import region_for
 from verifier.studies.attacks.replayed import Attacking, Found, attacks_named
 
 BY_RADIUS, STRONGEST = "pgd-by-radius", PORTFOLIO

@@ -22,11 +22,11 @@ from encoders.arrays import FloatArray, Inputs
 from encoders.errors import SolverError
 from encoders.plugins import taking_part
 from encoders.question import Norm
-from verifier.answer import region_for
 from verifier.options import Options
 from verifier.question.merging import Proven, merged, strict
 from verifier.question.model import Model
 from verifier.question.results import Result, Verdict, check_order
+from verifier.regions import region_for
 from verifier.runs.job import Job
 from verifier.runs.journal import Journal, Record
 from verifier.runs.journalled import Run, answers, journalled

@@ -21,10 +21,10 @@ from bounds.lower.sampled_estimate import sampled_distance
 from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.arrays import FloatArray, Inputs
 from encoders.question import Region, goals_for
-from verifier.answer import region_for
 from verifier.question.merging import Proven, merged, strict
 from verifier.question.model import Model
 from verifier.question.results import ORDER_TOLERANCE, Basis, Result, Verdict, check_order
+from verifier.regions import region_for
 from verifier.runs.job import Job
 from verifier.runs.journal import Record
 from verifier.studies.attacks.replayed import Attacked, Attacking
