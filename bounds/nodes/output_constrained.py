@@ -24,7 +24,7 @@ from bounds.geometry.relu_over_simplex import Above
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import N, Nodes, Pass
 from bounds.propagation.sample_groups import Grouping
-from bounds.reduced_net.neurons_as_rows import Pairs, relaxed_rows
+from bounds.reduced_net.neurons_as_rows import Pairs, Rows, relaxed_rows
 from bounds.reduced_net.stacked_nets import Stack
 from bounds.rounding import UNIT_ROUNDOFF, gamma
 from encoders.deadline import out_of_time
@@ -45,8 +45,8 @@ def on_the_cap(engine: NodeBounds, nodes: N, seen: Pass, radius: float | Tensor,
     stack = engine.stack
     radii = torch.as_tensor(radius, dtype=lower.dtype, device=lower.device).expand(stack.count)
     member = stack.member[nodes.goal]
-    kind = _CubeCap if stack.norm is Norm.LINF else _AnyCap
-    cap: _CubeCap | _AnyCap = kind(stack, member, seen, radii, lines)
+    kind = _CubeCap if stack.norm is Norm.LINF else AnyCap
+    cap: _CubeCap | AnyCap = kind(stack, member, seen, radii, lines)
     at_once = max(1, ELEMENTS_AT_ONCE[lower.device.type] // stack.x.shape[2])
     single = len(stack.layers) == 1
     for layer in stack.layers:
@@ -87,7 +87,7 @@ def _chunks(node: Tensor, neuron: Tensor, at_once: int) -> Iterator[tuple[Tensor
         yield from zip(torch.split(node, at_once), torch.split(neuron, at_once), strict=True)
 
 
-class _AnyCap:
+class AnyCap:
     """The cap in any norm, by the closed forms of `bounds.geometry.halfspace_distance`."""
 
     def __init__(self, stack: Stack, member: Tensor, seen: Pass, radius: Tensor, lines: Above | None = None) -> None:
@@ -99,9 +99,13 @@ class _AnyCap:
 
     def lowest(self, pairs: Pairs, lower: Tensor, upper: Tensor) -> Tensor:
         """A proven lower bound of each pair on the cap of its node."""
+        rows = relaxed_rows(self.stack, self.member, pairs, lower, upper, self.upper_lines)
+        return self.priced(pairs, rows, self.price(pairs, rows))
+
+    def price(self, pairs: Pairs, rows: Rows) -> Tensor:
+        """What a unit of its node's φ is worth to each pair: nearly the best, any is valid."""
         stack, node = self.stack, pairs.node
         group = Grouping(stack.count, self.member[node])
-        rows = relaxed_rows(stack, self.member, pairs, lower, upper, self.upper_lines)
         normal, height, ball = self.seen.normal[node], self.seen.height[node], self.radius[self.member[node]]
         x, a, k = rows.input.float(), normal.float(), height.float()
         rooms = group.of(stack.below), group.of(stack.above)
@@ -112,7 +116,14 @@ class _AnyCap:
             rise = k + (a * shift).sum(-1)
             return (x * shift).sum(-1) + price * rise, rise
 
-        price = best_price(at, x.abs().sum(-1) / a.abs().sum(-1).clamp_min(1e-30)).double()
+        return best_price(at, x.abs().sum(-1) / a.abs().sum(-1).clamp_min(1e-30)).double()
+
+    def priced(self, pairs: Pairs, rows: Rows, price: Tensor) -> Tensor:
+        """A proven lower bound of each pair on the cap of its node, φ counting at this price."""
+        stack, node = self.stack, pairs.node
+        group = Grouping(stack.count, self.member[node])
+        rooms = group.of(stack.below), group.of(stack.above)
+        normal, height, ball = self.seen.normal[node], self.seen.height[node], self.radius[self.member[node]]
         combined = rows.input + price.unsqueeze(-1) * normal
         value = rows.value - rows.slack + price * height
         size = group.dot(rows.input.abs(), self.travel) + rows.value.abs() + rows.slack + price * self.reach[node]

@@ -125,12 +125,14 @@ def network_bounds(
     radius: float,
     crown: bool = True,
     known: NetworkBounds | None = None,
+    envelopes: bool = True,
 ) -> NetworkBounds:
     """Sound pre-activation bounds on ball ∩ box; with `crown`, what intervals leave open is tightened.
 
-    `known` are bounds on a larger ball around the same sample: they hold here too, and are never given up.
+    `known` are bounds on a larger ball around the same sample: they hold here too, and are never given up. Without
+    `envelopes` the only upper lines are chords.
     """
-    return bounds_together(device_graph, (region,), norm, (radius,), crown, known)
+    return bounds_together(device_graph, (region,), norm, (radius,), crown, known, envelopes)
 
 
 @torch.no_grad()
@@ -141,6 +143,7 @@ def bounds_together(
     radii: Sequence[float],
     crown: bool = True,
     known: NetworkBounds | None = None,
+    envelopes: bool = True,
 ) -> NetworkBounds:
     """The same for several samples as one batch, each on a ball of its own."""
     ball = Ball.of(device_graph, regions, norm, radii)
@@ -164,7 +167,7 @@ def bounds_together(
             least, most = (
                 torch.where(side.isnan(), none, side) for side, none in ((least, -torch.inf), (most, torch.inf))
             )
-            steep = tighten and norm is Norm.L1
+            steep = tighten and envelopes and norm is Norm.L1
             followed = steep and position != device_graph.graph.relus[-1]
             opened = _open_layer(device_graph, source, least, most, result, tighten, steep, followed)
             if (least > most).any():

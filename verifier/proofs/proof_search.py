@@ -1,152 +1,200 @@
 """Branch and bound on one ball, of which every step can be written down.
 
-The search of `verifier/engines/phase_search/` closes nodes by whatever is quickest; this one knows the ball, and uses
-what the proof format has a rule for: splits at phases, and one backward pass with slopes, multipliers of signs and
-weights of rows. They come from an ascent, or from the duals of a node's linear program.
+The search of `verifier/engines/phase_search/` closes nodes by whatever is quickest, while the ball shrinks around it;
+this one is given the ball, and uses what the proof format has a rule for: splits at phases, passes with slopes,
+multipliers of signs and weights of rows, and neurons bounded on the caps that such passes leave. All of it is rounded
+to few bits before it counts, so that what is written is what closed the node.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from bounds.nodes.linear_program import NodeProgram
 from bounds.nodes.node_bounds import NodeBounds
-from bounds.nodes.records import Nodes
+from bounds.nodes.output_constrained import AnyCap
+from bounds.nodes.records import Nodes, Pass
+from bounds.reduced_net.neurons_as_rows import Pairs, relaxed_rows
 from encoders.deadline import Deadline, under
-from verifier.engines.phase_search.branching import by_program, by_relaxation
+from verifier.engines.phase_search.branching import by_relaxation
+from verifier.proofs.proof_tree import Bounded, Cap, Close, Empty, Multipliers, ProofNode, ProofTree, Split
 
 BATCH = 128  # nodes at a time
-STEPS = 8  # of an ascent
-RATE = 0.15
-BEYOND = 1e-9  # relative: a node is raised so far beyond the radius that rounding its multipliers leaves it closed
-PROGRAM_ENTRIES = 2_000_000  # of a node's linear program, at most
-
-
-@dataclass(frozen=True)
-class Split:
-    """A node with two below it: where the open neuron is active, and where it is not."""
-
-    neuron: int  # position among the net's open neurons
-    active: int  # node numbers
-    inactive: int
-
-
-@dataclass(frozen=True, eq=False)
-class Closing:
-    """What closes a node: the phases that were split, and multipliers for its pass."""
-
-    goal: int
-    phase: Tensor  # [P] 1 active, -1 inactive, 0 open
-    slope: Tensor  # [P] lower slopes of open neurons
-    sign: Tensor  # [P] multipliers of the split signs, with the phase's own sign
-    weight: Tensor  # [J] of the goal's rows
+STEPS, RATE = 8, 0.15  # of an ascent
+TURNS = 3  # of ascents, with a cap between two
+BITS = (10, 20, 40)  # of multipliers: the fewest that close the node
+CAP_BITS = 20  # of bounds on a cap, of the range's size
+WEIGHT_BITS = 8  # of their weights
+WORTH = 0.01  # of a range that a bound must take away, to be written down
+MARGIN = 1e-9  # relative, and of the radius: what arithmetic in float64 and chords of 40 bits can differ by
 
 
 @dataclass(eq=False)
-class ProofTree:
-    """Nodes by number; the first ones are the goals' roots."""
+class _Open:
+    """Nodes that are not closed yet, and their numbers in the tree."""
 
-    goals: int
-    nodes: dict[int, Split | Closing] = field(default_factory=dict)
+    nodes: Nodes
+    numbers: list[int]
 
-    def walk(self, goal: int) -> Iterator[Split | Closing]:
-        """A goal's nodes, each before those below it."""
-        left = [goal]
-        while left:
-            node = self.nodes[left.pop()]
-            yield node
-            if isinstance(node, Split):
-                left += [node.inactive, node.active]
-
-
-Written = Callable[[Closing], bool]
-"""Whether a node can be written down as closed."""
+    def parted(self, count: int) -> tuple[_Open, _Open | None]:
+        """At most so many of them, and the others."""
+        if len(self.nodes) <= count:
+            return self, None
+        every = torch.arange(len(self.nodes), device=self.nodes.goal.device)
+        first, rest = (
+            _Open(self.nodes.take(every[part]), self.numbers[part]) for part in (slice(count), slice(count, None))
+        )
+        return first, rest
 
 
 class ProofSearch:
     """The tree that shows that a ball holds no adversary."""
 
-    def __init__(self, engine: NodeBounds, radius: float, written: Written, deadline: Deadline) -> None:
-        self.engine, self.radius, self.written, self.deadline = engine, radius, written, deadline
-        self.enough = radius * (1.0 + BEYOND) + 1e-12
+    def __init__(self, engine: NodeBounds, radius: float, deadline: Deadline) -> None:
+        self.engine, self.radius, self.deadline = engine, radius, deadline
+        self.closed_at = radius * (1.0 + 10 * MARGIN) + 1e-12
+        self.enough = radius * (1.0 + 100 * MARGIN) + 1e-11
+        self.tree = ProofTree(0, [])
 
     def run(self) -> ProofTree | None:
         """The tree; None where time was up before, or where a linear piece of the net could not be closed."""
         roots = self.engine.roots()
-        tree = ProofTree(len(roots))
-        following = len(roots)
-        left = [(roots, list(range(len(roots))))]
+        self.tree = ProofTree(len(roots), [ProofNode() for _ in range(len(roots))])
+        left = [_Open(roots, list(range(len(roots))))]
         while left:
-            nodes, numbers = left.pop()
-            if len(nodes) > BATCH:
-                rest = torch.arange(BATCH, len(nodes), device=nodes.goal.device)
-                left.append((nodes.take(rest), numbers[BATCH:]))
-                nodes, numbers = nodes.take(torch.arange(BATCH, device=nodes.goal.device)), numbers[:BATCH]
+            chosen, rest = left.pop().parted(BATCH)
+            if rest is not None:
+                left.append(rest)
             if self.deadline.passed:
                 return None
             with under(self.deadline):
-                found = self._closed_or_split(nodes)
-            if found is None:
+                children = self._worked_on(chosen)
+            if children is None:
                 return None
-            places, neurons = [], []
-            for k, one in enumerate(found):
-                if isinstance(one, Closing):
-                    tree.nodes[numbers[k]] = one
-                else:
-                    places.append(k)
-                    neurons.append(one)
-            if places:
-                count = len(places)
-                for k, (place, neuron) in enumerate(zip(places, neurons, strict=True)):
-                    tree.nodes[numbers[place]] = Split(neuron, following + k, following + count + k)
-                device = nodes.goal.device
-                parents = self._seen.take(torch.tensor(places, device=device))
-                children = parents.split(torch.tensor(neurons, device=device))
-                left.append((children, list(range(following, following + 2 * count))))
-                following += 2 * count
-        return tree
+            if children.numbers:
+                left.append(children)
+        return self.tree
 
-    def _closed_or_split(self, nodes: Nodes) -> list[Closing | int] | None:
-        """Of each node, what closes it or the open neuron to split it at; None where one can be neither."""
-        nodes, seen = self.engine.optimise(nodes, STEPS, self.enough, RATE)
-        branch = by_relaxation(nodes, seen)
-        found: list[Closing | int] = []
-        raised = []
-        for k in range(len(nodes)):
-            node, distance, neuron = nodes.take(torch.tensor([k], device=nodes.goal.device)), 0.0, int(branch[k])
-            distance = float(seen.distance[k])
-            if distance < self.enough and NodeProgram.entries(self.engine, node) <= PROGRAM_ENTRIES:
-                program = NodeProgram(self.engine, node)
-                better = program.raised(self.enough, self.deadline.left)
-                if better.distance > distance:
-                    node, distance = better.node, better.distance
-                chosen = by_program(better.cost)
-                if chosen is not None:
-                    neuron = chosen
-            closing = closing_of(node)
-            if distance > self.radius and self.written(closing):
-                found.append(closing)
-            elif bool((node.phase[0] == 0).any()):
-                found.append(neuron)
-            else:
+    def _worked_on(self, chosen: _Open) -> _Open | None:
+        """The children of those that had to be split; None where one can be neither closed nor split."""
+        nodes, seen = self.engine.optimise(chosen.nodes, STEPS, self.enough, RATE)
+        left = _Open(nodes, chosen.numbers)
+        for turn in range(TURNS):
+            left, seen = self._close(left, seen)
+            if not left.numbers or turn + 1 == TURNS:
+                break
+            left = self._cap(left)
+            if not left.numbers:
+                break
+            nodes, seen = self.engine.optimise(left.nodes, STEPS, self.enough, RATE)
+            left = _Open(nodes, left.numbers)
+        return self._split(left, seen) if left.numbers else left
+
+    def _close(self, chosen: _Open, seen: Pass) -> tuple[_Open, Pass]:
+        """What is left once nodes that can be closed are, with the fewest bits."""
+        for bits in BITS:
+            plain = rounded(chosen.nodes, bits)
+            closed = self.engine.evaluate(plain).distance > self.closed_at
+            for k in torch.nonzero(closed).flatten().tolist():
+                self.tree.nodes[chosen.numbers[k]].end = Close(multipliers_of(plain, k))
+            kept = torch.nonzero(~closed).flatten()
+            chosen = _Open(chosen.nodes.take(kept), [chosen.numbers[k] for k in kept.tolist()])
+            seen = seen.take(kept)
+            if not bool((seen.distance > self.closed_at).any()):
+                break
+        return chosen, seen
+
+    def _cap(self, chosen: _Open) -> _Open:
+        """The nodes with the bounds that hold where their goal can be below zero; those left empty are closed."""
+        stack, nodes = self.engine.stack, rounded(chosen.nodes, BITS[0])
+        seen = self.engine.evaluate(nodes)
+        member = stack.member[nodes.goal]
+        cap = AnyCap(stack, member, seen, seen.distance.new_tensor([self.radius]))
+        lower, upper, phase = nodes.lower.clone(), nodes.upper.clone(), nodes.phase.clone()
+        found: list[list[Bounded]] = [[] for _ in chosen.numbers]
+        for layer in stack.layers:
+            node, neuron = torch.nonzero(phase[:, layer] == 0, as_tuple=True)
+            if not len(node):
+                continue
+            neuron = neuron + layer.start
+            width = (upper - lower)[node, neuron]
+            for sign, bounds in ((1.0, lower), (-1.0, upper)):
+                pairs = Pairs(sign, node, neuron, layer.start)
+                rows = relaxed_rows(stack, member, pairs, lower, upper)
+                weight = significant(cap.price(pairs, rows), WEIGHT_BITS)
+                value = cap.priced(pairs, rows, weight)
+                unit = exp2(width) * 2.0**-CAP_BITS
+                value = torch.floor((value - MARGIN * (value.abs() + width)) / unit) * unit
+                better = value - sign * bounds[node, neuron] > WORTH * width
+                for k in torch.unique(node[better]).tolist():
+                    of = better & (node == k)
+                    found[k].append(Bounded(sign, neuron[of], sign * value[of], weight[of]))
+                bounds[node[better], neuron[better]] = sign * value[better]
+            known = torch.where(lower[:, layer] >= 0, 1, torch.where(upper[:, layer] <= 0, -1, 0)).to(phase.dtype)
+            phase[:, layer] = torch.where(phase[:, layer] != 0, phase[:, layer], known)
+        for k, bounded in enumerate(found):
+            if bounded:
+                node_of = self.tree.nodes[chosen.numbers[k]]
+                node_of.caps.append(Cap(multipliers_of(nodes, k), tuple(bounded)))
+        empty = lower > upper
+        for k in torch.nonzero(empty.any(-1)).flatten().tolist():
+            self.tree.nodes[chosen.numbers[k]].end = Empty(int(torch.nonzero(empty[k])[0]))
+        kept = torch.nonzero(~empty.any(-1)).flatten()
+        capped = replace(chosen.nodes.fixed(phase), lower=lower, upper=upper)
+        return _Open(capped.take(kept), [chosen.numbers[k] for k in kept.tolist()])
+
+    def _split(self, chosen: _Open, seen: Pass) -> _Open | None:
+        """The children of nodes with open phases; those without are linear pieces, closed by their programs."""
+        fixed = (chosen.nodes.phase != 0).all(-1)
+        for k in torch.nonzero(fixed).flatten().tolist():
+            if not self._close_piece(chosen.nodes.take(torch.tensor([k], device=fixed.device)), chosen.numbers[k]):
                 return None
-            raised.append(node)
-        self._seen = joined(raised)
-        return found
+        kept = torch.nonzero(~fixed).flatten()
+        nodes, numbers = chosen.nodes.take(kept), [chosen.numbers[k] for k in kept.tolist()]
+        branch = by_relaxation(nodes, seen.take(kept))
+        first = len(self.tree.nodes)
+        children = list(range(first, first + 2 * len(numbers)))
+        for k, number in enumerate(numbers):
+            end = Split(int(branch[k]), children[k], children[len(numbers) + k])
+            self.tree.nodes[number].end = end
+        self.tree.nodes += [ProofNode() for _ in children]
+        return _Open(nodes.split(branch), children)
+
+    def _close_piece(self, node: Nodes, number: int) -> bool:
+        raised = NodeProgram(self.engine, node).raised(self.enough, self.deadline.left).node
+        left, _ = self._close(_Open(raised, [number]), self.engine.evaluate(raised))
+        return not left.numbers
 
 
-def closing_of(node: Nodes) -> Closing:
-    """What a node of its own says of its pass."""
-    phase = node.phase[0]
-    sign = phase.to(node.multiplier.dtype) * node.multiplier[0]
-    return Closing(int(node.goal[0]), phase, node.slope[0], sign, node.row_weight[0])
+def rounded(nodes: Nodes, bits: int) -> Nodes:
+    """The nodes with slopes, multipliers and weights of few bits; all are valid still."""
+    scale = 2.0**bits
+    unit = exp2(torch.where(nodes.phase != 0, nodes.multiplier, 0.0).amax(-1, keepdim=True)) / scale
+    weight = (nodes.row_weight * scale).round() / scale
+    return replace(
+        nodes,
+        slope=(nodes.slope * scale).round() / scale,
+        multiplier=(nodes.multiplier / unit).round() * unit,
+        row_weight=torch.where(weight.sum(-1, keepdim=True) > 0, weight, 1.0),
+    )
 
 
-def joined(nodes: list[Nodes]) -> Nodes:
-    """Nodes side by side in one batch."""
-    parts = {name: torch.cat([getattr(one, name) for one in nodes]) for name in vars(nodes[0])}
-    return type(nodes[0])(**parts)
+def exp2(size: Tensor) -> Tensor:
+    """The power of two at or above each size, and not below the least that is of use."""
+    return torch.exp2(size.clamp(1e-60, 1e60).log2().ceil())
+
+
+def significant(numbers: Tensor, bits: int) -> Tensor:
+    """Numbers ≥ 0 rounded to so many leading bits."""
+    unit = exp2(numbers) * 2.0**-bits
+    return (numbers / unit).round() * unit
+
+
+def multipliers_of(nodes: Nodes, k: int) -> Multipliers:
+    """Those of one node of a batch."""
+    phase = nodes.phase[k]
+    sign = phase.to(nodes.multiplier.dtype) * nodes.multiplier[k]
+    return Multipliers(nodes.slope[k], phase == 0, sign, nodes.row_weight[k])

@@ -107,9 +107,14 @@ class Model:
         """What every record says of the network that it is about, and of the code that read it."""
         told: dict[str, Any] = {"version": code_version(), "model": self.digest}
         told["output"], told["threshold"] = self.output, self.threshold
-        if len(self._parsed.file.files) > 1:
-            told["files"] = {name or self.path.name: digest for name, digest in self._parsed.file.files}
+        if len(self.files) > 1:
+            told["files"] = {name or self.path.name: digest for name, digest in self.files.items()}
         return told
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The digests of all that was read, by name; the model file itself has none."""
+        return dict(self._parsed.file.files)
 
     @property
     def reach(self) -> float:

@@ -1,0 +1,184 @@
+"""The proof of a result: a file beside it, which `plumbline check` accepts without believing anything else of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from bounds.device import pick_device
+from bounds.nodes.node_bounds import NodeBounds
+from bounds.propagation.device_graph import DeviceGraph
+from bounds.propagation.neuron_bounds import NetworkBounds, device_graph_for, network_bounds
+from bounds.reduced_net.reduced_net import Reduced, reduce
+from encoders.arrays import FloatArray
+from encoders.deadline import Deadline, in_time
+from encoders.question import CONVEX, Goal, Norm, Region
+from verifier.goals import goals_of
+from verifier.options import REAL, Options
+from verifier.proofs.proof_file import FORMAT, Line, TreeLines, ranges_line, write
+from verifier.proofs.proof_search import MARGIN, ProofSearch, exp2
+from verifier.question.model import Model
+from verifier.question.model_views import View
+from verifier.question.results import Adversary, Result, Verdict
+from verifier.regions import region_for
+
+RANGE_BITS = 40  # of a range's ends, of its size
+SHORT = 0.5  # of the tolerance: how far short of an exact distance its proof may stop
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was written: the file, and the radius that it proves free of adversaries; or why there is none."""
+
+    path: Path | None = None
+    radius: float | None = None
+    why: str = ""
+
+
+def unprovable(model: Model, options: Options) -> str | None:
+    """Why no result of such a question has a proof; None where it may have one."""
+    if options.norm not in CONVEX:
+        return f"{options.norm} has no rule in the proof format; linf, l1 and l2 have"
+    if options.grid is not None or model.quantised is not None:
+        return "grids and quantised networks have no rules in the proof format"
+    if options.execution != REAL:
+        return f"proofs are about real arithmetic, not execution {options.execution}"
+    if isinstance(model, View) or options.scale is not None or options.constraints is not None:
+        return "perturbations, scales and constraints have no rules in the proof format"
+    if model.threshold is not None or model.output is not None:
+        return "thresholds and chosen outputs have no rules in the proof format"
+    return None
+
+
+def write_proof(
+    path: Path, model: Model, x: ArrayLike, result: Result, options: Options, mask: ArrayLike | None = None,
+    time_limit: float | None = None,
+) -> Proof:  # fmt: skip
+    """Write down why a result is true, as far as the proof format has rules for it.
+
+    Both sides are written as they are proven: the radius that holds no adversary may stop short of `result.lower` by
+    half of the tolerance. Costs a search of its own on the ball that is known to be empty.
+    """
+    why = unprovable(model, options)
+    if why is None and result.verdict is Verdict.MISCLASSIFIED:
+        why = "the sample is classified wrongly: there is nothing to prove"
+    if why is not None:
+        return Proof(why=why)
+    region, goals = region_for(model, x, mask, options), goals_of(model, result.predicted, options)
+    statement = _statement(model, region, result, options)
+    radius = _radius(result, region, options)
+    lines: list[Line] = []
+    if radius is not None and radius > 0.0:
+        found = _lines(model, region, options, goals, radius, Deadline(time_limit))
+        if found is None:
+            return Proof(why="no proof was found in time")
+        lines = found
+        statement["radius"] = float(radius).hex()
+    if statement["radius"] is None and statement["witness"] is None:
+        return Proof(why="neither side of the bracket is known")
+    write(path, [statement, *lines])
+    return Proof(path, radius)
+
+
+def _radius(result: Result, region: Region, options: Options) -> float | None:
+    """The ball that is to be proven empty; None where there is none."""
+    if result.verdict is Verdict.FALSIFIED:
+        return None
+    if result.verdict is Verdict.CERTIFIED:
+        return result.radius
+    if np.isinf(result.lower):
+        return float(region.reach(options.norm)) * (1.0 + 1e-9)
+    return min(result.lower, result.upper - SHORT * options.tolerance * max(1.0, result.upper))
+
+
+def _statement(model: Model, region: Region, result: Result, options: Options) -> Line:
+    witness = result.adversary
+    files = model.files
+    told: Line = {
+        "format": FORMAT,
+        "model": {"name": model.path.name, "sha256": files[""], **_external(files)},
+        "norm": str(options.norm),
+        "sample": _hex(region.center),
+        "box": [_side(region.lower), _side(region.upper)],
+        "against": result.predicted,
+        "targets": None if options.targets is None else list(options.targets),
+        "margin": float(options.margin).hex(),
+        "radius": None,
+        "witness": None if witness is None else _witness(witness, region, options.norm),
+        "rests_on": str(result.basis),
+        "about": {"verdict": str(result.verdict), "lower": repr(result.lower), "upper": repr(result.upper)},
+    }
+    return told
+
+
+def _external(files: dict[str, str]) -> Line:
+    others = {name: digest for name, digest in files.items() if name}
+    return {"external": others} if others else {}
+
+
+def _hex(values: FloatArray) -> list[str]:
+    return [float(value).hex() for value in values]
+
+
+def _side(values: FloatArray) -> str | list[str]:
+    """A side of the box: one number where it is the same for all inputs."""
+    return float(values[0]).hex() if (values == values[0]).all() else _hex(values)
+
+
+def _witness(witness: Adversary, region: Region, norm: Norm) -> Line:
+    """The input, and a number that is no less than its distance."""
+    point = witness.input.astype(np.float64).reshape(-1)
+    moved = [abs(Fraction(float(p)) - Fraction(float(c))) for p, c in zip(point, region.center, strict=True)]
+    exact = {Norm.LINF: max, Norm.L1: sum, Norm.L2: lambda each: sum(one * one for one in each)}[norm](moved)
+    power = 2 if norm is Norm.L2 else 1
+    distance = float(witness.distance)
+    while Fraction(distance) ** power < exact:
+        distance = float(np.nextafter(distance, np.inf))
+    return {"input": _hex(point), "distance": distance.hex()}
+
+
+def _lines(
+    model: Model, region: Region, options: Options, goals: tuple[Goal, ...], radius: float, deadline: Deadline
+) -> list[Line] | None:
+    device_graph = device_graph_for(model.graph, pick_device(options.device))
+    made = in_time(deadline, lambda: _net(device_graph, region, options.norm, goals, radius), None)
+    if made is None:
+        return None
+    bounds, net = made
+    tree = ProofSearch(NodeBounds(net), radius, deadline).run()
+    if tree is None:
+        return None
+    relus = model.graph.relus
+    ranges = [
+        ranges_line(k, *(s[i][0].cpu().numpy() for s in (bounds.lower, bounds.upper))) for k, i in enumerate(relus)
+    ]
+    return [*ranges, *TreeLines(net, relus).of(tree, [goal.target for goal in goals])]
+
+
+def _net(
+    device_graph: DeviceGraph, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float
+) -> tuple[NetworkBounds, Reduced]:
+    """Ranges that a checker finds, too, rounded outward; and the reduced net with those of its open neurons."""
+    bounds = network_bounds(device_graph, region, norm, radius, envelopes=False)
+    for i in bounds.lower:
+        low, high = bounds.lower[i], bounds.upper[i]
+        width = high - low
+        unit = exp2(width) * 2.0**-RANGE_BITS
+        loose = MARGIN * (width + torch.maximum(low.abs(), high.abs()))
+        lower, upper = torch.floor((low - loose) / unit) * unit, torch.ceil((high + loose) / unit) * unit
+        # What is stable stays so: the bound that was computed has room for more than this loses.
+        bounds.lower[i] = torch.where(low >= 0, lower.clamp_min(0.0), lower)
+        bounds.upper[i] = torch.where(high <= 0, upper.clamp_max(0.0), upper)
+    net = reduce(device_graph, bounds, goals)
+    lower, upper = (
+        torch.cat([side[i][0][entries] for i, entries in net.neurons] or [net.lower])
+        for side in (bounds.lower, bounds.upper)
+    )
+    return bounds, replace(net, lower=lower, upper=upper)

@@ -1,0 +1,114 @@
+"""A proof as the lines of its file (docs/reference/proof-format.md): all numbers exact, compressed by gzip."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bounds.reduced_net.reduced_net import Reduced
+from encoders.arrays import FloatArray
+from verifier.proofs.proof_tree import Bounded, Cap, Close, Empty, Multipliers, ProofNode, ProofTree, Split
+
+Line = dict[str, Any]
+FORMAT = "plumbline-proof-1"
+
+
+def dyadic(values: Iterable[float]) -> tuple[list[int], int]:
+    """Whole numbers m and one exponent e with  value = m · 2^e  exactly."""
+    ratios = [float(value).as_integer_ratio() for value in values]
+    most = max((below.bit_length() - 1 for _, below in ratios), default=0)
+    return [above << (most - below.bit_length() + 1) for above, below in ratios], -most
+
+
+def ranges_line(layer: int, lower: FloatArray, upper: FloatArray) -> Line:
+    """The ranges of a layer's neurons."""
+    numbers, exponent = dyadic([*lower, *upper])
+    return {"ranges": layer, "exponent": exponent, "lower": numbers[: len(lower)], "upper": numbers[len(lower) :]}
+
+
+class TreeLines:
+    """The lines of trees over a reduced net, whose open neurons are named by layer and entry."""
+
+    def __init__(self, net: Reduced, relus: Sequence[int]) -> None:
+        layers = {position: k for k, position in enumerate(relus)}
+        self.layer = np.concatenate([np.full(len(e), layers[p]) for p, e in net.neurons] or [np.zeros(0, np.int64)])
+        self.entry = np.concatenate([e.cpu().numpy() for _, e in net.neurons] or [np.zeros(0, np.int64)])
+
+    def of(self, tree: ProofTree, targets: Sequence[int]) -> Iterator[Line]:
+        """Every goal's nodes, in the order in which they are checked."""
+        for goal, target in enumerate(targets):
+            yield {"goal": int(target)}
+            for node in tree.walk(goal):
+                yield from self._node(node)
+
+    def _node(self, node: ProofNode) -> Iterator[Line]:
+        for cap in node.caps:
+            yield self._cap(cap)
+        match node.end:
+            case Close(function):
+                yield {"close": True, **self._multipliers(function)}
+            case Empty(neuron):
+                yield {"empty": self._name(neuron)}
+            case Split(neuron):
+                yield {"split": self._name(neuron)}
+
+    def _name(self, neuron: int) -> list[int]:
+        return [int(self.layer[neuron]), int(self.entry[neuron])]
+
+    def _cap(self, cap: Cap) -> Line:
+        values, exponent = dyadic(torch.cat([part.values for part in cap.bounds]).tolist())
+        weights, weights_exponent = dyadic(torch.cat([part.weights for part in cap.bounds]).tolist())
+        entries, first = [], 0
+        for part in cap.bounds:
+            last = first + len(part.neurons)
+            entries.append([*self._neurons(part), values[first:last], weights[first:last]])
+            first = last
+        told = {"cap": entries, "exponent": exponent, "weights_exponent": weights_exponent}
+        return told | self._multipliers(cap.function)
+
+    def _neurons(self, part: Bounded) -> list[Any]:
+        chosen = part.neurons.cpu().numpy()
+        return [int(self.layer[chosen[0]]), self.entry[chosen].tolist(), "lower" if part.sign > 0 else "upper"]
+
+    def _multipliers(self, function: Multipliers) -> Line:
+        told: Line = {}
+        if len(function.weight) > 1:
+            rows, exponent = dyadic(function.weight.tolist())
+            told |= {"rows": rows, "rows_exponent": exponent}
+        slopes, exponent = self._by_layer(function.slope, function.is_open)
+        if slopes:
+            told |= {"slopes": slopes, "slope_bits": -exponent}
+        signs, exponent = self._by_layer(function.sign, function.sign != 0)
+        if signs:
+            told |= {"signs": signs, "signs_exponent": exponent}
+        return told
+
+    def _by_layer(self, values: Tensor, chosen: Tensor) -> tuple[list[Any], int]:
+        """[[layer, [entries], [whole numbers]], …] of the chosen neurons."""
+        places = torch.nonzero(chosen).flatten().cpu().numpy()
+        numbers, exponent = dyadic(values[chosen].tolist())
+        found = []
+        for layer in np.unique(self.layer[places]):
+            of = self.layer[places] == layer
+            found.append([int(layer), self.entry[places[of]].tolist(), [m for m, kept in zip(numbers, of) if kept]])
+        return found, exponent
+
+
+def write(path: Path, lines: Iterable[Line]) -> None:
+    """All lines, or no file: it is written beside, and then takes its place."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with gzip.GzipFile(beside, "wb", mtime=0) as file:
+            for line in lines:
+                file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
