@@ -57,6 +57,7 @@ encoders.programs
 encoders.properties
 encoders.layer_graph
 encoders
+verifier.checker
 """
 ORDER = {name: level for level, line in enumerate(FOLDERS.split("\n")) for name in line.split()}
 PACKAGES = ("plumbline", "benchmarks", "verifier", "trainers", "bounds", "encoders")

@@ -14,6 +14,7 @@ from typing import NoReturn
 from verifier import __version__
 from verifier.cli import (
     attack,
+    check,
     compare,
     completion,
     curve,
@@ -110,6 +111,7 @@ COMMANDS = (
     ),
     Command("transfer", "do the adversaries of one network fool the others?", transfer.add_arguments, transfer.run),
     Command("difference", "the greatest difference of two networks' scores", difference.add_arguments, difference.run),
+    Command("check", "is a proof right? By code that shares nothing with its writer", check.add_arguments, check.run),
     Command("scale", "how far apart the classes of a data set lie", scale.add_arguments, scale.run),
     Command(
         "vnncomp",

@@ -1,0 +1,62 @@
+"""Checks proofs, from docs/reference/proof-format.md alone: imports nothing of ours outside itself.
+
+`check` takes a proof file and a model file. `Checker` takes the lines of a proof one at a time, and its `node` says of
+multipliers what they prove: who writes proofs asks it before writing a line.
+
+Names are looked up on first use, so that `plumbline --help` does not wait for onnx.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from verifier.checker.checking import Verdict as Verdict
+    from verifier.checker.checking import check as check
+    from verifier.checker.checking import load as load
+    from verifier.checker.errors import RefusedError as RefusedError
+    from verifier.checker.errors import UncheckableError as UncheckableError
+    from verifier.checker.exact import Exact as Exact
+    from verifier.checker.multipliers import Multipliers as Multipliers
+    from verifier.checker.outward import Float as Float
+    from verifier.checker.proof import Checker as Checker
+    from verifier.checker.proof import Plus as Plus
+    from verifier.checker.statement import Statement as Statement
+    from verifier.checker.statement import read_statement as read_statement
+
+_HOMES = {
+    "Checker": "proof",
+    "Exact": "exact",
+    "Float": "outward",
+    "Multipliers": "multipliers",
+    "Plus": "proof",
+    "RefusedError": "errors",
+    "Statement": "statement",
+    "UncheckableError": "errors",
+    "Verdict": "checking",
+    "check": "checking",
+    "load": "checking",
+    "read_statement": "statement",
+}
+
+__all__ = [
+    "Checker",
+    "Exact",
+    "Float",
+    "Multipliers",
+    "Plus",
+    "RefusedError",
+    "Statement",
+    "UncheckableError",
+    "Verdict",
+    "check",
+    "load",
+    "read_statement",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,174 @@
+"""Linear functions below what is asked, by one backward pass ("A function below" of docs/reference/proof-format.md).
+
+A batch of functions goes through the network from its end to its input. What a float step may have lost in a
+coefficient is taken off the constant at once, times the most that the coefficient's variable can be on the region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifier.checker.arithmetic import Arithmetic, Numbers
+from verifier.checker.network import Affine, Input, Network, Relu
+from verifier.checker.region import Region
+
+
+@dataclass
+class Range:
+    """The lower and the upper ends of a layer's neurons."""
+
+    lower: Numbers
+    upper: Numbers
+
+
+class Setting:
+    """A network and a region in the numbers of one arithmetic, and how large values can be where that is asked."""
+
+    def __init__(self, arithmetic: Arithmetic, network: Network, region: Region) -> None:
+        self.arithmetic, self.network, self.region = arithmetic, network, region
+        self.linear = arithmetic.linear(network)
+        self._reaches: dict[int, Numbers] = {0: region.largest()}
+        self._outputs: list[Numbers] = []  # of each layer's ReLU, the greatest
+
+    def bounded(self, found: Range) -> None:
+        """The next layer's ranges are proven."""
+        a = self.arithmetic
+        self._outputs.append(a.where(a.positive(found.upper), found.upper, a.zeros(1)))
+
+    def reach(self, index: int) -> Numbers:
+        """How large the entries of a value can be on the region; asked of nothing behind a layer without ranges."""
+        if index in self._reaches:
+            return self._reaches[index]
+        for at, value in enumerate(self.network.values[: index + 1]):
+            if at not in self._reaches:
+                if isinstance(value, Affine):
+                    found = self.arithmetic.reach(self.network, self.linear[at], at, self._reaches)
+                else:
+                    assert isinstance(value, Relu)
+                    found = self._outputs[value.layer]
+                self._reaches[at] = found
+        return self._reaches[index]
+
+
+class Functions:
+    """A batch of functions: coefficients of values, which are added up, and a constant that only rounds down."""
+
+    def __init__(self, setting: Setting, count: int) -> None:
+        self.setting = setting
+        self.arithmetic = setting.arithmetic
+        self.coefficients: dict[int, Numbers] = {}
+        self.constants = self.arithmetic.zeros(count)
+
+    def add(self, index: int, rows: Numbers, lost: Numbers | None = None) -> None:
+        """Coefficients of one value, and how far each of them may be from what is right."""
+        self._lose(index, lost)
+        if index in self.coefficients:
+            rows, lost = self.arithmetic.sum(self.coefficients[index], rows)
+            self._lose(index, lost)
+        self.coefficients[index] = rows
+
+    def add_constants(self, terms: Numbers) -> None:
+        """The sum of each row of terms."""
+        self.constants = self.arithmetic.down(self.constants, self.arithmetic.total(terms))
+
+    def _lose(self, index: int, lost: Numbers | None) -> None:
+        if lost is not None:
+            self.add_constants(-(lost * self.setting.reach(index)))
+
+    def least(self, relaxation: Relaxation) -> NDArray[Any]:
+        """What the functions are at least, on the whole region."""
+        for index in reversed(range(max(self.coefficients, default=0) + 1)):
+            rows = self.coefficients.pop(index, None)
+            value = self.setting.network.values[index]
+            if rows is None:
+                continue
+            if isinstance(value, Input):
+                return relaxation.at_input(self, rows)
+            if isinstance(value, Relu):
+                relaxation.through(self, value, rows)
+            else:
+                self._write_out(index, rows)
+        return self.arithmetic.compared(self.constants)
+
+    def _write_out(self, index: int, rows: Numbers) -> None:
+        linear = self.setting.linear[index]
+        if linear.bias is not None:
+            self.add_constants(rows * linear.bias)
+        for part, source in linear.parts:
+            self.add(source, *self.arithmetic.back(part, rows))
+
+
+class Relaxation:
+    """What a ReLU's result is replaced by: linear functions of what it reads, by the table of the page."""
+
+    def __init__(self, ranges: list[Range], slopes: Mapping[int, Numbers] | None = None) -> None:
+        self.ranges = ranges
+        self.slopes = slopes or {}
+
+    def through(self, functions: Functions, value: Relu, rows: Numbers) -> None:
+        """From coefficients of z to coefficients of h, and constants.
+
+        A slope of rounded arithmetic is exact all the same: a rounded q · α is q times another number of [0, 1], which
+        is as good; and the constant is computed from that product.
+        """
+        a = functions.arithmetic
+        lower, upper = self.ranges[value.layer].lower, self.ranges[value.layer].upper
+        dead = a.negative(lower) & ~a.positive(upper)
+        open_ones = a.negative(lower) & a.positive(upper)
+        one, none = a.scaled([1], 0), a.zeros(1)
+        alpha = self.slopes[value.layer] if value.layer in self.slopes else rule(a, lower, upper)
+        whole = a.where(dead, none, one)
+        falling = a.negative(rows)
+        slopes = a.where(falling, a.where(open_ones, a.chord(lower, upper), whole), a.where(open_ones, alpha, whole))
+        below = rows * slopes
+        at = np.flatnonzero(open_ones & falling.any(axis=0))
+        if len(at):
+            low, high = -(below[:, at] * lower[at]), (rows[:, at] - below[:, at]) * upper[at]
+            least = a.where(a.negative(high - low), high, low)
+            functions.add_constants(a.where(falling[:, at], least, none))
+        functions.add(value.source, below)
+
+    def at_input(self, functions: Functions, rows: Numbers) -> NDArray[Any]:
+        """The least value on the region."""
+        return functions.setting.region.least(rows, functions.constants)
+
+
+class Intervals(Relaxation):
+    """A ReLU's result, and the input, are replaced by an end of their range."""
+
+    def through(self, functions: Functions, value: Relu, rows: Numbers) -> None:
+        a = functions.arithmetic
+        lower, upper, none = self.ranges[value.layer].lower, self.ranges[value.layer].upper, a.zeros(1)
+        low, high = a.where(a.positive(lower), lower, none), a.where(a.positive(upper), upper, none)
+        functions.add_constants(rows * a.where(a.negative(rows), high, low))
+
+    def at_input(self, functions: Functions, rows: Numbers) -> NDArray[Any]:
+        region, a = functions.setting.region, functions.arithmetic
+        functions.add_constants(rows * a.where(a.negative(rows), region.upper, region.lower))
+        return a.compared(functions.constants)
+
+
+def rule(arithmetic: Arithmetic, lower: Numbers, upper: Numbers) -> Numbers:
+    """The lower slopes where none are given: 1 if u ≥ -l, and 0 else."""
+    return arithmetic.where(arithmetic.negative(upper + lower), arithmetic.zeros(1), arithmetic.scaled([1], 0))
+
+
+def unit_rows(arithmetic: Arithmetic, neurons: range, size: int) -> Numbers:
+    """The functions h_j of some neurons, and then their negatives."""
+    count = len(neurons)
+    at = np.zeros((2 * count, size), dtype=bool)
+    at[np.arange(2 * count), [*neurons, *neurons]] = True
+    one = arithmetic.scaled([1], 0)
+    signs = arithmetic.where(np.arange(2 * count)[:, None] < count, one, -one)
+    return arithmetic.where(at, signs, arithmetic.zeros(1))
+
+
+def chunks(size: int, width: int) -> Iterator[range]:
+    """Neurons a few hundred at a time, so that a batch of their functions stays small."""
+    step = max(1, (1 << 21) // max(1, width))
+    return (range(at, min(at + step, size)) for at in range(0, size, step))

@@ -1,0 +1,94 @@
+"""The region of a proof, and the least value of a linear function on it.
+
+("The least value of a linear function" of docs/reference/proof-format.md.) Each bound is a dual one: right for every
+value of its parameter, so that the parameter may be chosen by rounded arithmetic.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifier.checker.arithmetic import Arithmetic, Numbers
+from verifier.checker.statement import Statement
+
+PARAMETER_STEPS = 20
+
+
+class Region:
+    """All inputs of the box within the radius of the sample, in the numbers of an arithmetic."""
+
+    def __init__(self, arithmetic: Arithmetic, statement: Statement, radius: Fraction) -> None:
+        self.arithmetic = arithmetic
+        self.norm = statement.norm
+        self.radius = arithmetic.outward([radius], up=True)
+        self.sample = arithmetic.exactly(statement.sample)
+        box = list(zip(statement.lower, statement.sample, statement.upper, strict=True))
+        self.lower = arithmetic.outward([max(low, at - radius) for low, at, _ in box], up=False)
+        self.upper = arithmetic.outward([min(high, at + radius) for _, at, high in box], up=True)
+        self.down = arithmetic.outward([min(at - low, radius) for low, at, _ in box], up=True)
+        self.up = arithmetic.outward([min(high - at, radius) for _, at, high in box], up=True)
+
+    def largest(self) -> Numbers:
+        """How large each entry of the input can be."""
+        return self.arithmetic.where(
+            self.arithmetic.positive(self.upper + self.lower), abs(self.upper), abs(self.lower)
+        )
+
+    def least(self, rows: Numbers, constants: Numbers) -> NDArray[Any]:
+        """What each function g · x + v is at least, on the whole region."""
+        a = self.arithmetic
+        at_sample = a.down(constants, a.total(rows * self.sample))
+        sizes = abs(rows)
+        rooms = a.where(a.positive(rows), self.down, self.up)
+        if self.norm == "linf":
+            return a.compared(a.down(at_sample, a.total(-(sizes * rooms))))
+        if self.norm == "l1":
+            return a.compared(a.down(at_sample, self._l1(sizes, rooms)))
+        return self._l2(at_sample, sizes, rooms)
+
+    def _l1(self, sizes: Numbers, rooms: Numbers) -> Numbers:
+        """-(τ R + Σ max(|g| - τ, 0) w), where τ is the size of the entry at which the radius is used up, or 0."""
+        a = self.arithmetic
+        order = a.order(sizes)
+        row = np.arange(len(order))[:, None]
+        beyond = a.positive(a.running(rooms[row, order]) - self.radius)
+        last = order[row[:, 0], beyond.argmax(axis=1)]
+        price = a.where(np.asarray(beyond.any(axis=1)), sizes[row[:, 0], last], a.zeros(len(order)))[:, None]
+        above = sizes - price
+        above = a.where(a.positive(above), above, a.zeros(1))
+        return a.down(a.total(-(price * self.radius)), a.total(-(above * rooms)))
+
+    def _l2(self, at_sample: Numbers, sizes: Numbers, rooms: Numbers) -> NDArray[Any]:
+        """v - ½ (λ R² + Σ q), as v + (-(λ R)² - Σ λ q) / 2λ."""
+        a = self.arithmetic
+        rough, powers = a.roughly(sizes)
+        room, room_powers = a.roughly(rooms)
+        radius, radius_power = a.roughly(self.radius[None])
+        with np.errstate(all="ignore"):
+            rooms_there = np.ldexp(room, room_powers[:, None].clip(-2000, 2000))
+            chosen = parameter(rough, rooms_there, float(np.ldexp(radius[0, 0], radius_power.clip(-2000, 2000)[0])))
+        price = a.columns(chosen, powers)
+        full = price * rooms  # λ w: an entry whose coefficient is above that runs into the box
+        costs = a.where(a.exceeds(sizes, full), full * (sizes + sizes - full), sizes * sizes)
+        along = price * self.radius
+        over = a.down(a.total(-costs), a.total(-(along * along)))
+        return a.quotient(at_sample, over, (price + price)[:, 0])
+
+
+def parameter(sizes: NDArray[np.float64], rooms: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
+    """λ for each row, nearly the best: Σ min(|g| / λ, w)² = R², from above, entries that run into the box set aside."""
+    free = np.ones_like(sizes, dtype=bool)
+    found = np.full(len(sizes), np.inf)
+    for _ in range(PARAMETER_STEPS):
+        left = radius**2 - np.where(free, 0.0, rooms**2).sum(axis=1)
+        new = np.sqrt(np.where(free, sizes**2, 0.0).sum(axis=1) / np.maximum(left, 0.0))
+        found = np.where(np.isfinite(new) & (new > 0), np.minimum(found, new), found)
+        meets = free & (sizes > found[:, None] * rooms)
+        if not meets.any():
+            break
+        free &= ~meets
+    return np.where(np.isfinite(found) & (found > 0), found, np.maximum(sizes.max(axis=1), 1.0))

@@ -1,0 +1,150 @@
+"""What a proof claims, from its first line ("The statement" of docs/reference/proof-format.md)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from fractions import Fraction
+from typing import Any
+
+from verifier.checker.errors import RefusedError
+from verifier.checker.lines import a_list, integer, number, only
+
+FORMAT = "plumbline-proof-1"
+NORMS = ("linf", "l1", "l2")
+CLAIM = ("format", "model", "norm", "sample", "box", "against", "targets", "margin", "radius", "witness")
+FOR_PEOPLE = ("rests_on", "about")
+CLASSES = 1 << 20
+DIGEST = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One class that shall not win, and the classes that it would have to lead."""
+
+    target: int
+    others: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """The claim: of which file, where inputs may move, what an adversary is, and the bracket of its distance."""
+
+    sha256: str
+    external: dict[str, str]
+    norm: str
+    sample: tuple[Fraction, ...]
+    lower: tuple[Fraction, ...]
+    upper: tuple[Fraction, ...]
+    against: int
+    targets: tuple[int, ...] | None
+    margin: Fraction
+    radius: Fraction | None
+    witness: tuple[Fraction, ...] | None
+    distance: Fraction | None
+
+    def goals(self, classes: int) -> tuple[Goal, ...]:
+        """One goal for each class that would be an adversary's, in the order of their trees."""
+        if classes < 2:
+            raise RefusedError(f"the model has {classes} class scores: there is no other class")
+        if max((self.against, *(self.targets or ()))) >= classes:
+            raise RefusedError(f"the statement names a class that the model has not: it has {classes}")
+        if self.targets is None:
+            return tuple(Goal(t, (self.against,)) for t in range(classes) if t != self.against)
+        return tuple(Goal(t, tuple(j for j in range(classes) if j != t)) for t in self.targets)
+
+    def sentence(self) -> str:
+        """What is claimed, in words; the radius rounded down to six digits, the distance rounded up."""
+        who = "no adversary" if self.targets is None else f"no adversary of class {', '.join(map(str, self.targets))}"
+        lead = f" that leads by {decimal(self.margin, ROUND_FLOOR)} or more" if self.margin else ""
+        far = "" if self.distance is None else decimal(self.distance, ROUND_CEILING)
+        if self.radius is None:
+            return f"one{who.removeprefix('no')}{lead} within {self.norm} {far}"
+        near = f"{who}{lead} within {self.norm} {decimal(self.radius, ROUND_FLOOR)}"
+        return near + (f"; one at {far}" if far else "")
+
+
+def decimal(exact: Fraction, rounding: str) -> str:
+    """A number for people: a float64 as Python writes it, another one to six digits, to the side that claims less."""
+    if abs(exact) < 1 << 1000 and Fraction(float(exact)) == exact:
+        return repr(float(exact)).removesuffix(".0")
+    context = Context(prec=6, rounding=rounding)
+    return f"{context.divide(Decimal(exact.numerator), Decimal(exact.denominator)):g}"
+
+
+def read_statement(line: dict[str, Any]) -> Statement:
+    """The first line, checked for its shape; whether it is true is asked later."""
+    if line.get("format") != FORMAT:
+        raise RefusedError(f"the file's first line has no format {FORMAT!r}")
+    only(line, CLAIM, FOR_PEOPLE)
+    if line["norm"] not in NORMS:
+        raise RefusedError(f"norm is none of {', '.join(NORMS)}")
+    sha256, external = _model(line["model"])
+    sample = _numbers(line["sample"], "sample")
+    lower, upper = (_side(side, len(sample)) for side in a_list(line["box"], "box", 2))
+    if not all(low <= at <= high for low, at, high in zip(lower, sample, upper, strict=True)):
+        raise RefusedError("the sample lies outside the box")
+    radius = None if line["radius"] is None else number(line["radius"], "radius")
+    if radius is not None and radius < 0:
+        raise RefusedError("radius is negative")
+    witness = distance = None
+    if line["witness"] is not None:
+        if not isinstance(line["witness"], dict):
+            raise RefusedError("witness is no object")
+        only(line["witness"], ("input", "distance"))
+        witness = _numbers(line["witness"]["input"], "the witness's input", len(sample))
+        distance = number(line["witness"]["distance"], "the witness's distance")
+        if distance < 0:
+            raise RefusedError("the witness's distance is negative")
+    if radius is None and distance is None:
+        raise RefusedError("neither radius nor witness: nothing is claimed")
+    if radius is not None and distance is not None and distance <= radius:
+        raise RefusedError("the witness lies within the radius that shall have no adversary")
+    return Statement(
+        sha256,
+        external,
+        line["norm"],
+        sample,
+        lower,
+        upper,
+        integer(line["against"], "against", 0, CLASSES),
+        _targets(line["targets"]),
+        number(line["margin"], "margin"),
+        radius,
+        witness,
+        distance,
+    )
+
+
+def _model(found: Any) -> tuple[str, dict[str, str]]:
+    if not isinstance(found, dict):
+        raise RefusedError("model is no object")
+    only(found, ("name", "sha256"), ("external",))
+    external = found.get("external", {})
+    if not isinstance(external, dict) or not isinstance(found["name"], str):
+        raise RefusedError("model holds a name that is no text, or external that is no object")
+    for digest in (found["sha256"], *external.values()):
+        if not isinstance(digest, str) or DIGEST.fullmatch(digest.lower()) is None:
+            raise RefusedError("model holds a sha256 that is not 64 hexadecimal digits")
+    return found["sha256"].lower(), {path: digest.lower() for path, digest in external.items()}
+
+
+def _targets(found: Any) -> tuple[int, ...] | None:
+    if found is None:
+        return None
+    listed = tuple(integer(one, "a target", 0, CLASSES) for one in a_list(found, "targets"))
+    if not listed or len(set(listed)) < len(listed):
+        raise RefusedError("targets is empty, or names a class twice")
+    return listed
+
+
+def _numbers(found: Any, what: str, length: int | None = None) -> tuple[Fraction, ...]:
+    return tuple(number(one, what) for one in a_list(found, what, length))
+
+
+def _side(found: Any, length: int) -> tuple[Fraction, ...]:
+    """One side of the box: a number for all inputs (a text, or a pair of whole numbers), or one for each."""
+    if isinstance(found, str) or (isinstance(found, list) and found and type(found[0]) is int):
+        return (number(found, "box"),) * length
+    return _numbers(found, "box", length)
