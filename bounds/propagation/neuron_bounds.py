@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,6 +23,8 @@ from encoders.errors import SoundnessError
 from encoders.layer_graph.graph import Affine, Graph, Input
 from encoders.question import NeuronBounds, Norm, Region
 
+Outward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Rounds lower and upper ends of ranges, the first down and the second up."""
 ROWS_AT_ONCE = {"cpu": 512, "cuda": 8192}
 
 
@@ -125,14 +127,14 @@ def network_bounds(
     radius: float,
     crown: bool = True,
     known: NetworkBounds | None = None,
-    envelopes: bool = True,
+    outward: Outward | None = None,
 ) -> NetworkBounds:
     """Sound pre-activation bounds on ball ∩ box; with `crown`, what intervals leave open is tightened.
 
-    `known` are bounds on a larger ball around the same sample: they hold here too, and are never given up. Without
-    `envelopes` the only upper lines are chords.
+    `known` are bounds on a larger ball around the same sample: they hold here too, and are never given up. `outward`
+    is for who writes ranges down: it rounds them, layer by layer, and chords are then the only upper lines.
     """
-    return bounds_together(device_graph, (region,), norm, (radius,), crown, known, envelopes)
+    return bounds_together(device_graph, (region,), norm, (radius,), crown, known, outward)
 
 
 @torch.no_grad()
@@ -143,7 +145,7 @@ def bounds_together(
     radii: Sequence[float],
     crown: bool = True,
     known: NetworkBounds | None = None,
-    envelopes: bool = True,
+    outward: Outward | None = None,
 ) -> NetworkBounds:
     """The same for several samples as one batch, each on a ball of its own."""
     ball = Ball.of(device_graph, regions, norm, radii)
@@ -167,9 +169,11 @@ def bounds_together(
             least, most = (
                 torch.where(side.isnan(), none, side) for side, none in ((least, -torch.inf), (most, torch.inf))
             )
-            steep = tighten and envelopes and norm is Norm.L1
+            steep = tighten and outward is None and norm is Norm.L1
             followed = steep and position != device_graph.graph.relus[-1]
-            opened = _open_layer(device_graph, source, least, most, result, tighten, steep, followed)
+            if outward is not None:
+                least, most = outward(least, most)
+            opened = _open_layer(device_graph, source, least, most, result, tighten, steep, followed, outward)
             if (least > most).any():
                 raise SoundnessError(
                     f"bounds of node {position} ({node.name}) cross: the ball is empty or the proof is"
@@ -214,6 +218,7 @@ def _open_layer(
     tighten: bool,
     steep: bool,
     followed: bool,
+    outward: Outward | None = None,
 ) -> OpenLayer | None:
     """Rows of the neurons that are still open, after CROWN for both sides of each (in place) if `tighten`.
 
@@ -235,8 +240,9 @@ def _open_layer(
                 below, above = (
                     ball.lowest(relaxed_below(part, sign, opened, error, bent), group) for sign in (1.0, -1.0)
                 )
+                below, above = (below, -above) if outward is None else outward(below, -above)
                 least[sample, chosen] = torch.maximum(least[sample, chosen], below)
-                most[sample, chosen] = torch.minimum(most[sample, chosen], -above)
+                most[sample, chosen] = torch.minimum(most[sample, chosen], above)
         kept = (least[sample, chosen] < 0) & (most[sample, chosen] > 0)
         if bool(kept.any()):
             rows.append(part.take(kept))

@@ -113,7 +113,7 @@ class Arithmetic(ABC):
 
     @abstractmethod
     def chord(self, lower: Numbers, upper: Numbers) -> Numbers:
-        """The slope u / (u - l), rounded down to a multiple of 2^-16, in [0, 1] wherever l < 0 < u."""
+        """The slope u / (u - l), rounded down to a multiple of 2^-40, in [0, 1] wherever l < 0 < u."""
 
     @abstractmethod
     def back(self, part: Part, rows: Numbers) -> tuple[Numbers, Numbers | None]:

@@ -133,8 +133,8 @@ class Exact(Arithmetic):
         low, high, _ = aligned(lower, upper)
         open_ones = ((low < 0) & (high > 0)).astype(bool)
         slopes = np.zeros(high.shape, dtype=object)
-        slopes[open_ones] = high[open_ones] * (1 << 16) // (high[open_ones] - low[open_ones])
-        return Dyadics(slopes, -16)
+        slopes[open_ones] = high[open_ones] * (1 << 40) // (high[open_ones] - low[open_ones])
+        return Dyadics(slopes, -40)
 
     def back(self, part: Part, rows: Dyadics) -> tuple[Dyadics, None]:
         return Dyadics(part.weights.back(rows.ints), rows.exponent + part.exponent), None

@@ -96,7 +96,7 @@ class Float(Arithmetic):
         return one > other * (1 + 4 * ROUNDING) + UNDERFLOW
 
     def chord(self, lower: Floats, upper: Floats) -> Floats:
-        slopes = np.floor(65536 * (np.maximum(upper, 0) / np.maximum(upper - lower, 2.0**-1000))) / 65536
+        slopes = np.floor(2.0**40 * (np.maximum(upper, 0) / np.maximum(upper - lower, 2.0**-1000))) / 2.0**40
         return np.clip(slopes, 0.0, 1.0)
 
     def back(self, part: Part, rows: Floats) -> tuple[Floats, Floats | None]:

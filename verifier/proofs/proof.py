@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from bounds.device import pick_device
 from bounds.nodes.node_bounds import NodeBounds
@@ -136,8 +135,8 @@ def _witness(witness: Adversary, region: Region, norm: Norm) -> Line:
     """The input, and a number that is no less than its distance."""
     point = witness.input.astype(np.float64).reshape(-1)
     moved = [abs(Fraction(float(p)) - Fraction(float(c))) for p, c in zip(point, region.center, strict=True)]
-    exact = {Norm.LINF: max, Norm.L1: sum, Norm.L2: lambda each: sum(one * one for one in each)}[norm](moved)
     power = 2 if norm is Norm.L2 else 1
+    exact = max(moved) if norm is Norm.LINF else sum((one**power for one in moved), Fraction(0))
     distance = float(witness.distance)
     while Fraction(distance) ** power < exact:
         distance = float(np.nextafter(distance, np.inf))
@@ -166,19 +165,15 @@ def _net(
     device_graph: DeviceGraph, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float
 ) -> tuple[NetworkBounds, Reduced]:
     """Ranges that a checker finds, too, rounded outward; and the reduced net with those of its open neurons."""
-    bounds = network_bounds(device_graph, region, norm, radius, envelopes=False)
-    for i in bounds.lower:
-        low, high = bounds.lower[i], bounds.upper[i]
-        width = high - low
-        unit = exp2(width) * 2.0**-RANGE_BITS
-        loose = MARGIN * (width + torch.maximum(low.abs(), high.abs()))
-        lower, upper = torch.floor((low - loose) / unit) * unit, torch.ceil((high + loose) / unit) * unit
-        # What is stable stays so: the bound that was computed has room for more than this loses.
-        bounds.lower[i] = torch.where(low >= 0, lower.clamp_min(0.0), lower)
-        bounds.upper[i] = torch.where(high <= 0, upper.clamp_max(0.0), upper)
-    net = reduce(device_graph, bounds, goals)
-    lower, upper = (
-        torch.cat([side[i][0][entries] for i, entries in net.neurons] or [net.lower])
-        for side in (bounds.lower, bounds.upper)
-    )
-    return bounds, replace(net, lower=lower, upper=upper)
+    bounds = network_bounds(device_graph, region, norm, radius, outward=outward)
+    return bounds, reduce(device_graph, bounds, goals)
+
+
+def outward(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Ranges of few bits, with room for what another arithmetic finds otherwise; what is stable stays so."""
+    width = high - low
+    unit = exp2(width) * 2.0**-RANGE_BITS
+    loose = MARGIN * (width + torch.maximum(low.abs(), high.abs()))
+    lower, upper = torch.floor((low - loose) / unit) * unit, torch.ceil((high + loose) / unit) * unit
+    # The bounds that are given leave room for more than is lost here.
+    return torch.where(low >= 0, lower.clamp_min(0.0), lower), torch.where(high <= 0, upper.clamp_max(0.0), upper)

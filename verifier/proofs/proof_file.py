@@ -98,7 +98,9 @@ class TreeLines:
         found = []
         for layer in np.unique(self.layer[places]):
             of = self.layer[places] == layer
-            found.append([int(layer), self.entry[places[of]].tolist(), [m for m, kept in zip(numbers, of) if kept]])
+            found.append(
+                [int(layer), self.entry[places[of]].tolist(), [m for m, kept in zip(numbers, of, strict=True) if kept]]
+            )
         return found, exponent
 
 
