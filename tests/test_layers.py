@@ -25,6 +25,7 @@ verifier.pages
 verifier.runs
 verifier.margin_answer verifier.several_networks verifier.perturbations
 verifier.answer verifier.property_answer verifier.greatest_value
+verifier.proofs
 verifier.goals verifier.regions
 verifier.options
 verifier.engines.registry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from verifier.cli.shared_options import add_box, add_effort, add_grid, add_output, add_source, classes, grid_levels
@@ -56,7 +57,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
     add_effort(parser)
 
-    add_output(parser, "each adversary")
+    add_output(parser, "each adversary").add_argument(
+        "--proof", type=Path, metavar="DIR",
+        help="write a proof of each result, DIR/INDEX.proof, which plumbline check accepts without believing the rest",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.options import Options, check_execution
     from verifier.question.model import load
     from verifier.runs.job import Job
+    from verifier.runs.proven import proof_beside, proof_folder
     from verifier.runs.run import check_jobs
     from verifier.runs.samples import check_box, load_constraints, load_mask, load_samples, load_scale, parse_samples
 
@@ -96,8 +101,11 @@ def run(arguments: argparse.Namespace) -> int:
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
+    beside = None
+    if arguments.proof is not None:
+        beside = partial(proof_beside, proof_folder(arguments.proof, model, options))
     command = "distance" if radius is None else "verify"
     question = ManySamples.of(
-        command, model, samples, Job(options, radius, mask), Table(HEADER, row), arguments.json, arguments.out
+        command, model, samples, Job(options, radius, mask, beside), Table(HEADER, row), arguments.json, arguments.out
     )
     return question.ask(indices, arguments.jobs, arguments.batch)

@@ -93,14 +93,15 @@ def add_effort(
     effort.add_argument("--share", action=Renamed, help=argparse.SUPPRESS, now="--batch")
 
 
-def add_output(parser: argparse.ArgumentParser, saved: str) -> None:
-    """`--json FILE` and `--out DIR`."""
+def add_output(parser: argparse.ArgumentParser, saved: str) -> argparse._ArgumentGroup:
+    """`--json FILE` and `--out DIR`; returns the group."""
     output = parser.add_argument_group("output")
     output.add_argument(
         "--json", type=Path, metavar="FILE",
         help="one JSON object per sample and line, as each finishes; an existing file of the same run is resumed",
     )  # fmt: skip
     output.add_argument("--out", type=Path, metavar="DIR", help=f"save {saved}: arrays and a picture")
+    return output
 
 
 def add_attacked(parser: argparse.ArgumentParser, norms: str = "linf, l1 or l2") -> None:

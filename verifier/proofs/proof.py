@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +20,10 @@ from bounds.reduced_net.reduced_net import Reduced, reduce
 from encoders.arrays import FloatArray
 from encoders.deadline import Deadline, in_time
 from encoders.question import CONVEX, Goal, Norm, Region
+from verifier.checker import UncheckableError, check
 from verifier.goals import goals_of
 from verifier.options import REAL, Options
-from verifier.proofs.proof_file import FORMAT, Line, TreeLines, ranges_line, write
+from verifier.proofs.proof_file import FORMAT, Line, TreeLines, packed, ranges_line, write_whole
 from verifier.proofs.proof_search import MARGIN, ProofSearch, exp2
 from verifier.question.model import Model
 from verifier.question.model_views import View
@@ -33,8 +35,8 @@ SHORT = 0.5  # of the tolerance: how far short of an exact distance its proof ma
 
 
 @dataclass(frozen=True)
-class Proof:
-    """What was written: the file, and the radius that it proves free of adversaries; or why there is none."""
+class Written:
+    """What became of a proof: the file and the radius that it proves free of adversaries, or why there is none."""
 
     path: Path | None = None
     radius: float | None = None
@@ -57,33 +59,56 @@ def unprovable(model: Model, options: Options) -> str | None:
 
 
 def write_proof(
-    path: Path, model: Model, x: ArrayLike, result: Result, options: Options, mask: ArrayLike | None = None,
-    time_limit: float | None = None,
-) -> Proof:  # fmt: skip
-    """Write down why a result is true, as far as the proof format has rules for it.
+    path: Path | str,
+    model: Model,
+    x: ArrayLike,
+    result: Result,
+    *,
+    mask: ArrayLike | None = None,
+    proof_time_limit: float | None = None,
+    **options: Any,
+) -> Written:
+    """Write down why a result is true, in a file that `plumbline check` accepts; `options` are those it was asked with.
+
+    Costs a search of its own, on the ball that is known to hold no adversary: `proof_time_limit` is for that.
+    """
+    chosen = Options(**{"norm": result.norm, **options})
+    return written(Path(path), model, x, result, chosen, mask, Deadline(proof_time_limit))
+
+
+def written(
+    path: Path, model: Model, x: ArrayLike, result: Result, options: Options, mask: ArrayLike | None, deadline: Deadline
+) -> Written:
+    """The same with options that are checked already.
 
     Both sides are written as they are proven: the radius that holds no adversary may stop short of `result.lower` by
-    half of the tolerance. Costs a search of its own on the ball that is known to be empty.
+    half of the tolerance. What is written is checked before it takes its place.
     """
     why = unprovable(model, options)
     if why is None and result.verdict is Verdict.MISCLASSIFIED:
         why = "the sample is classified wrongly: there is nothing to prove"
     if why is not None:
-        return Proof(why=why)
+        return Written(why=why)
     region, goals = region_for(model, x, mask, options), goals_of(model, result.predicted, options)
-    statement = _statement(model, region, result, options)
-    radius = _radius(result, region, options)
+    statement, radius = _statement(model, region, result, options), _radius(result, region, options)
     lines: list[Line] = []
     if radius is not None and radius > 0.0:
-        found = _lines(model, region, options, goals, radius, Deadline(time_limit))
+        found = _lines(model, region, options, goals, radius, deadline)
         if found is None:
-            return Proof(why="no proof was found in time")
+            return Written(why="no proof was found in time")
         lines = found
-        statement["radius"] = float(radius).hex()
+        statement["radius"] = radius.hex()
     if statement["radius"] is None and statement["witness"] is None:
-        return Proof(why="neither side of the bracket is known")
-    write(path, [statement, *lines])
-    return Proof(path, radius)
+        return Written(why="neither side of the bracket is known")
+    content = packed([statement, *lines])
+    try:
+        verdict = check(content, model.path, "float")
+    except UncheckableError as error:
+        return Written(why=f"the checker cannot read the model: {error}")
+    if not verdict.whole:
+        return Written(why=f"the checker refuses it: {verdict.told()}")
+    write_whole(path, content)
+    return Written(path, radius if lines else None)
 
 
 def _radius(result: Result, region: Region, options: Options) -> float | None:

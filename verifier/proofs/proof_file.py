@@ -104,13 +104,17 @@ class TreeLines:
         return found, exponent
 
 
-def write(path: Path, lines: Iterable[Line]) -> None:
-    """All lines, or no file: it is written beside, and then takes its place."""
+def packed(lines: Iterable[Line]) -> bytes:
+    """The file's bytes: the same for the same lines."""
+    told = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+    return gzip.compress(told.encode(), mtime=0)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """The whole file, or none: it is written beside, and then takes its place."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with gzip.GzipFile(beside, "wb", mtime=0) as file:
-            for line in lines:
-                file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        beside.write_bytes(content)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

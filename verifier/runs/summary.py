@@ -25,4 +25,9 @@ def summary(records: Iterable[Record]) -> str:
         seconds = [float(record["seconds"]) for record in asked]
         told += f"; seconds a sample: median {statistics.median(seconds):.2f}, worst {max(seconds):.2f}"
     errors = [float(record["execution_error"]) for record in asked if record.get("execution_error") is not None]
+    proofs = [record["proof"] for record in records if "proof" in record]
+    if proofs:
+        told += f"; proofs: {sum(proof['file'] is not None for proof in proofs)}"
+        whys = Counter(proof["why"] for proof in proofs if proof["file"] is None)
+        told += "".join(f", none for {count}: {why}" for why, count in sorted(whys.items()))
     return f"{told}; scores as executed off by {max(errors):.2g} at most" if errors else told

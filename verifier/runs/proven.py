@@ -1,0 +1,34 @@
+"""The proof of each result, written where it was computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from encoders.arrays import Inputs
+from encoders.deadline import Clock, Deadline
+from encoders.errors import OptionError
+from verifier.options import Options
+from verifier.proofs.proof import unprovable, written
+from verifier.question.model import Model
+from verifier.question.results import Result
+from verifier.runs.job import Job
+from verifier.runs.journal import Record
+
+
+def proof_folder(folder: Path, model: Model, options: Options) -> Path:
+    """The folder, made; refused where no result of the question has a proof."""
+    why = unprovable(model, options)
+    if why is not None:
+        raise OptionError(f"no proofs: {why}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+async def proof_beside(folder: Path, model: Model, job: Job, x: Inputs, result: Result) -> dict[str, Any]:
+    """What a record says of its proof, which has as much time as the question had."""
+    clock = Clock()
+    path = folder / f"{result.index}.proof"
+    found = written(path, model, x, result, job.options, job.mask, Deadline(job.options.time_limit, clock))
+    told: Record = {"file": path.name, "radius": found.radius} if found.path else {"file": None, "why": found.why}
+    return {"proof": told | {"seconds": round(clock.now(), 6)}}
