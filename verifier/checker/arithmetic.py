@@ -112,6 +112,10 @@ class Arithmetic(ABC):
         """Which entries are surely above the others', though these be a rounded product."""
 
     @abstractmethod
+    def moderate(self, rows: Numbers) -> Numbers:
+        """The same coefficients, but for those too large to be computed with, which become no numbers."""
+
+    @abstractmethod
     def chord(self, lower: Numbers, upper: Numbers) -> Numbers:
         """The slope u / (u - l), rounded down to a multiple of 2^-16, in [0, 1] wherever l < 0 < u."""
 

@@ -129,6 +129,9 @@ class Exact(Arithmetic):
     def exceeds(self, one: Dyadics, other: Dyadics) -> Mask:
         return self.positive(one - other)
 
+    def moderate(self, rows: Dyadics) -> Dyadics:
+        return rows
+
     def chord(self, lower: Dyadics, upper: Dyadics) -> Dyadics:
         low, high, _ = aligned(lower, upper)
         open_ones = ((low < 0) & (high > 0)).astype(bool)
