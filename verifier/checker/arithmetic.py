@@ -132,6 +132,10 @@ class Arithmetic(ABC):
         """The sums of rows of terms, rounded down, if at most five roundings have gone into a term."""
 
     @abstractmethod
+    def total_of(self, parts: Sequence[Numbers]) -> Numbers:
+        """The same of terms that stand in several arrays."""
+
+    @abstractmethod
     def down(self, one: Numbers, other: Numbers) -> Numbers:
         """A sum, rounded down."""
 

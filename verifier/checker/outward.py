@@ -118,6 +118,9 @@ class Float(Arithmetic):
         lost = (terms.shape[-1] + SPARE) * ROUNDING * np.abs(terms).sum(axis=-1) + terms.shape[-1] * UNDERFLOW_OF_TERMS
         return np.asarray(np.nextafter(terms.sum(axis=-1) - lost, -np.inf))
 
+    def total_of(self, parts: Sequence[Floats]) -> Floats:
+        return self.total(np.concatenate(parts, axis=1))
+
     def down(self, one: Floats, other: Floats) -> Floats:
         return np.nextafter(one + other, -np.inf)
 
