@@ -112,6 +112,10 @@ class Arithmetic(ABC):
         """Which entries are surely above the others', though these be a rounded product."""
 
     @abstractmethod
+    def moderate(self, rows: Numbers) -> Numbers:
+        """The same coefficients, but for those too large to be computed with, which become no numbers."""
+
+    @abstractmethod
     def chord(self, lower: Numbers, upper: Numbers) -> Numbers:
         """The slope u / (u - l), rounded down to a multiple of 2^-40, in [0, 1] wherever l < 0 < u."""
 
@@ -126,6 +130,10 @@ class Arithmetic(ABC):
     @abstractmethod
     def total(self, terms: Numbers) -> Numbers:
         """The sums of rows of terms, rounded down, if at most five roundings have gone into a term."""
+
+    @abstractmethod
+    def total_of(self, parts: Sequence[Numbers]) -> Numbers:
+        """The same of terms that stand in several arrays."""
 
     @abstractmethod
     def down(self, one: Numbers, other: Numbers) -> Numbers:

@@ -56,13 +56,13 @@ class Setting:
 
 
 class Functions:
-    """A batch of functions: coefficients of values, which are added up, and a constant that only rounds down."""
+    """A batch of functions: coefficients of values, which are added up, and terms of a constant."""
 
     def __init__(self, setting: Setting, count: int) -> None:
         self.setting = setting
         self.arithmetic = setting.arithmetic
         self.coefficients: dict[int, Numbers] = {}
-        self.constants = self.arithmetic.zeros(count)
+        self._constants = [self.arithmetic.zeros(count, 1)]
 
     def add(self, index: int, rows: Numbers, lost: Numbers | None = None) -> None:
         """Coefficients of one value, and how far each of them may be from what is right."""
@@ -74,7 +74,12 @@ class Functions:
 
     def add_constants(self, terms: Numbers) -> None:
         """The sum of each row of terms."""
-        self.constants = self.arithmetic.down(self.constants, self.arithmetic.total(terms))
+        self._constants.append(terms)
+
+    @property
+    def constants(self) -> Numbers:
+        """All constants, rounded down once."""
+        return self.arithmetic.total_of(self._constants)
 
     def _lose(self, index: int, lost: Numbers | None) -> None:
         if lost is not None:

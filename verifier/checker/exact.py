@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,7 @@ class Exact(Arithmetic):
     def replaced(self, numbers: Dyadics, at: int, value: Fraction) -> Dyadics:
         bits = value.denominator.bit_length() - 1
         ints, _, exponent = aligned(numbers, Dyadics(numbers.ints[:0], -bits))
-        ints[at] = int(value * (1 << -exponent)) if exponent < 0 else int(value) >> exponent
+        ints[at] = int(value * (1 << -exponent))
         return Dyadics(ints, exponent)
 
     def positive(self, numbers: Dyadics) -> Mask:
@@ -128,6 +129,9 @@ class Exact(Arithmetic):
 
     def exceeds(self, one: Dyadics, other: Dyadics) -> Mask:
         return self.positive(one - other)
+
+    def moderate(self, rows: Dyadics) -> Dyadics:
+        return rows
 
     def chord(self, lower: Dyadics, upper: Dyadics) -> Dyadics:
         low, high, _ = aligned(lower, upper)
@@ -148,6 +152,9 @@ class Exact(Arithmetic):
 
     def total(self, terms: Dyadics) -> Dyadics:
         return Dyadics(terms.ints.sum(axis=-1, initial=0), terms.exponent)
+
+    def total_of(self, parts: Sequence[Dyadics]) -> Dyadics:
+        return reduce(Dyadics.__add__, map(self.total, parts))
 
     def down(self, one: Dyadics, other: Dyadics) -> Dyadics:
         return one + other

@@ -86,7 +86,7 @@ def integer(found: Any, what: str, least: int | None = None, greatest: int | Non
 def integers(found: Any, what: str, length: int | None = None, least: int | None = None) -> list[int]:
     """A list of whole numbers, as many as there must be."""
     listed = a_list(found, what, length)
-    if not all(type(one) is int and one.bit_length() <= BITS for one in listed):
+    if set(map(type, listed)) - {int} or max(max(listed, default=0), -min(listed, default=0)).bit_length() > BITS:
         raise RefusedError(f"{what} holds what is no whole number of at most {BITS} bits")
     if least is not None and listed and min(listed) < least:
         raise RefusedError(f"{what} holds {str(min(listed))[:20]}, less than {least}")

@@ -23,7 +23,7 @@ class Dense:
     weights: Array
     beside: int = 1
 
-    @property
+    @cached_property
     def terms(self) -> int:
         """The most products that are summed to one number, forward or back."""
         return int(max(self.weights.shape))
@@ -59,7 +59,7 @@ class Convolution:
     pads: tuple[tuple[int, int], ...]
     groups: int
 
-    @property
+    @cached_property
     def terms(self) -> int:
         """The most products that are summed to one number, forward or back."""
         channels = max(self.weights.shape[0] // self.groups, self.weights.shape[1])

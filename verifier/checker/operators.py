@@ -146,6 +146,8 @@ class Graph:
         shape = wire.places.shape if shape is None else shape
         places = np.broadcast_to(wire.places, shape).reshape(-1)
         weights = np.broadcast_to(np.asarray(factor, dtype=np.float64), shape).reshape(-1)
+        if not np.isfinite(weights).all():
+            raise UncheckableError("a factor is an infinity, or no number")
         return Moved(weights, places, self.values[wire.value].size), wire.value
 
 
@@ -421,8 +423,12 @@ def _reshape(graph: Graph, operation: Operation) -> Tensor:
 def _axes(graph: Graph, operation: Operation) -> list[int] | None:
     """Axes as an attribute before opset 13, as an input since."""
     if graph.opset < 13:
-        return operation.integers("axes", None)
-    return operation.whole(1) if operation.has(1) else None
+        found = operation.integers("axes", None)
+    else:
+        found = operation.whole(1) if operation.has(1) else None
+    if found == []:
+        raise operation.refuse("an empty list of axes is not known here")
+    return found
 
 
 def _squeeze(graph: Graph, operation: Operation) -> Tensor:

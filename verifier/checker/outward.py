@@ -4,7 +4,7 @@ Let u = 2^-53 be what one rounding can change a number by, relative to it. A sum
 with fused operations or without, lies within n·u / (1 - n·u) times the sum of the products' sizes from what is right,
 and a product below 2^-1022 within 2^-1022. Both are paid here with factors to spare: (n + 16)·2u, and 2^-1000 for each
 product in a coefficient, 2^-600 for each term of a sum. That larger one is for terms in which a product was rounded
-away and then multiplied: no coefficient above 2^400 is believed (`compared` of `guard`).
+away and then multiplied by a coefficient of the input, none of which is above 2^400 (`moderate`).
 Overflow makes infinities, infinities make what is no number, and neither is ever more than a bound that is asked for.
 """
 
@@ -26,6 +26,7 @@ from verifier.checker.network import LinearMap, Moved, Network
 Floats = NDArray[np.float64]
 ROUNDING = 2.0**-52  # twice what one rounding can do
 SPARE = 16  # roundings beyond those of a sum's own terms
+LARGEST = 2.0**400
 UNDERFLOW, UNDERFLOW_OF_TERMS = 2.0**-1000, 2.0**-600
 
 
@@ -95,6 +96,9 @@ class Float(Arithmetic):
     def exceeds(self, one: Floats, other: Floats) -> Mask:
         return one > other * (1 + 4 * ROUNDING) + UNDERFLOW
 
+    def moderate(self, rows: Floats) -> Floats:
+        return np.where(np.abs(rows) <= LARGEST, rows, np.nan)
+
     def chord(self, lower: Floats, upper: Floats) -> Floats:
         slopes = np.floor(2.0**40 * (np.maximum(upper, 0) / np.maximum(upper - lower, 2.0**-1000))) / 2.0**40
         return np.clip(slopes, 0.0, 1.0)
@@ -113,6 +117,9 @@ class Float(Arithmetic):
     def total(self, terms: Floats) -> Floats:
         lost = (terms.shape[-1] + SPARE) * ROUNDING * np.abs(terms).sum(axis=-1) + terms.shape[-1] * UNDERFLOW_OF_TERMS
         return np.asarray(np.nextafter(terms.sum(axis=-1) - lost, -np.inf))
+
+    def total_of(self, parts: Sequence[Floats]) -> Floats:
+        return self.total(np.concatenate(parts, axis=1))
 
     def down(self, one: Floats, other: Floats) -> Floats:
         return np.nextafter(one + other, -np.inf)

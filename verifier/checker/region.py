@@ -16,6 +16,7 @@ from verifier.checker.arithmetic import Arithmetic, Numbers
 from verifier.checker.statement import Statement
 
 PARAMETER_STEPS = 20
+NEARLY_NOTHING = 2.0**-50  # of what λ is where no entry runs into the box
 
 
 class Region:
@@ -41,6 +42,7 @@ class Region:
     def least(self, rows: Numbers, constants: Numbers) -> NDArray[Any]:
         """What each function g · x + v is at least, on the whole region."""
         a = self.arithmetic
+        rows = a.moderate(rows)
         at_sample = a.down(constants, a.total(rows * self.sample))
         sizes = abs(rows)
         rooms = a.where(a.positive(rows), self.down, self.up)
@@ -80,13 +82,17 @@ class Region:
 
 
 def parameter(sizes: NDArray[np.float64], rooms: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
-    """λ for each row, nearly the best: Σ min(|g| / λ, w)² = R², from above, entries that run into the box set aside."""
+    """λ for each row, nearly the best: Σ min(|g| / λ, w)² = R², from above, as entries run into the box.
+
+    Where all do, the ball costs nothing, and λ should be as good as 0.
+    """
     free = np.ones_like(sizes, dtype=bool)
     found = np.full(len(sizes), np.inf)
+    least = NEARLY_NOTHING * np.sqrt((sizes**2).sum(axis=1)) / radius
     for _ in range(PARAMETER_STEPS):
         left = radius**2 - np.where(free, 0.0, rooms**2).sum(axis=1)
-        new = np.sqrt(np.where(free, sizes**2, 0.0).sum(axis=1) / np.maximum(left, 0.0))
-        found = np.where(np.isfinite(new) & (new > 0), np.minimum(found, new), found)
+        new = np.maximum(np.sqrt(np.where(free, sizes**2, 0.0).sum(axis=1) / np.maximum(left, 0.0)), least)
+        found = np.where(np.isfinite(new) & (new < found), new, found)
         meets = free & (sizes > found[:, None] * rooms)
         if not meets.any():
             break

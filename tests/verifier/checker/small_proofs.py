@@ -19,7 +19,7 @@ from tests.small_files import f32, node, written
 from verifier.checker import Checker, Exact, Float, load, read_statement
 
 Line = dict[str, Any]
-Layers = Sequence[tuple[np.ndarray, np.ndarray]]  # weights inputs × outputs, bias
+Layers = Sequence[tuple[Any, Any]]  # weights inputs × outputs, bias
 
 
 def fully_connected(path: Path, layers: Layers, double: bool = False) -> Path:
@@ -47,12 +47,12 @@ def hexadecimal(numbers: Any) -> Any:
     return [hexadecimal(one) for one in numbers] if isinstance(numbers, list | tuple) else float(numbers).hex()
 
 
-def statement(model: Path, sample: Sequence[float], radius: float | None, **changed: Any) -> Line:
+def statement(of: Path, sample: Sequence[float], radius: float | None, **changed: Any) -> Line:
     """A statement about all classes but 0, in L∞ with a box from -10 to 10, unless something else is given."""
-    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    digest = hashlib.sha256(of.read_bytes()).hexdigest()
     return {
         "format": "plumbline-proof-1",
-        "model": {"name": model.name, "sha256": digest},
+        "model": {"name": of.name, "sha256": digest},
         "norm": "linf",
         "sample": hexadecimal(list(sample)),
         "box": hexadecimal([-10, 10]),
@@ -71,14 +71,14 @@ def packed(*lines: Line) -> bytes:
     return gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
-def ranges(layer: int, lower: Sequence[float], upper: Sequence[float], exponent: int = -20) -> Line:
-    """A line of ranges, rounded outward."""
+def ranges(layer: int, lower: Sequence[float], upper: Sequence[float], hair: int = 1, exponent: int = -30) -> Line:
+    """A line of ranges, rounded outward, and a hair wider: float arithmetic shows equality nowhere."""
     low, high = ([Fraction(one) / Fraction(2) ** exponent for one in side] for side in (lower, upper))
     return {
         "ranges": layer,
         "exponent": exponent,
-        "lower": [one.__floor__() for one in low],
-        "upper": [one.__ceil__() for one in high],
+        "lower": [one.__floor__() - hair for one in low],
+        "upper": [one.__ceil__() + hair for one in high],
     }
 
 

@@ -1,0 +1,168 @@
+"""What bounds are computed: against the truth at random inputs, exact against float, and float's rounding paid for."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.verifier.checker.small_proofs import (
+    Writer,
+    fully_connected,
+    hexadecimal,
+    packed,
+    random_layers,
+    ranges,
+    statement,
+)
+from verifier.checker import Checker, Exact, Float, Multipliers, check, load, read_statement
+from verifier.checker.arithmetic import Arithmetic
+from verifier.checker.region import Region
+
+ARITHMETICS: list[type[Arithmetic]] = [Exact, Float]
+
+
+def region(arithmetic: Arithmetic, norm: str, lower: Any, upper: Any, radius: float) -> Region:
+    """A region around 0, without a model."""
+    line = statement(
+        Path(__file__), [0.0] * len(lower), radius, norm=norm, box=[hexadecimal(lower), hexadecimal(upper)]
+    )
+    claim = read_statement(line)
+    assert claim.radius is not None
+    return Region(arithmetic, claim, claim.radius)
+
+
+@pytest.mark.parametrize("kind", ARITHMETICS)
+@pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
+def test_least_values_on_a_region(norm: str, kind: type[Arithmetic]) -> None:
+    """Never above the least of many points, among them the one where it is attained, and not far below that."""
+    rng = np.random.default_rng(5)
+    for _ in range(30):
+        size, arithmetic = int(rng.integers(1, 6)), kind()
+        lower, upper = -rng.choice([0, 0.25, 0.5, 4], size), rng.choice([0, 0.25, 0.5, 4], size)
+        g, v, radius = rng.normal(size=size) * (rng.random(size) < 0.8), rng.normal(), float(rng.choice([0, 0.5, 1, 3]))
+        here = region(arithmetic, norm, list(lower), list(upper), radius)
+        found = here.least(arithmetic.constants(g[None]), arithmetic.constants(np.array([v])))[0]
+        truth = least_by_steps(g, v, norm, lower, upper, radius)
+        assert float(found) <= truth + 1e-12
+        assert float(found) >= truth - 1e-3
+
+
+def least_by_steps(g: Any, v: float, norm: str, lower: Any, upper: Any, radius: float) -> float:
+    """The value at the least point: entries moved to their ends in turn, or along the gradient cut to the box."""
+    rooms = np.where(g > 0, -lower, upper)
+    if norm == "linf":
+        moves = np.minimum(rooms, radius)
+    elif norm == "l1":
+        moves, left = np.zeros(len(g)), radius
+        for at in np.argsort(-np.abs(g)):
+            moves[at] = min(rooms[at], left)
+            left -= moves[at]
+    else:
+        low, high = 0.0, 1e9  # how far along the gradient
+        for _ in range(200):
+            middle = (low + high) / 2
+            inside = np.linalg.norm(np.minimum(rooms, middle * np.abs(g))) <= radius
+            low, high = (middle, high) if inside else (low, middle)
+        moves = np.minimum(rooms, low * np.abs(g))
+    return float(v - np.abs(g) @ moves)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
+def test_any_multipliers_are_right_and_float_is_never_above_exact(tmp_path: Path, norm: str) -> None:
+    """S at random points of the region and of the node is at least what both arithmetics say of it."""
+    rng = np.random.default_rng(11)
+    layers = random_layers(rng, (3, 5, 4, 3))
+    model = fully_connected(tmp_path / "net.onnx", layers)
+    first = read_statement(statement(model, [0.25, -0.5, 0.125], 0.5, norm=norm, box=hexadecimal([-0.625, 0.5])))
+    checkers = [Checker(first, load(model, first), kind()) for kind in ARITHMETICS]
+    points = [
+        d
+        for d in rng.uniform(-0.5, 0.5, (3000, 3))
+        if np.linalg.norm(d, {"linf": np.inf, "l1": 1, "l2": 2}[norm]) <= 0.5
+    ]
+    x = np.clip(np.array(points) + np.array([0.25, -0.5, 0.125]), -0.625, 0.5)
+    values, hidden = x, []
+    for weights, bias in layers:
+        hidden.append(values @ np.asarray(weights, np.float64) + bias)
+        values = np.maximum(hidden[-1], 0)
+    for k, h in enumerate(hidden[:-1]):
+        line = ranges(k, list(h.min(axis=0) - 0.5 - 6 * k), list(h.max(axis=0) + 0.5 + 6 * k))
+        for checker in checkers:
+            checker.take(line)
+    for checker in checkers:
+        checker.take({"goal": 1})
+        checker.take({"split": [1, 2]})
+    inside = hidden[1][:, 2] >= 0
+    assert inside.sum() > 50
+    for _ in range(20):
+        theta, beta = [int(rng.integers(0, 9))], [int(one) for one in rng.integers(-4, 5, 9)]
+        slopes = [int(one) for one in rng.integers(0, 257, 9)]
+        signs = {0: ([0, 1, 2, 3, 4], beta[:5]), 1: ([3, 2, 1, 0], beta[5:])}
+        chosen = Multipliers(theta, -2, {0: ([4, 2], slopes[:2]), 1: ([0, 1, 2], slopes[2:5])}, 8, signs, -3)
+        exact, rounded = (checker.node.least(chosen) for checker in checkers)
+        s = theta[0] / 4 * (hidden[2][:, 0] - hidden[2][:, 1])
+        for k, (neurons, mantissas) in signs.items():
+            for j, m in zip(neurons, mantissas, strict=True):
+                end = float(checkers[0].node.bound(k, j, "lower" if m > 0 else "upper"))
+                s = s - m / 8 * (hidden[k][:, j] - end)
+        assert float(exact) <= s[inside].min() + 1e-9
+        assert Fraction(float(rounded)) <= exact
+        assert float(rounded) >= float(exact) - 1e-9
+
+
+def test_what_float_rounds_is_paid_for(tmp_path: Path) -> None:
+    """Weights that cancel: 2^60 + 1 - 2^60 is 1, and 0 in float64."""
+    layers = [([[1, 1, 1]], [2, 2, 2]), ([[0, 2.0**60], [0, 1], [0, -(2.0**60)]], [0, 0])]
+    model = fully_connected(tmp_path / "net.onnx", layers, double=True)
+    first = read_statement(statement(model, [0], 0.5, margin=hexadecimal(3)))
+    found = []
+    for kind in ARITHMETICS:
+        checker = Checker(first, load(model, first), kind())
+        checker.take(ranges(0, [1.5] * 3, [2.5] * 3))
+        checker.take({"goal": 1})
+        found.append(float(checker.node.least(Multipliers([1]))))
+    assert found[0] == 0.5
+    assert found[1] <= 0.5
+
+
+@pytest.mark.parametrize(("seed", "sizes", "radius"), [(2, (3, 4, 4, 3), 1.0), (11, (3, 4, 4, 3), 0.5)])
+def test_proofs_by_brute_force_and_mutations(tmp_path: Path, seed: int, sizes: tuple[int, ...], radius: float) -> None:
+    """Whole proofs are accepted by both, and none is when the radius reaches an adversary, whatever is changed."""
+    rng = np.random.default_rng(seed)
+    layers = random_layers(rng, sizes)
+    model = fully_connected(tmp_path / "net.onnx", layers)
+    x = rng.normal(size=sizes[0]).astype(np.float32).astype(float)
+    winner = int(forward(layers, x[None])[0].argmax())
+    lines = Writer(model, layers, statement(model, list(x), radius, against=winner)).written()
+    assert any("signs" in line for line in lines)
+    for arithmetic in ("exact", "float"):
+        assert check(packed(*lines), model, arithmetic).whole, arithmetic
+    for _ in range(12):
+        changed = [*lines]
+        at = int(rng.integers(1, len(lines)))
+        match int(rng.integers(4)):
+            case 0:
+                del changed[at]
+            case 1:
+                changed.insert(at, lines[int(rng.integers(1, len(lines)))])
+            case 2:
+                other = int(rng.integers(1, len(lines)))
+                changed[at], changed[other] = changed[other], changed[at]
+            case _:
+                changed[0] = changed[0] | {"margin": hexadecimal(-float(rng.uniform(3, 9)))}
+        if changed != lines:
+            verdicts = {check(packed(*changed), model, arithmetic).accepted for arithmetic in ("exact", "float")}
+            assert len(verdicts) == 1
+            if verdicts == {True}:  # then a close stands where another would do, and all is there
+                assert [next(iter(a)) for a in changed] == [next(iter(a)) for a in lines]
+
+
+def forward(layers: Any, x: Any) -> Any:
+    for k, (weights, bias) in enumerate(layers):
+        x = x @ np.asarray(weights, np.float64) + bias
+        x = np.maximum(x, 0) if k < len(layers) - 1 else x
+    return x
