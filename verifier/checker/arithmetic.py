@@ -128,6 +128,10 @@ class Arithmetic(ABC):
         """A sum, and how far each entry may be from what is right; None where it is right."""
 
     @abstractmethod
+    def product(self, one: Numbers, other: Numbers) -> tuple[Numbers, Numbers | None]:
+        """A product, and how far each entry may be from what is right; None where it is right."""
+
+    @abstractmethod
     def total(self, terms: Numbers) -> Numbers:
         """The sums of rows of terms, rounded down, if at most five roundings have gone into a term."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.checker.arithmetic import Arithmetic, Numbers
-from verifier.checker.network import Affine, Input, Network, Relu
+from verifier.checker.network import Affine, Network, Relu
 from verifier.checker.region import Region
 
 
@@ -87,18 +87,29 @@ class Functions:
 
     def least(self, relaxation: Relaxation) -> NDArray[Any]:
         """What the functions are at least, on the whole region."""
-        for index in reversed(range(max(self.coefficients, default=0) + 1)):
+        self.to_input(relaxation)
+        if 0 not in self.coefficients:
+            return self.arithmetic.compared(self.constants)
+        return relaxation.at_input(self, self.coefficients[0])
+
+    def to_input(self, relaxation: Relaxation) -> None:
+        """Replace all that is behind the input: what is left is nowhere greater on the region."""
+        for index in reversed(range(1, max(self.coefficients, default=0) + 1)):
             rows = self.coefficients.pop(index, None)
             value = self.setting.network.values[index]
             if rows is None:
                 continue
-            if isinstance(value, Input):
-                return relaxation.at_input(self, rows)
             if isinstance(value, Relu):
                 relaxation.through(self, value, rows)
             else:
                 self._write_out(index, rows)
-        return self.arithmetic.compared(self.constants)
+
+    def add_times(self, weights: Numbers, other: Functions) -> None:
+        """Each with the one function of `other`, which is down at the input, times a weight ≥ 0 of its own."""
+        a = self.arithmetic
+        if 0 in other.coefficients:
+            self.add(0, *a.product(weights[:, None], other.coefficients[0]))
+        self.add_constants((weights * other.constants)[:, None])
 
     def _write_out(self, index: int, rows: Numbers) -> None:
         linear = self.setting.linear[index]

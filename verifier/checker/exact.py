@@ -150,6 +150,9 @@ class Exact(Arithmetic):
     def sum(self, one: Dyadics, other: Dyadics) -> tuple[Dyadics, None]:
         return one + other, None
 
+    def product(self, one: Dyadics, other: Dyadics) -> tuple[Dyadics, None]:
+        return one * other, None
+
     def total(self, terms: Dyadics) -> Dyadics:
         return Dyadics(terms.ints.sum(axis=-1, initial=0), terms.exponent)
 

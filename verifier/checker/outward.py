@@ -114,6 +114,10 @@ class Float(Arithmetic):
         found = one + other
         return found, ROUNDING * np.abs(found)
 
+    def product(self, one: Floats, other: Floats) -> tuple[Floats, Floats]:
+        found = one * other
+        return found, ROUNDING * np.abs(found) + UNDERFLOW
+
     def total(self, terms: Floats) -> Floats:
         lost = (terms.shape[-1] + SPARE) * ROUNDING * np.abs(terms).sum(axis=-1) + terms.shape[-1] * UNDERFLOW_OF_TERMS
         return np.asarray(np.nextafter(terms.sum(axis=-1) - lost, -np.inf))

@@ -11,11 +11,12 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from verifier.checker.arithmetic import Arithmetic, Numbers
 from verifier.checker.below import Functions, Intervals, Range, Relaxation, Setting, chunks, rule, unit_rows
 from verifier.checker.errors import RefusedError
-from verifier.checker.lines import exponent, integer, integers, number, only
+from verifier.checker.lines import a_list, exponent, integer, integers, only
 from verifier.checker.multipliers import KEYS, Multipliers, read_multipliers
 from verifier.checker.network import Network
 from verifier.checker.region import Region
@@ -25,13 +26,14 @@ DEPTH = 10_000  # splits above a node
 
 
 @dataclass(frozen=True)
-class Plus:
-    """What a fact adds to a node's function: h - value for a lower bound, value - h for an upper one."""
+class CapEntry:
+    """Neurons of one layer, and what one end of their ranges is said to be on a cap."""
 
     layer: int
-    neuron: int
+    neurons: list[int]
     side: str
-    value: Fraction
+    values: Numbers
+    weights: Numbers
 
 
 class Node:
@@ -44,17 +46,37 @@ class Node:
         self.goal: Goal | None = None
         self._trail: list[tuple[int, int, str, Fraction]] = []
 
-    def least(self, multipliers: Multipliers, plus: Plus | None = None) -> Any:
-        """A number that S, and what a fact adds, is nowhere below in this node; to be compared with 0."""
+    def least(self, multipliers: Multipliers) -> Any:
+        """A number that S is nowhere below in this node; to be compared with 0."""
+        functions, relaxation = self._function(multipliers)
+        return functions.least(relaxation)[0]
+
+    def cap(self, multipliers: Multipliers) -> Functions:
+        """The linear function φ of the input that the pass of S ends in: at most 0 wherever an adversary can be."""
+        functions, relaxation = self._function(multipliers)
+        functions.to_input(relaxation)
+        return functions
+
+    def least_on(self, cap: Functions, entry: CapEntry) -> NDArray[Any]:
+        """What h of each neuron, or -h where upper ends are asked, is at least on a cap."""
+        a, network = self.setting.arithmetic, self.setting.network
+        at = np.zeros((len(entry.neurons), network.neurons(entry.layer)), dtype=bool)
+        at[np.arange(len(at)), entry.neurons] = True
+        functions = Functions(self.setting, len(at))
+        sign = self._scaled([1 if entry.side == "lower" else -1], 0)
+        functions.add(network.before(entry.layer), a.where(at, sign, a.zeros(1)))
+        relaxation = Relaxation(self.ranges)
+        functions.to_input(relaxation)
+        functions.add_times(entry.weights, cap)
+        return functions.least(relaxation)
+
+    def _function(self, multipliers: Multipliers) -> tuple[Functions, Relaxation]:
+        """S, and what its ReLUs are replaced by."""
         functions = Functions(self.setting, 1)
         self._add_rows(functions, multipliers)
         for layer, (neurons, mantissas) in multipliers.signs.items():
             self._add_signs(functions, layer, neurons, self._scaled(mantissas, multipliers.signs_exponent))
-        if plus is not None:
-            sign = 1 if plus.side == "lower" else -1
-            self._add_neurons(functions, plus.layer, [plus.neuron], self._scaled([sign], 0))
-            functions.add_constants(self.setting.arithmetic.exactly([-sign * plus.value])[None])
-        return functions.least(Relaxation(self.ranges, self._slopes(multipliers)))[0]
+        return functions, Relaxation(self.ranges, self._slopes(multipliers))
 
     def _scaled(self, mantissas: list[int], power: int) -> Numbers:
         return self.setting.arithmetic.scaled(mantissas, power)
@@ -202,20 +224,43 @@ class Checker:
             raise RefusedError(f"{what} names a neuron that the model has not")
         return layer, neuron
 
-    def multipliers(self, line: dict[str, Any], otherwise: int) -> Multipliers:
-        """What a line says; `otherwise` is the multiplier of each row where none are given."""
+    def multipliers(self, line: dict[str, Any]) -> Multipliers:
+        """What a line says."""
         assert self.node.goal is not None
-        return read_multipliers(line, self.network, len(self.node.goal.others), otherwise)
+        return read_multipliers(line, self.network, len(self.node.goal.others))
 
-    def _fact(self, line: dict[str, Any]) -> None:
-        only(line, ("fact", "side", "value"), KEYS)
-        if line["side"] not in ("lower", "upper"):
-            raise RefusedError("side is neither lower nor upper")
-        plus = Plus(*self._neuron(line["fact"], "fact"), line["side"], number(line["value"], "value"))
-        least = self.node.least(self.multipliers(line, 0), plus)
-        if not least >= 0:
-            raise RefusedError(f"the fact does not follow: what must be 0 or more is {told(least)}")
-        self.node.tighten(plus.layer, plus.neuron, plus.side, plus.value)
+    def _cap(self, line: dict[str, Any]) -> None:
+        only(line, ("cap", "exponent", "weights_exponent"), KEYS)
+        powers = [exponent(line[key], key) for key in ("exponent", "weights_exponent")]
+        cap = self.node.cap(self.multipliers(line))
+        for one in a_list(line["cap"], "cap"):
+            entry = self._entry(one, *powers)
+            claims = self.arithmetic.compared(entry.values if entry.side == "lower" else -entry.values)
+            short = ~(self.node.least_on(cap, entry) >= claims).astype(bool)
+            if short.any():
+                neuron = entry.neurons[int(np.flatnonzero(short)[0])]
+                raise RefusedError(f"the {entry.side} end of neuron {neuron} of layer {entry.layer} does not follow")
+            for neuron, value in zip(entry.neurons, entry.values, strict=True):
+                self.node.tighten(entry.layer, neuron, entry.side, self.arithmetic.fraction(value))
+
+    def _entry(self, found: Any, power: int, weights_power: int) -> CapEntry:
+        layer, neurons, side, values, weights = a_list(found, "an entry of cap", 5)
+        layer = integer(layer, "a layer of cap", 0, len(self.network.relus) - 1)
+        neurons = integers(neurons, "the neurons of cap", least=0)
+        if len(set(neurons)) < len(neurons) or max(neurons, default=0) >= self.network.neurons(layer):
+            raise RefusedError(f"cap lists a neuron twice, or one that layer {layer} has not")
+        if side not in ("lower", "upper"):
+            raise RefusedError("a side of cap is neither lower nor upper")
+        values = self.arithmetic.scaled(integers(values, "the values of cap", len(neurons)), power)
+        weights = self.arithmetic.scaled(integers(weights, "the weights of cap", len(neurons), 0), weights_power)
+        return CapEntry(layer, neurons, side, values, weights)
+
+    def _empty(self, line: dict[str, Any]) -> None:
+        only(line, ("empty",))
+        neuron = self._neuron(line["empty"], "empty")
+        if not self.node.bound(*neuron, "lower") > self.node.bound(*neuron, "upper"):
+            raise RefusedError(f"the range of neuron {neuron[1]} of layer {neuron[0]} is not empty")
+        self._closed()
 
     def _split(self, line: dict[str, Any]) -> None:
         only(line, ("split",))
@@ -229,7 +274,7 @@ class Checker:
         only(line, ("close",), KEYS)
         if line["close"] is not True:
             raise RefusedError("close is not true")
-        least = self.node.least(self.multipliers(line, 1))
+        least = self.node.least(self.multipliers(line))
         if not least > 0:
             raise RefusedError(f"the node is not closed: what must be above 0 is {told(least)}")
         self._closed()
@@ -255,9 +300,10 @@ class Checker:
 _RULES = {
     "ranges": Checker._ranges,
     "goal": Checker._goal,
-    "fact": Checker._fact,
+    "cap": Checker._cap,
     "split": Checker._split,
     "close": Checker._close,
+    "empty": Checker._empty,
     "claim": Checker._claim,
 }
 

@@ -93,7 +93,8 @@ def written(
     statement, radius = _statement(model, region, result, options), _radius(result, region, options)
     lines: list[Line] = []
     if radius is not None and radius > 0.0:
-        found = _lines(model, region, options, goals, radius, deadline)
+        device_graph = device_graph_for(model.graph, pick_device(options.device))
+        found = proof_lines(device_graph, region, options.norm, goals, radius, deadline)
         if found is None:
             return Written(why="no proof was found in time")
         lines = found
@@ -168,21 +169,20 @@ def _witness(witness: Adversary, region: Region, norm: Norm) -> Line:
     return {"input": _hex(point), "distance": distance.hex()}
 
 
-def _lines(
-    model: Model, region: Region, options: Options, goals: tuple[Goal, ...], radius: float, deadline: Deadline
+def proof_lines(
+    device_graph: DeviceGraph, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float, deadline: Deadline
 ) -> list[Line] | None:
-    device_graph = device_graph_for(model.graph, pick_device(options.device))
-    made = in_time(deadline, lambda: _net(device_graph, region, options.norm, goals, radius), None)
+    """The lines that prove that the ball holds no adversary; None where none were found."""
+    made = in_time(deadline, lambda: _net(device_graph, region, norm, goals, radius), None)
     if made is None:
         return None
     bounds, net = made
     tree = ProofSearch(NodeBounds(net), radius, deadline).run()
     if tree is None:
         return None
-    relus = model.graph.relus
-    ranges = [
-        ranges_line(k, *(s[i][0].cpu().numpy() for s in (bounds.lower, bounds.upper))) for k, i in enumerate(relus)
-    ]
+    relus = device_graph.graph.relus
+    sides = [[side[i][0].cpu().numpy() for side in (bounds.lower, bounds.upper)] for i in relus]
+    ranges = [ranges_line(k, lower, upper) for k, (lower, upper) in enumerate(sides)]
     return [*ranges, *TreeLines(net, relus).of(tree, [goal.target for goal in goals])]
 
 

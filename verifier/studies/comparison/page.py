@@ -78,7 +78,7 @@ def page(found: Findings, samples: Samples, transfers: Sequence[Transfer], scale
     first = [[group.members[0] for group in found.of(norm)] for norm in found.options.norms]
     return rendered(
         "comparison.html",
-        f"Regularisers compared on {found.data}",
+        f"Regularisers compared on {Path(found.data).name}",
         notes=notes(found),
         crossings=crossing_lines(found),
         attack=short_name(found.options.attack),

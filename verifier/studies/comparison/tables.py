@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def proven_by(group: Group) -> str:
 def markdown(found: Findings) -> str:
     """All tables and findings as Markdown."""
     told = "\n\n".join(f"{NAMES[norm]}. {summary(found, norm)}" for norm in found.options.norms)
-    parts = [f"# Comparison on {found.data}", told, *notes(found)]
+    parts = [f"# Comparison on {Path(found.data).name}", told, *notes(found)]
     for norm in found.options.norms:
         columns = header(found.options, norm)
         lines = [columns, ["---"] * len(columns), *(row(group, found.options) for group in found.of(norm))]

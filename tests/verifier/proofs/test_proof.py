@@ -1,0 +1,162 @@
+"""Every true claim that the format has rules for gets a proof that is accepted; no false one gets any."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+import verifier
+from bounds.propagation.neuron_bounds import device_graph_for
+from encoders.deadline import Deadline
+from encoders.question import Norm, goals_for
+from tests.encoders.nets import random_chain, two_two_two, unit_box
+from tests.exact_distances import exact_distance
+from tests.onnx_builder import to_onnx
+from verifier.checker import check
+from verifier.options import Options
+from verifier.proofs import proof as proof_module
+from verifier.proofs.proof import proof_lines, unprovable, write_proof
+from verifier.question.results import Result
+from verifier.runs.samples import load_samples
+
+NORMS = ("linf", "l1", "l2")
+NET = "trainers/nets/digits-64-32-32-10.onnx"
+
+
+def accepted(path: Path, model: Path | str) -> None:
+    arithmetic: Literal["exact", "float"]
+    for arithmetic in ("exact", "float"):
+        verdict = check(path, model, arithmetic)
+        assert verdict.whole, verdict.told()
+
+
+@pytest.mark.parametrize(("norm", "distance"), [("linf", 1 / 8), ("l1", 1 / 6)])
+def test_a_distance_by_hand(tmp_path: Path, norm: str, distance: float) -> None:
+    graph, x = two_two_two()
+    model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
+    result = verifier.distance(model, x.astype(np.float32), norm=norm)
+    found = write_proof(tmp_path / "0.proof", model, x, result)
+    assert found.radius == pytest.approx(distance, abs=1e-5)
+    accepted(tmp_path / "0.proof", model.path)
+    statement = json.loads(gzip.decompress((tmp_path / "0.proof").read_bytes()).split(b"\n")[0])
+    assert float.fromhex(statement["radius"]) == found.radius
+    assert distance <= float.fromhex(statement["witness"]["distance"]) <= distance + 1e-5
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("seed", range(6))
+def test_random_nets(tmp_path: Path, norm: str, seed: int) -> None:
+    graph, x = random_chain(seed, (3, 5, 4, 3))
+    model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
+    x = x.astype(np.float32)
+    targets = (int(np.argmin(model.scores(x[None])[0])),) if seed % 2 else None
+    result = verifier.distance(model, x, norm=norm, targets=targets)
+    found = write_proof(tmp_path / "0.proof", model, x, result, targets=targets)
+    assert found.path is not None, found.why
+    accepted(found.path, model.path)
+    goals = goals_for(result.predicted, model.classes, targets, 0.0)
+    true = exact_distance(model.graph, unit_box(x.astype(np.float64)), Norm(norm), goals)
+    assert found.radius is not None
+    assert found.radius < true
+    if np.isfinite(true):
+        assert found.radius > true - 1e-5
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("seed", range(6))
+def test_no_tree_closes_a_ball_that_holds_an_adversary(tmp_path: Path, norm: str, seed: int) -> None:
+    graph, x = random_chain(seed, (3, 5, 4, 3))
+    model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
+    region, options = unit_box(x.astype(np.float32).astype(np.float64)), Options(norm=Norm(norm))
+    predicted = int(np.argmax(model.scores(x.astype(np.float32)[None])[0]))
+    goals = goals_for(predicted, model.classes, None, 0.0)
+    true = exact_distance(model.graph, region, Norm(norm), goals)
+    if not np.isfinite(true):
+        pytest.skip("this net has no adversary")
+    graph_here = device_graph_for(model.graph)
+    assert proof_lines(graph_here, region, options.norm, goals, true * 1.001 + 1e-6, Deadline(30)) is None
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_digits(tmp_path: Path, norm: str) -> None:
+    model = verifier.load(NET)
+    x = load_samples("digits", model.input_shape, model.classes, model.input_type).x[3]
+    result = verifier.distance(model, x, norm=norm)
+    found = write_proof(tmp_path / "0.proof", model, x, result)
+    assert found.path is not None, found.why
+    accepted(found.path, NET)
+    assert found.path.stat().st_size < 50_000
+
+
+def test_verdicts_within_a_radius(tmp_path: Path) -> None:
+    graph, x = two_two_two()
+    model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
+    x = x.astype(np.float32)
+    safe = verifier.verify(model, x, 0.1)
+    assert write_proof(tmp_path / "safe.proof", model, x, safe).radius == 0.1
+    accepted(tmp_path / "safe.proof", model.path)
+    unsafe = verifier.verify(model, x, 0.2)
+    assert write_proof(tmp_path / "unsafe.proof", model, x, unsafe).radius is None
+    accepted(tmp_path / "unsafe.proof", model.path)
+
+
+def test_no_adversary_anywhere(tmp_path: Path) -> None:
+    graph, x = two_two_two()
+    model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
+    result = verifier.distance(model, x.astype(np.float32), margin=5.0)
+    assert result.lower == np.inf
+    found = write_proof(tmp_path / "0.proof", model, x, result, margin=5.0)
+    assert found.radius == pytest.approx(0.75)
+    accepted(tmp_path / "0.proof", model.path)
+
+
+def test_masked_inputs_and_boxes(tmp_path: Path) -> None:
+    graph, x = two_two_two()
+    model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
+    more: dict[str, Any] = {"mask": np.array([False, True]), "box": (-1.0, 2.0)}
+    result = verifier.distance(model, x.astype(np.float32), **more)
+    found = write_proof(tmp_path / "0.proof", model, x, result, **more)
+    assert found.radius == pytest.approx(1 / 6, abs=1e-5)
+    accepted(tmp_path / "0.proof", model.path)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [({"norm": "l0"}, "l0 has no rule"), ({"grid": 8}, "grids"), ({"execution": "float32"}, "real arithmetic")],
+)
+def test_what_has_no_rules_is_said(tmp_path: Path, options: dict[str, object], why: str) -> None:
+    graph, _ = two_two_two()
+    model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
+    told = unprovable(model, Options(**options))  # type: ignore[arg-type]
+    assert told is not None
+    assert why in told
+
+
+def test_a_proof_that_the_checker_refuses_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, x = two_two_two()
+    model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
+    result: Result = verifier.distance(model, x.astype(np.float32))
+    honest = proof_module.proof_lines
+
+    def dropping_a_node(*given: object) -> list[dict[str, object]] | None:
+        lines = honest(*given)  # type: ignore[arg-type]
+        return None if lines is None else lines[:-1]
+
+    monkeypatch.setattr(proof_module, "proof_lines", dropping_a_node)
+    found = write_proof(tmp_path / "0.proof", model, x, result)
+    assert found.path is None
+    assert "the checker refuses it" in found.why
+    assert not (tmp_path / "0.proof").exists()
+
+
+def test_a_search_without_time_writes_nothing(tmp_path: Path) -> None:
+    graph, x = two_two_two()
+    model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
+    result = verifier.distance(model, x.astype(np.float32))
+    found = write_proof(tmp_path / "0.proof", model, x, result, proof_time_limit=0.0)
+    assert (found.path, found.why) == (None, "no proof was found in time")
