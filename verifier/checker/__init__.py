@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from verifier.checker.multipliers import Multipliers as Multipliers
     from verifier.checker.outward import Float as Float
     from verifier.checker.proof import Checker as Checker
-    from verifier.checker.proof import Plus as Plus
     from verifier.checker.statement import Statement as Statement
     from verifier.checker.statement import read_statement as read_statement
 
@@ -30,7 +29,6 @@ _HOMES = {
     "Exact": "exact",
     "Float": "outward",
     "Multipliers": "multipliers",
-    "Plus": "proof",
     "RefusedError": "errors",
     "Statement": "statement",
     "UncheckableError": "errors",
@@ -45,7 +43,6 @@ __all__ = [
     "Exact",
     "Float",
     "Multipliers",
-    "Plus",
     "RefusedError",
     "Statement",
     "UncheckableError",

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from verifier.checker.network import Affine, LinearMap, Network
 
+CHORD_BITS = 40  # of the slopes of upper lines
+
 Numbers: TypeAlias = Any  # an array of float64, or of exact.Dyadics; both add, subtract, multiply and are indexed
 Mask: TypeAlias = NDArray[np.bool_]
 
@@ -117,11 +119,15 @@ class Arithmetic(ABC):
 
     @abstractmethod
     def chord(self, lower: Numbers, upper: Numbers) -> Numbers:
-        """The slope u / (u - l), rounded down to a multiple of 2^-16, in [0, 1] wherever l < 0 < u."""
+        """The slope u / (u - l), rounded down to a multiple of 2^-40, in [0, 1] wherever l < 0 < u."""
 
     @abstractmethod
     def back(self, part: Part, rows: Numbers) -> tuple[Numbers, Numbers | None]:
         """Rows through a linear map, and how far each coefficient may be from what is right; None where it is right."""
+
+    @abstractmethod
+    def product(self, one: Numbers, other: Numbers) -> tuple[Numbers, Numbers | None]:
+        """A product, and how far each entry may be from what is right; None where it is right."""
 
     @abstractmethod
     def sum(self, one: Numbers, other: Numbers) -> tuple[Numbers, Numbers | None]:

@@ -27,15 +27,15 @@ class Multipliers:
     signs_exponent: int = 0
 
 
-def read_multipliers(line: dict[str, Any], network: Network, rows: int, otherwise: int) -> Multipliers:
-    """What a `close` or a `fact` says; `otherwise` is each row's where none are given."""
+def read_multipliers(line: dict[str, Any], network: Network, rows: int) -> Multipliers:
+    """What a `close` or a `cap` says, of a goal of so many rows."""
     bits = integer(line.get("slope_bits", SLOPE_BITS), "slope_bits", 0, EXPONENT)
     slopes = _by_layer(line.get("slopes", []), "slopes", network)
     for _, mantissas in slopes.values():
         if mantissas and not (min(mantissas) >= 0 and max(mantissas) <= 1 << bits):
             raise RefusedError("a slope is outside [0, 1]")
     return Multipliers(
-        integers(line["rows"], "rows", rows, least=0) if "rows" in line else [otherwise] * rows,
+        integers(line["rows"], "rows", rows, least=0) if "rows" in line else [1] * rows,
         exponent(line.get("rows_exponent", 0), "rows_exponent"),
         slopes,
         bits,

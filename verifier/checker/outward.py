@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.checker.arithmetic import Arithmetic, Linear, Mask, Numbers, Part
+from verifier.checker.arithmetic import CHORD_BITS, Arithmetic, Linear, Mask, Numbers, Part
 from verifier.checker.errors import RefusedError
 from verifier.checker.lines import dyadic
 from verifier.checker.network import LinearMap, Moved, Network
@@ -100,8 +100,8 @@ class Float(Arithmetic):
         return np.where(np.abs(rows) <= LARGEST, rows, np.nan)
 
     def chord(self, lower: Floats, upper: Floats) -> Floats:
-        slopes = np.floor(65536 * (np.maximum(upper, 0) / np.maximum(upper - lower, 2.0**-1000))) / 65536
-        return np.clip(slopes, 0.0, 1.0)
+        slopes = np.maximum(upper, 0) / np.maximum(upper - lower, 2.0**-1000)
+        return np.clip(np.floor(slopes * 2.0**CHORD_BITS) * 2.0**-CHORD_BITS, 0.0, 1.0)
 
     def back(self, part: Part, rows: Floats) -> tuple[Floats, Floats | None]:
         if isinstance(part.weights, Moved) and part.weights.lossless:
@@ -109,6 +109,10 @@ class Float(Arithmetic):
         assert part.sizes is not None
         lost = part.sizes.back(np.abs(rows)) * ((part.weights.terms + SPARE) * ROUNDING)
         return part.weights.back(rows), lost + part.weights.terms * UNDERFLOW
+
+    def product(self, one: Floats, other: Floats) -> tuple[Floats, Floats]:
+        found = one * other
+        return found, ROUNDING * np.abs(found) + UNDERFLOW
 
     def sum(self, one: Floats, other: Floats) -> tuple[Floats, Floats]:
         found = one + other

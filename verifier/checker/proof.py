@@ -6,32 +6,25 @@ undoes them, and which second subtrees are still to come. Who writes proofs asks
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from verifier.checker.arithmetic import Arithmetic, Numbers
-from verifier.checker.below import Functions, Intervals, Range, Relaxation, Setting, chunks, rule, unit_rows
+from verifier.checker.below import Functions, Intervals, Range, Relaxation, Setting, rule, unit_rows
 from verifier.checker.errors import RefusedError
-from verifier.checker.lines import exponent, integer, integers, number, only
+from verifier.checker.lines import a_list, dyadic, exponent, integer, integers, only
 from verifier.checker.multipliers import KEYS, Multipliers, read_multipliers
 from verifier.checker.network import Network
 from verifier.checker.region import Region
 from verifier.checker.statement import Goal, Statement
 
 DEPTH = 10_000  # splits above a node
+BATCH = 1 << 19  # coefficients that go through the network at once
 
-
-@dataclass(frozen=True)
-class Plus:
-    """What a fact adds to a node's function: h - value for a lower bound, value - h for an upper one."""
-
-    layer: int
-    neuron: int
-    side: str
-    value: Fraction
+Scaled = tuple[list[int], int]  # whole numbers, and the exponent of all
 
 
 class Node:
@@ -44,17 +37,39 @@ class Node:
         self.goal: Goal | None = None
         self._trail: list[tuple[int, int, str, Fraction]] = []
 
-    def least(self, multipliers: Multipliers, plus: Plus | None = None) -> Any:
-        """A number that S, and what a fact adds, is nowhere below in this node; to be compared with 0."""
+    def least(self, multipliers: Multipliers) -> Any:
+        """A number that S is nowhere below in this node; above 0, it closes it."""
+        return self.function(multipliers).least()[0]
+
+    def function(self, multipliers: Multipliers) -> Functions:
+        """The linear function of the input in which the backward pass of S ends."""
         functions = Functions(self.setting, 1)
         self._add_rows(functions, multipliers)
         for layer, (neurons, mantissas) in multipliers.signs.items():
             self._add_signs(functions, layer, neurons, self._scaled(mantissas, multipliers.signs_exponent))
-        if plus is not None:
-            sign = 1 if plus.side == "lower" else -1
-            self._add_neurons(functions, plus.layer, [plus.neuron], self._scaled([sign], 0))
-            functions.add_constants(self.setting.arithmetic.exactly([-sign * plus.value])[None])
-        return functions.least(Relaxation(self.ranges, self._slopes(multipliers)))[0]
+        return functions.back(Relaxation(self.ranges, self._slopes(multipliers)))
+
+    def least_of_neurons(
+        self, layer: int, neurons: Sequence[int], side: str, phi: Functions | None = None, weights: Numbers = None
+    ) -> Any:
+        """What h of some neurons (`lower`), or -h (`upper`), is at least: on the region, or where φ ≤ 0, by weights."""
+        a, network = self.setting.arithmetic, self.setting.network
+        rows = unit_rows(a, neurons, network.neurons(layer), 1 if side == "lower" else -1)
+        functions = Functions(self.setting, len(neurons))
+        functions.add(network.before(layer), rows)
+        functions.back(Relaxation(self.ranges))
+        if phi is not None:
+            functions.add(0, *a.product(weights[:, None], phi.of_input))
+            functions.add_constants((weights * phi.constants)[:, None])
+        return functions.least()
+
+    def least_by_intervals(self, layer: int, neurons: Sequence[int], side: str) -> Any:
+        """The same on the region, by intervals."""
+        network = self.setting.network
+        rows = unit_rows(self.setting.arithmetic, neurons, network.neurons(layer), 1 if side == "lower" else -1)
+        functions = Functions(self.setting, len(neurons))
+        functions.add(network.before(layer), rows)
+        return functions.back(Intervals(self.ranges)).least_by_intervals()
 
     def _scaled(self, mantissas: list[int], power: int) -> Numbers:
         return self.setting.arithmetic.scaled(mantissas, power)
@@ -163,29 +178,29 @@ class Checker:
             raise RefusedError("the ranges of each layer come first, once and in order")
         size, power = self.network.neurons(layer), exponent(line["exponent"], "exponent")
         found = Range(*(self.arithmetic.scaled(integers(line[side], side, size), power) for side in ("lower", "upper")))
-        setting = self.node.setting
-        for neurons in chunks(size, max(value.size for value in self.network.values)):
-            claims = [
-                self.arithmetic.compared(end[neurons.start : neurons.stop]) for end in (found.lower, -found.upper)
-            ]
-            self._check_ranges(layer, neurons, np.concatenate(claims))
-        setting.bounded(found)
+        for side, claims in (("lower", found.lower), ("upper", -found.upper)):
+            for neurons in self._chunks(range(size)):
+                self._check_ends(layer, neurons, side, self.arithmetic.compared(claims[neurons]))
+        self.node.setting.bounded(found)
         self.node.ranges.append(found)
 
-    def _check_ranges(self, layer: int, neurons: range, claims: Any) -> None:
-        """Each end by intervals, and where they don't show it by a backward pass."""
-        rows = unit_rows(self.arithmetic, neurons, self.network.neurons(layer))
-        for relaxation in (Intervals(self.node.ranges), Relaxation(self.node.ranges)):
-            functions = Functions(self.node.setting, len(rows))
-            functions.add(self.network.before(layer), rows)
-            open_ones = ~(functions.least(relaxation) >= claims).astype(bool)
-            if not open_ones.any():
+    def _chunks(self, neurons: Sequence[int]) -> Iterator[list[int]]:
+        """A few hundred neurons at a time, so that a batch of their functions stays small."""
+        step = max(1, BATCH // max(value.size for value in self.network.values))
+        return (list(neurons[at : at + step]) for at in range(0, len(neurons), step))
+
+    def _check_ends(self, layer: int, neurons: list[int], side: str, claims: Any) -> None:
+        """One side of some ranges: each by intervals, and where they don't show it by a backward pass."""
+        ways: tuple[Callable[[int, list[int], str], Any], ...] = (
+            self.node.least_by_intervals,
+            self.node.least_of_neurons,
+        )
+        for least in ways:
+            left = np.flatnonzero(~(least(layer, neurons, side) >= claims).astype(bool))
+            neurons, claims = [neurons[at] for at in left], claims[left]
+            if not neurons:
                 return
-            if isinstance(relaxation, Intervals):
-                rows, claims, which = rows[open_ones], claims[open_ones], np.flatnonzero(open_ones)
-        first = int(which[np.flatnonzero(open_ones)[0]])
-        side = "lower" if first < len(neurons) else "upper"
-        raise RefusedError(f"the {side} end of neuron {neurons[first % len(neurons)]} of layer {layer} does not follow")
+        raise RefusedError(f"the {side} end of neuron {neurons[0]} of layer {layer} does not follow")
 
     def _goal(self, line: dict[str, Any]) -> None:
         only(line, ("goal",))
@@ -202,20 +217,51 @@ class Checker:
             raise RefusedError(f"{what} names a neuron that the model has not")
         return layer, neuron
 
-    def multipliers(self, line: dict[str, Any], otherwise: int) -> Multipliers:
-        """What a line says; `otherwise` is the multiplier of each row where none are given."""
+    def multipliers(self, line: dict[str, Any]) -> Multipliers:
+        """What a `close` or a `cap` says."""
         assert self.node.goal is not None
-        return read_multipliers(line, self.network, len(self.node.goal.others), otherwise)
+        return read_multipliers(line, self.network, len(self.node.goal.others))
 
-    def _fact(self, line: dict[str, Any]) -> None:
-        only(line, ("fact", "side", "value"), KEYS)
-        if line["side"] not in ("lower", "upper"):
-            raise RefusedError("side is neither lower nor upper")
-        plus = Plus(*self._neuron(line["fact"], "fact"), line["side"], number(line["value"], "value"))
-        least = self.node.least(self.multipliers(line, 0), plus)
-        if not least >= 0:
-            raise RefusedError(f"the fact does not follow: what must be 0 or more is {told(least)}")
-        self.node.tighten(plus.layer, plus.neuron, plus.side, plus.value)
+    def _cap(self, line: dict[str, Any]) -> None:
+        only(line, ("cap", "exponent"), ("weights_exponent", *KEYS))
+        power, of_weights = exponent(line["exponent"], "exponent"), 0
+        if "weights_exponent" in line:
+            of_weights = exponent(line["weights_exponent"], "weights_exponent")
+        phi = self.node.function(self.multipliers(line))
+        for entry in a_list(line["cap"], "cap"):
+            layer, listed, side, values, weights = a_list(entry, "an entry of cap", 5)
+            if side not in ("lower", "upper"):
+                raise RefusedError("a side in cap is neither lower nor upper")
+            layer = integer(layer, "a layer of cap", 0, len(self.network.relus) - 1)
+            neurons = integers(listed, "cap", least=0)
+            if max(neurons, default=0) >= self.network.neurons(layer):
+                raise RefusedError(f"cap lists a neuron that layer {layer} has not")
+            values = integers(values, "the values of cap", len(neurons))
+            weights = integers(weights, "the weights of cap", len(neurons), least=0)
+            self._check_cap(phi, layer, neurons, side, (values, power), (weights, of_weights))
+
+    def _check_cap(
+        self, phi: Functions, layer: int, neurons: list[int], side: str, values: Scaled, weights: Scaled
+    ) -> None:
+        """One entry: all its values follow from the ranges before it, and then stand."""
+        sign = 1 if side == "lower" else -1
+        claims = self.arithmetic.compared(self.arithmetic.scaled([sign * one for one in values[0]], values[1]))
+        factors = self.arithmetic.scaled(*weights)
+        for at in self._chunks(range(len(neurons))):
+            some = [neurons[one] for one in at]
+            least = self.node.least_of_neurons(layer, some, side, phi, factors[at])
+            wrong = np.flatnonzero(~(least >= claims[at]).astype(bool))
+            if len(wrong):
+                raise RefusedError(f"the cap of neuron {some[wrong[0]]} of layer {layer} does not follow ({side})")
+        for neuron, mantissa in zip(neurons, values[0], strict=True):
+            self.node.tighten(layer, neuron, side, dyadic(mantissa, values[1]))
+
+    def _empty(self, line: dict[str, Any]) -> None:
+        only(line, ("empty",))
+        layer, neuron = self._neuron(line["empty"], "empty")
+        if not self.node.bound(layer, neuron, "lower") > self.node.bound(layer, neuron, "upper"):
+            raise RefusedError(f"the range of neuron {neuron} of layer {layer} is not empty")
+        self._closed()
 
     def _split(self, line: dict[str, Any]) -> None:
         only(line, ("split",))
@@ -229,7 +275,7 @@ class Checker:
         only(line, ("close",), KEYS)
         if line["close"] is not True:
             raise RefusedError("close is not true")
-        least = self.node.least(self.multipliers(line, 1))
+        least = self.node.least(self.multipliers(line))
         if not least > 0:
             raise RefusedError(f"the node is not closed: what must be above 0 is {told(least)}")
         self._closed()
@@ -255,9 +301,10 @@ class Checker:
 _RULES = {
     "ranges": Checker._ranges,
     "goal": Checker._goal,
-    "fact": Checker._fact,
+    "cap": Checker._cap,
     "split": Checker._split,
     "close": Checker._close,
+    "empty": Checker._empty,
     "claim": Checker._claim,
 }
 
