@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from verifier.checker.network import Affine, LinearMap, Network
 
+CHORD_BITS = 40  # of the slopes of upper lines
+
 Numbers: TypeAlias = Any  # an array of float64, or of exact.Dyadics; both add, subtract, multiply and are indexed
 Mask: TypeAlias = NDArray[np.bool_]
 
@@ -124,12 +126,12 @@ class Arithmetic(ABC):
         """Rows through a linear map, and how far each coefficient may be from what is right; None where it is right."""
 
     @abstractmethod
-    def sum(self, one: Numbers, other: Numbers) -> tuple[Numbers, Numbers | None]:
-        """A sum, and how far each entry may be from what is right; None where it is right."""
-
-    @abstractmethod
     def product(self, one: Numbers, other: Numbers) -> tuple[Numbers, Numbers | None]:
         """A product, and how far each entry may be from what is right; None where it is right."""
+
+    @abstractmethod
+    def sum(self, one: Numbers, other: Numbers) -> tuple[Numbers, Numbers | None]:
+        """A sum, and how far each entry may be from what is right; None where it is right."""
 
     @abstractmethod
     def total(self, terms: Numbers) -> Numbers:

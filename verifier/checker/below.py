@@ -6,7 +6,7 @@ coefficient is taken off the constant at once, times the most that the coefficie
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,7 @@ class Functions:
     """A batch of functions: coefficients of values, which are added up, and terms of a constant."""
 
     def __init__(self, setting: Setting, count: int) -> None:
-        self.setting = setting
+        self.setting, self.count = setting, count
         self.arithmetic = setting.arithmetic
         self.coefficients: dict[int, Numbers] = {}
         self._constants = [self.arithmetic.zeros(count, 1)]
@@ -85,16 +85,9 @@ class Functions:
         if lost is not None:
             self.add_constants(-(lost * self.setting.reach(index)))
 
-    def least(self, relaxation: Relaxation) -> NDArray[Any]:
-        """What the functions are at least, on the whole region."""
-        self.to_input(relaxation)
-        if 0 not in self.coefficients:
-            return self.arithmetic.compared(self.constants)
-        return relaxation.at_input(self, self.coefficients[0])
-
-    def to_input(self, relaxation: Relaxation) -> None:
-        """Replace all that is behind the input: what is left is nowhere greater on the region."""
-        for index in reversed(range(1, max(self.coefficients, default=0) + 1)):
+    def back(self, relaxation: Relaxation) -> Functions:
+        """From the last value down to the input: afterwards these are functions of the input alone."""
+        for index in range(max(self.coefficients, default=0), 0, -1):
             rows = self.coefficients.pop(index, None)
             value = self.setting.network.values[index]
             if rows is None:
@@ -103,13 +96,23 @@ class Functions:
                 relaxation.through(self, value, rows)
             else:
                 self._write_out(index, rows)
+        return self
 
-    def add_times(self, weights: Numbers, other: Functions) -> None:
-        """Each with the one function of `other`, which is down at the input, times a weight ≥ 0 of its own."""
-        a = self.arithmetic
-        if 0 in other.coefficients:
-            self.add(0, *a.product(weights[:, None], other.coefficients[0]))
-        self.add_constants((weights * other.constants)[:, None])
+    @property
+    def of_input(self) -> Numbers:
+        """The coefficients of the input's entries."""
+        zeros = self.arithmetic.zeros(self.count, self.setting.network.inputs)
+        return self.coefficients.get(0, zeros)
+
+    def least(self) -> NDArray[Any]:
+        """What functions of the input are at least, on the whole region."""
+        return self.setting.region.least(self.of_input, self.constants)
+
+    def least_by_intervals(self) -> NDArray[Any]:
+        """The same, each entry of the input by itself."""
+        a, region, rows = self.arithmetic, self.setting.region, self.of_input
+        self.add_constants(rows * a.where(a.negative(rows), region.upper, region.lower))
+        return a.compared(self.constants)
 
     def _write_out(self, index: int, rows: Numbers) -> None:
         linear = self.setting.linear[index]
@@ -149,13 +152,9 @@ class Relaxation:
             functions.add_constants(a.where(falling[:, at], least, none))
         functions.add(value.source, below)
 
-    def at_input(self, functions: Functions, rows: Numbers) -> NDArray[Any]:
-        """The least value on the region."""
-        return functions.setting.region.least(rows, functions.constants)
-
 
 class Intervals(Relaxation):
-    """A ReLU's result, and the input, are replaced by an end of their range."""
+    """A ReLU's result is replaced by an end of its range."""
 
     def through(self, functions: Functions, value: Relu, rows: Numbers) -> None:
         a = functions.arithmetic
@@ -163,28 +162,14 @@ class Intervals(Relaxation):
         low, high = a.where(a.positive(lower), lower, none), a.where(a.positive(upper), upper, none)
         functions.add_constants(rows * a.where(a.negative(rows), high, low))
 
-    def at_input(self, functions: Functions, rows: Numbers) -> NDArray[Any]:
-        region, a = functions.setting.region, functions.arithmetic
-        functions.add_constants(rows * a.where(a.negative(rows), region.upper, region.lower))
-        return a.compared(functions.constants)
-
 
 def rule(arithmetic: Arithmetic, lower: Numbers, upper: Numbers) -> Numbers:
     """The lower slopes where none are given: 1 if u ≥ -l, and 0 else."""
     return arithmetic.where(arithmetic.negative(upper + lower), arithmetic.zeros(1), arithmetic.scaled([1], 0))
 
 
-def unit_rows(arithmetic: Arithmetic, neurons: range, size: int) -> Numbers:
-    """The functions h_j of some neurons, and then their negatives."""
-    count = len(neurons)
-    at = np.zeros((2 * count, size), dtype=bool)
-    at[np.arange(2 * count), [*neurons, *neurons]] = True
-    one = arithmetic.scaled([1], 0)
-    signs = arithmetic.where(np.arange(2 * count)[:, None] < count, one, -one)
-    return arithmetic.where(at, signs, arithmetic.zeros(1))
-
-
-def chunks(size: int, width: int) -> Iterator[range]:
-    """Neurons a few hundred at a time, so that a batch of their functions stays small."""
-    step = max(1, (1 << 21) // max(1, width))
-    return (range(at, min(at + step, size)) for at in range(0, size, step))
+def unit_rows(arithmetic: Arithmetic, neurons: Sequence[int], size: int, sign: int) -> Numbers:
+    """The functions h_j of some neurons, or their negatives."""
+    at = np.zeros((len(neurons), size), dtype=bool)
+    at[np.arange(len(neurons)), neurons] = True
+    return arithmetic.where(at, arithmetic.scaled([sign], 0), arithmetic.zeros(1))

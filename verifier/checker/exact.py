@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.checker.arithmetic import Arithmetic, Mask, Part
+from verifier.checker.arithmetic import CHORD_BITS, Arithmetic, Mask, Part
 from verifier.checker.lines import dyadic
 from verifier.checker.network import LinearMap
 
@@ -137,8 +137,8 @@ class Exact(Arithmetic):
         low, high, _ = aligned(lower, upper)
         open_ones = ((low < 0) & (high > 0)).astype(bool)
         slopes = np.zeros(high.shape, dtype=object)
-        slopes[open_ones] = high[open_ones] * (1 << 40) // (high[open_ones] - low[open_ones])
-        return Dyadics(slopes, -40)
+        slopes[open_ones] = high[open_ones] * (1 << CHORD_BITS) // (high[open_ones] - low[open_ones])
+        return Dyadics(slopes, -CHORD_BITS)
 
     def back(self, part: Part, rows: Dyadics) -> tuple[Dyadics, None]:
         return Dyadics(part.weights.back(rows.ints), rows.exponent + part.exponent), None
@@ -147,11 +147,11 @@ class Exact(Arithmetic):
         """A linear map of a vector."""
         return Dyadics(part.weights.forward(vector.ints), vector.exponent + part.exponent)
 
-    def sum(self, one: Dyadics, other: Dyadics) -> tuple[Dyadics, None]:
-        return one + other, None
-
     def product(self, one: Dyadics, other: Dyadics) -> tuple[Dyadics, None]:
         return one * other, None
+
+    def sum(self, one: Dyadics, other: Dyadics) -> tuple[Dyadics, None]:
+        return one + other, None
 
     def total(self, terms: Dyadics) -> Dyadics:
         return Dyadics(terms.ints.sum(axis=-1, initial=0), terms.exponent)

@@ -28,7 +28,7 @@ class Multipliers:
 
 
 def read_multipliers(line: dict[str, Any], network: Network, rows: int) -> Multipliers:
-    """What a `close` or a `cap` says."""
+    """What a `close` or a `cap` says, of a goal of so many rows."""
     bits = integer(line.get("slope_bits", SLOPE_BITS), "slope_bits", 0, EXPONENT)
     slopes = _by_layer(line.get("slopes", []), "slopes", network)
     for _, mantissas in slopes.values():

@@ -422,10 +422,8 @@ def _reshape(graph: Graph, operation: Operation) -> Tensor:
 
 def _axes(graph: Graph, operation: Operation) -> list[int] | None:
     """Axes as an attribute before opset 13, as an input since."""
-    if graph.opset < 13:
-        found = operation.integers("axes", None)
-    else:
-        found = operation.whole(1) if operation.has(1) else None
+    as_input = graph.opset >= 13 and operation.has(1)
+    found = operation.whole(1) if as_input else operation.integers("axes", None) if graph.opset < 13 else None
     if found == []:
         raise operation.refuse("an empty list of axes is not known here")
     return found

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.checker.arithmetic import Arithmetic, Linear, Mask, Numbers, Part
+from verifier.checker.arithmetic import CHORD_BITS, Arithmetic, Linear, Mask, Numbers, Part
 from verifier.checker.errors import RefusedError
 from verifier.checker.lines import dyadic
 from verifier.checker.network import LinearMap, Moved, Network
@@ -100,8 +100,8 @@ class Float(Arithmetic):
         return np.where(np.abs(rows) <= LARGEST, rows, np.nan)
 
     def chord(self, lower: Floats, upper: Floats) -> Floats:
-        slopes = np.floor(2.0**40 * (np.maximum(upper, 0) / np.maximum(upper - lower, 2.0**-1000))) / 2.0**40
-        return np.clip(slopes, 0.0, 1.0)
+        slopes = np.maximum(upper, 0) / np.maximum(upper - lower, 2.0**-1000)
+        return np.clip(np.floor(slopes * 2.0**CHORD_BITS) * 2.0**-CHORD_BITS, 0.0, 1.0)
 
     def back(self, part: Part, rows: Floats) -> tuple[Floats, Floats | None]:
         if isinstance(part.weights, Moved) and part.weights.lossless:
@@ -110,13 +110,13 @@ class Float(Arithmetic):
         lost = part.sizes.back(np.abs(rows)) * ((part.weights.terms + SPARE) * ROUNDING)
         return part.weights.back(rows), lost + part.weights.terms * UNDERFLOW
 
-    def sum(self, one: Floats, other: Floats) -> tuple[Floats, Floats]:
-        found = one + other
-        return found, ROUNDING * np.abs(found)
-
     def product(self, one: Floats, other: Floats) -> tuple[Floats, Floats]:
         found = one * other
         return found, ROUNDING * np.abs(found) + UNDERFLOW
+
+    def sum(self, one: Floats, other: Floats) -> tuple[Floats, Floats]:
+        found = one + other
+        return found, ROUNDING * np.abs(found)
 
     def total(self, terms: Floats) -> Floats:
         lost = (terms.shape[-1] + SPARE) * ROUNDING * np.abs(terms).sum(axis=-1) + terms.shape[-1] * UNDERFLOW_OF_TERMS

@@ -6,34 +6,25 @@ undoes them, and which second subtrees are still to come. Who writes proofs asks
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from verifier.checker.arithmetic import Arithmetic, Numbers
-from verifier.checker.below import Functions, Intervals, Range, Relaxation, Setting, chunks, rule, unit_rows
+from verifier.checker.below import Functions, Intervals, Range, Relaxation, Setting, rule, unit_rows
 from verifier.checker.errors import RefusedError
-from verifier.checker.lines import a_list, exponent, integer, integers, only
+from verifier.checker.lines import a_list, dyadic, exponent, integer, integers, only
 from verifier.checker.multipliers import KEYS, Multipliers, read_multipliers
 from verifier.checker.network import Network
 from verifier.checker.region import Region
 from verifier.checker.statement import Goal, Statement
 
 DEPTH = 10_000  # splits above a node
+BATCH = 1 << 19  # coefficients that go through the network at once
 
-
-@dataclass(frozen=True)
-class CapEntry:
-    """Neurons of one layer, and what one end of their ranges is said to be on a cap."""
-
-    layer: int
-    neurons: list[int]
-    side: str
-    values: Numbers
-    weights: Numbers
+Scaled = tuple[list[int], int]  # whole numbers, and the exponent of all
 
 
 class Node:
@@ -47,36 +38,38 @@ class Node:
         self._trail: list[tuple[int, int, str, Fraction]] = []
 
     def least(self, multipliers: Multipliers) -> Any:
-        """A number that S is nowhere below in this node; to be compared with 0."""
-        functions, relaxation = self._function(multipliers)
-        return functions.least(relaxation)[0]
+        """A number that S is nowhere below in this node; above 0, it closes it."""
+        return self.function(multipliers).least()[0]
 
-    def cap(self, multipliers: Multipliers) -> Functions:
-        """The linear function φ of the input that the pass of S ends in: at most 0 wherever an adversary can be."""
-        functions, relaxation = self._function(multipliers)
-        functions.to_input(relaxation)
-        return functions
-
-    def least_on(self, cap: Functions, entry: CapEntry) -> NDArray[Any]:
-        """What h of each neuron, or -h where upper ends are asked, is at least on a cap."""
-        a, network = self.setting.arithmetic, self.setting.network
-        at = np.zeros((len(entry.neurons), network.neurons(entry.layer)), dtype=bool)
-        at[np.arange(len(at)), entry.neurons] = True
-        functions = Functions(self.setting, len(at))
-        sign = self._scaled([1 if entry.side == "lower" else -1], 0)
-        functions.add(network.before(entry.layer), a.where(at, sign, a.zeros(1)))
-        relaxation = Relaxation(self.ranges)
-        functions.to_input(relaxation)
-        functions.add_times(entry.weights, cap)
-        return functions.least(relaxation)
-
-    def _function(self, multipliers: Multipliers) -> tuple[Functions, Relaxation]:
-        """S, and what its ReLUs are replaced by."""
+    def function(self, multipliers: Multipliers) -> Functions:
+        """The linear function of the input in which the backward pass of S ends."""
         functions = Functions(self.setting, 1)
         self._add_rows(functions, multipliers)
         for layer, (neurons, mantissas) in multipliers.signs.items():
             self._add_signs(functions, layer, neurons, self._scaled(mantissas, multipliers.signs_exponent))
-        return functions, Relaxation(self.ranges, self._slopes(multipliers))
+        return functions.back(Relaxation(self.ranges, self._slopes(multipliers)))
+
+    def least_of_neurons(
+        self, layer: int, neurons: Sequence[int], side: str, phi: Functions | None = None, weights: Numbers = None
+    ) -> Any:
+        """What h of some neurons (`lower`), or -h (`upper`), is at least: on the region, or where φ ≤ 0, by weights."""
+        a, network = self.setting.arithmetic, self.setting.network
+        rows = unit_rows(a, neurons, network.neurons(layer), 1 if side == "lower" else -1)
+        functions = Functions(self.setting, len(neurons))
+        functions.add(network.before(layer), rows)
+        functions.back(Relaxation(self.ranges))
+        if phi is not None:
+            functions.add(0, *a.product(weights[:, None], phi.of_input))
+            functions.add_constants((weights * phi.constants)[:, None])
+        return functions.least()
+
+    def least_by_intervals(self, layer: int, neurons: Sequence[int], side: str) -> Any:
+        """The same on the region, by intervals."""
+        network = self.setting.network
+        rows = unit_rows(self.setting.arithmetic, neurons, network.neurons(layer), 1 if side == "lower" else -1)
+        functions = Functions(self.setting, len(neurons))
+        functions.add(network.before(layer), rows)
+        return functions.back(Intervals(self.ranges)).least_by_intervals()
 
     def _scaled(self, mantissas: list[int], power: int) -> Numbers:
         return self.setting.arithmetic.scaled(mantissas, power)
@@ -185,29 +178,29 @@ class Checker:
             raise RefusedError("the ranges of each layer come first, once and in order")
         size, power = self.network.neurons(layer), exponent(line["exponent"], "exponent")
         found = Range(*(self.arithmetic.scaled(integers(line[side], side, size), power) for side in ("lower", "upper")))
-        setting = self.node.setting
-        for neurons in chunks(size, max(value.size for value in self.network.values)):
-            claims = [
-                self.arithmetic.compared(end[neurons.start : neurons.stop]) for end in (found.lower, -found.upper)
-            ]
-            self._check_ranges(layer, neurons, np.concatenate(claims))
-        setting.bounded(found)
+        for side, claims in (("lower", found.lower), ("upper", -found.upper)):
+            for neurons in self._chunks(range(size)):
+                self._check_ends(layer, neurons, side, self.arithmetic.compared(claims[neurons]))
+        self.node.setting.bounded(found)
         self.node.ranges.append(found)
 
-    def _check_ranges(self, layer: int, neurons: range, claims: Any) -> None:
-        """Each end by intervals, and where they don't show it by a backward pass."""
-        rows = unit_rows(self.arithmetic, neurons, self.network.neurons(layer))
-        for relaxation in (Intervals(self.node.ranges), Relaxation(self.node.ranges)):
-            functions = Functions(self.node.setting, len(rows))
-            functions.add(self.network.before(layer), rows)
-            open_ones = ~(functions.least(relaxation) >= claims).astype(bool)
-            if not open_ones.any():
+    def _chunks(self, neurons: Sequence[int]) -> Iterator[list[int]]:
+        """A few hundred neurons at a time, so that a batch of their functions stays small."""
+        step = max(1, BATCH // max(value.size for value in self.network.values))
+        return (list(neurons[at : at + step]) for at in range(0, len(neurons), step))
+
+    def _check_ends(self, layer: int, neurons: list[int], side: str, claims: Any) -> None:
+        """One side of some ranges: each by intervals, and where they don't show it by a backward pass."""
+        ways: tuple[Callable[[int, list[int], str], Any], ...] = (
+            self.node.least_by_intervals,
+            self.node.least_of_neurons,
+        )
+        for least in ways:
+            left = np.flatnonzero(~(least(layer, neurons, side) >= claims).astype(bool))
+            neurons, claims = [neurons[at] for at in left], claims[left]
+            if not neurons:
                 return
-            if isinstance(relaxation, Intervals):
-                rows, claims, which = rows[open_ones], claims[open_ones], np.flatnonzero(open_ones)
-        first = int(which[np.flatnonzero(open_ones)[0]])
-        side = "lower" if first < len(neurons) else "upper"
-        raise RefusedError(f"the {side} end of neuron {neurons[first % len(neurons)]} of layer {layer} does not follow")
+        raise RefusedError(f"the {side} end of neuron {neurons[0]} of layer {layer} does not follow")
 
     def _goal(self, line: dict[str, Any]) -> None:
         only(line, ("goal",))
@@ -225,41 +218,49 @@ class Checker:
         return layer, neuron
 
     def multipliers(self, line: dict[str, Any]) -> Multipliers:
-        """What a line says."""
+        """What a `close` or a `cap` says."""
         assert self.node.goal is not None
         return read_multipliers(line, self.network, len(self.node.goal.others))
 
     def _cap(self, line: dict[str, Any]) -> None:
-        only(line, ("cap", "exponent", "weights_exponent"), KEYS)
-        powers = [exponent(line[key], key) for key in ("exponent", "weights_exponent")]
-        cap = self.node.cap(self.multipliers(line))
-        for one in a_list(line["cap"], "cap"):
-            entry = self._entry(one, *powers)
-            claims = self.arithmetic.compared(entry.values if entry.side == "lower" else -entry.values)
-            short = ~(self.node.least_on(cap, entry) >= claims).astype(bool)
-            if short.any():
-                neuron = entry.neurons[int(np.flatnonzero(short)[0])]
-                raise RefusedError(f"the {entry.side} end of neuron {neuron} of layer {entry.layer} does not follow")
-            for neuron, value in zip(entry.neurons, entry.values, strict=True):
-                self.node.tighten(entry.layer, neuron, entry.side, self.arithmetic.fraction(value))
+        only(line, ("cap", "exponent"), ("weights_exponent", *KEYS))
+        power, of_weights = exponent(line["exponent"], "exponent"), 0
+        if "weights_exponent" in line:
+            of_weights = exponent(line["weights_exponent"], "weights_exponent")
+        phi = self.node.function(self.multipliers(line))
+        for entry in a_list(line["cap"], "cap"):
+            layer, listed, side, values, weights = a_list(entry, "an entry of cap", 5)
+            if side not in ("lower", "upper"):
+                raise RefusedError("a side in cap is neither lower nor upper")
+            layer = integer(layer, "a layer of cap", 0, len(self.network.relus) - 1)
+            neurons = integers(listed, "cap", least=0)
+            if max(neurons, default=0) >= self.network.neurons(layer):
+                raise RefusedError(f"cap lists a neuron that layer {layer} has not")
+            values = integers(values, "the values of cap", len(neurons))
+            weights = integers(weights, "the weights of cap", len(neurons), least=0)
+            self._check_cap(phi, layer, neurons, side, (values, power), (weights, of_weights))
 
-    def _entry(self, found: Any, power: int, weights_power: int) -> CapEntry:
-        layer, neurons, side, values, weights = a_list(found, "an entry of cap", 5)
-        layer = integer(layer, "a layer of cap", 0, len(self.network.relus) - 1)
-        neurons = integers(neurons, "the neurons of cap", least=0)
-        if len(set(neurons)) < len(neurons) or max(neurons, default=0) >= self.network.neurons(layer):
-            raise RefusedError(f"cap lists a neuron twice, or one that layer {layer} has not")
-        if side not in ("lower", "upper"):
-            raise RefusedError("a side of cap is neither lower nor upper")
-        values = self.arithmetic.scaled(integers(values, "the values of cap", len(neurons)), power)
-        weights = self.arithmetic.scaled(integers(weights, "the weights of cap", len(neurons), 0), weights_power)
-        return CapEntry(layer, neurons, side, values, weights)
+    def _check_cap(
+        self, phi: Functions, layer: int, neurons: list[int], side: str, values: Scaled, weights: Scaled
+    ) -> None:
+        """One entry: all its values follow from the ranges before it, and then stand."""
+        sign = 1 if side == "lower" else -1
+        claims = self.arithmetic.compared(self.arithmetic.scaled([sign * one for one in values[0]], values[1]))
+        factors = self.arithmetic.scaled(*weights)
+        for at in self._chunks(range(len(neurons))):
+            some = [neurons[one] for one in at]
+            least = self.node.least_of_neurons(layer, some, side, phi, factors[at])
+            wrong = np.flatnonzero(~(least >= claims[at]).astype(bool))
+            if len(wrong):
+                raise RefusedError(f"the cap of neuron {some[wrong[0]]} of layer {layer} does not follow ({side})")
+        for neuron, mantissa in zip(neurons, values[0], strict=True):
+            self.node.tighten(layer, neuron, side, dyadic(mantissa, values[1]))
 
     def _empty(self, line: dict[str, Any]) -> None:
         only(line, ("empty",))
-        neuron = self._neuron(line["empty"], "empty")
-        if not self.node.bound(*neuron, "lower") > self.node.bound(*neuron, "upper"):
-            raise RefusedError(f"the range of neuron {neuron[1]} of layer {neuron[0]} is not empty")
+        layer, neuron = self._neuron(line["empty"], "empty")
+        if not self.node.bound(layer, neuron, "lower") > self.node.bound(layer, neuron, "upper"):
+            raise RefusedError(f"the range of neuron {neuron} of layer {layer} is not empty")
         self._closed()
 
     def _split(self, line: dict[str, Any]) -> None:

@@ -118,7 +118,7 @@ class Writer:
 
     def _node(self, phases: dict[tuple[int, int], int]) -> None:
         node = self.checker.node
-        if node.least(self.checker.multipliers({"close": True}, 1)) > 0:
+        if node.least(self.checker.multipliers({"close": True})) > 0:
             return self._write({"close": True})
         for k, (_, bias) in enumerate(self.layers[:-1]):
             for j in range(len(bias)):

@@ -140,9 +140,9 @@ def test_deep_trees_and_huge_numbers(model: Path) -> None:
     huge = {"rows": [1], "rows_exponent": EXPONENT, "signs": [[0, [0], [(1 << 2048) - 1]]], "signs_exponent": EXPONENT}
     refused(packed(*start, {"close": True} | huge), model, "the node is not closed: what must be above 0 is huge")
     for value in ([1, EXPONENT], [1, -EXPONENT]):
-        facts = [{"fact": [0, 0], "side": "upper", "value": value, "rows": [1]}] * 20
-        assert check(packed(*start, *facts, {"close": True}), model, "exact").accepted == (value[1] > 0)
-        assert "exact arithmetic" in check(packed(*start, *facts, {"close": True}), model, "float").why
+        caps = [{"cap": [[0, [0], "upper", value[:1], [1]]], "exponent": value[1], "weights_exponent": EXPONENT}] * 20
+        assert check(packed(*start, *caps, {"close": True}), model, "exact").accepted
+        assert "exact arithmetic" in check(packed(*start, *caps, {"close": True}), model, "float").why
 
 
 def test_infinities_of_float_arithmetic_prove_nothing(model: Path) -> None:

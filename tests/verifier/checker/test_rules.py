@@ -98,39 +98,72 @@ def test_a_slope_closes_what_the_rule_leaves_open(difference: Path, arithmetic: 
 
 
 SPLIT: Line = {"split": [0, 0]}
-FACT: Line = {"fact": [0, 1], "side": "upper", "value": [1, -20], "signs": [[0, [0], [-1]]]}
 
 
-def test_split_and_fact(difference: Path, arithmetic: Literal["exact", "float"]) -> None:
+def cap(side: str, value: int, neuron: int = 1, exponent: int = -20, **multipliers: Any) -> Line:
+    return {"cap": [[0, [neuron], side, [value], [1]]], "exponent": exponent, "rows": [0], **multipliers}
+
+
+DEAD = cap("upper", 1, signs=[[0, [0], [-1]]])  # φ = x: where the first neuron is below 0 the second is
+
+
+def test_split_and_cap(difference: Path, arithmetic: Literal["exact", "float"]) -> None:
     """Where the first neuron is dead, the second, which is the same, is shown to be dead too."""
     start = (statement(difference, [0], 0.75), both(-0.75, 0.75), {"goal": 1}, SPLIT)
-    assert asked(difference, arithmetic, *start, CLOSE, FACT, CLOSE).whole
+    assert asked(difference, arithmetic, *start, CLOSE, DEAD, CLOSE).whole
     assert not asked(difference, arithmetic, *start, CLOSE, CLOSE).whole
     assert not asked(difference, arithmetic, *start, CLOSE).whole  # the second subtree is missing
-    assert not asked(difference, arithmetic, *start, CLOSE, FACT).whole
-    assert not asked(difference, arithmetic, *start, CLOSE, FACT, CLOSE, CLOSE).whole  # or there is one too many
-    assert not asked(difference, arithmetic, *start[:3], FACT, CLOSE).whole  # the fact holds below the split alone
+    assert not asked(difference, arithmetic, *start, CLOSE, DEAD).whole
+    assert not asked(difference, arithmetic, *start, CLOSE, DEAD, CLOSE, CLOSE).whole  # or there is one too many
+    assert not asked(difference, arithmetic, *start[:3], DEAD, CLOSE).whole  # the cap is right below the split alone
+    lighter = DEAD | {"cap": [[0, [1], "upper", [1], [1]]], "weights_exponent": -1}
+    assert not asked(difference, arithmetic, *start, CLOSE, lighter, CLOSE).whole
 
 
-def test_a_fact_holds_in_its_own_subtree_alone(difference: Path, arithmetic: Literal["exact", "float"]) -> None:
-    lower = {"fact": [0, 1], "side": "lower", "value": [-1, -20], "signs": [[0, [0], [1]]]}
-    start = (statement(difference, [0], 0.75), both(-0.75, 0.75), {"goal": 1}, SPLIT, lower, CLOSE)
-    assert asked(difference, arithmetic, *start, FACT, CLOSE).whole
+def test_a_cap_holds_in_its_own_subtree_alone(difference: Path, arithmetic: Literal["exact", "float"]) -> None:
+    live = cap("lower", -1, signs=[[0, [0], [1]]])
+    start = (statement(difference, [0], 0.75), both(-0.75, 0.75), {"goal": 1}, SPLIT, live, CLOSE)
+    assert asked(difference, arithmetic, *start, DEAD, CLOSE).whole
     assert not asked(difference, arithmetic, *start, CLOSE).whole
 
 
-@pytest.mark.parametrize(("value", "accepted"), [([0, 0], True), ([-1, -30], False)])
-def test_a_fact_may_be_met_with_equality(difference: Path, value: list[int], accepted: bool) -> None:
+@pytest.mark.parametrize(("value", "accepted"), [(0, True), (-1, False)])
+def test_a_cap_may_be_met_with_equality(difference: Path, value: int, accepted: bool) -> None:
     start = (statement(difference, [0], 0.75), both(-0.75, 0.75), {"goal": 1}, SPLIT, CLOSE)
-    assert asked(difference, "exact", *start, FACT | {"value": value}, CLOSE).whole == accepted
+    dead = cap("upper", value, exponent=-1000, signs=[[0, [0], [-1]]])
+    assert asked(difference, "exact", *start, dead, CLOSE).whole == accepted
 
 
-def test_a_fact_no_better_than_the_range_changes_nothing(three: Path, arithmetic: Literal["exact", "float"]) -> None:
+def test_a_cap_of_a_later_layer_knows_the_entries_before_it(
+    tmp_path: Path, arithmetic: Literal["exact", "float"]
+) -> None:
+    """The second layer is relu(x) - 1/4 of one of two neurons x; where the other is below 0, it is -1/4."""
+    model = fully_connected(tmp_path / "two.onnx", [([[1, 1]], [0, 0]), ([[0], [1]], [-0.25]), ([[0, 1]], [-1, 0])])
+    layers = both(-1, 1), ranges(1, [-1], [1])
+    start = (statement(model, [0], 1), *layers, {"goal": 1}, SPLIT, {"claim": "solver"})
+    dead, low = DEAD["cap"][0], [1, [0], "upper", [-(1 << 17)], [0]]  # at most -1/8
+    for entries, accepted in (([low], False), ([low, dead], False), ([dead, low], True)):
+        verdict = asked(model, arithmetic, *start, DEAD | {"cap": entries}, {"claim": "solver"})
+        assert verdict.accepted == accepted
+
+
+def test_a_range_that_is_empty(difference: Path, arithmetic: Literal["exact", "float"]) -> None:
+    """φ = 4 (1/2 - (x/2 + 3/8) + x) = 1/2 + 2 x, so that -x ≥ 1/4 where φ ≤ 0."""
+    start = (statement(difference, [0], 0.75), both(-0.75, 0.75), {"goal": 1})
+    empty = {"empty": [0, 0]}
+    assert not asked(difference, arithmetic, *start, empty).accepted
+    assert not asked(difference, arithmetic, *start, SPLIT, SPLIT, CLOSE, empty, DEAD, CLOSE).accepted  # l = u = 0
+    low = cap("upper", -1, neuron=0, exponent=-3, weights_exponent=-1, rows=[4])
+    assert asked(difference, arithmetic, *start, low, SPLIT, empty, CLOSE | {"slopes": [[0, [1], [0]]]}).whole
+
+
+def test_a_cap_no_better_than_the_range_changes_nothing(three: Path, arithmetic: Literal["exact", "float"]) -> None:
     start = (statement(three, [0], 0.5), ranges(0, [-0.5], [0.5]), {"goal": 1})
-    weak = {"fact": [0, 0], "side": "upper", "value": [5, 0]}
+    weak = cap("upper", 5, neuron=0, exponent=0)
     assert asked(three, arithmetic, *start, weak, CLOSE, {"goal": 2}, CLOSE).whole
-    beyond = ranges(0, [-0.5], [0.5]), {"goal": 1}, weak, CLOSE
-    assert not asked(three, arithmetic, statement(three, [0], 0.5, margin=hexadecimal(-0.5)), *beyond).whole
+    assert not asked(three, arithmetic, *start, weak, {"empty": [0, 0]}).accepted
+    led = statement(three, [0], 0.5, margin=hexadecimal(-0.5))
+    assert not asked(three, arithmetic, led, *start[1:], weak, CLOSE).whole
 
 
 def test_what_holds_for_one_goal_is_forgotten_at_the_next(
@@ -138,11 +171,11 @@ def test_what_holds_for_one_goal_is_forgotten_at_the_next(
 ) -> None:
     """Adversaries of class 1 have x ≥ 1, and those of class 2 have x ≤ -1."""
     model = fully_connected(tmp_path / "two.onnx", [([[1, -1]], [0, 0]), ([[0, 1, 0], [0, 0, 1]], [1, 0, 0])])
-    fact = {"fact": [0, 0], "side": "lower", "value": [7, -4], "rows": [2]}
-    start = (statement(model, [0], 1.5), both(-1.5, 1.5), {"goal": 1})
+    known = {"cap": [[0, [0], "lower", [7], [32]]], "exponent": -4, "weights_exponent": -4}
+    start = (statement(model, [0], 1.5), both(-1.5, 1.5), {"goal": 1}, known, {"claim": "solver"}, {"goal": 2})
     relying = CLOSE | {"rows": [2], "signs": [[0, [0], [1]]]}
-    assert asked(model, arithmetic, *start, fact, {"claim": "solver"}, {"goal": 2}, {"claim": "solver"}).claims == 2
-    verdict = asked(model, arithmetic, *start, fact, {"claim": "solver"}, {"goal": 2}, relying)
+    assert asked(model, arithmetic, *start, {"claim": "solver"}).claims == 2
+    verdict = asked(model, arithmetic, *start, relying)
     assert "line 7: the node is not closed" in verdict.told()
 
 
@@ -209,8 +242,16 @@ def test_claims_are_counted_and_not_believed(three: Path, arithmetic: Literal["e
         ({4: CLOSE | {"rows": [1, 1]}}, "rows has 2 entries"),
         ({4: {"split": [0, 1]}}, "names a neuron that the model has not"),
         ({4: {"split": [0, -1]}}, "less than 0"),
-        ({4: {"fact": [0, 0], "side": "both", "value": [0, 0]}}, "side is neither"),
-        ({4: {"fact": [0, 0], "side": "upper", "value": [-1, -9]}}, "the fact does not follow"),
+        ({4: cap("both", 1, neuron=0)}, "neither lower nor upper"),
+        ({4: cap("upper", -1, neuron=0)}, "the cap of neuron 0 of layer 0 does not follow (upper)"),
+        ({4: cap("lower", 1, neuron=0)}, "the cap of neuron 0 of layer 0 does not follow (lower)"),
+        ({4: cap("upper", 9)}, "cap lists a neuron that layer 0 has not"),
+        ({4: {"cap": [[0, [0], "upper", [9], [-1]]], "exponent": 0}}, "the weights of cap holds -1"),
+        ({4: {"cap": [[0, [0], "upper", [9, 9], [1]]], "exponent": 0}}, "the values of cap has 2 entries"),
+        ({4: {"cap": [[0, [0], "upper", [9]]], "exponent": 0}}, "an entry of cap has 4 entries"),
+        ({4: {"cap": [[1, [0], "upper", [9], [1]]], "exponent": 0}}, "a layer of cap is 1"),
+        ({4: {"cap": []}}, "'exponent' is missing"),
+        ({4: {"empty": [0, 0]}}, "is not empty"),
         ({4: {"claim": 3}}, "claim is no name"),
         ({5: None}, "a tree begins with its goal"),
         ({6: None}, "the file ends before the last node"),
