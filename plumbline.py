@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from verifier import Options as Options
     from verifier import OutputRange as OutputRange
     from verifier import Progress as Progress
+    from verifier import ProofFile as ProofFile
     from verifier import Result as Result
     from verifier import Results as Results
     from verifier import Verdict as Verdict
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from verifier import universal_distance as universal_distance
     from verifier import verdicts as verdicts
     from verifier import verify as verify
+    from verifier import write_proof as write_proof
 
 
 def __getattr__(name: str) -> Any:

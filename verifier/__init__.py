@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from verifier.margin_answer import margin as margin
     from verifier.margin_answer import output_range as output_range
     from verifier.options import Options as Options
+    from verifier.proofs.proof import ProofFile as ProofFile
+    from verifier.proofs.proof import write_proof as write_proof
     from verifier.question.loading import load as load
     from verifier.question.model import Model as Model
     from verifier.question.problem import Progress as Progress
@@ -57,6 +59,7 @@ _HOMES = {
     "Options": "verifier.options",
     "OutputRange": "verifier.margin_answer",
     "Progress": "verifier.question.problem",
+    "ProofFile": "verifier.proofs.proof",
     "Result": "verifier.question.results",
     "Results": "verifier.runs.results",
     "Verdict": "verifier.question.results",
@@ -70,6 +73,7 @@ _HOMES = {
     "universal_distance": "verifier.several_networks",
     "verdicts": "verifier.runs.many",
     "verify": "verifier.answer",
+    "write_proof": "verifier.proofs.proof",
 }
 
 __all__ = [
@@ -84,6 +88,7 @@ __all__ = [
     "Options",
     "OutputRange",
     "Progress",
+    "ProofFile",
     "Result",
     "Results",
     "Verdict",
@@ -98,6 +103,7 @@ __all__ = [
     "universal_distance",
     "verdicts",
     "verify",
+    "write_proof",
 ]
 
 

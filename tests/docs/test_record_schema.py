@@ -40,7 +40,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Record]]
     found = {}
     for name, arguments in COMMANDS.items():
         path = folder / f"{name}.jsonl"
-        assert main([*arguments, "--data", "digits", "--json", str(path)]) in (0, 1)
+        proofs = ["--proof", str(folder / "proofs")] if name in ("distance", "falsified") else []
+        assert main([*arguments, "--data", "digits", "--json", str(path), *proofs]) in (0, 1)
         found[name] = [json.loads(line) for line in path.read_text().splitlines()]
     report = [
         "report",

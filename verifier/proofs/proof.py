@@ -35,7 +35,7 @@ SHORT = 0.5  # of the tolerance: how far short of an exact distance its proof ma
 
 
 @dataclass(frozen=True)
-class Written:
+class ProofFile:
     """What became of a proof: the file and the radius that it proves free of adversaries, or why there is none."""
 
     path: Path | None = None
@@ -67,7 +67,7 @@ def write_proof(
     mask: ArrayLike | None = None,
     proof_time_limit: float | None = None,
     **options: Any,
-) -> Written:
+) -> ProofFile:
     """Write down why a result is true, in a file that `plumbline check` accepts; `options` are those it was asked with.
 
     Costs a search of its own, on the ball that is known to hold no adversary: `proof_time_limit` is for that.
@@ -78,7 +78,7 @@ def write_proof(
 
 def written(
     path: Path, model: Model, x: ArrayLike, result: Result, options: Options, mask: ArrayLike | None, deadline: Deadline
-) -> Written:
+) -> ProofFile:
     """The same with options that are checked already.
 
     Both sides are written as they are proven: the radius that holds no adversary may stop short of `result.lower` by
@@ -88,7 +88,7 @@ def written(
     if why is None and result.verdict is Verdict.MISCLASSIFIED:
         why = "the sample is classified wrongly: there is nothing to prove"
     if why is not None:
-        return Written(why=why)
+        return ProofFile(why=why)
     region, goals = region_for(model, x, mask, options), goals_of(model, result.predicted, options)
     statement, radius = _statement(model, region, result, options), _radius(result, region, options)
     lines: list[Line] = []
@@ -96,20 +96,20 @@ def written(
         device_graph = device_graph_for(model.graph, pick_device(options.device))
         found = proof_lines(device_graph, region, options.norm, goals, radius, deadline)
         if found is None:
-            return Written(why="no proof was found in time")
+            return ProofFile(why="no proof was found in time")
         lines = found
         statement["radius"] = radius.hex()
     if statement["radius"] is None and statement["witness"] is None:
-        return Written(why="neither side of the bracket is known")
+        return ProofFile(why="neither side of the bracket is known")
     content = packed([statement, *lines])
     try:
         verdict = check(content, model.path, "float")
     except UncheckableError as error:
-        return Written(why=f"the checker cannot read the model: {error}")
+        return ProofFile(why=f"the checker cannot read the model: {error}")
     if not verdict.whole:
-        return Written(why=f"the checker refuses it: {verdict.told()}")
+        return ProofFile(why=f"the checker refuses it: {verdict.told()}")
     write_whole(path, content)
-    return Written(path, radius if lines else None)
+    return ProofFile(path, radius if lines else None)
 
 
 def _radius(result: Result, region: Region, options: Options) -> float | None:

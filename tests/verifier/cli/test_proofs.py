@@ -1,0 +1,42 @@
+"""`--proof` writes files that `plumbline check` accepts, and says where there is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from verifier.cli.main import main
+
+NET = str(Path(__file__).parents[3] / "trainers" / "nets" / "digits-64-32-32-10.onnx")
+WRONG = 54  # a sample that the network misclassifies
+DIGITS = [NET, "--data", "digits", "--samples", f"0,{WRONG}"]
+
+
+def test_proofs_are_written_and_accepted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, journal = tmp_path / "proofs", tmp_path / "results.jsonl"
+    assert main(["distance", *DIGITS, "--proof", str(folder), "--json", str(journal)]) == 0
+    told = capsys.readouterr().out
+    assert "proofs: 1, none for 1: the sample is classified wrongly" in told
+    records = {record["index"]: record for record in map(json.loads, journal.read_text().splitlines())}
+    assert records[0]["proof"]["file"] == "0.proof"
+    assert records[0]["proof"]["radius"] <= records[0]["lower"]
+    assert records[WRONG]["proof"]["file"] is None
+    assert main(["check", str(folder), "--model", NET]) == 0
+    assert "accepted: no adversary within linf" in capsys.readouterr().out
+
+
+def test_a_verdict_is_proven_at_its_radius(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", *DIGITS[:-1], "0", "--radius", "0.03", "--proof", str(tmp_path)]) == 0
+    assert main(["check", str(tmp_path / "0.proof"), "--model", NET]) == 0
+    assert "no adversary within linf 0.03" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("question", [["--norm", "l0"], ["--grid", "16"], ["--execution", "float32"]])
+def test_what_has_no_rules_is_refused_first(
+    tmp_path: Path, question: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["distance", *DIGITS, *question, "--proof", str(tmp_path / "proofs")]) == 2
+    assert capsys.readouterr().err.startswith("plumbline: no proofs: ")
+    assert not (tmp_path / "proofs").exists()
