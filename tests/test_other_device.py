@@ -63,6 +63,9 @@ def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bounds.attacks.ball_search.BALLS", 1)
     monkeypatch.setattr("bounds.lower.relaxations.CAP_ROUNDS", 1)
     monkeypatch.setattr("bounds.attacks.carlini_wagner.WEIGHTS", 2)
+    monkeypatch.setattr("bounds.attacks.carlini_wagner_linf.THRESHOLDS", 3)
+    monkeypatch.setattr("bounds.attacks.lbfgs.WEIGHTS", 3)
+    monkeypatch.setattr("bounds.attacks.square.LONGER", 5)
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_looking_ahead_by_products_is_true_on_both_sides(monkeypatch: pytest.Mon
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     monkeypatch.setattr(ByAllLayers, "applies", lambda engine, effort: engine.stack.open_phases > 0)
     careful = proven = found = 0
-    for seed in range(700, 700 + draws(11, 40)):
+    for seed in range(700, 700 + draws(6, 40)):
         rng = np.random.default_rng(seed)
         problem, incumbent, _ = random_problem(rng, Norm.LINF)
         region = problem.region
