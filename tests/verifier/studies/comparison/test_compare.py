@@ -51,7 +51,7 @@ resamples = 50
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def study(brief_comparison: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained and compared study; its folder."""
     folder = tmp_path_factory.mktemp("study")
     (folder / "study.toml").write_text(STUDY.replace("OUT", str(folder / "nets")))
