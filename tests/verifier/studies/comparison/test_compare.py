@@ -27,6 +27,8 @@ from verifier.studies.comparison.parallel import measure
 from verifier.studies.comparison.test_data import TestData
 from verifier.studies.comparison.transfer import transfer
 
+pytestmark = pytest.mark.usefixtures("brief_comparison")
+
 STUDY = """
 widths = [5]
 epochs = 4
