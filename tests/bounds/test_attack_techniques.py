@@ -14,7 +14,7 @@ from bounds.attacks.base import to_boundary
 from bounds.attacks.fgsm import Fgsm
 from bounds.attacks.pixel_greedy import changed_inputs, changed_pixels, pixel_of_input
 from bounds.attacks.region_descent import RegionDescent
-from bounds.attacks.walk import first_wins
+from bounds.attacks.walk import Nearest, first_wins
 from bounds.propagation.device_graph import DeviceGraph
 from encoders.errors import SoundnessError
 from encoders.layer_graph.graph import Graph, affine_chain
@@ -241,6 +241,17 @@ def test_what_is_a_little_short_of_the_boundary_is_not_beyond_it() -> None:
     nearest = to_boundary(runs, torch.ones((1, 1), dtype=torch.float64))
     assert float(runs.worst(nearest)) < 0.0
     assert 0.7 <= float(nearest) < 0.71
+
+
+def test_the_nearest_adversary_seen_is_kept() -> None:
+    # 1.5 - x1 - x2, from the center of the square: the second is nearest, the third farther, the last is none.
+    runs = AttackBatch((problem_of(*LINE, Norm.LINF, goals_for(0, 2, None, 0.0)),)).every_goal()
+    seen = Nearest.of(runs)
+    for point, nearer in (([1.0, 1.0], True), ([0.8, 0.75], True), ([0.9, 0.9], False), ([0.7, 0.7], False)):
+        x = torch.tensor([point], dtype=torch.float64)
+        assert bool(seen.see(x, runs.worst(x))) is nearer
+    assert seen.best.tolist() == [[0.8, 0.75]]
+    assert float(seen.distance) == pytest.approx(0.3)
 
 
 def test_the_first_win_on_a_path_by_hand() -> None:

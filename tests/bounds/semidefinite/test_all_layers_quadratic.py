@@ -30,7 +30,7 @@ from encoders.question import Norm, Region, goals_for
 from tests.bounds.envelopes.test_cube import KINDS, check_against, drawn, split_at_random
 from tests.bounds.propagation.test_neuron_bounds import points_in
 from tests.bounds.semidefinite.test_one_layer_bound import WILD, on_ball, remembered
-from tests.draws import draws
+from tests.draws import draws, thorough
 
 STEPS = 60
 
@@ -123,10 +123,12 @@ def most_above(seed: int, good: bool = False, widest: int = 5) -> float:
 
 # Widest layer and seed: nets with good prices whose lines are tight, so that faults show.
 SHARP = ((5, 11), (5, 12), (5, 16), (5, 20), (14, 0), (14, 20), (14, 25))
+# Seeds of nets with random prices; in an ordinary run those that faults were seen on, and a few more.
+PLAIN = range(400) if thorough() else (*range(8), 22)
 DRAWN = [
-    *((False, 5, seed) for seed in range(draws(12, 400))),
+    *((False, 5, seed) for seed in PLAIN),
     *((True, *pair) for pair in SHARP),
-    *((True, widest, 100 + seed) for widest, seed in product((5, 14), range(draws(1, 40)))),
+    *((True, widest, 100 + seed) for widest, seed in product((5, 14), range(draws(2, 40)))),
 ]
 
 

@@ -41,7 +41,7 @@ from verifier.question.results import Result
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("quick_attacks")]
 
 SEED = 764
-MOST = draws(2, 12)  # looks of one question that are tried; spread over all, where there are more
+MOST = draws(3, 12)  # looks of one question that are tried; spread over all, where there are more
 NEVER_TO_COME = 10**9
 
 
