@@ -1,8 +1,9 @@
-"""What comparisons of small networks have in common."""
+"""Comparisons in tests, without what takes most of their time and is judged elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -11,9 +12,9 @@ from bounds.attacks import AttackOptions
 from tests.draws import thorough
 
 
-@pytest.fixture(scope="module")
-def brief_comparison() -> Iterator[None]:
-    """The attacks beside the distances try less: no test asks how near they come, and they take most of the time.
+@contextmanager
+def brief_comparison() -> Iterator[pytest.MonkeyPatch]:
+    """The attacks beside the distances of this process try less, where no test asks how near they come.
 
     In a thorough run they are what users have.
     """
@@ -23,4 +24,4 @@ def brief_comparison() -> Iterator[None]:
             patched.setattr("verifier.studies.comparison.drawn_attacks.AttackOptions", few)
             patched.setattr("verifier.studies.comparison.drawn_attacks.STEPS", 10)
             patched.setattr("bounds.attacks.ball_search.BALLS", 2)
-        yield
+        yield patched
