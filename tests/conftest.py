@@ -63,11 +63,12 @@ def quick_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def brief_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attacks that try one weight, threshold or square after the other try few: what is false shows itself as well.
+    """Attacks that try one ball, weight, threshold or square after the other try few: what is false shows as well.
 
     In a thorough run they are what users have.
     """
     if not thorough():
+        monkeypatch.setattr("bounds.attacks.ball_search.BALLS", 3)
         monkeypatch.setattr("bounds.attacks.carlini_wagner.WEIGHTS", 4)
         monkeypatch.setattr("bounds.attacks.carlini_wagner_linf.THRESHOLDS", 4)
         monkeypatch.setattr("bounds.attacks.lbfgs.WEIGHTS", 4)

@@ -10,7 +10,7 @@ import os
 
 from hypothesis import settings
 
-TRUST_EXAMPLES = int(os.environ.get("PLUMBLINE_TRUST_EXAMPLES", "24"))
+TRUST_EXAMPLES = int(os.environ.get("PLUMBLINE_TRUST_EXAMPLES", "12"))
 TRUST_FIRST = int(os.environ.get("PLUMBLINE_TRUST_FIRST", "0"))
 
 

@@ -23,11 +23,11 @@ from tests.sampled_adversaries import judge
 
 AGREED = Held(Reading.AGREED)
 BLOCK = 50
-SMALL_GRAPHS = range(0, draws(16, 80) * JUDGED, JUDGED)
+SMALL_GRAPHS = range(0, draws(8, 80) * JUDGED, JUDGED)
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("first", range(0, draws(150, 800), BLOCK))
+@pytest.mark.parametrize("first", range(0, draws(100, 800), BLOCK))
 def test_graphs_agree_or_are_refused_by_name(first: int, tmp_path: Path) -> None:
     held = {seed: check(seed, tmp_path) for seed in range(first + 1, first + 1 + BLOCK) if seed % JUDGED}
     failures = [

@@ -22,8 +22,8 @@ NEEDS_ONNXSCRIPT = pytest.mark.skipif(
 
 # torch's newer exporter takes seconds a module.
 MODULES = [
-    *(pytest.param(seed, False, id=f"{seed}-torchscript") for seed in range(draws(10, 40))),
-    *(pytest.param(seed, True, id=f"{seed}-dynamo", marks=NEEDS_ONNXSCRIPT) for seed in range(draws(3, 20))),
+    *(pytest.param(seed, False, id=f"{seed}-torchscript") for seed in range(draws(5, 40))),
+    *(pytest.param(seed, True, id=f"{seed}-dynamo", marks=NEEDS_ONNXSCRIPT) for seed in range(draws(1, 20))),
 ]
 
 

@@ -148,7 +148,7 @@ def test_distances_on_the_grid(engine: str, norm: Norm, closes: bool, folder: Pa
     first = TRUST_FIRST + (148 if engine == "cpsat" else 146)  # it alone takes half a minute over that of seed 147
     found = [
         (seed, text)
-        for seed, asked in questions(norm, folder, first, max(4, TRUST_EXAMPLES // 4))
+        for seed, asked in questions(norm, folder, first, max(3, TRUST_EXAMPLES // 4))
         if (text := wrong(asked, asked.ask(engine), closes))
     ]
     assert found == []
@@ -164,7 +164,7 @@ def measures(nearest: int | None) -> tuple[int, ...]:
 @pytest.mark.parametrize(("engine", "norm", "closes"), CASES)
 def test_radii_on_the_grid(engine: str, norm: Norm, closes: bool, folder: Path) -> None:
     found = []
-    for seed, asked in questions(norm, folder, TRUST_FIRST + 5000, max(3, TRUST_EXAMPLES // 8)):
+    for seed, asked in questions(norm, folder, TRUST_FIRST + 5000, max(2, TRUST_EXAMPLES // 8)):
         for measure in measures(asked.truth.reached):
             for radius in (asked.length(measure), asked.length(measure) * 1.0001 + 1e-5):
                 result = asked.ask(engine, radius)
@@ -203,7 +203,7 @@ def colours(seed: int, folder: Path) -> Question:
 @pytest.mark.parametrize("engine", ["auto", "subsets", "cpsat", "highs"])
 def test_fewest_colour_pixels(engine: str, tmp_path: Path) -> None:
     found, seen = [], set()
-    for seed in range(TRUST_FIRST, TRUST_FIRST + max(4, TRUST_EXAMPLES // 8)):
+    for seed in range(TRUST_FIRST, TRUST_FIRST + max(3, TRUST_EXAMPLES // 8)):
         asked = colours(seed, tmp_path)
         seen.add(asked.truth.won)
         if text := wrong(asked, asked.ask(engine), engine != "highs"):

@@ -18,7 +18,7 @@ from encoders.question import CONVEX, Norm, Region, goals_for
 
 pytestmark = pytest.mark.usefixtures("patient_attacks", "brief_attacks")
 
-OPTIONS = AttackOptions(restarts=6, steps=8)
+OPTIONS = AttackOptions(restarts=6, steps=5)
 # Steps that are halved, sparse, mixed, or down a softmax that is nearly flat make more of rounding.
 WITHIN = {"apgd-ce": 0.1, "apgd-dlr": 0.1, "fab": 0.01, "ilcm": 0.02}
 RNG = np.random.default_rng(14)

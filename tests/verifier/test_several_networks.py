@@ -181,7 +181,7 @@ def test_a_convolution_beside_a_dense_net(tmp_path: Path) -> None:
 
 
 def test_a_network_beside_itself_is_that_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = to_onnx(rounded(tiny_net(np.random.default_rng(4), 3)), tmp_path / "net.onnx")
+    path = to_onnx(rounded(tiny_net(np.random.default_rng(4), 2)), tmp_path / "net.onnx")
     monkeypatch.setattr("verifier.greatest_value.FIRST_TURN", 0.01)  # what is too short is followed by longer turns
     x = f32([0.3, 0.6])
     alone = distance(path, x)

@@ -19,6 +19,7 @@ from bounds.reduced_net.reduced_net import reduce
 from encoders.question import Norm, Region, goals_for
 from tests.bounds.nodes.test_output_constrained import step
 from tests.bounds.propagation.test_neuron_bounds import points_in, random_graph
+from tests.draws import draws
 
 PROGRAMS = (Norm.LINF, Norm.L1, Norm.L2)
 
@@ -81,9 +82,10 @@ def random_node(kind: str, norm: Norm, seed: int) -> tuple[NodeBounds, Nodes, np
     return engine, nodes, np.asarray(inside), norm.length(points - center)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("norm", PROGRAMS)
 @pytest.mark.parametrize("kind", ["dense", "residual", "convolution"])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(draws(6, 24)))
 def test_the_bound_is_the_program_s_optimum_and_no_adversary_s(kind: str, norm: Norm, seed: int) -> None:
     engine, nodes, inside, distances = random_node(kind, norm, seed)
     program = NodeProgram(engine, nodes)

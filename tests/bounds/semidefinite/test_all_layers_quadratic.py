@@ -30,7 +30,7 @@ from encoders.question import Norm, Region, goals_for
 from tests.bounds.envelopes.test_cube import KINDS, check_against, drawn, split_at_random
 from tests.bounds.propagation.test_neuron_bounds import points_in
 from tests.bounds.semidefinite.test_one_layer_bound import WILD, on_ball, remembered
-from tests.draws import draws
+from tests.draws import draws, thorough
 
 STEPS = 60
 
@@ -80,7 +80,7 @@ def test_turned_neurons_are_the_same_net() -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(draws(3, 10)))
+@pytest.mark.parametrize("seed", range(draws(2, 10)))
 def test_no_adversary_of_a_node_is_nearer(kind: str, seed: int) -> None:
     rng, radius, engine, graph, region = drawn(kind, seed)
     points = points_in(region, Norm.LINF, radius * (1 - 1e-12), rng, 4000)
@@ -123,8 +123,10 @@ def most_above(seed: int, good: bool = False, widest: int = 5) -> float:
 
 # Widest layer and seed: nets with good prices whose lines are tight, so that faults show.
 SHARP = ((5, 11), (5, 12), (5, 16), (5, 20), (14, 0), (14, 20), (14, 25))
+# Seeds of nets with random prices; in an ordinary run those that faults were seen on, and a few more.
+PLAIN = range(400) if thorough() else (*range(8), 22)
 DRAWN = [
-    *((False, 5, seed) for seed in range(draws(30, 400))),
+    *((False, 5, seed) for seed in PLAIN),
     *((True, *pair) for pair in SHARP),
     *((True, widest, 100 + seed) for widest, seed in product((5, 14), range(draws(2, 40)))),
 ]
@@ -223,7 +225,8 @@ def test_what_is_left_comes_with_likely_adversaries() -> None:
     assert not in_time(Deadline.after(0.0), lambda: left_by_all_layers(between, STEPS, 0.1) is None, False)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.thorough
+@pytest.mark.parametrize("seed", range(draws(8, 40)))
 def test_a_neuron_answers_as_well_as_it_can(seed: int) -> None:
     # Against random points of the set: two balls and a slab.
     rng = np.random.default_rng(seed)
@@ -250,7 +253,7 @@ once = remembered(descent)
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("seed", range(draws(8, 40)))
+@pytest.mark.parametrize("seed", range(draws(4, 40)))
 def test_whatever_a_descent_says_no_bound_is_wrong(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(seed)
 

@@ -16,6 +16,7 @@ from encoders.errors import OptionError
 from encoders.layer_graph.graph import affine_chain
 from encoders.question import Norm
 from tests.onnx_builder import to_onnx
+from tests.verifier.studies.comparison.brief import brief_comparison
 from trainers.datasets import digits
 from verifier.cli.main import main
 from verifier.options import Options
@@ -56,7 +57,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     (folder / "study.toml").write_text(STUDY.replace("OUT", str(folder / "nets")))
     assert main(["train", str(folder / "study.toml")]) == 0
-    assert main(["compare", str(folder / "study.toml")]) == 0
+    with brief_comparison():
+        assert main(["compare", str(folder / "study.toml")]) == 0
     return folder
 
 
@@ -239,7 +241,8 @@ def test_odd_comparisons_are_told_all_the_same(labels: list[int] | None, tmp_pat
     arrays = {"x": np.array([[0.1], [0.3]], np.float32)} | ({} if labels is None else {"y": np.array(labels)})
     np.savez(tmp_path / "line.npz", **arrays)
     flags = ["--data", str(tmp_path / "line.npz"), "--samples", "0:2", "--norm", "l2", "--norm", "linf"]
-    status = main(["compare", str(subject.path), *flags, "--time-limit", "5", "--out", str(tmp_path / "out")])
+    with brief_comparison():
+        status = main(["compare", str(subject.path), *flags, "--time-limit", "5", "--out", str(tmp_path / "out")])
     assert status in (0, 1)
     held = json.loads((tmp_path / "out" / "comparison.json").read_text())
     wrong = labels == [1, 1]
