@@ -1,0 +1,117 @@
+"""Proofs of results: how many are accepted, what writing and checking cost beside the question itself, how large.
+
+python -m benchmarks.proofs --net trainers/nets/digits-64-32-32-10.onnx --norm linf,l1,l2 --samples 0:200
+python -m benchmarks.proofs --net ../shared/data/wk17a.onnx --data ../shared/data/mnist_test.npz --radius 0.1 \\
+    --samples 0:100 --exact 0:5
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from benchmarks.common import conditions, header, row, single_threaded, span
+from verifier.answer import ask
+from verifier.checker import check
+from verifier.options import Options
+from verifier.proofs.proof import write_proof
+from verifier.question.loading import load
+from verifier.question.model import Model
+from verifier.question.results import Basis, Result, Verdict
+from verifier.runs.samples import load_samples
+
+COLUMNS = [
+    "norm", "results", "rigorous", "proofs", "accepted, float", "accepted, exact", "question s", "writing / question",
+    "checking in float / question", "checking exactly / question", "kB", "lines",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Proven:
+    """One sample: seconds of the question, of writing and of checking, and the file; zeros where there is none."""
+
+    rigorous: bool
+    asked: float
+    writing: float
+    size: int = 0
+    lines: int = 0
+    in_float: float = np.nan
+    exactly: float = np.nan
+    accepted: tuple[bool, bool] = (False, False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--net", type=Path, default=Path("trainers/nets/digits-64-32-32-10.onnx"))
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--norm", default="linf,l1,l2")
+    parser.add_argument("--radius", type=float, help="decisions within it, in place of distances")
+    parser.add_argument("--samples", type=span, default=range(200))
+    parser.add_argument("--exact", type=span, help="those that are checked exactly, too (default: all)")
+    parser.add_argument("--time-limit", type=float, default=60.0, help="seconds of a question, and again of its proof")
+    given = parser.parse_args()
+    single_threaded()
+    print(conditions())
+    model = load(given.net)
+    samples = load_samples(given.data, model.input_shape, model.classes, model.input_type)
+    print(f"\n{given.net.name}, {'distances' if given.radius is None else f'decisions within {given.radius:g}'}\n")
+    print(header(COLUMNS), flush=True)
+    for norm in given.norm.split(","):
+        options = Options(norm=norm, time_limit=given.time_limit)
+        found = []
+        for index in given.samples:
+            result = ask(model, samples.x[index], given.radius, options, samples.label(index), index)
+            if result.verdict is not Verdict.MISCLASSIFIED:
+                exactly = given.exact is None or index in given.exact
+                found.append(proven(model, samples.x[index], result, given.time_limit, exactly))
+        print(told(norm, found), flush=True)
+
+
+def proven(model: Model, x: np.ndarray, result: Result, time_limit: float, exactly: bool) -> Proven:
+    """The proof of one result, written and checked."""
+    rigorous = result.basis is Basis.RIGOROUS and result.verdict is not Verdict.UNRESOLVED
+    with TemporaryDirectory() as folder:
+        started = time.monotonic()
+        written = write_proof(Path(folder) / "0.proof", model, x, result, proof_time_limit=time_limit)
+        writing = time.monotonic() - started
+        if written.path is None:
+            print(f"  sample {result.index}, {result.verdict}: {written.why}", flush=True)
+            return Proven(rigorous, result.seconds, writing)
+        started = time.monotonic()
+        in_float = check(written.path, model.path, "float")
+        between = time.monotonic()
+        exact = check(written.path, model.path, "exact") if exactly else None
+        ended = time.monotonic()
+        return Proven(
+            rigorous, result.seconds, writing, written.path.stat().st_size, in_float.lines, between - started,
+            ended - between if exact else np.nan, (in_float.whole, exact is not None and exact.whole),
+        )  # fmt: skip
+
+
+def told(norm: str, found: list[Proven]) -> str:
+    """A row: medians, and the worst behind them."""
+    written = [one for one in found if one.size]
+    asked = np.array([one.asked for one in written])
+    exactly = sum(not np.isnan(one.exactly) for one in written)
+
+    def over(name: str) -> str:
+        parts = np.array([getattr(one, name) for one in written]) / asked
+        parts = parts[~np.isnan(parts)]
+        return f"{np.median(parts):.2f}, {parts.max():.2f}" if parts.size else ""
+
+    sizes = np.array([one.size for one in written]) / 1000.0
+    return row(
+        [norm, len(found), sum(one.rigorous for one in found), len(written), sum(one.accepted[0] for one in written),
+         f"{sum(one.accepted[1] for one in written)} of {exactly}", f"{np.median(asked):.2f}, {asked.max():.2f}",
+         over("writing"), over("in_float"), over("exactly"), f"{np.median(sizes):.1f}, {sizes.max():.1f}",
+         int(np.median([one.lines for one in written]))]
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
