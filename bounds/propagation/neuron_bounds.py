@@ -23,8 +23,9 @@ from encoders.errors import SoundnessError
 from encoders.layer_graph.graph import Affine, Graph, Input
 from encoders.question import NeuronBounds, Norm, Region
 
-Outward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Rounds lower and upper ends of ranges, the first down and the second up."""
+Outward = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Rounds lower and upper ends of ranges, the first down and the second up; with the width that intervals give them,
+for what was computed with cancelled as much as they are narrower than that."""
 ROWS_AT_ONCE = {"cpu": 512, "cuda": 8192}
 
 
@@ -172,7 +173,7 @@ def bounds_together(
             steep = tighten and outward is None and norm is Norm.L1
             followed = steep and position != device_graph.graph.relus[-1]
             if outward is not None:
-                least, most = outward(least, most)
+                least, most = outward(least, most, most - least)
             opened = _open_layer(device_graph, source, least, most, result, tighten, steep, followed, outward)
             if (least > most).any():
                 raise SoundnessError(
@@ -230,6 +231,7 @@ def _open_layer(
     rows: list[Rows] = []
     entries: list[Tensor] = []
     errors: list[Tensor] = []
+    by_intervals = most - least
     for pairs in torch.split(torch.nonzero((least < 0) & (most > 0)), ROWS_AT_ONCE[device_graph.device.type]):
         sample, chosen = pairs[:, 0], pairs[:, 1]
         group = Grouping(len(least), sample)
@@ -240,7 +242,9 @@ def _open_layer(
                 below, above = (
                     ball.lowest(relaxed_below(part, sign, opened, error, bent), group) for sign in (1.0, -1.0)
                 )
-                below, above = (below, -above) if outward is None else outward(below, -above)
+                above = -above
+                if outward is not None:
+                    below, above = outward(below, above, by_intervals[sample, chosen])
                 least[sample, chosen] = torch.maximum(least[sample, chosen], below)
                 most[sample, chosen] = torch.minimum(most[sample, chosen], above)
         kept = (least[sample, chosen] < 0) & (most[sample, chosen] > 0)

@@ -194,11 +194,10 @@ def _net(
     return bounds, reduce(device_graph, bounds, goals)
 
 
-def outward(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+def outward(low: Tensor, high: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
     """Ranges of few bits, with room for what another arithmetic finds otherwise; what is stable stays so."""
-    width = high - low
-    unit = exp2(width) * 2.0**-RANGE_BITS
-    loose = MARGIN * (width + torch.maximum(low.abs(), high.abs()))
+    unit = exp2(high - low) * 2.0**-RANGE_BITS
+    loose = MARGIN * (size + torch.maximum(low.abs(), high.abs()))
     lower, upper = torch.floor((low - loose) / unit) * unit, torch.ceil((high + loose) / unit) * unit
     # The bounds that are given leave room for more than is lost here.
     return torch.where(low >= 0, lower.clamp_min(0.0), lower), torch.where(high <= 0, upper.clamp_max(0.0), upper)
