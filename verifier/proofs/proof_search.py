@@ -154,6 +154,8 @@ class ProofSearch:
                 return None
         kept = torch.nonzero(~fixed).flatten()
         nodes, numbers = chosen.nodes.take(kept), [chosen.numbers[k] for k in kept.tolist()]
+        if not numbers:
+            return _Open(nodes, numbers)
         branch = by_relaxation(nodes, seen.take(kept))
         first = len(self.tree.nodes)
         children = list(range(first, first + 2 * len(numbers)))
