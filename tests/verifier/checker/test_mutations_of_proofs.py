@@ -46,7 +46,7 @@ def test_no_change_makes_a_false_claim_accepted(proofs: list[Proof]) -> None:
 
 def test_every_change_changes_something(proofs: list[Proof]) -> None:
     rng, kinds = Random(1), set()
-    for _ in range(600):
+    for _ in range(2000):
         kind, data, proof = mutated(rng, proofs)
         assert data != packed(proof.lines)
         kinds.add(kind)
