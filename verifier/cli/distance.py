@@ -30,6 +30,16 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--target", type=classes, metavar="K", help="only adversaries classified as K (or as one of K,L,…)"
     )
     question.add_argument(
+        "--change", type=float, metavar="D",
+        help="an adversary moves an output by more than D, whatever its class: for a model of one output, a regression",
+    )  # fmt: skip
+    question.add_argument(
+        "--direction", default="either", metavar="W", help="of a change: up, down or either (default: either)"
+    )
+    question.add_argument(
+        "--output-index", type=int, metavar="K", help="of a change: which of several outputs, counted from 0"
+    )
+    question.add_argument(
         "--margin", type=float, default=0.0, metavar="A", help="the adversary must win by at least A (default: 0)"
     )
     add_box(question)
@@ -61,9 +71,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the question of every chosen sample; returns the exit status."""
-    from verifier.cli.display import HEADER, row
+    from verifier.cli.display import CHANGE_HEADER, HEADER, change_row, row
     from verifier.cli.many_samples import ManySamples, Table
-    from verifier.options import Options, check_execution
+    from verifier.options import Options, check_model
     from verifier.question.model import load
     from verifier.runs.job import Job
     from verifier.runs.run import check_jobs
@@ -82,22 +92,26 @@ def run(arguments: argparse.Namespace) -> int:
         grid=grid_levels(arguments.grid),
         count=arguments.count,
         execution=arguments.execution,
+        change=arguments.change,
+        direction=arguments.direction,
+        output_index=arguments.output_index,
     )
     radius = getattr(arguments, "radius", None)
     Job(options, radius)  # refuses a bad radius before anything is loaded
     check_jobs(arguments.jobs, arguments.batch)
-    model = load(arguments.model, arguments.output, arguments.threshold)
-    check_execution(model, options)
+    model = load(arguments.model, arguments.output, arguments.threshold, classifier=False)
+    check_model(model, options)
     if arguments.scale is not None:
         options = replace(options, scale=load_scale(arguments.scale, model.input_shape))
     if arguments.constraints is not None:
         options = replace(options, constraints=load_constraints(arguments.constraints, model.input_shape))
-    samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
+    classes = model.classes if options.change is None else None
+    samples = load_samples(arguments.data, model.input_shape, classes, model.input_type)
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
     command = "distance" if radius is None else "verify"
-    question = ManySamples.of(
-        command, model, samples, Job(options, radius, mask), Table(HEADER, row), arguments.json, arguments.out
-    )
+    table = Table(HEADER, row) if options.change is None else Table(CHANGE_HEADER, change_row)
+    job = Job(options, radius, mask)
+    question = ManySamples.of(command, model, samples, job, table, arguments.json, arguments.out)
     return question.ask(indices, arguments.jobs, arguments.batch)
