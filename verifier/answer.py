@@ -27,7 +27,7 @@ from verifier.batching.request import run_alone
 from verifier.engines.base import Proof
 from verifier.engines.phase_search.adversaries import goal_holds
 from verifier.engines.registry import engine_for
-from verifier.goals import goals_of, incumbent_for
+from verifier.goals import goals_of, incumbent_for, inside
 from verifier.options import REAL, Options, check_model, check_radius, checked_radius, output_of
 from verifier.question.float_execution_incumbent import ExecutedIncumbent
 from verifier.question.grid_incumbent import GridIncumbent
@@ -257,7 +257,7 @@ class _Question:
             eased, error = self._eased(goals, min(ceiling, incumbent.upper), device, deadline)
             problem = Problem(
                 self.model.guide, self.region, norm, eased, ceiling, self.radius, options.tolerance, deadline, device,
-                self.grid, self.model.quantised, self.workers, self.share, self._aims(goals),
+                self.grid, self.model.quantised, self.workers, self.share, inside(goals, self.rooms),
             )  # fmt: skip
             if isinstance(incumbent, ExecutedIncumbent) and error is not None:
                 incumbent.ease(eased, error, options.tolerance)
@@ -267,7 +267,7 @@ class _Question:
                 self._polish(problem, incumbent, goals)
             for room in ROOMS if len(self.rooms) else ():
                 if not meet(proof.lower, incumbent.upper, options.tolerance):
-                    self._polish(problem, incumbent, goals, self._aims(goals, room))
+                    self._polish(problem, incumbent, goals, inside(goals, room * self.rooms))
         lower = proof.lower
         if self.grid is None and lower >= beyond:
             lower = float("inf")
@@ -350,7 +350,7 @@ class _Question:
         norm = self.options.norm
         if norm is Norm.L0:  # the attacks know norms; few changed inputs are what L1 comes nearest to
             norm, ceiling = Norm.L1, self.region.reach(Norm.L1)
-        problem = AttackProblem(device_graph, self.region, norm, self._aims(goals), ceiling, settings)
+        problem = AttackProblem(device_graph, self.region, norm, inside(goals, self.rooms), ceiling, settings)
         started = self.clock.now()
         walked = await AttackRequest(problem, deadline)
         with under(deadline):
@@ -382,13 +382,6 @@ class _Question:
                 start = best.input.astype(np.float64)
                 point = polish(device_graph, problem.region, problem.norm, aim, start, time_limit=limit)
                 incumbent.offer_near(point, "polish")
-
-    def _aims(self, goals: tuple[Goal, ...], part: float = 1.0) -> tuple[Goal, ...]:
-        """The goals to look for adversaries of: inside every constraint by what rounding an input may take from it."""
-        if not len(self.rooms):
-            return goals
-        inside = [np.pad(part * self.rooms, (len(goal.offset) - len(self.rooms), 0)) for goal in goals]
-        return tuple(replace(goal, offset=goal.offset + room) for goal, room in zip(goals, inside, strict=True))
 
     def _incumbent(self) -> Incumbent:
         return incumbent_for(self.model, self.region, self.options, self.predicted, self.grid, self.change)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,15 @@ def constrained_goals(goals: tuple[Goal, ...], count: int) -> tuple[Goal, ...]:
             np.concatenate([goal.offset, np.zeros(count)]),
         )
         for goal in goals
+    )
+
+
+def inside(goals: tuple[Goal, ...], rooms: FloatArray) -> tuple[Goal, ...]:
+    """The goals inside every constraint by its room: where adversaries are looked for, since inputs are rounded."""
+    if not len(rooms):
+        return goals
+    return tuple(
+        replace(goal, offset=goal.offset + np.pad(rooms, (len(goal.offset) - len(rooms), 0))) for goal in goals
     )
 
 

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
-from verifier.cli.shared_options import add_box, add_effort, add_grid, add_output, add_source, classes, grid_levels
+from verifier.cli.shared_options import (
+    add_box,
+    add_effort,
+    add_grid,
+    add_output,
+    add_source,
+    add_units_and_constraints,
+    classes,
+    grid_levels,
+    with_units_and_constraints,
+)
 
 
 def add_distance(parser: argparse.ArgumentParser) -> None:
@@ -50,14 +59,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     question.add_argument(
         "--mask", type=Path, metavar="FILE", help=".npy, .npz or .png: which inputs (or pixels) may move"
     )
-    question.add_argument(
-        "--scale", type=Path, metavar="FILE",
-        help=".npy or .npz: a positive number for each input, the unit that its moves are counted in (linf, l1, l2)",
-    )  # fmt: skip
-    question.add_argument(
-        "--constraints", type=Path, metavar="FILE",
-        help=".npz with A and b: only inputs x with A x <= b count as adversaries",
-    )  # fmt: skip
+    add_units_and_constraints(question)
     question.add_argument(
         "--execution", default="real", metavar="A",
         help="real: the network of the file's numbers in real arithmetic; float32 (or float64, for a file of doubles): "
@@ -77,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.question.model import load
     from verifier.runs.job import Job
     from verifier.runs.run import check_jobs
-    from verifier.runs.samples import check_box, load_constraints, load_mask, load_samples, load_scale, parse_samples
+    from verifier.runs.samples import check_box, load_mask, load_samples, parse_samples
 
     options = Options(
         norm=arguments.norm,
@@ -101,10 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_jobs(arguments.jobs, arguments.batch)
     model = load(arguments.model, arguments.output, arguments.threshold, classifier=False)
     check_model(model, options)
-    if arguments.scale is not None:
-        options = replace(options, scale=load_scale(arguments.scale, model.input_shape))
-    if arguments.constraints is not None:
-        options = replace(options, constraints=load_constraints(arguments.constraints, model.input_shape))
+    options = with_units_and_constraints(options, arguments, model)
     classes = model.classes if options.change is None else None
     samples = load_samples(arguments.data, model.input_shape, classes, model.input_type)
     indices = parse_samples(arguments.samples, samples.count)
