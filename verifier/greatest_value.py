@@ -43,6 +43,7 @@ FIRST_TURN, LONGER = 5.0, 3.0  # seconds of the first decisions; how much longer
 NARROW = 0.1  # of the bracket: once thresholds in between leave no more, the hard end is tried again
 GIVEN_UP = 0.5  # of a turn: an engine that leaves as much of it had no use for time
 ROUNDING = 1e-6  # relative, between float32 scores and real ones: beyond it, a value above a proof is an alarm
+DISTANCE = 1e-6  # how near the radius an input just outside it may leave a decision open
 CENTER, ATTACK = "sample", "ball-minimum"
 
 
@@ -280,7 +281,7 @@ class GreatestValue:
     def _rounded(self, points: FloatArray) -> Inputs:
         """The nearest of the file's numbers in the box, in units where those are what inputs are counted in."""
         inputs = round_into_box(points, self.region, self.model.input_type)
-        return self.model.rounded(inputs) if isinstance(self.model, ScaledModel) else inputs
+        return self.model.rounded(inputs.astype(np.float64)) if isinstance(self.model, ScaledModel) else inputs
 
     def value(self, scores: FloatArray) -> FloatArray:
         """The greatest row of each of scores [B, classes], whatever stands behind them."""
@@ -294,7 +295,7 @@ class GreatestValue:
         """Whether some input of the ball reaches the threshold; None where that stays open."""
         incumbent, goals = self._incumbent(threshold), self._goals(threshold)
         problem = Problem(
-            self.model.guide, self.region, self.options.norm, goals, self.ceiling, self.radius, self.options.tolerance,
+            self.model.guide, self.region, self.options.norm, goals, self.ceiling, self.radius, DISTANCE,
             deadline, self.device, self.grid, workers=self.workers, share=self.share, asked=inside(goals, self.rooms),
         )  # fmt: skip
         proof = await self.engine.solve(problem, incumbent, lambda lower, upper: None)

@@ -225,7 +225,7 @@ async def range_asked(
     _finite_scores(view, region, index)
     far = region.reach(options.norm) if radius is None else float(radius)
     started, limit = clock.now(), options.time_limit
-    sides = []
+    sides: list[GreatestValue] = []
     for part, sign in enumerate((-1.0, 1.0), start=1):
         deadline = Deadline(None if limit is None else started + 0.5 * part * limit, clock)
         rows = sign * row[None]
