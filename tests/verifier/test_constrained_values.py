@@ -172,7 +172,7 @@ def test_provers_by_themselves(engine: str, norm: Norm, tmp_path: Path, monkeypa
     monkeypatch.setattr("verifier.greatest_value.lower_still", lambda problem, goal, start: start)
     for seed in (5, 11):
         model = load(to_onnx(question(seed)[0], tmp_path / f"{seed}.onnx"))
-        assert wrong(model, seed, norm, tolerance=0.02, engine=engine, closes=False) is None, seed
+        assert wrong(model, seed, norm, tolerance=0.02, engine=engine, closes=False, time_limit=1.0) is None, seed
 
 
 def test_no_witness_at_all_leaves_a_true_upper_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

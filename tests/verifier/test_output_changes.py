@@ -18,6 +18,7 @@ from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import Goal, Norm, Region
 from tests.brute_force import brute_force_distance
 from tests.brute_force_greatest import grid_points
+from tests.draws import draws
 from tests.encoders.nets import random_chain
 from tests.int8_builder import random_int8
 from tests.onnx_builder import to_onnx
@@ -159,10 +160,11 @@ def nearest_l0(truth: Any, region: Region) -> float:
     return float("inf")
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("quick_attacks")
 @pytest.mark.parametrize(("engine", "norm"), CASES)
 def test_small_nets_against_every_linear_piece(engine: str, norm: str, tmp_path: Path) -> None:
-    for seed in (1, 4):
+    for seed in range(4, 4 + draws(1, 6)):
         model, x, options, before = asked(seed, tmp_path)
         size, direction, output = options["change"], options["direction"], options["output_index"]
         region = Region(x.astype(np.float64), np.zeros(3), np.ones(3))
@@ -194,6 +196,7 @@ async def nothing_found(self: _Question, goals: Any, *_: Any) -> Any:
     return goals
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("quick_attacks")
 @pytest.mark.parametrize(("engine", "norm"), CASES)
 def test_provers_by_themselves_prove_no_more_than_is_true(
@@ -202,7 +205,7 @@ def test_provers_by_themselves_prove_no_more_than_is_true(
     """No adversary is ever known: nothing but the bounds says where proofs must end."""
     monkeypatch.setattr(_Question, "_attack", nothing_found)
     monkeypatch.setattr(Incumbent, "offer", nothing_offered)
-    for seed in (5, 8):
+    for seed in range(5, 5 + draws(1, 6)):
         model, x, options, before = asked(seed, tmp_path)
         size, direction, output = options["change"], options["direction"], options["output_index"]
         region = Region(x.astype(np.float64), np.zeros(3), np.ones(3))
@@ -222,6 +225,7 @@ def test_provers_by_themselves_prove_no_more_than_is_true(
             assert over.verdict is Verdict.UNRESOLVED
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("quick_attacks")
 @pytest.mark.parametrize("attacked", [True, False])
 @pytest.mark.parametrize(
@@ -235,7 +239,7 @@ def test_every_input_of_a_grid(
     if not attacked:
         monkeypatch.setattr(_Question, "_attack", nothing_found)
     levels = 3
-    for seed in (21, 24):
+    for seed in range(21, 21 + draws(1, 4)):
         model, _, options, _ = asked(seed, tmp_path)
         x = np.random.default_rng(seed).integers(0, levels + 1, 3).astype(np.float32) / np.float32(levels)
         before = float(model.scores(x[None])[0, options["output_index"]])
