@@ -97,7 +97,7 @@ def attained(
     shifts *= np.where(lengths > radius, radius / np.maximum(lengths, 1e-300), 1.0)[:, None]
     inputs = region.center + shifts
     scores = evaluate(inputs)
-    allowed: NDArray[np.bool_] = np.isfinite(scores).all(axis=1)
+    allowed = np.asarray(np.isfinite(scores).all(axis=1))
     values = np.where(allowed, (np.where(allowed[:, None], scores, 0.0) @ rows.T).max(axis=1), -np.inf)
     pick = int(np.argmax(values))
     return float(values[pick]), inputs[pick]
