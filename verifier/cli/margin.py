@@ -15,8 +15,10 @@ from verifier.cli.shared_options import (
     add_grid,
     add_output,
     add_source,
+    add_units_and_constraints,
     classes,
     grid_levels,
+    with_units_and_constraints,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_box(question)
     add_grid(question)
     question.add_argument("--mask", type=Path, metavar="FILE", help="which inputs (or pixels) may move")
+    add_units_and_constraints(question)
     add_effort(parser, VALUE_TOLERANCE, VALUE_CLOSED)
     add_output(parser, "each worst input")
 
@@ -66,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     MarginJob(options, arguments.radius)  # refuses a bad radius before anything is loaded
     check_jobs(arguments.jobs, arguments.batch)
     model = load(arguments.model, arguments.output, arguments.threshold)
+    options = with_units_and_constraints(options, arguments, model)
     check_askable(model, options)
     samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
     indices = parse_samples(arguments.samples, samples.count)

@@ -53,8 +53,8 @@ def unprovable(model: Model, options: Options) -> str | None:
         return f"proofs are about real arithmetic, not execution {options.execution}"
     if isinstance(model, View) or options.scale is not None or options.constraints is not None:
         return "perturbations, scales and constraints have no rules in the proof format"
-    if model.threshold is not None or model.output is not None:
-        return "thresholds and chosen outputs have no rules in the proof format"
+    if model.threshold is not None or model.output is not None or options.change is not None or model.classes < 2:
+        return "thresholds, changes and chosen outputs have no rules in the proof format"
     return None
 
 

@@ -80,14 +80,14 @@ class RangeJob(Asking[Ranges]):
         return Outcome(given.index, Ranges(given.index, given.label, predicted, tuple(found), clock.now()))
 
     def record(self, answer: Ranges, run: Mapping[str, Any]) -> Record:
-        exact = all(one.verdict is Closed.EXACT for one in answer.ranges)
+        verdicts = {one.verdict for one in answer.ranges}  # all are empty where one is
         return {
             "index": answer.index,
             "label": answer.label,
             "predicted": answer.predicted,
             "norm": str(self.options.norm),
             "radius": self.radius,
-            "verdict": str(Closed.EXACT if exact else Closed.UNRESOLVED),
+            "verdict": str(verdicts.pop() if len(verdicts) == 1 else Closed.UNRESOLVED),
             "ranges": [
                 {
                     "combination": list(one.combination),
