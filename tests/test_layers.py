@@ -23,9 +23,9 @@ verifier.studies.data_scale
 verifier.studies.attacks
 verifier.pages
 verifier.runs
+verifier.proofs
 verifier.margin_answer verifier.several_networks verifier.perturbations
 verifier.answer verifier.property_answer verifier.greatest_value
-verifier.proofs
 verifier.goals verifier.regions
 verifier.options
 verifier.engines.registry

@@ -11,6 +11,7 @@ from verifier.cli.shared_options import (
     add_effort,
     add_grid,
     add_output,
+    add_proofs,
     add_source,
     add_units_and_constraints,
     classes,
@@ -69,10 +70,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
     add_effort(parser)
 
-    add_output(parser, "each adversary").add_argument(
-        "--proof", type=Path, metavar="DIR",
-        help="write a proof of each result, DIR/INDEX.proof, which plumbline check accepts without believing the rest",
-    )  # fmt: skip
+    add_proofs(add_output(parser, "each adversary"))
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from verifier.cli.shared_options import (
     add_effort,
     add_grid,
     add_output,
+    add_proofs,
     add_source,
     add_units_and_constraints,
     classes,
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     question.add_argument("--mask", type=Path, metavar="FILE", help="which inputs (or pixels) may move")
     add_units_and_constraints(question)
     add_effort(parser, VALUE_TOLERANCE, VALUE_CLOSED)
-    add_output(parser, "each worst input")
+    add_proofs(add_output(parser, "each worst input"))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.options import Options
     from verifier.question.model import load
     from verifier.runs.greatest_values import MarginJob
+    from verifier.runs.proven import proof_folder
     from verifier.runs.run import check_jobs
     from verifier.runs.samples import check_box, load_mask, load_samples, parse_samples
 
@@ -75,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
-    job = MarginJob(options, arguments.radius, mask, each=arguments.each)
+    proofs = None if arguments.proof is None else proof_folder(arguments.proof, model, options)
+    job = MarginJob(options, arguments.radius, mask, each=arguments.each, proofs=proofs)
     table = Table(HEADER, row, ("replayed lower", "proven upper"))
     question = ManySamples.of(
         "margin", model, samples, job, table, arguments.json, arguments.out, each=arguments.each

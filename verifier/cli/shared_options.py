@@ -109,6 +109,14 @@ def add_output(parser: argparse.ArgumentParser, saved: str) -> argparse._Argumen
     return output
 
 
+def add_proofs(group: argparse._ActionsContainer) -> None:
+    """`--proof DIR`."""
+    group.add_argument(
+        "--proof", type=Path, metavar="DIR",
+        help="write a proof of each result, DIR/INDEX.proof, which plumbline check accepts without believing the rest",
+    )  # fmt: skip
+
+
 def add_attacked(parser: argparse.ArgumentParser, norms: str = "linf, l1 or l2") -> None:
     """What is attacked, and how moves are measured."""
     parser.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from encoders.deadline import Clock
@@ -13,6 +14,7 @@ from verifier.question.problem import Progress
 from verifier.question.results import Adversary, weakest
 from verifier.runs.job import Asking, Given, Outcome
 from verifier.runs.journal import Record, number
+from verifier.runs.proven import loss_proof
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +22,15 @@ class MarginJob(Asking[GreatestLoss]):
     """The greatest adversarial loss of every sample within the radius."""
 
     each: bool = field(default=False, kw_only=True)  # every target's own bracket, too
+    proofs: Path | None = field(default=None, kw_only=True)  # a folder for them
 
     async def outcome(
         self, model: Model, given: Given, progress: Progress, clock: Clock, share: int
     ) -> Outcome[GreatestLoss]:
         about = (given.x, float(self.radius or 0.0), self.options, given.label, given.index, self.mask)
         answer = await margin_asked(model, *about, self.each, progress, clock, self.workers, share)
-        return Outcome(given.index, answer)
+        beside = None if self.proofs is None else loss_proof(self.proofs, model, self, given.x, answer)
+        return Outcome(given.index, answer, beside=beside)
 
     def record(self, answer: GreatestLoss, run: Mapping[str, Any]) -> Record:
         targets = {} if answer.by_target is None else {"by_target": _by_target(answer.by_target)}
