@@ -112,6 +112,13 @@ def test_any_multipliers_are_right_and_float_is_never_above_exact(tmp_path: Path
         assert float(exact) <= s[inside].min() + 1e-9
         assert Fraction(float(rounded)) <= exact
         assert float(rounded) >= float(exact) - 1e-9
+        caps = []
+        for checker in checkers:
+            phi, weights = checker.node.function(chosen), checker.arithmetic.scaled([1, 0, 5, 2], -2)
+            caps.append(checker.node.least_of_neurons(1, range(4), "upper", phi, weights))
+        for j in range(4):
+            assert float(caps[0][j]) <= (-hidden[1][:, j] + [0.25, 0, 1.25, 0.5][j] * s)[inside].min() + 1e-9
+            assert Fraction(float(caps[1][j])) <= caps[0][j]
 
 
 def test_what_float_rounds_is_paid_for(tmp_path: Path) -> None:
