@@ -210,6 +210,13 @@ def test_one_row_of_a_target_is_what_its_multiplier_says(three: Path, arithmetic
         assert asked(three, arithmetic, *start, CLOSE | rows).whole
 
 
+def test_all_rows_of_a_target_together(three: Path, arithmetic: Literal["exact", "float"]) -> None:
+    """a (1 - z) + b (-2 - z) is positive for z up to 3/10 with a = 7 and b = 2, and not with a = 6."""
+    start = (statement(three, [0.25], 0.046875, targets=[1]), ranges(0, [0.203125], [0.296875]), {"goal": 1})
+    assert asked(three, arithmetic, *start, CLOSE | {"rows": [7, 2]}).whole
+    assert not asked(three, arithmetic, *start, CLOSE | {"rows": [6, 2]}).whole
+
+
 def test_claims_are_counted_and_not_believed(three: Path, arithmetic: Literal["exact", "float"]) -> None:
     start = (statement(three, [0], 5), ranges(0, [-5], [5]), {"goal": 1})
     verdict = asked(three, arithmetic, *start, {"split": [0, 0]}, {"claim": "a"}, {"claim": "b"}, {"goal": 2}, CLOSE)
