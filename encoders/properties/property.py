@@ -193,7 +193,7 @@ def _equal(case: Case) -> list[tuple[int, int]]:
     """Pairs of inputs of which the one is at most the other, and the other way round."""
     below: set[tuple[int, int]] = set()
     for row in case:
-        if len(row.inputs) == 2 and not row.outputs and not row.strict and row.constant == 0:
+        if len(row.inputs) == 2 and not row.outputs and row.constant == 0:  # a strict one then fails: 0 < 0
             (one, weight), (other, against) = row.inputs.items()
             if weight == -against:
                 below.add((one, other) if weight > 0 else (other, one))
