@@ -5,8 +5,17 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from encoders.errors import OptionError
 from verifier.cli.shared_options import add_box, add_effort, add_grid, add_output, add_source, classes, grid_levels
+
+if TYPE_CHECKING:
+    from verifier.question.results import Result
+    from verifier.runs.job import Asking
+    from verifier.runs.perturbed import Chosen
+
+OF_INPUTS = ("mask", "scale", "constraints", "grid")  # files and steps that say something of each input
 
 
 def add_distance(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +58,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help=".npz with A and b: only inputs x with A x <= b count as adversaries",
     )  # fmt: skip
     question.add_argument(
+        "--perturbation", metavar="P",
+        help="move few variables in place of inputs: brightness, contrast, haze, patch:TOP:LEFT:HEIGHT:WIDTH or "
+        "bias-field:DEGREE; distances are lengths of the variables",
+    )  # fmt: skip
+    question.add_argument(
         "--execution", default="real", metavar="A",
         help="real: the network of the file's numbers in real arithmetic; float32 (or float64, for a file of doubles): "
         "the file as any runtime may execute it, whatever it rounds (default: real)",
@@ -66,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.options import Options, check_execution
     from verifier.question.model import load
     from verifier.runs.job import Job
+    from verifier.runs.perturbed import PerturbedJob
     from verifier.runs.run import check_jobs
     from verifier.runs.samples import check_box, load_constraints, load_mask, load_samples, load_scale, parse_samples
 
@@ -85,6 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     radius = getattr(arguments, "radius", None)
     Job(options, radius)  # refuses a bad radius before anything is loaded
+    chosen = _perturbation(arguments)
     check_jobs(arguments.jobs, arguments.batch)
     model = load(arguments.model, arguments.output, arguments.threshold)
     check_execution(model, options)
@@ -96,8 +112,27 @@ def run(arguments: argparse.Namespace) -> int:
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
+    job: Asking[Result] = Job(options, radius, mask)
+    if chosen is not None:
+        for index in indices[:1]:
+            chosen.of(
+                model, samples.x[index], options.box
+            )  # refuses what fits no sample before the first is asked about
+        job = PerturbedJob(options, radius, perturbation=chosen)
     command = "distance" if radius is None else "verify"
-    question = ManySamples.of(
-        command, model, samples, Job(options, radius, mask), Table(HEADER, row), arguments.json, arguments.out
-    )
+    question = ManySamples.of(command, model, samples, job, Table(HEADER, row), arguments.json, arguments.out)
     return question.ask(indices, arguments.jobs, arguments.batch)
+
+
+def _perturbation(arguments: argparse.Namespace) -> Chosen | None:
+    """The perturbation that is asked for; what is about inputs is refused beside it, by name."""
+    from verifier.options import REAL
+    from verifier.runs.perturbed import Chosen
+
+    if arguments.perturbation is None:
+        return None
+    given = [name for name in OF_INPUTS if getattr(arguments, name) is not None]
+    given += [name for name, usual in (("count", "inputs"), ("execution", REAL)) if getattr(arguments, name) != usual]
+    if given:
+        raise OptionError(f"--{given[0]} is about inputs, and a perturbation moves variables; leave out one of the two")
+    return Chosen.parse(arguments.perturbation)
