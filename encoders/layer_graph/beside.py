@@ -27,7 +27,7 @@ def beside(graphs: Sequence[Graph], shifts: Sequence[FloatArray] | None = None) 
         sizes = ", ".join(str(graph.input_size) for graph in graphs)
         raise DataError(f"networks side by side read the same input; these read {sizes} numbers")
     fronts: list[Affine | None] = [None] * len(graphs)
-    for k, shift in enumerate(shifts or ()):
+    for k, shift in enumerate(() if shifts is None else shifts):
         if shift.any():
             same = Gather(np.arange(size, dtype=np.int64), size)
             fronts[k] = Affine((0,), (same,), np.asarray(shift, dtype=np.float64), f"shift{k}")
