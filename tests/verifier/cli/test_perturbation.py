@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from encoders.layer_graph.graph import affine_chain
 from tests.onnx_builder import to_onnx
 from tests.small_files import f32
 from verifier.cli.main import main
-from verifier.runs.perturbed import KINDS, Chosen
+from verifier.options import Options
+from verifier.runs.perturbed import KINDS, Chosen, PerturbedJob
 
 pytestmark = pytest.mark.usefixtures("quick_attacks")
 
@@ -61,11 +63,17 @@ def test_distances_by_hand(perturbation: str, distances: list[float], call: list
             assert np.abs(row["variables"]).max() == row["upper"]
 
 
-def test_within_a_radius_in_several_processes(call: list[str], tmp_path: Path) -> None:
+def test_within_a_radius(call: list[str], tmp_path: Path) -> None:
     journal = tmp_path / "rows.jsonl"
-    asked = ["verify", *call, "--perturbation", "brightness", "--radius", "0.375", "--jobs", "2", "--json"]
+    asked = ["verify", *call, "--perturbation", "brightness", "--radius", "0.375", "--json"]
     assert main([*asked, str(journal)]) == 0
     assert [row["verdict"] for row in rows_of(journal)] == ["falsified", "certified"]
+
+
+def test_another_process_is_asked_the_same() -> None:
+    job = PerturbedJob(Options(), 0.5, perturbation=Chosen.parse("patch:0:1:2:3"))
+    assert pickle.loads(pickle.dumps(job)).identity == job.identity
+    assert job.identity["perturbation"] == "patch:0:1:2:3"
 
 
 def test_files_hold_the_image_and_the_variables(call: list[str], tmp_path: Path) -> None:
