@@ -212,7 +212,7 @@ def test_by_hand(assertion: str, kind: str, verdict: str, tmp_path: Path) -> Non
 def test_equal_inputs_are_one_input_of_the_part() -> None:
     tied, apart = (
         parts_of(parse_vnnlib(asked(f"(and {row} (>= U[0] 0.0) (<= U[0] 1.0) (>= Y[0] V[0]))")))
-        for row in ("(== U[0] X[0])", "(<= U[0] X[0])")
+        for row in ("(== U[0] X[0])", "(<= X[0] U[0])")
     )
     assert [part.places.tolist() for part in (*tied, *apart)] == [[0, 0], [0, 1]]
     assert (tied[0].lower.tolist(), tied[0].upper.tolist()) == ([0.0], [1.0])

@@ -93,6 +93,17 @@ def test_a_tie_that_lasts_ends_the_search_where_it_begins(tmp_path: Path) -> Non
     assert found.verdict is Verdict.UNRESOLVED
 
 
+def test_a_tie_at_one_point_is_not_lost(tmp_path: Path) -> None:
+    """Scores (abs(x - 1/2), 0): no other class wins, and no proof gets past 1/2 from 1/4."""
+    graph = affine_chain(
+        [np.array([[1.0], [-1.0]]), np.array([[1.0, 1.0], [0.0, 0.0]])], [np.array([-0.5, 0.5]), np.zeros(2)]
+    )
+    found = distance(load(to_onnx(graph, tmp_path / "point.onnx")), np.array([0.25], dtype=np.float32), engine="splits")
+    assert found.lower == pytest.approx(0.25, abs=1e-6)
+    assert found.lower <= 0.25
+    assert found.upper == np.inf
+
+
 def test_no_time_leaves_what_is_true(tmp_path: Path) -> None:
     model, x = net(tmp_path, 1)
     found = verify(model, x, 0.5, engine="splits", time_limit=1e-6)
