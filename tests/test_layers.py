@@ -33,7 +33,7 @@ verifier.engines.auto verifier.engines.auto_grid
 verifier.engines.adapters
 verifier.engines.mixed_integer
 verifier.engines.on_grid verifier.engines.quantised
-verifier.engines.phase_search verifier.engines.input_splitting
+verifier.engines.phase_search verifier.engines.input_splitting verifier.engines.variable_splitting
 verifier.engines.base
 verifier.batching
 verifier.question

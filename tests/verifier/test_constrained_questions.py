@@ -29,6 +29,7 @@ from verifier.question.model import Model, load
 from verifier.question.results import Result, Verdict
 from verifier.regions import constrained
 
+pytestmark = pytest.mark.usefixtures("quick_attacks")
 NORMS = ("linf", "l1", "l2")
 SWAP = affine_chain([np.eye(2)], [np.zeros(2)])  # scores (x1, x2): the class changes where x2 reaches x1
 X = np.array([0.75, 0.25], dtype=np.float32)
@@ -149,7 +150,7 @@ BY_HAND = [
 
 @pytest.mark.parametrize(
     ("engine", "norm", "scale", "constraints", "expected"),
-    [(e, *row) for e in ("auto", "search", "highs") for row in BY_HAND if (e, row[0]) != ("highs", "l2")],
+    [(e, *row) for e in ("search", "highs") for row in BY_HAND if (e, row[0]) != ("highs", "l2")],
 )
 def test_by_hand(
     swap: Model, engine: str, norm: str, scale: list[float], constraints: Constraints, expected: float
@@ -179,7 +180,7 @@ def _random_constraints(seed: int, size: int) -> Constraints:
     ],
 )
 def test_small_nets_against_every_linear_piece(seed: int, norm: str, asked: dict[str, Any], tmp_path: Path) -> None:
-    graph, x = random_chain(seed, (3, 5, 4, 3))
+    graph, x = random_chain(seed, (3, 4, 3, 3))
     model = load(to_onnx(graph, tmp_path / "net.onnx"))
     scale = np.exp(np.random.default_rng(seed).normal(size=3))
     check(model, x.astype(np.float32), norm, scale, _random_constraints(seed, 3), **asked)

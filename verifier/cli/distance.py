@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from encoders.errors import OptionError
 from verifier.cli.shared_options import (
     add_box,
     add_effort,
@@ -18,6 +20,13 @@ from verifier.cli.shared_options import (
     grid_levels,
     with_units_and_constraints,
 )
+
+if TYPE_CHECKING:
+    from verifier.question.results import Result
+    from verifier.runs.job import Asking
+    from verifier.runs.perturbed import Chosen
+
+OF_INPUTS = ("mask", "scale", "constraints", "grid", "proof")  # files and steps that say something of each input
 
 
 def add_distance(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +72,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
     add_units_and_constraints(question)
     question.add_argument(
+        "--perturbation", metavar="P",
+        help="move few variables in place of inputs: brightness, contrast, haze, patch:TOP:LEFT:HEIGHT:WIDTH or "
+        "bias-field:DEGREE; distances are lengths of the variables",
+    )  # fmt: skip
+    question.add_argument(
         "--execution", default="real", metavar="A",
         help="real: the network of the file's numbers in real arithmetic; float32 (or float64, for a file of doubles): "
         "the file as any runtime may execute it, whatever it rounds (default: real)",
@@ -80,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.options import Options, check_model
     from verifier.question.model import load
     from verifier.runs.job import Job
+    from verifier.runs.perturbed import PerturbedJob
     from verifier.runs.proven import proof_beside, proof_folder
     from verifier.runs.run import check_jobs
     from verifier.runs.samples import check_box, load_mask, load_samples, parse_samples
@@ -103,6 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     radius = getattr(arguments, "radius", None)
     Job(options, radius)  # refuses a bad radius before anything is loaded
+    chosen = _perturbation(arguments)
     check_jobs(arguments.jobs, arguments.batch)
     model = load(arguments.model, arguments.output, arguments.threshold, classifier=False)
     check_model(model, options)
@@ -115,8 +131,26 @@ def run(arguments: argparse.Namespace) -> int:
     beside = None
     if arguments.proof is not None:
         beside = partial(proof_beside, proof_folder(arguments.proof, model, options))
+    job: Asking[Result] = Job(options, radius, mask, beside)
+    if chosen is not None:
+        for index in indices[:1]:  # refuses what fits no sample before the first is asked about
+            chosen.of(model, samples.x[index], options.box)
+        job = PerturbedJob(options, radius, perturbation=chosen)
     command = "distance" if radius is None else "verify"
     table = Table(HEADER, row) if options.change is None else Table(CHANGE_HEADER, change_row)
-    job = Job(options, radius, mask, beside)
     question = ManySamples.of(command, model, samples, job, table, arguments.json, arguments.out)
     return question.ask(indices, arguments.jobs, arguments.batch)
+
+
+def _perturbation(arguments: argparse.Namespace) -> Chosen | None:
+    """The perturbation that is asked for; what is about inputs is refused beside it, by name."""
+    from verifier.options import REAL
+    from verifier.runs.perturbed import Chosen
+
+    if arguments.perturbation is None:
+        return None
+    given = [name for name in OF_INPUTS if getattr(arguments, name) is not None]
+    given += [name for name, usual in (("count", "inputs"), ("execution", REAL)) if getattr(arguments, name) != usual]
+    if given:
+        raise OptionError(f"--{given[0]} is about inputs, and a perturbation moves variables; leave out one of the two")
+    return Chosen.parse(arguments.perturbation)

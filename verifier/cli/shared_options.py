@@ -83,7 +83,7 @@ def add_effort(
     )
     effort.add_argument(
         "--engine", default="auto", metavar="E",
-        help="auto, search, steps, subsets, highs, cpsat, pyomo:NAME, or module:Name (default: auto)",
+        help="auto, search, splits, steps, subsets, highs, cpsat, pyomo:NAME, or module:Name (default: auto)",
     )  # fmt: skip
     effort.add_argument("--device", default="auto", metavar="D", help="auto, cpu or cuda (default: auto)")
     effort.add_argument("--seed", type=int, default=0, metavar="N", help="of the attacks' random starts (default: 0)")
