@@ -17,6 +17,7 @@ from verifier.checker.statement import Statement
 
 PARAMETER_STEPS = 20
 NEARLY_NOTHING = 2.0**-50  # of what λ is where no entry runs into the box
+LEAST_PARAMETER = 2.0**-200
 
 
 class Region:
@@ -97,4 +98,6 @@ def parameter(sizes: NDArray[np.float64], rooms: NDArray[np.float64], radius: fl
         if not meets.any():
             break
         free &= ~meets
-    return np.where(np.isfinite(found) & (found > 0), found, np.maximum(sizes.max(axis=1), 1.0))
+    largest = sizes.max(axis=1)
+    otherwise = np.where(largest > 0, np.maximum(largest, 1.0), LEAST_PARAMETER)  # a constant is the same everywhere
+    return np.where(np.isfinite(found) & (found > 0), found, otherwise)

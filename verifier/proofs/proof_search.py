@@ -154,6 +154,8 @@ class ProofSearch:
                 return None
         kept = torch.nonzero(~fixed).flatten()
         nodes, numbers = chosen.nodes.take(kept), [chosen.numbers[k] for k in kept.tolist()]
+        if not numbers:
+            return _Open(nodes, numbers)
         branch = by_relaxation(nodes, seen.take(kept))
         first = len(self.tree.nodes)
         children = list(range(first, first + 2 * len(numbers)))
@@ -172,7 +174,9 @@ class ProofSearch:
 def rounded(nodes: Nodes, bits: int) -> Nodes:
     """The nodes with slopes, multipliers and weights of few bits; all are valid still."""
     scale = 2.0**bits
-    unit = exp2(torch.where(nodes.phase != 0, nodes.multiplier, 0.0).amax(-1, keepdim=True)) / scale
+    known = torch.where(nodes.phase != 0, nodes.multiplier, 0.0)
+    # A ball may leave no phase open: then there is nothing to take the greatest of.
+    unit = exp2(torch.nn.functional.pad(known, (0, 1)).amax(-1, keepdim=True)) / scale
     weight = (nodes.row_weight * scale).round() / scale
     return replace(
         nodes,

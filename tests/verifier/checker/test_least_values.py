@@ -51,6 +51,15 @@ def test_least_values_on_a_region(norm: str, kind: type[Arithmetic]) -> None:
         assert float(found) >= truth - 1e-3
 
 
+@pytest.mark.parametrize("kind", ARITHMETICS)
+@pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
+def test_a_constant_loses_nothing(norm: str, kind: type[Arithmetic]) -> None:
+    arithmetic = kind()
+    here = region(arithmetic, norm, [-1, -1], [1, 1], 8)
+    found = here.least(arithmetic.constants(np.zeros((1, 2))), arithmetic.constants(np.array([2.0**-30])))[0]
+    assert 2.0**-31 < found <= 2.0**-30
+
+
 def least_by_steps(g: Any, v: float, norm: str, lower: Any, upper: Any, radius: float) -> float:
     """The value at the least point: entries moved to their ends in turn, or along the gradient cut to the box."""
     rooms = np.where(g > 0, -lower, upper)

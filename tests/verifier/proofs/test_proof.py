@@ -115,6 +115,16 @@ def test_no_adversary_anywhere(tmp_path: Path) -> None:
     accepted(tmp_path / "0.proof", model.path)
 
 
+@pytest.mark.parametrize(("seed", "norm"), [(4, "l1"), (8, "l2")])
+def test_no_phase_is_open_and_the_goal_is_constant(tmp_path: Path, seed: int, norm: str) -> None:
+    graph, x = random_chain(seed, (2, 4, 3, 2))
+    model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
+    x = x.astype(np.float32)
+    found = write_proof(tmp_path / "0.proof", model, x, verifier.distance(model, x, norm=norm))
+    assert found.path is not None, found.why
+    accepted(found.path, model.path)
+
+
 def test_masked_inputs_and_boxes(tmp_path: Path) -> None:
     graph, x = two_two_two()
     model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))

@@ -1,0 +1,568 @@
+"""Real proofs, changed at random: does the checker ever accept one whose claim is false?
+
+Proofs of distances and verdicts are written for a digits net and for tiny nets whose distances brute force knows, and
+each is changed in one of the ways of `MUTATIONS`. What the checker accepts is judged by `tests/claims.py`, which knows
+nothing of proofs. Exact and float arithmetic are both asked; float may refuse more, never less.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.proof_mutations --count 10000 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import gzip
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+import verifier
+from benchmarks.common import REPOSITORY, conditions, header, row, single_threaded
+from tests.claims import Claim, Network, Truth, claim_of, judged
+from tests.encoders.nets import random_chain
+from tests.onnx_builder import to_onnx
+from trainers.datasets import digits
+from verifier.checker import UncheckableError, check
+from verifier.proofs.proof import write_proof
+from verifier.question.results import Result
+
+Line = dict[str, Any]
+Lines = list[Line]
+Mutation = Callable[[Random, Lines], Lines | bytes | None]  # None where there is nothing of the kind to change
+DIGITS = REPOSITORY / "trainers" / "nets" / "digits-64-32-32-10.onnx"
+IMAGES = (11, 16, 11)
+TINY = ((2, 4, 3, 2), (3, 4, 3, 3))
+NORMS = ("linf", "l1", "l2")
+MULTIPLIERS = ("rows", "slopes", "signs")
+EXPONENTS = ("rows_exponent", "slope_bits", "signs_exponent", "exponent", "weights_exponent")
+OF_DIGITS = 0.05  # of the mutations: their checks take longest
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """An honest proof."""
+
+    name: str
+    network: Network
+    lines: Lines
+    claim: Claim
+
+
+# Honest proofs
+
+
+def tiny_proofs(folder: Path, seeds: Iterable[int]) -> Iterator[Proof]:
+    """Distances and verdicts of random tiny nets, in each norm, with and without targets and margins."""
+    for seed in seeds:
+        graph, x = random_chain(seed, TINY[seed % 2])
+        network = Network(to_onnx(graph, folder / f"{seed}.onnx"), tiny=True)
+        yield from _proofs(network, x.astype(np.float32), seed, NORMS[seed // 2 % 3])
+
+
+def digits_proofs() -> Iterator[Proof]:
+    """The same of some images of a digits net."""
+    data, network = digits(), Network(DIGITS, tiny=False)
+    for at, image in enumerate(IMAGES):
+        yield from _proofs(network, data.x[image], at, NORMS[at])
+
+
+def _proofs(network: Network, x: Any, seed: int, norm: str) -> Iterator[Proof]:
+    """A distance, one with targets or a margin, and verdicts on both sides of it."""
+    model = network.model
+    scores = model.scores(x[None])[0]
+    second = int(np.argsort(scores)[-2])
+    asked: list[dict[str, Any]] = [{}, {"targets": (second,)} if seed % 2 else {"margin": 2.0**-6}]
+    for options in asked:
+        found = verifier.distance(model, x, norm=norm, **options)
+        yield from _proof(network, x, found, norm, options)
+        if not options and found.lower < found.upper < np.inf:
+            yield from _proof(network, x, verifier.verify(model, x, found.lower * 0.75, norm=norm), norm, {})
+            yield from _proof(network, x, verifier.verify(model, x, found.upper * 1.25, norm=norm), norm, {})
+
+
+def _proof(network: Network, x: Any, result: Result, norm: str, options: dict[str, Any]) -> Iterator[Proof]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_proof(Path(folder) / "0.proof", network.model, x, result, norm=norm, **options).path
+        if path is None:
+            return
+        lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    yield Proof(f"{network.path.stem} {norm} {result.verdict} {options}", network, lines, claim_of(lines[0]))
+
+
+# What is changed
+
+
+def packed(lines: Lines) -> bytes:
+    """A proof file of these lines."""
+    return gzip.compress(_text(lines), mtime=0, compresslevel=1)
+
+
+def _text(lines: Lines) -> bytes:
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+def _places(line: Line, keys: Sequence[str]) -> list[tuple[list[Any], int]]:
+    """Where the whole numbers under these keys stand."""
+    found = []
+    for key in keys:
+        for entry in line.get(key, []):
+            for numbers in entry[2:] if isinstance(entry, list) else ():
+                found += [(numbers, at) for at in range(len(numbers)) if isinstance(numbers, list)]
+        if line.get(key) and isinstance(line[key], list) and isinstance(line[key][0], int):
+            found += [(line[key], at) for at in range(len(line[key]))]
+    return found
+
+
+def _number(*keys: str, change: Callable[[Random, int], int]) -> Mutation:
+    """One whole number under one of these keys is changed."""
+
+    def mutation(rng: Random, lines: Lines) -> Lines | None:
+        places = [place for line in lines[1:] for place in _places(line, keys)]
+        if not places:
+            return None
+        numbers, at = rng.choice(places)
+        numbers[at] = change(rng, numbers[at])
+        return lines
+
+    return mutation
+
+
+def _bit(rng: Random, value: int) -> int:
+    """A bit of a number, or its sign."""
+    at = rng.randrange(-1, value.bit_length() + 1)
+    return -value if at < 0 else (abs(value) ^ 1 << at) * (-1 if value < 0 else 1)
+
+
+def _exponent(rng: Random, lines: Lines) -> Lines | None:
+    places = [(line, key) for line in lines[1:] for key in EXPONENTS if key in line]
+    if not places:
+        return None
+    line, key = rng.choice(places)
+    line[key] += rng.choice((-1, 1, rng.randrange(-60, 60)))
+    return lines
+
+
+def _inward(little: bool) -> Mutation:
+    """An end of a range or of a cap moves inward."""
+
+    def mutation(rng: Random, lines: Lines) -> Lines | None:
+        ends = [
+            (line[side], 1 if side == "lower" else -1) for line in lines for side in ("lower", "upper") if side in line
+        ]
+        ends += [(entry[3], 1 if entry[2] == "lower" else -1) for line in lines for entry in line.get("cap", [])]
+        if not ends:
+            return None
+        numbers, inward = rng.choice(ends)
+        at = rng.randrange(len(numbers))
+        most = max(2, abs(numbers[at]) >> (20 if little else 1))
+        numbers[at] += inward * rng.randrange(1, most)
+        return lines
+
+    return mutation
+
+
+def _neuron(rng: Random, lines: Lines) -> Lines | None:
+    """A multiplier, a cap, a split or an empty range is of another neuron."""
+    places: list[tuple[list[Any], int]] = []
+    for line in lines[1:]:
+        places += [(line[key], at) for key in ("split", "empty") if key in line for at in (0, 1)]
+        for entry in [*line.get("slopes", []), *line.get("signs", []), *line.get("cap", [])]:
+            places += [(entry, 0), *((entry[1], at) for at in range(len(entry[1])))]
+    if not places:
+        return None
+    holder, at = rng.choice(places)
+    holder[at] = max(0, holder[at] + rng.choice((-1, 1, rng.randrange(-4, 5))))
+    return lines
+
+
+def _side(rng: Random, lines: Lines) -> Lines | None:
+    entries = [entry for line in lines for entry in line.get("cap", [])]
+    if not entries:
+        return None
+    entry = rng.choice(entries)
+    entry[2] = "upper" if entry[2] == "lower" else "lower"
+    return lines
+
+
+def _dropped(rng: Random, lines: Lines) -> Lines | None:
+    if len(lines) < 2:
+        return None
+    del lines[rng.randrange(1, len(lines))]
+    return lines
+
+
+def _doubled(rng: Random, lines: Lines) -> Lines | None:
+    if len(lines) < 2:
+        return None
+    lines.insert(rng.randrange(1, len(lines)), copy.deepcopy(rng.choice(lines[1:])))
+    return lines
+
+
+def _swapped(rng: Random, lines: Lines) -> Lines | None:
+    if len(lines) < 3:
+        return None
+    one, other = rng.sample(range(1, len(lines)), 2)
+    lines[one], lines[other] = lines[other], lines[one]
+    return lines
+
+
+def _end(lines: Lines, start: int) -> int:
+    """Behind the last line of the node that starts there, and of all below it."""
+    left, at = 1, start
+    while left:
+        left += 1 if "split" in lines[at] else 0 if "cap" in lines[at] else -1
+        at += 1
+    return at
+
+
+def _children(change: Callable[[Lines, Lines], Lines]) -> Mutation:
+    """What is below a split."""
+
+    def mutation(rng: Random, lines: Lines) -> Lines | None:
+        splits = [at for at, line in enumerate(lines) if "split" in line]
+        if not splits:
+            return None
+        first = rng.choice(splits) + 1
+        second = _end(lines, first)
+        end = _end(lines, second)
+        return [*lines[:first], *change(lines[first:second], lines[second:end]), *lines[end:]]
+
+    return mutation
+
+
+def _goals(rng: Random, lines: Lines) -> Lines | None:
+    """Two goals change numbers, or one gets another."""
+    goals = [line for line in lines if "goal" in line]
+    if not goals:
+        return None
+    one, other = rng.choice(goals), rng.choice(goals)
+    one["goal"], other["goal"] = (other["goal"], one["goal"]) if one is not other else (rng.randrange(11),) * 2
+    return lines
+
+
+def _closed(rng: Random, lines: Lines) -> Lines | None:
+    """A node and all below it gives way to a bare line that closes."""
+    starts = [at for at, line in enumerate(lines) if at and not {"ranges", "goal"} & set(line)]
+    if not starts:
+        return None
+    at = rng.choice(starts)
+    neuron = [rng.randrange(2), rng.randrange(4)]
+    closing: Line = rng.choice(({"close": True}, {"empty": neuron}, {"claim": "highs"}, {"close": True, "rows": [0]}))
+    return [*lines[:at], closing, *lines[_end(lines, at) :]]
+
+
+def _key(rng: Random, lines: Lines) -> Lines:
+    """A key goes, is spelled otherwise, or comes from elsewhere."""
+    line, other = rng.choice(lines), rng.choice(lines)
+    key, from_there = rng.choice(list(line)), rng.choice(list(other))
+    match rng.randrange(4):
+        case 0:
+            del line[key]
+        case 1:
+            line[key.upper()] = line.pop(key)
+        case 2:
+            line[from_there] = copy.deepcopy(other[from_there])
+        case _:
+            line["more"] = line[key]
+    return lines
+
+
+def _value(rng: Random, lines: Lines) -> Lines:
+    """A value of another kind."""
+    line = rng.choice(lines)
+    kinds = [None, True, False, 0, -1, 1, 0.5, 1e308, 1 << 70, "", "0x1p0", "nan", [], {}, [[]], [0], [1, 0], [None]]
+    line[rng.choice(list(line))] = copy.deepcopy(rng.choice(kinds))
+    return lines
+
+
+def _twice(rng: Random, lines: Lines) -> bytes:
+    """A key stands twice in its object, with two values."""
+    at = rng.randrange(len(lines))
+    key = rng.choice(list(lines[at]))
+    other = json.dumps({key: rng.choice((None, 1, lines[at][key]))})
+    lines_of_text = _text(lines).splitlines(keepends=True)
+    lines_of_text[at] = (other[:-1] + ", ").encode() + lines_of_text[at][1:]
+    return gzip.compress(b"".join(lines_of_text), mtime=0, compresslevel=1)
+
+
+def _letter(rng: Random, lines: Lines) -> bytes:
+    """One character of the text."""
+    text = bytearray(_text(lines))
+    at = rng.randrange(len(text))
+    text[at] = rng.choice((text[at] ^ 1 << rng.randrange(8), *b'0123456789abcdefxp+-.,:"[]{}'))
+    return gzip.compress(bytes(text), mtime=0, compresslevel=1)
+
+
+def _bytes(rng: Random, lines: Lines) -> bytes:
+    """A byte of the file, or its end."""
+    data = bytearray(packed(lines))
+    at = rng.randrange(len(data))
+    if rng.random() < 0.5:
+        return bytes(data[:at])
+    data[at] ^= 1 << rng.randrange(8)
+    return bytes(data)
+
+
+def _cut(rng: Random, lines: Lines) -> Lines:
+    """A whole file of the first lines alone."""
+    return lines[: rng.randrange(1, len(lines) + 1)]
+
+
+def _hex(value: float) -> str:
+    return float(value).hex()
+
+
+def _moved(rng: Random, text: str) -> str:
+    """A number moved by an ulp, a little, or a lot."""
+    value = float.fromhex(text)
+    steps = (
+        np.nextafter(value, -9),
+        np.nextafter(value, 9),
+        *(value + s * e for s in (1, -1) for e in (1e-9, 1e-5, 0.1)),
+    )
+    return _hex(float(rng.choice(steps)))
+
+
+def _radius(loosened: bool) -> Mutation:
+    """The radius grows by an ulp, by a little, or beyond the nearest adversary; ranges may be loosened to suit it."""
+
+    def mutation(rng: Random, lines: Lines) -> Lines | None:
+        if lines[0]["radius"] is None:
+            return None
+        radius = float.fromhex(lines[0]["radius"])
+        grown = (np.nextafter(radius, np.inf), radius + 1e-9, radius + 1e-5, radius * 1.01, radius * 1.5, radius * 1e3)
+        lines[0]["radius"] = _hex(float(rng.choice(grown)))
+        if loosened:
+            if lines[0]["witness"]:
+                lines[0]["witness"]["distance"] = _hex(1e6)
+            by = rng.choice((0.01, 0.5, 2, 100))
+            for line in lines:
+                if "ranges" in line:
+                    widths = [u - low for low, u in zip(line["lower"], line["upper"], strict=True)]
+                    line["lower"] = [low - int(by * w) for low, w in zip(line["lower"], widths, strict=True)]
+                    line["upper"] = [u + int(by * w) for u, w in zip(line["upper"], widths, strict=True)]
+        return lines
+
+    return mutation
+
+
+def _sample(rng: Random, lines: Lines) -> Lines:
+    at = rng.randrange(len(lines[0]["sample"]))
+    lines[0]["sample"][at] = _moved(rng, lines[0]["sample"][at])
+    return lines
+
+
+def _box(rng: Random, lines: Lines) -> Lines:
+    """A side of the box, for all inputs or for one."""
+    sides, side, size = lines[0]["box"], rng.randrange(2), len(lines[0]["sample"])
+    if isinstance(sides[side], str) and rng.random() < 0.5:
+        sides[side] = [sides[side]] * size
+    if isinstance(sides[side], str):
+        sides[side] = _moved(rng, sides[side])
+    else:
+        at = rng.randrange(size)
+        sides[side][at] = _moved(rng, sides[side][at])
+    return lines
+
+
+def _margin(rng: Random, lines: Lines) -> Lines:
+    lines[0]["margin"] = _moved(rng, lines[0]["margin"])
+    return lines
+
+
+def _classes(rng: Random, lines: Lines) -> Lines:
+    """Another class to win against, or other targets."""
+    first = lines[0]
+    if rng.random() < 0.3:
+        first["against"] = rng.randrange(11)
+    else:
+        first["targets"] = rng.choice((None, [rng.randrange(3)], [0, 1], rng.sample(range(11), 3), [first["against"]]))
+    return lines
+
+
+def _norm(rng: Random, lines: Lines) -> Lines:
+    lines[0]["norm"] = rng.choice([one for one in NORMS if one != lines[0]["norm"]])
+    return lines
+
+
+def _witness(rng: Random, lines: Lines) -> Lines | None:
+    """The witness moves, its distance shrinks or grows, or it goes."""
+    witness = lines[0]["witness"]
+    if witness is None:
+        return None
+    at = rng.randrange(len(witness["input"]))
+    match rng.randrange(4):
+        case 0:
+            witness["input"][at] = _moved(rng, witness["input"][at])
+        case 1:
+            witness["distance"] = _moved(rng, witness["distance"])
+        case 2:
+            witness["input"] = copy.deepcopy(lines[0]["sample"])
+        case _:
+            lines[0]["witness"] = None
+    return lines
+
+
+def _digest(rng: Random, lines: Lines) -> Lines:
+    digest = lines[0]["model"]["sha256"]
+    at = rng.randrange(64)
+    lines[0]["model"]["sha256"] = f"{digest[:at]}{rng.choice('0123456789abcdefABCDEF')}{digest[at + 1 :]}"
+    return lines
+
+
+def _two(rng: Random, lines: Lines) -> Lines | bytes | None:
+    """Two changes at once."""
+    first = rng.choice(SINGLE)(rng, lines)
+    if first is None or isinstance(first, bytes):
+        return first
+    return rng.choice(SINGLE)(rng, first)
+
+
+def _together(*numbers: int) -> Callable[[Lines, Lines], Lines]:
+    return lambda first, second: [line for one in numbers for line in copy.deepcopy((first, second)[one])]
+
+
+MUTATIONS: dict[str, Mutation] = {
+    "a bit of a multiplier": _number(*MULTIPLIERS, change=_bit),
+    "a bit of a cap's value or weight": _number("cap", change=_bit),
+    "a bit of a range's end": _number("lower", "upper", change=_bit),
+    "an exponent": _exponent,
+    "an end inward, a little": _inward(little=True),
+    "an end inward, a lot": _inward(little=False),
+    "another neuron": _neuron,
+    "another side": _side,
+    "a line dropped": _dropped,
+    "a line doubled": _doubled,
+    "two lines swapped": _swapped,
+    "children swapped": _children(_together(1, 0)),
+    "a child twice": _children(_together(0, 0)),
+    "a child dropped": _children(_together(1)),
+    "goals renumbered": _goals,
+    "a node closed by fiat": _closed,
+    "the end cut off": _cut,
+    "the radius": _radius(loosened=False),
+    "the radius, ranges loosened": _radius(loosened=True),
+    "the sample": _sample,
+    "the box": _box,
+    "the margin": _margin,
+    "against, targets": _classes,
+    "the norm": _norm,
+    "the witness": _witness,
+    "the digest": _digest,
+    "a key": _key,
+    "a value of another kind": _value,
+    "a key twice": _twice,
+    "a character": _letter,
+    "a byte of the file": _bytes,
+}
+SINGLE = tuple(MUTATIONS.values())
+MUTATIONS["two at once"] = _two
+
+
+# What comes of it
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one mutation; `truth` of the claim where the checker accepts."""
+
+    kind: str
+    accepted: bool
+    truth: Truth = Truth.TRUE
+    same: bool = True
+    float_alone: bool = False
+    stopped: str = ""  # by an exception that a checker should not let out
+
+    @property
+    def column(self) -> str:
+        """Where it is counted."""
+        if self.stopped:
+            return "no verdict"
+        if not self.accepted:
+            return "refused"
+        if self.truth is Truth.TRUE:
+            return "accepted, claim as before" if self.same else "accepted, another true claim"
+        return f"accepted, {self.truth.value}"
+
+
+COLUMNS = (
+    "refused",
+    "accepted, claim as before",
+    "accepted, another true claim",
+    "accepted, unknown",
+    "accepted, false",
+    "no verdict",
+)
+
+
+def tried(kind: str, data: bytes, proof: Proof) -> Outcome:
+    """One changed file before the checker, in both arithmetics."""
+    try:
+        exact, rounded = (_whole(data, proof, arithmetic) for arithmetic in ("exact", "float"))
+    except Exception as error:  # whatever it is, it is counted
+        return Outcome(kind, accepted=False, stopped=f"{type(error).__name__}: {error}")
+    if not exact and not rounded:
+        return Outcome(kind, accepted=False)
+    first = json.loads(gzip.decompress(data).splitlines()[0])
+    truth, same = judged(first, proof.claim, proof.network)
+    return Outcome(kind, True, truth, same, float_alone=rounded and not exact)
+
+
+def _whole(data: bytes, proof: Proof, arithmetic: Any) -> bool:
+    try:
+        return check(data, proof.network.path, arithmetic).whole
+    except UncheckableError:
+        return False
+
+
+def mutated(rng: Random, proofs: Sequence[Proof]) -> tuple[str, bytes, Proof]:
+    """A random change of a random proof: what kind, the file, and whose it was."""
+    while True:
+        proof, kind = rng.choice(proofs), rng.choice(list(MUTATIONS))
+        changed = MUTATIONS[kind](rng, copy.deepcopy(proof.lines))
+        if isinstance(changed, bytes):
+            return kind, changed, proof
+        if changed is not None and changed != proof.lines:
+            return kind, packed(changed), proof
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=10_000, help="mutations (default: 10000)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where to put proofs that should not be accepted")
+    options = parser.parse_args()
+    single_threaded()
+    print(conditions())
+    rng, found, lone = Random(options.seed), Counter[tuple[str, str]](), 0
+    with tempfile.TemporaryDirectory() as folder:
+        tiny, large = list(tiny_proofs(Path(folder), range(12))), list(digits_proofs())
+        print(f"{len(tiny)} proofs of tiny nets, {len(large)} of {DIGITS.stem}\n", flush=True)
+        for at in range(options.count):
+            kind, data, proof = mutated(rng, large if rng.random() < OF_DIGITS else tiny)
+            outcome = tried(kind, data, proof)
+            found[kind, outcome.column] += 1
+            lone += outcome.float_alone
+            if outcome.truth is not Truth.TRUE or outcome.float_alone or outcome.stopped:
+                print(f"{at}: {kind} of {proof.name}: {outcome}", file=sys.stderr, flush=True)
+                if options.keep:
+                    options.keep.mkdir(parents=True, exist_ok=True)
+                    (options.keep / f"{at}.proof").write_bytes(data)
+    print(header(["what is changed", "mutations", *COLUMNS]))
+    for kind in [*MUTATIONS, "all"]:
+        counts = [sum(n for (k, c), n in found.items() if c == column and kind in (k, "all")) for column in COLUMNS]
+        print(row([kind, sum(counts), *counts]))
+    print(f"\naccepted by float arithmetic alone: {lone}")
+    sys.exit(1 if any(column in COLUMNS[-2:] for _, column in found) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""Is the claim of a proof file true? Decided without its proof, and by nothing that the checker computes with.
+
+The statement is read again, witnesses are evaluated in fractions, and distances are brute force's where the network is
+tiny. Where it is not, the search brackets them: what it calls an adversary is one in fractions, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from fractions import Fraction
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+import verifier
+from encoders.errors import PlumblineError
+from encoders.question import Norm, Region, goals_for
+from tests.brute_force import OracleError, brute_force_distance
+from verifier.question.model import Model
+from verifier.question.results import Verdict
+
+Numbers = tuple[Fraction, ...]
+ROOM, EUCLIDEAN_ROOM = 1e-8, 2e-7  # relative; brute force vouches for a tenth, and for half of that
+
+
+class Truth(Enum):
+    """What is known of a claim."""
+
+    TRUE = "true"
+    FALSE = "false"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a statement says, but for the file that it is about."""
+
+    norm: str
+    sample: Numbers
+    lower: Numbers
+    upper: Numbers
+    against: int
+    targets: tuple[int, ...] | None
+    margin: Fraction
+    radius: Fraction | None
+    witness: Numbers | None
+    distance: Fraction | None
+
+    def follows_from(self, other: Claim) -> bool:
+        """No adversary within the radius, by what the other claim says of as large a ball with as many adversaries."""
+        if self.radius is None:
+            return True
+        same = (self.norm, self.sample) == (other.norm, other.sample) and (self.targets is None) == (
+            other.targets is None
+        )
+        fewer = (
+            self.against == other.against
+            if self.targets is None or other.targets is None
+            else set(self.targets) <= set(other.targets)
+        )
+        inside = all(a >= b for a, b in zip(self.lower, other.lower, strict=True)) and all(
+            a <= b for a, b in zip(self.upper, other.upper, strict=True)
+        )
+        near = other.radius is not None and self.radius <= other.radius
+        return same and fewer and inside and near and self.margin >= other.margin
+
+    def far(self, point: Numbers) -> Fraction:
+        """How far a point is from the sample; squared in L2."""
+        moves = [abs(x - c) for x, c in zip(point, self.sample, strict=True)]
+        if self.norm == "linf":
+            return max(moves)
+        return sum((move if self.norm == "l1" else move * move for move in moves), Fraction(0))
+
+    def within(self, point: Numbers, distance: Fraction) -> bool:
+        """In the box, and no farther from the sample."""
+        inside = all(a <= x <= b for a, x, b in zip(self.lower, point, self.upper, strict=True))
+        return inside and self.far(point) <= (distance**2 if self.norm == "l2" else distance)
+
+    def won(self, scores: Numbers) -> list[Fraction]:
+        """For each class that an adversary may be of, its least lead."""
+        if self.targets is None:
+            return [scores[t] - scores[self.against] for t in range(len(scores)) if t != self.against]
+        return [min(scores[t] - scores[j] for j in range(len(scores)) if j != t) for t in self.targets]
+
+
+def claim_of(first: dict[str, Any]) -> Claim:
+    """The claim of a proof's first line."""
+    sample = tuple(map(number, first["sample"]))
+    lower, upper = (_side(one, len(sample)) for one in first["box"])
+    radius, witness, targets = first["radius"], first["witness"], first["targets"]
+    return Claim(
+        first["norm"],
+        sample,
+        lower,
+        upper,
+        first["against"],
+        None if targets is None else tuple(targets),
+        number(first["margin"]),
+        None if radius is None else number(radius),
+        None if witness is None else tuple(map(number, witness["input"])),
+        None if witness is None else number(witness["distance"]),
+    )
+
+
+def number(found: Any) -> Fraction:
+    """A hexadecimal float or a pair, exactly."""
+    if not isinstance(found, str):
+        return Fraction(found[0]) * Fraction(2) ** found[1]
+    mantissa, _, power = found.lower().replace("0x", "").partition("p")
+    whole, _, part = mantissa.partition(".")
+    return Fraction(int(whole + part, 16)) * Fraction(2) ** (int(power) - 4 * len(part))
+
+
+def _side(found: Any, length: int) -> Numbers:
+    if isinstance(found, list) and found and not isinstance(found[0], int):
+        return tuple(map(number, found))
+    return (number(found),) * length
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A fully connected network, in fractions from its file, and as the search reads it."""
+
+    path: Path
+    tiny: bool
+
+    @cached_property
+    def model(self) -> Model:
+        """As the search reads it."""
+        return verifier.load(self.path)
+
+    @cached_property
+    def _graph(self) -> onnx.GraphProto:
+        return onnx.load(str(self.path)).graph
+
+    @cached_property
+    def _constants(self) -> dict[str, Any]:
+        exactly = np.vectorize(lambda one: Fraction(float(one)), otypes=[object])
+        return {one.name: exactly(numpy_helper.to_array(one)) for one in self._graph.initializer}
+
+    def scores(self, point: Numbers) -> Numbers:
+        """The class scores."""
+        known = {**self._constants, self._graph.input[0].name: np.array([point], dtype=object)}
+        for node in self._graph.node:
+            given = [known[name] for name in node.input]
+            match node.op_type:
+                case "MatMul":
+                    found = given[0] @ given[1]
+                case "Gemm":
+                    turned = any(one.name == "transB" and one.i for one in node.attribute)
+                    found = given[0] @ (given[1].T if turned else given[1]) + given[2]
+                case "Add":
+                    found = given[0] + given[1]
+                case "Relu":
+                    found = np.maximum(given[0], Fraction(0))
+                case "Flatten" | "Reshape":
+                    found = given[0].reshape(1, -1)
+                case other:
+                    raise NotImplementedError(other)
+            known[node.output[0]] = found
+        return tuple(known[self._graph.output[0].name].reshape(-1))
+
+
+def truth(claim: Claim, network: Network) -> Truth:
+    """Whether both sides of a claim are true."""
+    if claim.witness is not None:
+        assert claim.distance is not None
+        leads = claim.won(network.scores(claim.witness))
+        good = claim.within(claim.witness, claim.distance) and any(a >= claim.margin and a > 0 for a in leads)
+        if not good:
+            return Truth.FALSE
+    return Truth.TRUE if claim.radius is None else _radius_is_free(replace(claim, witness=None, distance=None), network)
+
+
+def _radius_is_free(claim: Claim, network: Network) -> Truth:
+    """Whether there is no adversary within the radius."""
+    if max(claim.won(network.scores(claim.sample))) >= claim.margin:
+        return Truth.FALSE  # the sample is an adversary
+    found = _by_brute_force(claim, network) if network.tiny else Truth.UNKNOWN
+    return _by_search(claim, network) if found is Truth.UNKNOWN else found
+
+
+def _by_brute_force(claim: Claim, network: Network) -> Truth:
+    """By the distance that every activation pattern was asked for; unknown within what brute force vouches for."""
+    assert claim.radius is not None
+    reach = Fraction(2) ** (claim.radius.__ceil__().bit_length() + 1)
+    try:
+        found = _distance(replace(claim, radius=None), reach, network)
+    except (OracleError, PlumblineError):
+        return Truth.UNKNOWN
+    room = (EUCLIDEAN_ROOM if claim.norm == "l2" else ROOM) * max(1, claim.radius)
+    if claim.radius < found - room:
+        return Truth.TRUE
+    return Truth.FALSE if claim.radius > found + room else Truth.UNKNOWN
+
+
+@cache
+def _distance(claim: Claim, reach: Fraction, network: Network) -> float:
+    """The least distance of an adversary of the box, as far as entries move by no more than that."""
+    lower = [float(max(low, c - reach)) for low, c in zip(claim.lower, claim.sample, strict=True)]
+    upper = [float(min(high, c + reach)) for high, c in zip(claim.upper, claim.sample, strict=True)]
+    region = Region(np.array([float(c) for c in claim.sample]), np.array(lower), np.array(upper))
+    goals = goals_for(claim.against, network.model.classes, claim.targets, float(claim.margin))
+    return brute_force_distance(network.model.graph, region, Norm(claim.norm), goals)[0]
+
+
+def _by_search(claim: Claim, network: Network) -> Truth:
+    """By the verdict on the nearest float32 sample, in the least box that is one for all inputs."""
+    assert claim.radius is not None
+    sample = np.array([float(c) for c in claim.sample], dtype=np.float32)
+    strayed = sum(abs(Fraction(float(x)) - c) for x, c in zip(sample, claim.sample, strict=True))
+    asked: dict[str, Any] = {"norm": claim.norm, "targets": claim.targets, "margin": float(claim.margin)}
+    asked["box"] = float(min(claim.lower)), float(max(claim.upper))
+    radius = float(np.nextafter(float(claim.radius + strayed), np.inf))
+    try:
+        found = verifier.verify(network.model, sample.reshape(network.model.input_shape), radius, **asked)
+    except PlumblineError:
+        return Truth.UNKNOWN
+    if found.verdict is Verdict.CERTIFIED and (claim.targets is not None or found.predicted == claim.against):
+        return Truth.TRUE
+    if found.adversary is not None:
+        point = tuple(Fraction(float(x)) for x in found.adversary.input.reshape(-1))
+        if claim.within(point, claim.radius) and max(claim.won(network.scores(point))) >= claim.margin:
+            return Truth.FALSE
+    return Truth.UNKNOWN
+
+
+def judged(first: dict[str, Any], honest: Claim, network: Network) -> tuple[Truth, bool]:
+    """Whether a proof's statement is true, by an honest one that is, and whether it says the same as that."""
+    claim = claim_of(first)
+    if claim == honest:
+        return Truth.TRUE, True
+    if claim.follows_from(honest):
+        claim = replace(claim, radius=None)
+    return truth(claim, network), False
