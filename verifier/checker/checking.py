@@ -108,7 +108,10 @@ def _external(folder: Path, digests: dict[str, str]) -> dict[str, bytes]:
         path = folder / name
         if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
             raise RefusedError(f"external data lies outside the model's folder: {name[:80]!r}")
-        found[name] = path.read_bytes()
+        try:
+            found[name] = path.read_bytes()
+        except ValueError:  # a zero in it, or what no file system has a letter for
+            raise RefusedError(f"external data has a name that no file has: {name[:80]!r}") from None
         if hashlib.sha256(found[name]).hexdigest() != digest:
             raise RefusedError(f"{name[:80]!r} is another file than the proof's: their sha256 differ")
     return found

@@ -55,14 +55,18 @@ class Statement:
         return tuple(Goal(t, tuple(j for j in range(classes) if j != t)) for t in self.targets)
 
     def sentence(self) -> str:
-        """What is claimed, in words; the radius rounded down to six digits, the distance rounded up."""
-        who = "no adversary" if self.targets is None else f"no adversary of class {', '.join(map(str, self.targets))}"
-        lead = f" that leads by {decimal(self.margin, ROUND_FLOOR)} or more" if self.margin else ""
+        """What is claimed, in words; each number is rounded to the side that claims less."""
+        which = "" if self.targets is None else f" of class {', '.join(map(str, self.targets))}"
         far = "" if self.distance is None else decimal(self.distance, ROUND_CEILING)
         if self.radius is None:
-            return f"one{who.removeprefix('no')}{lead} within {self.norm} {far}"
-        near = f"{who}{lead} within {self.norm} {decimal(self.radius, ROUND_FLOOR)}"
-        return near + (f"; one at {far}" if far else "")
+            return f"one adversary{which}{self._lead(ROUND_FLOOR)} within {self.norm} {far}"
+        least = self._lead(ROUND_CEILING)
+        near = f"no adversary{which}{least} within {self.norm} {decimal(self.radius, ROUND_FLOOR)}"
+        lead = self._lead(ROUND_FLOOR)
+        return near + (f"; one{'' if lead == least else lead} at {far}" if far else "")
+
+    def _lead(self, rounding: str) -> str:
+        return f" that leads by {decimal(self.margin, rounding)} or more" if self.margin else ""
 
 
 def decimal(exact: Fraction, rounding: str) -> str:
