@@ -158,11 +158,11 @@ def test_a_range_that_is_empty(difference: Path, arithmetic: Literal["exact", "f
 
 
 def test_a_cap_no_better_than_the_range_changes_nothing(three: Path, arithmetic: Literal["exact", "float"]) -> None:
-    start = (statement(three, [0], 0.5), ranges(0, [-0.5], [0.5]), {"goal": 1})
+    start = (statement(three, [0], 0.75), ranges(0, [-0.75], [0.75]), {"goal": 1})
     weak = cap("upper", 5, neuron=0, exponent=0)
     assert asked(three, arithmetic, *start, weak, CLOSE, {"goal": 2}, CLOSE).whole
     assert not asked(three, arithmetic, *start, weak, {"empty": [0, 0]}).accepted
-    led = statement(three, [0], 0.5, margin=hexadecimal(-0.5))
+    led = statement(three, [0], 0.75, margin=hexadecimal(-0.5))
     assert not asked(three, arithmetic, led, *start[1:], weak, CLOSE).whole
 
 
