@@ -7,7 +7,7 @@ that it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from encoders.layer_graph.graph import Graph
 from encoders.question import Norm, Region
 from tests.brute_force import OPTIONS, Array, OracleError, Piece, linear_pieces
 
+KEPT = 1e-9  # by how much a program's point may break a constraint
 SURE = 1e-7  # relative to the size of the scores: how far the two sides may be apart
 
 
@@ -30,17 +31,41 @@ class Greatest:
     point: Array
 
 
-def greatest_value(graph: Graph, region: Region, norm: Norm, radius: float, rows: Array) -> Greatest:
-    """The greatest of rows [K, classes] · scores over ball ∩ box."""
+def greatest_value(
+    graph: Graph,
+    region: Region,
+    norm: Norm,
+    radius: float,
+    rows: Array,
+    scale: Array | None = None,
+    constraints: tuple[Array, Array] | None = None,
+) -> Greatest:
+    """The greatest of rows [K, classes] · scores over ball ∩ box, and over what A x ≤ b allows, with moves in units.
+
+    Both sides are -inf where nothing is allowed.
+    """
+    units = np.ones(region.center.size) if scale is None else scale
+    matrix, bound = (np.zeros((0, region.center.size)), np.zeros(0)) if constraints is None else constraints
+    middle, box = region.center, region
+    region = Region(np.zeros_like(units), (region.lower - middle) / units, (region.upper - middle) / units)
+
+    def evaluate(moves: Array) -> Array:
+        inputs = middle + units * moves
+        scores = graph.evaluate(inputs)
+        scores[((inputs @ matrix.T - bound) > KEPT).any(axis=1)] = -np.inf
+        return scores
 
     def best(points: list[Array]) -> tuple[float, Array]:
-        return attained(graph, region, norm, radius, rows, points)
+        return attained(evaluate, region, norm, radius, rows, points)
 
-    pieces = [(piece, row) for piece in linear_pieces(graph, region) for row in rows]
+    cut = [_in_units(piece, middle, units, matrix, bound) for piece in linear_pieces(graph, box)]
+    pieces = [(piece, row) for piece in cut for row in rows]
     found = [highest_in_piece(piece, row, region, norm, radius) for piece, row in pieces]
     proven = np.array([upper for upper, _ in found])
+    if proven.max() == -np.inf:
+        return Greatest(-np.inf, -np.inf, middle)
     lower, point = best([region.center, *(shown for _, shown in found if shown is not None)])
-    sure = SURE * max(1.0, float(np.abs(graph.evaluate(point)).max()))
+    sure = SURE * max(1.0, float(np.abs(graph.evaluate(middle + units * point)).max()))
     if norm is Norm.L2:
         for k in map(int, np.argsort(-proven)):
             if proven[k] > lower + sure:
@@ -53,18 +78,27 @@ def greatest_value(graph: Graph, region: Region, norm: Norm, radius: float, rows
     upper = float(proven.max())
     if not -sure <= upper - lower <= sure:
         raise OracleError(f"greatest value between {lower!r} and {upper!r}")
-    return Greatest(lower, max(upper, lower), point)
+    return Greatest(lower, max(upper, lower), middle + units * point)
+
+
+def _in_units(piece: Piece, middle: Array, units: Array, matrix: Array, bound: Array) -> Piece:
+    """The piece where A x ≤ b, as a function of moves: x = middle + units · u."""
+    rows, values = np.vstack([piece.rows, -matrix]), np.concatenate([piece.values, bound])
+    weight, offset = piece.known[-1]
+    return Piece(rows * units, values + rows @ middle, piece.inner, ((weight * units, offset + weight @ middle),))
 
 
 def attained(
-    graph: Graph, region: Region, norm: Norm, radius: float, rows: Array, points: list[Array]
+    evaluate: Callable[[Array], Array], region: Region, norm: Norm, radius: float, rows: Array, points: list[Array]
 ) -> tuple[float, Array]:
     """The greatest value at the points, each drawn into ball ∩ box first."""
     shifts = np.clip(np.stack(points), region.lower, region.upper) - region.center
     lengths = norm.length(shifts)
     shifts *= np.where(lengths > radius, radius / np.maximum(lengths, 1e-300), 1.0)[:, None]
     inputs = region.center + shifts
-    values = (graph.evaluate(inputs) @ rows.T).max(axis=1)
+    scores = evaluate(inputs)
+    allowed = np.asarray(np.isfinite(scores).all(axis=1))
+    values = np.where(allowed, (np.where(allowed[:, None], scores, 0.0) @ rows.T).max(axis=1), -np.inf)
     pick = int(np.argmax(values))
     return float(values[pick]), inputs[pick]
 

@@ -23,9 +23,9 @@ verifier.studies.data_scale
 verifier.studies.attacks
 verifier.pages
 verifier.runs
+verifier.proofs
 verifier.margin_answer verifier.several_networks verifier.perturbations
 verifier.answer verifier.property_answer verifier.greatest_value
-verifier.proofs
 verifier.goals verifier.regions
 verifier.options
 verifier.engines.registry
@@ -33,7 +33,7 @@ verifier.engines.auto verifier.engines.auto_grid
 verifier.engines.adapters
 verifier.engines.mixed_integer
 verifier.engines.on_grid verifier.engines.quantised
-verifier.engines.phase_search verifier.engines.input_splitting
+verifier.engines.phase_search verifier.engines.input_splitting verifier.engines.variable_splitting
 verifier.engines.base
 verifier.batching
 verifier.question

@@ -37,7 +37,9 @@ def test_one_output_alone_is_no_classifier(
     net: Callable[[Path], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = net(tmp_path)
-    refused(path, "threshold")
+    with pytest.raises(PlumblineError) as caught:
+        verifier.distance(verifier.load(path), [0.0])
+    refusal(caught.value, "threshold")
     np.savez(tmp_path / "x.npz", x=np.zeros((1, 1), dtype=np.float32))
     assert main(["distance", str(path), "--data", str(tmp_path / "x.npz")]) == 2
     error = capsys.readouterr().err

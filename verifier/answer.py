@@ -27,17 +27,18 @@ from verifier.batching.request import run_alone
 from verifier.engines.base import Proof
 from verifier.engines.phase_search.adversaries import goal_holds
 from verifier.engines.registry import engine_for
-from verifier.goals import goals_of, incumbent_for
-from verifier.options import REAL, Options, check_execution, check_radius, checked_radius
+from verifier.goals import goals_of, incumbent_for, inside
+from verifier.options import REAL, Options, check_model, check_radius, checked_radius, output_of
 from verifier.question.float_execution_incumbent import ExecutedIncumbent
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent
 from verifier.question.input_shape import levels_for
 from verifier.question.model import Model, opened
-from verifier.question.model_views import PerturbedModel, ScaledModel, View
+from verifier.question.model_views import PerturbedModel, View
+from verifier.question.output_change import OutputChange
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis, Result, Verdict, meet
-from verifier.regions import check_classes, checked_label, constrained, region_for, scale_of
+from verifier.regions import check_classes, checked_label, region_for, viewed
 
 ATTACK_SHARE = 0.3  # of the time limit, at the most
 FEW_NEURONS = 600  # the search of a net as small finds a nearer adversary itself, sooner than more polishing would
@@ -62,7 +63,7 @@ def distance(
     """The exact minimal perturbation of one sample, bracketed: result.lower ≤ exact ≤ result.upper.
 
     `x` is one sample in the shape of the model's input; `options` are the fields of `Options`. The nearest adversary
-    found is `result.adversary`, None where none was.
+    found is `result.adversary`, None where none was. With `change=D` an adversary moves an output by more than D.
     """
     return ask(model, x, None, Options(**{"norm": norm, **options}), label, index, mask, progress)
 
@@ -82,7 +83,8 @@ def verify(
     """Is every input within `radius` (the closed ball, inside the box) classified like the sample?
 
     `x` is one sample in the shape of the model's input; `options` are the fields of `Options`. Where the verdict is
-    falsified, `result.adversary` is an input within the radius that is not.
+    falsified, `result.adversary` is an input within the radius that is not. With `change=D` it is asked whether none
+    moves an output by more than D.
     """
     return ask(model, x, checked_radius(radius), Options(**{"norm": norm, **options}), label, index, mask, progress)
 
@@ -127,27 +129,29 @@ async def asked(
             f"{model.path}: a quantised network takes one N for all inputs, and L0 counts its inputs; "
             "give grid N and leave out count"
         )
-    check_execution(model, options)
+    check_model(model, options)
+    if label is not None and options.change is not None:
+        raise OptionError("a change is of an output, whatever the sample's label: leave label out")
     if isinstance(model, PerturbedModel) and (options.grid is not None or options.execution != REAL):
         raise OptionError("a perturbation has real variables, in real arithmetic: leave out grid and execution")
     region = region_for(model, x, mask, options)
     check_classes(model, label, options.targets)
-    rooms = np.zeros(0)
-    if options.constraints is not None:
-        model = constrained(model, options.constraints)
-        rooms = options.constraints.rounded_by(np.abs(region.center), model.input_type)
-    if options.scale is not None:
-        model = ScaledModel(model, region, scale_of(model, options.scale))
-        region = model.region
+    model, region, rooms = viewed(model, region, options)
     scores = model.scores(region.center[None])[0][: model.classes]
     if not np.isfinite(scores).all():
         raise DataError(f"sample {index}: the model's scores are not finite: {scores}")
     predicted = int(np.argmax(scores))
+    change = None
+    if options.change is not None:
+        output = output_of(model, options)
+        change = OutputChange.around(output, float(scores[output]), options.change, options.direction)
     grid = None
     if options.grid is not None:
         grid = Grid.of(region, options.norm, levels_for(model.input_shape, options.grid))
         region = replace(region, lower=grid.corner(grid.down), upper=grid.corner(grid.up))
-    question = _Question(model, region, radius, options, label, index, predicted, clock, grid, workers, share, rooms)
+    question = _Question(
+        model, region, radius, options, label, index, predicted, clock, grid, workers, share, rooms, change
+    )
     if label is not None and label != predicted:
         return question.result(Verdict.MISCLASSIFIED, 0.0, 0.0)
     simple = options.margin == 0 and options.constraints is None
@@ -180,11 +184,16 @@ class _Question:
     workers: int = 1
     share: int = 1
     rooms: FloatArray = field(default_factory=lambda: np.zeros(0))  # what rounding an input does to each constraint
+    change: OutputChange | None = None
 
     def result(self, verdict: Verdict, lower: float, upper: float, **more: Any) -> Result:
         facts: dict[str, Any] = {"basis": Basis.RIGOROUS, "engine": self.options.engine, **more}
-        if facts.get("adversary") is not None:
-            facts["adversary"] = facts["adversary"].shaped(self.model.input_shape)
+        adversary = facts.get("adversary")
+        if adversary is not None:
+            facts["adversary"] = adversary.shaped(self.model.input_shape)
+        if self.change is not None:
+            facts["before"] = self.change.before
+            facts["after"] = None if adversary is None else float(adversary.scores[self.change.output])
         return Result(
             index=self.index,
             label=self.label,
@@ -231,7 +240,7 @@ class _Question:
             incumbent.offer(self.region.center, SAMPLE)  # it may be what is asked for itself
             if incumbent.upper == 0.0:
                 return self._at_the_sample(incumbent)
-        goals = goals_of(self.model, self.predicted, options)
+        goals = goals_of(self.model, self.predicted, options, self.change)
         device = pick_device(options.device)
         if self._may_be_certified_at_once():
             eased, error = self._eased(goals, ceiling, device, deadline)
@@ -248,7 +257,7 @@ class _Question:
             eased, error = self._eased(goals, min(ceiling, incumbent.upper), device, deadline)
             problem = Problem(
                 self.model.guide, self.region, norm, eased, ceiling, self.radius, options.tolerance, deadline, device,
-                self.grid, self.model.quantised, self.workers, self.share, self._aims(goals),
+                self.grid, self.model.quantised, self.workers, self.share, inside(goals, self.rooms),
             )  # fmt: skip
             if isinstance(incumbent, ExecutedIncumbent) and error is not None:
                 incumbent.ease(eased, error, options.tolerance)
@@ -258,7 +267,7 @@ class _Question:
                 self._polish(problem, incumbent, goals)
             for room in ROOMS if len(self.rooms) else ():
                 if not meet(proof.lower, incumbent.upper, options.tolerance):
-                    self._polish(problem, incumbent, goals, self._aims(goals, room))
+                    self._polish(problem, incumbent, goals, inside(goals, room * self.rooms))
         lower = proof.lower
         if self.grid is None and lower >= beyond:
             lower = float("inf")
@@ -341,7 +350,7 @@ class _Question:
         norm = self.options.norm
         if norm is Norm.L0:  # the attacks know norms; few changed inputs are what L1 comes nearest to
             norm, ceiling = Norm.L1, self.region.reach(Norm.L1)
-        problem = AttackProblem(device_graph, self.region, norm, self._aims(goals), ceiling, settings)
+        problem = AttackProblem(device_graph, self.region, norm, inside(goals, self.rooms), ceiling, settings)
         started = self.clock.now()
         walked = await AttackRequest(problem, deadline)
         with under(deadline):
@@ -374,12 +383,5 @@ class _Question:
                 point = polish(device_graph, problem.region, problem.norm, aim, start, time_limit=limit)
                 incumbent.offer_near(point, "polish")
 
-    def _aims(self, goals: tuple[Goal, ...], part: float = 1.0) -> tuple[Goal, ...]:
-        """The goals to look for adversaries of: inside every constraint by what rounding an input may take from it."""
-        if not len(self.rooms):
-            return goals
-        inside = [np.pad(part * self.rooms, (len(goal.offset) - len(self.rooms), 0)) for goal in goals]
-        return tuple(replace(goal, offset=goal.offset + room) for goal, room in zip(goals, inside, strict=True))
-
     def _incumbent(self) -> Incumbent:
-        return incumbent_for(self.model, self.region, self.options, self.predicted, self.grid)
+        return incumbent_for(self.model, self.region, self.options, self.predicted, self.grid, self.change)

@@ -4,13 +4,14 @@ Whether some input of the ball reaches a threshold T is a question that every en
 A witness of it raises `lower` to what replays; a proof that there is none lowers `upper` to T. The first threshold lies
 a hair above the best value known, and where attacks found the greatest that one decision is the last. What is not
 decided within its turn is tried again with a longer one, after thresholds in between have lowered `upper`: the bracket
-is true at any moment.
+is true at any moment. Constraints on the input are further rows of every goal; where the sample breaks one, whether
+any input keeps them all is a decision of its own, the one without a threshold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -29,9 +30,11 @@ from encoders.layer_graph.graph import Graph
 from encoders.question import Goal, Region
 from verifier.engines.base import Engine
 from verifier.engines.registry import engine_for
+from verifier.goals import constrained_goals, inside
 from verifier.options import Options
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent, round_into_box
+from verifier.question.model_views import ScaledModel
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Adversary, Basis, weakest
 
@@ -40,6 +43,7 @@ FIRST_TURN, LONGER = 5.0, 3.0  # seconds of the first decisions; how much longer
 NARROW = 0.1  # of the bracket: once thresholds in between leave no more, the hard end is tried again
 GIVEN_UP = 0.5  # of a turn: an engine that leaves as much of it had no use for time
 ROUNDING = 1e-6  # relative, between float32 scores and real ones: beyond it, a value above a proof is an alarm
+DISTANCE = 1e-6  # how near the radius an input just outside it may leave a decision open
 CENTER, ATTACK = "sample", "ball-minimum"
 
 
@@ -62,7 +66,11 @@ class Network(Protocol):
 
 @dataclass(eq=False)
 class GreatestValue:
-    """The bracket of the greatest of rows · scores over ball ∩ box (∩ grid); `best` attains `lower`."""
+    """The bracket of the greatest of rows · scores over ball ∩ box (∩ grid); `best` attains `lower`.
+
+    Where the model has constraints, over the inputs that keep them; there is an entry of `rooms` for each: how far
+    inside it inputs are looked for. Where no input keeps them, `upper` is -inf.
+    """
 
     model: Network
     region: Region
@@ -80,6 +88,8 @@ class GreatestValue:
     basis: Basis = Basis.RIGOROUS
     nodes: int = 0
     hint: float = -float("inf")  # the greatest value seen at real inputs, which the file's numbers may miss by a hair
+    floor: float = -float("inf")  # no input of ball ∩ box has less: where thresholds start while none is known
+    rooms: FloatArray = field(default_factory=lambda: np.zeros(0))
     engine: Engine = field(init=False)
     device: str = field(init=False)
 
@@ -93,14 +103,24 @@ class GreatestValue:
             self.ceiling = self.grid.beyond(1 + self.grid.within(self.radius))
 
     @property
+    def least(self) -> float:
+        """What thresholds are above: the value attained, or the least possible where none is."""
+        return self.lower if np.isfinite(self.lower) else self.floor
+
+    @property
     def gap(self) -> float:
         """How far apart the two sides may be and still be called exact."""
-        return self.options.tolerance * max(1.0, abs(self.lower))
+        return self.options.tolerance * max(1.0, abs(self.least))
+
+    @property
+    def empty(self) -> bool:
+        """Whether it is proven that no input keeps all constraints."""
+        return self.upper == -float("inf")
 
     @property
     def exact(self) -> bool:
         """Whether the two sides meet."""
-        return bool(np.isfinite(self.lower)) and self.upper - self.lower <= self.gap
+        return self.empty or (bool(np.isfinite(self.lower)) and self.upper - self.lower <= self.gap)
 
     async def close(self) -> None:
         """Raise and lower the two sides until they meet, or time is up."""
@@ -108,16 +128,18 @@ class GreatestValue:
         self._bound()
         if not self.exact:
             self._attack()
-        open_below, turn, misses, bold, late = self.lower, FIRST_TURN, 0, True, False
-        while not (self.exact or self.deadline.passed):
-            if open_below > self.lower and self.upper - open_below < max(self.gap, NARROW * (self.upper - self.lower)):
+        if not self.exact and self.best is None and len(self.rooms):
+            await self._decide(-float("inf"), self.deadline)
+        open_below, turn, misses, bold, late = self.least, FIRST_TURN, 0, True, False
+        while np.isfinite(open_below) and not (self.exact or self.deadline.passed):
+            if open_below > self.least and self.upper - open_below < max(self.gap, NARROW * (self.upper - self.least)):
                 if not late:
                     break  # nothing is left but what more time would not decide
-                open_below, turn, bold, late = self.lower, turn * LONGER, True, False
+                open_below, turn, bold, late = self.least, turn * LONGER, True, False
             threshold = self._just_above(open_below) if bold else self._between(open_below)
             if not open_below < threshold < self.upper:
                 break  # what is left lies between float32 and real numbers
-            before, part = self.lower, self.deadline.within(turn)
+            before, part = self.least, self.deadline.within(turn)
             given = part.left
             decided = await self._decide(threshold, part)
             if decided is None:
@@ -127,7 +149,7 @@ class GreatestValue:
                 misses = misses + 1 if self.lower - before < NARROW * (self.upper - before) else 0
                 open_below, bold = max(open_below, self.lower), misses % 3 == 0
             else:
-                bold = open_below <= self.lower  # a new hard end
+                bold = open_below <= self.least  # a new hard end
 
     def join(self, parts: Sequence[GreatestValue]) -> None:
         """Take over what is known of the rows one by one: all of them, each in a part of its own."""
@@ -139,26 +161,31 @@ class GreatestValue:
     def _just_above(self, least: float) -> float:
         """The threshold that makes the bracket exact, if nothing reaches it."""
         least = max(least, self.hint)
-        return max(least + 0.1 * self.gap, min(least + 0.5 * self.gap, self.lower + 0.98 * self.gap))
+        return max(least + 0.1 * self.gap, min(least + 0.5 * self.gap, self.least + 0.98 * self.gap))
 
     def _between(self, least: float) -> float:
         """A threshold between what is not decided and what is proven; farther and farther up where nothing is."""
         if self.upper == float("inf"):
-            return least + max(1.0, 2.0 * (least - self.lower))
-        near, far = max(least - self.lower, self.gap), self.upper - self.lower
-        return max(self.lower + float(np.sqrt(near * far)), 0.9 * least + 0.1 * self.upper)
+            return least + max(1.0, 2.0 * (least - self.least))
+        near, far = max(least - self.least, self.gap), self.upper - self.least
+        return max(self.least + float(np.sqrt(near * far)), 0.9 * least + 0.1 * self.upper)
 
     def _bound(self) -> None:
-        """What one backward pass proves of every row."""
+        """What one backward pass proves of every row, from above and, while no value is known, from below."""
         graph = device_graph_for(self.model.graph, self.device)
-        goals = self._goals(0.0)
         radius = min(self.ceiling, self.region.reach(self.options.norm) * (1.0 + 1e-9) + 1e-12)
-        least = in_time(
-            self.deadline,
-            lambda: least_values(graph, self.region, self.options.norm, goals, radius),
-            np.array([-np.inf]),
-        )
-        self._prove(-float(least.min()), Basis.RIGOROUS)
+        none = np.full(len(self.rows), -np.inf)
+
+        def least(goals: tuple[Goal, ...]) -> FloatArray:
+            return in_time(
+                self.deadline, lambda: least_values(graph, self.region, self.options.norm, goals, radius), none
+            )
+
+        count = len(self.rooms)
+        lowered = [Goal(k, np.pad(-row[None], ((0, 0), (0, count))), np.zeros(1)) for k, row in enumerate(self.rows)]
+        self._prove(-float(least(tuple(lowered)).min()), Basis.RIGOROUS)
+        if self.best is None:
+            self.floor = float(least(tuple(replace(goal, rows=-goal.rows) for goal in lowered)).max())
 
     def _prove(self, upper: float, basis: Basis) -> None:
         if np.isnan(upper) or upper >= self.upper:
@@ -175,7 +202,14 @@ class GreatestValue:
             self.progress(self.lower, self.upper)
 
     def _goals(self, threshold: float) -> tuple[Goal, ...]:
-        return tuple(Goal(k, -row[None], np.array([threshold])) for k, row in enumerate(self.rows))
+        """A goal for each row: it reaches the threshold, where all constraints are kept; without one, the latter."""
+        goals = tuple(Goal(k, -row[None], np.array([threshold])) for k, row in enumerate(self.rows))
+        if not len(self.rooms):
+            return goals
+        goals = constrained_goals(goals, len(self.rooms))
+        if threshold == -float("inf"):
+            return (Goal(0, goals[0].rows[1:], goals[0].offset[1:]),)
+        return goals
 
     def _attack(self) -> None:
         """Look for where the rows are greatest."""
@@ -188,26 +222,30 @@ class GreatestValue:
         settings = AttackOptions(seed=self.options.seed, time_limit=limit)
         graph = device_graph_for(self.model.guide, self.device)
         radius = min(self.radius, self.region.reach(self.options.norm))
-        return AttackProblem(graph, self.region, self.options.norm, self._goals(0.0), radius, settings)
+        return AttackProblem(
+            graph, self.region, self.options.norm, inside(self._goals(0.0), self.rooms), radius, settings
+        )
 
     def _raise(self, found: Adversary) -> None:
         """A witness of a threshold, and what the linear pieces around it hold."""
         point = found.input.astype(np.float64)
         self._see(point[None], found.found_by)
-        goal, problem = int(np.argmax(found.scores @ self.rows.T)), self._attack_problem()
+        values = found.scores[: self.rows.shape[1]] @ self.rows.T
+        goal, problem = int(np.argmax(values)), self._attack_problem()
         higher = in_time(self.deadline, lambda: lower_still(problem, goal, point), point)
         self._see(higher[None], found.found_by)
 
     def _see(self, points: FloatArray, by: str) -> None:
         """Replay points [B, n] of the ball, and keep the one with the greatest value."""
         if self.grid is None:
-            self.hint = max(self.hint, float(self.value(self.model.real(points)).max(initial=-np.inf)))
+            real = self.model.real(points)
+            self.hint = max(self.hint, float(self.value(real)[self._allowed(real)].max(initial=-np.inf)))
         inputs = self._inside(points)
         if not len(inputs):
             return
         scores = self.model.scores(inputs)
         values = np.minimum(self.value(scores), self.value(self.model.real(inputs.astype(np.float64))))
-        values = np.where(np.isfinite(values), values, -np.inf)
+        values = np.where(np.isfinite(values) & self._allowed(scores), values, -np.inf)
         pick = int(np.argmax(values))
         if not values[pick] > self.lower:
             return
@@ -232,25 +270,33 @@ class GreatestValue:
             steps = np.clip(ways, self.grid.down, self.grid.up).astype(np.int64)
             return self.grid.values(steps[self.grid.measure(steps) <= self.grid.within(self.radius)])
         center, norm = self.region.center, self.options.norm
-        inputs = round_into_box(points, self.region, self.model.input_type)
+        inputs = self._rounded(points)
         for back in (1e-7, 1e-6, 1e-5):
             far = self.region.length(norm, inputs.astype(np.float64) - center) > self.radius
             if not far.any():
                 break
-            drawn = round_into_box(center + (1.0 - back) * (points[far] - center), self.region, self.model.input_type)
-            inputs[far] = drawn
+            inputs[far] = self._rounded(center + (1.0 - back) * (points[far] - center))
         return inputs[self.region.length(norm, inputs.astype(np.float64) - center) <= self.radius]
 
+    def _rounded(self, points: FloatArray) -> Inputs:
+        """The nearest of the file's numbers in the box, in units where those are what inputs are counted in."""
+        inputs = round_into_box(points, self.region, self.model.input_type)
+        return self.model.rounded(inputs.astype(np.float64)) if isinstance(self.model, ScaledModel) else inputs
+
     def value(self, scores: FloatArray) -> FloatArray:
-        """The greatest row of each of scores [B, classes]."""
-        return np.asarray((scores @ self.rows.T).max(axis=1))
+        """The greatest row of each of scores [B, classes], whatever stands behind them."""
+        return np.asarray((scores[:, : self.rows.shape[1]] @ self.rows.T).max(axis=1))
+
+    def _allowed(self, scores: FloatArray) -> NDArray[np.bool_]:
+        """Which keep all constraints, whose values stand behind the scores."""
+        return np.asarray((scores[:, self.rows.shape[1] :] <= 0).all(axis=1))
 
     async def _decide(self, threshold: float, deadline: Deadline) -> bool | None:
         """Whether some input of the ball reaches the threshold; None where that stays open."""
-        incumbent = self._incumbent(threshold)
+        incumbent, goals = self._incumbent(threshold), self._goals(threshold)
         problem = Problem(
-            self.model.guide, self.region, self.options.norm, self._goals(threshold), self.ceiling, self.radius,
-            self.options.tolerance, deadline, self.device, self.grid, workers=self.workers, share=self.share,
+            self.model.guide, self.region, self.options.norm, goals, self.ceiling, self.radius, DISTANCE,
+            deadline, self.device, self.grid, workers=self.workers, share=self.share, asked=inside(goals, self.rooms),
         )  # fmt: skip
         proof = await self.engine.solve(problem, incumbent, lambda lower, upper: None)
         self.nodes += proof.nodes
@@ -266,11 +312,13 @@ class GreatestValue:
         """Empty: what counts reaches the threshold in onnxruntime and in real numbers."""
 
         def wins(scores: FloatArray) -> NDArray[np.bool_]:
-            return np.asarray((self.value(scores) >= threshold) & np.isfinite(scores).all(axis=1))
+            reached = (self.value(scores) >= threshold) & self._allowed(scores)
+            return np.asarray(reached & np.isfinite(scores).all(axis=1))
 
         model, norm = self.model, self.options.norm
         if self.grid is None:
-            return Incumbent(self.region, norm, model.scores, model.real, wins, model.input_type)
+            rounded = model.rounded if isinstance(model, ScaledModel) else None
+            return Incumbent(self.region, norm, model.scores, model.real, wins, model.input_type, rounded=rounded)
         return GridIncumbent(
             self.region, norm, model.scores, model.real, wins, model.input_type, grid=self.grid,
             value=lambda scores: threshold - self.value(scores),

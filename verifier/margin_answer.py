@@ -22,10 +22,11 @@ from verifier.greatest_value import GreatestValue
 from verifier.options import REAL, Options, check_convex, check_radius, checked_radius
 from verifier.question.input_shape import levels_for
 from verifier.question.model import Model, opened
+from verifier.question.model_views import View
 from verifier.question.problem import Progress
 from verifier.question.results import Adversary, Basis, weakest
 from verifier.question.sample_values import array_of
-from verifier.regions import check_classes, checked_label, region_for
+from verifier.regions import check_classes, checked_label, region_for, viewed
 
 TOLERANCE = 1e-4  # relative for values above 1: the greatest value at float32 inputs is no nearer to the real one
 
@@ -35,6 +36,7 @@ class Closed(StrEnum):
 
     EXACT = "exact"
     UNRESOLVED = "unresolved"
+    EMPTY = "empty"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,8 @@ class GreatestLoss:
     `lower` is attained by `worst`, an input of the ball, in onnxruntime and in real numbers; `upper` is proven. Where
     it is negative, no input of the ball is classified as a target. `target` is the one that `worst` comes nearest to,
     or goes farthest beyond. `by_target` has each target's own bracket, where that was asked; `basis`
-    is then what all of them rest on.
+    is then what all of them rest on. Where no input of the ball is allowed by the constraints the verdict is `empty`,
+    and both sides are -inf.
     """
 
     index: int
@@ -72,7 +75,8 @@ class GreatestLoss:
 class OutputRange:
     """Brackets of the least and the greatest value of a combination of the outputs: [lower, upper] of each.
 
-    The inner ends are attained by inputs that replay, the outer ends are proven.
+    The inner ends are attained by inputs that replay, the outer ends are proven. Where no input is allowed by the
+    constraints the verdict is `empty`: `least` is then inf and `greatest` -inf.
     """
 
     combination: tuple[float, ...]
@@ -135,10 +139,10 @@ async def margin_asked(
     clock = Clock() if clock is None else clock
     radius, label = checked_radius(radius), checked_label(label)
     check_askable(model, options)
+    model.check_classifier()
     check_classes(model, label, None)
-    region, grid = _region(model, x, mask, options)
-    scores = _finite_scores(model, region, index)
-    predicted = int(np.argmax(scores))
+    view, region, grid, rooms = _viewed(model, x, mask, options)
+    predicted = int(np.argmax(_finite_scores(view, region, index)))
     against = predicted if label is None else label
     targets = tuple(t for t in options.targets or range(model.classes) if t != against)
     if not targets:
@@ -147,7 +151,9 @@ async def margin_asked(
     rows = np.stack([identity[t] - identity[against] for t in targets])
 
     def value(rows: FloatArray, **more: Any) -> GreatestValue:
-        return GreatestValue(model, region, float(radius), rows, options, deadline, grid, workers, share, **more)
+        return GreatestValue(
+            view, region, float(radius), rows, options, deadline, grid, workers, share, rooms=rooms, **more
+        )
 
     whole = value(rows, progress=progress)
     await whole.close()
@@ -163,7 +169,7 @@ async def margin_asked(
     target = None if best is None else max(targets, key=lambda t: float(best.scores[t]))
     return GreatestLoss(
         index, label, predicted, against, options.norm, float(radius), _verdict(whole), whole.lower, whole.upper,
-        basis, whole.engine.name, clock.now(), _shaped(model, best), target, nodes, by_target,
+        basis, whole.engine.name, clock.now(), _told(view, best), target, nodes, by_target,
     )  # fmt: skip
 
 
@@ -215,26 +221,25 @@ async def range_asked(
         if radius is not None:
             raise OptionError("a radius is around a sample; give x, or leave radius out")
         x = middle_of_box(model, options)
-    region, grid = _region(model, x, mask, options)
-    _finite_scores(model, region, index)
+    view, region, grid, rooms = _viewed(model, x, mask, options)
+    _finite_scores(view, region, index)
     far = region.reach(options.norm) if radius is None else float(radius)
     started, limit = clock.now(), options.time_limit
-    sides = []
+    sides: list[GreatestValue] = []
     for part, sign in enumerate((-1.0, 1.0), start=1):
         deadline = Deadline(None if limit is None else started + 0.5 * part * limit, clock)
         rows = sign * row[None]
         shown = progress if progress is None or sign > 0 else _negated(progress)
-        side = GreatestValue(model, region, far, rows, options, deadline, grid, workers, share, shown)
+        side = GreatestValue(view, region, far, rows, options, deadline, grid, workers, share, shown, rooms=rooms)
+        if any(other.empty for other in sides):  # no input is allowed, whatever is asked of it
+            side.upper, side.basis = sides[0].upper, sides[0].basis
         await side.close()
         sides.append(side)
     least, greatest = sides
     basis = weakest(side.basis for side in sides)
-    exact = all(side.exact for side in sides)
     return OutputRange(
-        tuple(map(float, row)), (-least.upper, -least.lower), (greatest.lower, greatest.upper),
-        Closed.EXACT if exact else Closed.UNRESOLVED, basis, clock.now() - started, _shaped(model, least.best),
-        _shaped(model, greatest.best),
-        least.nodes + greatest.nodes,
+        tuple(map(float, row)), (-least.upper, -least.lower), (greatest.lower, greatest.upper), _verdict(*sides), basis,
+        clock.now() - started, _told(view, least.best), _told(view, greatest.best), least.nodes + greatest.nodes,
     )  # fmt: skip
 
 
@@ -262,31 +267,38 @@ def check_askable(model: Model, options: Options) -> None:
     engine_for(options.engine).check(options.norm, options.grid is not None, False)
     if options.execution != REAL:
         raise OptionError("greatest values are about real arithmetic; leave out execution")
-    if options.scale is not None or options.constraints is not None:
-        raise OptionError("greatest values are asked for without scale and constraints; leave them out")
+    if options.change is not None:
+        raise OptionError("a greatest value is of the ball, whatever the sample's own; leave change out")
     if options.margin:
         raise OptionError("a greatest loss is asked for without a margin; leave margin out")
 
 
-def _region(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Options) -> tuple[Region, Grid | None]:
-    """The sample and its box, and the grid in it."""
-    region = region_for(model, x, mask, options)
+def _viewed(
+    model: Model, x: ArrayLike, mask: ArrayLike | None, options: Options
+) -> tuple[Model, Region, Grid | None, FloatArray]:
+    """The model and the box around the sample as constraints, units and a grid have them; the constraints' rooms."""
+    view, region, rooms = viewed(model, region_for(model, x, mask, options), options)
     if options.grid is None:
-        return region, None
+        return view, region, None, rooms
     grid = Grid.of(region, options.norm, levels_for(model.input_shape, options.grid))
-    return Region(region.center, grid.corner(grid.down), grid.corner(grid.up), region.pixels), grid
+    return view, Region(region.center, grid.corner(grid.down), grid.corner(grid.up), region.pixels), grid, rooms
 
 
 def _finite_scores(model: Model, region: Region, index: int) -> FloatArray:
-    scores = model.scores(region.center[None])[0]
+    scores = model.scores(region.center[None])[0][: model.classes]
     if not np.isfinite(scores).all():
         raise DataError(f"sample {index}: the model's scores are not finite: {scores}")
     return np.asarray(scores)
 
 
-def _shaped(model: Model, found: Adversary | None) -> Adversary | None:
-    return None if found is None else found.shaped(model.input_shape)
+def _told(model: Model, found: Adversary | None) -> Adversary | None:
+    """An input that was found, as the file has it."""
+    if found is None:
+        return None
+    return (model.told(found) if isinstance(model, View) else found).shaped(model.input_shape)
 
 
-def _verdict(value: GreatestValue) -> Closed:
-    return Closed.EXACT if value.exact else Closed.UNRESOLVED
+def _verdict(*values: GreatestValue) -> Closed:
+    if any(value.empty for value in values):
+        return Closed.EMPTY
+    return Closed.EXACT if all(value.exact for value in values) else Closed.UNRESOLVED

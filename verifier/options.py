@@ -10,13 +10,14 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainVali
 
 from bounds.execution_error import ARITHMETICS
 from encoders.arrays import FloatArray, IntArray, digest
-from encoders.errors import OptionError
+from encoders.errors import ModelError, OptionError
 from encoders.grid import checked_grid
 from encoders.input_constraints import InputConstraints, checked_constraints, checked_scale
 from encoders.question import CONVEX, Norm
 from encoders.validation import PLAIN, NonNegative, Number, Positive, Whole, among, checked, plain, validated
 from verifier.engines.registry import ENGINES, PYOMO_PREFIX, check_engine_name
 from verifier.question.model import Model
+from verifier.question.output_change import DIRECTIONS, EITHER
 
 COUNTS = ("inputs", "pixels")
 REAL = "real"
@@ -31,6 +32,7 @@ def _side(value: float) -> float:
 
 
 Side = Annotated[Number, AfterValidator(_side)]
+Size = Annotated[Positive, AfterValidator(_side)]
 
 
 def _several(targets: Any) -> Any:
@@ -93,6 +95,10 @@ class Options:
     constraints: Annotated[
         InputConstraints | None, _unless_none(checked_constraints), PlainSerializer(_constraints_record)
     ] = None
+    # By more than how much an adversary moves an output, instead of another class; which way, and which output.
+    change: Size | None = None
+    direction: Annotated[str, among(DIRECTIONS)] = EITHER
+    output_index: Whole | None = None
 
     def __post_init__(self) -> None:
         low, high = self.box
@@ -105,6 +111,10 @@ class Options:
                 raise OptionError(f"{name} is for real inputs and real arithmetic: leave out grid and execution")
         if self.scale is not None and self.norm is Norm.L0:
             raise OptionError("scale is the unit of moves, and l0 counts none of them; leave out one of the two")
+        if self.change is None and (self.direction != EITHER or self.output_index is not None):
+            raise OptionError("direction and output_index are about a change of an output: give change, too")
+        if self.change is not None and (self.targets is not None or self.margin):
+            raise OptionError("targets and margin are about classes, a change is of an output; leave out one of them")
 
     def record(self, *names: str) -> dict[str, Any]:
         """What records and resume keys hold of these options; of all, where none is named."""
@@ -130,6 +140,36 @@ def checked_radius(radius: float) -> float:
     """A radius where there must be one."""
     found: float = checked("radius", NonNegative, radius)
     return found
+
+
+def check_model(model: Model, options: Options) -> None:
+    """Refuse to ask a model what it has no answer to."""
+    if options.change is None:
+        model.check_classifier()
+    else:
+        output_of(model, options)
+    check_execution(model, options)
+
+
+def output_of(model: Model, options: Options) -> int:
+    """The output whose change is asked about; refused where the scores are not what the file gives."""
+    if model.quantised is not None:
+        raise OptionError(
+            f"{model.path}: the engines of a quantised network know only whether a class wins; leave change out"
+        )
+    if model.threshold is not None:
+        raise OptionError(f"{model.path}: a change is of the output as it is; leave threshold out")
+    if model.left_out:
+        raise ModelError(
+            f"{model.path}: a change behind its final {', '.join(model.left_out)} is not piecewise linear; name the "
+            "scores before it with output NAME, or export the model without it"
+        )
+    count, index = model.classes, options.output_index
+    if index is None and count > 1:
+        raise OptionError(f"{model.path}: it has {count} outputs; say which one with output_index, 0 to {count - 1}")
+    if index is not None and not 0 <= index < count:
+        raise OptionError(f"output_index {index}: {model.path} has the outputs 0 to {count - 1}")
+    return index or 0
 
 
 def check_execution(model: Model, options: Options) -> None:

@@ -1,4 +1,4 @@
-"""Is a property of a network satisfied: by an input that replays, by none at all, or is that not known?
+"""Is a property of networks satisfied: by an input that replays, by none at all, or is that not known?
 
 sat      a witness in the file's own number type satisfies some case with onnxruntime's outputs, and with the real
          network's as float64 computes them: without tolerance
@@ -9,6 +9,7 @@ unknown  neither, with time left: what separates both sides lies between float32
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, TypeVar
@@ -23,7 +24,6 @@ from bounds.device import pick_device
 from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.arrays import FloatArray, Inputs
 from encoders.deadline import Clock, Deadline, in_time, under
-from encoders.errors import DataError
 from encoders.properties.property import Part, Property, asked_of, in_float64, parts_of
 from encoders.question import Norm, Region
 from encoders.validation import Seconds, Whole, validated
@@ -34,6 +34,7 @@ from verifier.engines.registry import check_engine_name, engine_for
 from verifier.options import Device
 from verifier.question.incumbent import Incumbent
 from verifier.question.model import Model
+from verifier.question.networks import Networks, networks_of
 from verifier.question.problem import Problem
 from verifier.question.results import Basis, weakest
 
@@ -65,7 +66,10 @@ class PropertyOptions:
 
 @dataclass(frozen=True, eq=False)
 class PropertyResult:
-    """The answer; `witness` and its `outputs` (onnxruntime's) where it is sat, the `basis` of the proof where unsat."""
+    """The answer; `witness` and its `outputs` (onnxruntime's) where it is sat, the `basis` of the proof where unsat.
+
+    Of several networks, inputs and outputs stand one after the other, in the order in which the property declares them.
+    """
 
     verdict: Satisfied
     seconds: float
@@ -75,26 +79,29 @@ class PropertyResult:
     nodes: int = 0
 
 
-def check_property(model: Model, asked: Property, options: PropertyOptions | None = None) -> PropertyResult:
-    """Whether some input satisfies the property; `model` comes from `load_network`."""
+def check_property(
+    model: Model | Mapping[str, Model], asked: Property, options: PropertyOptions | None = None
+) -> PropertyResult:
+    """Whether some input satisfies the property; models come from `load_network`.
+
+    A property of several networks takes a mapping from their names, without those that are equal to another one.
+    """
     options = PropertyOptions() if options is None else options
-    size = int(np.prod(model.input_shape))
-    for what, mine, theirs in (("inputs", size, asked.input_size), ("outputs", model.classes, asked.output_size)):
-        if mine != theirs:
-            raise DataError(f"{model.path}: the number of its {what} is {mine}, the property speaks of {theirs}")
+    networks = networks_of(asked, model)
     clock = Clock()
     deadline = Deadline(options.time_limit, clock)
     nodes, open_, bases = 0, False, {Basis.RIGOROUS}
-    parts = in_time(deadline, lambda: parts_of(asked, model.input_type), None)
+    parts = in_time(deadline, lambda: parts_of(asked, networks.input_type), None)
     if parts is None:
         return PropertyResult(Satisfied.TIMEOUT, clock.now())
     for part in parts:
-        question = _Question(model, part, options, deadline)
+        question = _Question(networks, part, options, deadline)
         closed, more, basis = question.answer()
         nodes += more
         best = question.incumbent.best
         if best is not None:
-            return PropertyResult(Satisfied.SAT, clock.now(), best.input, best.scores[: model.classes], nodes=nodes)
+            witness, outputs = best.input[part.places], best.scores[: networks.classes]
+            return PropertyResult(Satisfied.SAT, clock.now(), witness, outputs, nodes=nodes)
         open_ = open_ or not closed
         bases.add(basis)
         if deadline.passed and part is not parts[-1]:
@@ -108,21 +115,16 @@ def check_property(model: Model, asked: Property, options: PropertyOptions | Non
 class _Question:
     """One part being answered."""
 
-    def __init__(self, model: Model, part: Part, options: PropertyOptions, deadline: Deadline) -> None:
-        largest = max(float(np.abs(side).max(initial=0.0)) for side in (part.lower, part.upper))
-        if largest > model.reach:
-            raise DataError(
-                f"inputs of size {largest:.3g} could meet the limits of a Clip in {model.path} that are read as none: "
-                f"up to {model.reach:.3g} they cannot; give a smaller box"
-            )
+    def __init__(self, networks: Networks, part: Part, options: PropertyOptions, deadline: Deadline) -> None:
+        networks.check_reach(part.lower[part.places], part.upper[part.places])
         self.options, self.deadline = options, deadline
         self.device = pick_device(options.device)
-        self.incumbent = _incumbent(model, part)
+        self.incumbent = _incumbent(networks, part)
         # Around the same center, so that what is proven and what is found are distances from one point.
         self.region = Region(self.incumbent.region.center, part.lower, part.upper)
         self.whole = any(not case for case in part.rows)  # a case that its box alone satisfies
         if not self.whole:
-            built = asked_of(model.graph, part)
+            built = asked_of(networks.graph(part.places), part)
             self.graph, self.goals = built.graph, built.goals
         self.ceiling = float(np.nextafter(self.region.reach(Norm.LINF) * (1.0 + 1e-9), np.inf)) + 1e-12
 
@@ -171,9 +173,9 @@ def _answered(request: Request[A]) -> A:
     return run_alone(asking())
 
 
-def _incumbent(model: Model, part: Part) -> Incumbent:
+def _incumbent(networks: Networks, part: Part) -> Incumbent:
     """An empty incumbent: what counts satisfies the property in onnxruntime and in real numbers, without tolerance."""
-    count, size = model.classes, len(part.lower)
+    count, size = networks.classes, len(part.lower)
     least, greatest = part.inner
     region = Region(np.clip(least + 0.5 * (greatest - least), least, greatest), least, greatest)
     rows = np.zeros((sum(map(len, part.rows)), count + size))
@@ -197,9 +199,9 @@ def _incumbent(model: Model, part: Part) -> Incumbent:
         )
 
     def replay(inputs: Inputs) -> FloatArray:
-        return np.concatenate([model.scores(inputs), np.asarray(inputs, dtype=np.float64)], axis=1)
+        return np.concatenate([networks.scores(inputs[:, part.places]), np.asarray(inputs, dtype=np.float64)], axis=1)
 
     def real(inputs: FloatArray) -> FloatArray:
-        return np.concatenate([model.real(inputs), inputs], axis=1)
+        return np.concatenate([networks.real(inputs[:, part.places]), inputs], axis=1)
 
-    return Incumbent(region, Norm.LINF, replay=replay, real=real, wins=wins, type=model.input_type)
+    return Incumbent(region, Norm.LINF, replay=replay, real=real, wins=wins, type=networks.input_type)

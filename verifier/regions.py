@@ -15,8 +15,23 @@ from encoders.validation import Whole, checked
 from verifier.options import Options
 from verifier.question.input_shape import pixels_of
 from verifier.question.model import Model
-from verifier.question.model_views import ConstrainedModel, PerturbedModel
+from verifier.question.model_views import ConstrainedModel, PerturbedModel, ScaledModel
 from verifier.question.sample_values import array_of, mask_of, sample_of
+
+
+def viewed(model: Model, region: Region, options: Options) -> tuple[Model, Region, FloatArray]:
+    """The model and the region as constraints and units have them, and what rounding an input does to each constraint.
+
+    Where there are neither, the model and the region themselves.
+    """
+    rooms = np.zeros(0)
+    if options.constraints is not None:
+        model = constrained(model, options.constraints)
+        rooms = options.constraints.rounded_by(np.abs(region.center), model.input_type)
+    if options.scale is not None:
+        scaled = ScaledModel(model, region, scale_of(model, options.scale))
+        model, region = scaled, scaled.region
+    return model, region, rooms
 
 
 def constrained(model: Model, constraints: InputConstraints) -> ConstrainedModel:

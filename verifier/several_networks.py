@@ -264,12 +264,16 @@ def _check(options: Options) -> None:
         raise OptionError("several networks are asked without scale and constraints; leave them out")
     if options.targets is not None:
         raise OptionError("several networks are fooled into any other class; leave targets out")
+    if options.change is not None:
+        raise OptionError("several networks are not asked for a change of one output; leave change out")
 
 
 def _closed(
     networks: SideBySide, region: Region, inner: Region, options: Options, clock: Clock, progress: Progress | None
 ) -> JointDistance:
     """The least perturbation that fools all networks: proven in `region`, found in `inner`."""
+    for model in networks.models:
+        model.check_classifier()
     starts = np.cumsum([0, *(model.classes for model in networks.models)])
     blocks = [np.arange(start, end) for start, end in pairwise(starts)]
     scores = _finite_scores(networks, inner)

@@ -1,14 +1,14 @@
-"""Where in a ball a goal's worst row is least: conditional gradients from the center and from corners of the ball.
+"""Where in a ball a goal's first row is least: conditional gradients from the center and from corners of the ball.
 
 For questions about the values of a whole ball, which ask for no near adversary. A step goes from x towards the point
 of ball ∩ box where the row, linearised at x, is least; that point is known in closed form in every norm, and what lies
 between two points of a convex set is in it. The linear piece where the walk ends is then solved, and those around it,
-for as long as that lowers the row.
+for as long as that lowers the row. The goal's further rows must be at most zero; only pieces are solved under them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,12 +28,16 @@ PIECES = 12  # looked at from each goal's lowest point
 WALKED = 3  # goals, the lowest ones, that pieces are looked at for
 MOST_CUTS, CUTS_AT_ONCE = 12, 32
 BROKEN = 1e-9
+KEPT = 1e-7  # a further row that is above zero by no more is one that a program kept, but for rounding
 LEAST_FALL = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class Lowest:
-    """For every goal the lowest point that was found [G, n], and its worst row's value there [G]; nothing proven."""
+    """For every goal the lowest point that was found [G, n], and its first row's value there [G]; nothing proven.
+
+    A value is infinite where a further row of the goal is not kept.
+    """
 
     inputs: FloatArray
     values: FloatArray
@@ -41,8 +45,9 @@ class Lowest:
 
 @torch.no_grad()
 def lowest_in_ball(problem: AttackProblem) -> Lowest:
-    """Where each goal of the problem, of one row, is lowest, as far as `problem.options` has time and restarts."""
-    batch = AttackBatch((problem,))
+    """Where each goal of the problem is lowest, as far as `problem.options` has time and restarts."""
+    first = tuple(replace(goal, rows=goal.rows[:1], offset=goal.offset[:1]) for goal in problem.goals)
+    batch = AttackBatch((replace(problem, goals=first),))
     copies = max(1, problem.options.restarts // max(1, batch.each))
     runs = batch.every_goal(copies)
     below, above = runs.center - runs.lower, runs.upper - runs.center
@@ -73,10 +78,19 @@ def lowest_in_ball(problem: AttackProblem) -> Lowest:
     pick = by_goal.argmin(1)
     rows = torch.arange(len(pick), device=pick.device)
     inputs = best.view(len(pick), copies, -1)[rows, pick].cpu().numpy()
-    values = by_goal[rows, pick].cpu().numpy()
-    for k in np.argsort(values)[:WALKED]:
-        inputs[k], values[k] = _walked(batch, int(k), inputs[k])
+    nearest = np.argsort(by_goal[rows, pick].cpu().numpy())
+    whole = AttackBatch((problem,), batch.started)
+    values = _values(whole.every_goal(), torch.as_tensor(inputs).to(x))
+    for k in nearest[:WALKED]:
+        inputs[k], values[k] = _walked(whole, int(k), inputs[k])
     return Lowest(inputs, values)
+
+
+def _values(runs: Runs, x: torch.Tensor) -> FloatArray:
+    """The first row at x [B, n] of each run's goal; infinite where a further row is above zero."""
+    scores = runs.batch.device_graph.forward(x)
+    rows = ((runs.rows @ scores.unsqueeze(-1)).squeeze(-1) + runs.offset).cpu().numpy()
+    return np.where((rows[:, 1:] <= KEPT).all(axis=1), rows[:, 0], np.inf)
 
 
 @torch.no_grad()
@@ -89,7 +103,7 @@ def _walked(batch: AttackBatch, goal: int, start: FloatArray) -> tuple[FloatArra
     """The lowest point of the linear pieces around `start`, one after the other, and its value."""
     (problem,) = batch.problems
     runs = batch.runs(torch.tensor([goal], device=batch.rows.device))
-    best, lowest = start, float(runs.worst(problem.device_graph.tensor(start)[None])[0])
+    best, lowest = start, float(_values(runs, problem.device_graph.tensor(start)[None])[0])
     waiting, seen = [phases_at(problem.device_graph, start)], set[bytes]()
     matters: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
     while waiting and len(seen) < PIECES and batch.time_left > 0:
@@ -103,9 +117,9 @@ def _walked(batch: AttackBatch, goal: int, start: FloatArray) -> tuple[FloatArra
             break
         if point is None:
             continue
-        matters, found = tight, float(runs.worst(problem.device_graph.tensor(point)[None])[0])
+        matters, found = tight, float(_values(runs, problem.device_graph.tensor(point)[None])[0])
         onward = [phases_at(problem.device_graph, point), *neighbours(active, tight)]
-        if found < lowest - LEAST_FALL * max(1.0, abs(lowest)):
+        if found < (lowest if lowest == np.inf else lowest - LEAST_FALL * max(1.0, abs(lowest))):
             best, lowest, waiting = point, found, onward  # neighbours of what was higher are stale
         else:
             waiting += onward
@@ -122,16 +136,19 @@ def _lowest_of_piece(
     (problem,) = batch.problems
     region, piece, center = problem.region, Piece(problem.device_graph, active), runs.center[0]
     sign = np.where(active, 1.0, -1.0)
-    hidden, _ = piece.values(center[None])
+    hidden, scores = piece.values(center[None])
     constant = hidden[0].cpu().numpy()
-    (row,) = piece.goal_rows(runs.rows[0], center)
+    row, *further = piece.goal_rows(runs.rows[0], center)
+    kept = -np.array(further).reshape(-1, len(center))
+    kept_least = (runs.rows[0] @ scores[0] + runs.offset[0])[1:].cpu().numpy()
     below, above = region.center - region.lower, region.upper - region.center
     neurons = matters
     rows = sign[neurons, None] * piece.rows(neurons, center)
     for _ in range(MOST_CUTS):
         limit = None if batch.time_left == float("inf") else batch.time_left
-        least = -sign[neurons] * constant[neurons]
-        step, weights = lowest_in_ball_of_piece(rows, least, row, below, above, problem.norm, problem.radius, limit)
+        least = np.concatenate([kept_least, -sign[neurons] * constant[neurons]])
+        sides = np.concatenate([kept, rows])
+        step, weights = lowest_in_ball_of_piece(sides, least, row, below, above, problem.norm, problem.radius, limit)
         if step is None or weights is None:
             return None, neurons
         reached = piece.values(center[None] + problem.device_graph.tensor(step))[0][0].cpu().numpy()
@@ -139,7 +156,7 @@ def _lowest_of_piece(
         short[neurons] = 0.0
         broken = np.flatnonzero(short > BROKEN * (1.0 + np.abs(constant)))
         if not len(broken):
-            duals = weights[: len(neurons)]
+            duals = weights[len(kept) :][: len(neurons)]
             tight = neurons[np.argsort(-duals)][: int((duals > 0).sum())]
             return np.clip(region.center + step, region.lower, region.upper), tight
         new = broken[np.argsort(-short[broken])][:CUTS_AT_ONCE]

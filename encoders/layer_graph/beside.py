@@ -1,4 +1,4 @@
-"""Several networks side by side as one: the same input for all, or each with its own shift of it.
+"""Several networks side by side as one: the same input for all, its own shift of it for each, or its own part of it.
 
 What is asked of several networks at once, or of one at several points, is then one network's question.
 """
@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import sparse
 
-from encoders.arrays import FloatArray
+from encoders.arrays import FloatArray, IntArray
 from encoders.errors import DataError
 from encoders.layer_graph.graph import Affine, Graph, Input, Node, Relu
 from encoders.layer_graph.linear_maps import Gather, Sparse
@@ -26,13 +26,37 @@ def beside(graphs: Sequence[Graph], shifts: Sequence[FloatArray] | None = None) 
     if any(graph.input_size != size for graph in graphs):
         sizes = ", ".join(str(graph.input_size) for graph in graphs)
         raise DataError(f"networks side by side read the same input; these read {sizes} numbers")
-    nodes: list[Node] = [graphs[0].nodes[0]]
-    ends = []
-    for k, graph in enumerate(graphs):
-        place = {0: 0}
-        if shifts is not None and shifts[k].any():
+    fronts: list[Affine | None] = [None] * len(graphs)
+    for k, shift in enumerate(() if shifts is None else shifts):
+        if shift.any():
             same = Gather(np.arange(size, dtype=np.int64), size)
-            nodes.append(Affine((0,), (same,), np.asarray(shifts[k], dtype=np.float64), f"shift{k}"))
+            fronts[k] = Affine((0,), (same,), np.asarray(shift, dtype=np.float64), f"shift{k}")
+    return _together(graphs, fronts, Input(size), graphs[0].input_shape)
+
+
+def on_parts(graphs: Sequence[Graph], places: Sequence[IntArray], size: int) -> Graph:
+    """The graph whose scores are those of all graphs; graph k reads those inputs of `size` that places[k] names."""
+    fronts = []
+    for k, (graph, own) in enumerate(zip(graphs, places, strict=True)):
+        if len(own) != graph.input_size:
+            raise ValueError(f"graph {k} reads {graph.input_size} inputs, and {len(own)} are named")
+        part = Gather(np.asarray(own, dtype=np.int64), size)
+        fronts.append(None if part.is_identity else Affine((0,), (part,), np.zeros(len(own)), f"part{k}"))
+    if len(graphs) == 1 and fronts[0] is None:
+        return graphs[0]
+    return _together(graphs, fronts, Input(size), (size,))
+
+
+def _together(
+    graphs: Sequence[Graph], fronts: Sequence[Affine | None], first: Input, input_shape: tuple[int, ...]
+) -> Graph:
+    """All graphs on one input, each behind a layer of its own where it has one."""
+    nodes: list[Node] = [first]
+    ends = []
+    for graph, front in zip(graphs, fronts, strict=True):
+        place = {0: 0}
+        if front is not None:
+            nodes.append(front)
             place[0] = len(nodes) - 1
         for position, node in enumerate(graph.nodes):
             if isinstance(node, Input):
@@ -44,7 +68,7 @@ def beside(graphs: Sequence[Graph], shifts: Sequence[FloatArray] | None = None) 
     starts = np.cumsum([0, *(graph.classes for graph in graphs)])
     maps = tuple(_put(graph.classes, start, total) for graph, start in zip(graphs, starts[:-1], strict=True))
     nodes.append(Affine(tuple(ends), maps, np.zeros(total), "scores"))
-    return Graph(tuple(nodes), graphs[0].input_shape)
+    return Graph(tuple(nodes), input_shape)
 
 
 def with_leads(graph: Graph, own: Sequence[int], others: Sequence[Sequence[int]]) -> Graph:

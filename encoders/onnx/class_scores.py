@@ -161,7 +161,7 @@ def one_output(path: object, name: str) -> ModelError:
     """The refusal of a model with one output, of which nothing is the class."""
     return ModelError(
         f"{path}: its output {name!r} is one number, so no class can differ; make it two classes with threshold T: "
-        "output > T, or not"
+        "output > T, or not; or ask distance or verify for a change D of it"
     )
 
 

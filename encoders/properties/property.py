@@ -8,6 +8,10 @@ at which every inequality of some case holds. Everything is kept in exact fracti
 which the network with one more affine layer computes; numbers are rounded so that nothing is lost from the set: the
 box outward, and the layer with the rounding of its numbers accounted for, as every layer's is.
 
+A property may speak of several networks: x are the inputs of all of them, one after the other, and y their outputs.
+Inputs that a case says are equal (x_i - x_j ≤ 0 and x_j - x_i ≤ 0) are one input of its part: networks that are asked
+about at one input share it, and a proof need not find that out again.
+
 A witness is an input in the file's own number type, and lies in the set as it is written: without rounding, without
 tolerance. Where the set leaves an input no number of that type, as a fixed input whose decimals float32 does not have,
 the nearest one stands for it; the box that proofs are about holds that number too.
@@ -15,14 +19,16 @@ the nearest one stands for it; the box that proofs are about holds that number t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
-from encoders.arrays import FloatArray, InputType
+from encoders.arrays import FloatArray, InputType, IntArray
 from encoders.deadline import look
 from encoders.errors import DataError
 from encoders.layer_graph.graph import Affine, Graph
@@ -67,22 +73,68 @@ Case = tuple[Inequality, ...]
 
 
 @dataclass(frozen=True)
-class Property:
-    """A disjunction of cases over a network of so many inputs and outputs."""
+class Variable:
+    """A tensor as a property declares it: its name, the type of its numbers, and its shape."""
 
-    input_size: int
-    output_size: int
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A network as a property declares it; where it is `equal_to` another one, both are one file."""
+
+    name: str
+    input: Variable
+    output: Variable
+    equal_to: str | None = None
+
+
+@dataclass(frozen=True)
+class Property:
+    """A disjunction of cases over the inputs and the outputs of networks.
+
+    Entries are counted over all networks, in the order in which they are declared; `version` is that of the text.
+    """
+
+    networks: tuple[Declared, ...]
     cases: tuple[Case, ...]
+    version: str = "2.0"
+
+    @property
+    def input_size(self) -> int:
+        return sum(network.input.size for network in self.networks)
+
+    @property
+    def output_size(self) -> int:
+        return sum(network.output.size for network in self.networks)
+
+    def input_called(self, place: int) -> str:
+        """How errors call an input."""
+        if len(self.networks) == 1:
+            return f"input {place}"
+        for network in self.networks:
+            if place < network.input.size:
+                break
+            place -= network.input.size
+        return f"input {place} of {network.name}"
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
     """The cases that share a box of inputs: lower ≤ x ≤ upper, and every one of some rows ≤ 0.
 
-    `inner` are the least and the greatest numbers of the file's type in the box as it is written; of the inputs in
-    `nearest` it holds none, and the nearest one is taken.
+    `places` says which of the part's inputs each input of the property is: those that are equal are one. `inner` are
+    the least and the greatest numbers of the file's type in the box as it is written; of the inputs in `nearest` it
+    holds none, and the nearest one is taken.
     """
 
+    places: IntArray
     lower: FloatArray
     upper: FloatArray
     inner: tuple[FloatArray, FloatArray]
@@ -99,31 +151,80 @@ class Part:
 
 
 def parts_of(asked: Property, kind: InputType = np.float32) -> tuple[Part, ...]:
-    """The cases by their boxes, for a file that reads numbers of this type; a case whose box is empty has no part."""
-    boxes: dict[tuple[tuple[_Side, _Side], ...], list[Case]] = {}
+    """The cases by their boxes, for files that read numbers of this type; a case whose box is empty has no part."""
+    boxes: dict[tuple[tuple[int, ...], tuple[tuple[_Side, _Side], ...]], list[Case]] = {}
     for case in asked.cases:
         look()
-        sides = _sides(asked, case)
+        firsts, tied = _tied(case, asked.input_size)
+        sides = _sides(asked, tied, sorted(set(firsts)))
         if sides is not None:
-            boxes.setdefault(tuple(sides), []).append(tuple(row for row in case if row.side is None))
-    return tuple(
-        replace(part, rows=tuple(rows[start : start + MOST_TOGETHER]))
-        for sides, rows in boxes.items()
-        for part in [_part(sides, kind)]
-        for start in range(0, len(rows), MOST_TOGETHER)
-    )
+            boxes.setdefault((firsts, tuple(sides)), []).append(tuple(row for row in tied if row.side is None))
+    parts = []
+    for (firsts, box), cases in boxes.items():
+        numbers, places = np.unique(np.array(firsts, dtype=np.int64), return_inverse=True)
+        part = _part(asked, numbers, places.astype(np.int64), box, kind)
+        if len(numbers) < len(places):
+            number = {first: k for k, first in enumerate(numbers.tolist())}
+            cases = [tuple(_on(row, number) for row in case) for case in cases]
+        parts += [
+            replace(part, rows=tuple(cases[start : start + MOST_TOGETHER]))
+            for start in range(0, len(cases), MOST_TOGETHER)
+        ]
+    return tuple(parts)
+
+
+def _tied(case: Case, size: int) -> tuple[tuple[int, ...], Case]:
+    """Of each input the first one that the case says is equal to it, and the case about these alone."""
+    firsts = np.arange(size, dtype=np.int64)
+    while pairs := _equal(case):
+        first, second = zip(*pairs, strict=True)
+        links = sparse.coo_array((np.ones(len(pairs)), (first, second)), shape=(size, size))
+        _, group = connected_components(links, directed=False)
+        _, least, inverse = np.unique(group, return_index=True, return_inverse=True)
+        step = least[inverse]
+        firsts = step[firsts]
+        number = dict(enumerate(step.tolist()))
+        moved = ((row, _on(row, number)) for row in case)
+        case = tuple(now for row, now in moved if now is row or now.inputs or now.outputs or not _always(now))
+    return tuple(firsts.tolist()), case
+
+
+def _equal(case: Case) -> list[tuple[int, int]]:
+    """Pairs of inputs of which the one is at most the other, and the other way round."""
+    below: set[tuple[int, int]] = set()
+    for row in case:
+        if len(row.inputs) == 2 and not row.outputs and row.constant == 0:  # a strict one then fails: 0 < 0
+            (one, weight), (other, against) = row.inputs.items()
+            if weight == -against:
+                below.add((one, other) if weight > 0 else (other, one))
+    return [(one, other) for one, other in below if one < other and (other, one) in below]
+
+
+def _on(row: Inequality, number: Mapping[int, int]) -> Inequality:
+    """A row about the inputs of other numbers; itself where they are its own."""
+    if all(number[place] == place for place in row.inputs):
+        return row
+    inputs: dict[int, Fraction] = {}
+    for place, weight in row.inputs.items():
+        inputs[number[place]] = inputs.get(number[place], Fraction(0)) + weight
+    return replace(row, inputs={place: weight for place, weight in inputs.items() if weight})
+
+
+def _always(row: Inequality) -> bool:
+    """Whether a row about nothing holds."""
+    return row.holds(np.zeros(0), np.zeros(0))
 
 
 _Side = tuple[Fraction, bool]  # a bound, and whether it is strict: of two equal ones the strict one holds
 
 
-def _sides(asked: Property, case: Case) -> list[tuple[_Side, _Side]] | None:
-    """The lower and the upper bound of each input of one case; None where they leave nothing."""
+def _sides(asked: Property, case: Case, places: Sequence[int]) -> list[tuple[_Side, _Side]] | None:
+    """The lower and the upper bound of each of these inputs in one case; None where they leave nothing."""
     lower: dict[int, _Side] = {}
     upper: dict[int, _Side] = {}
     for row in case:
         if row.side is None:
-            if not row.inputs and not row.outputs and not row.holds(np.zeros(0), np.zeros(0)):
+            if not row.inputs and not row.outputs and not _always(row):
                 return None
             continue
         place, bound, above = row.side
@@ -133,20 +234,25 @@ def _sides(asked: Property, case: Case) -> list[tuple[_Side, _Side]] | None:
         else:
             lower[place] = max(side, lower.get(place, side))
     for name, sides in (("lower", lower), ("upper", upper)):
-        missing = next((place for place in range(asked.input_size) if place not in sides), None)
+        missing = next((place for place in places if place not in sides), None)
         if missing is not None:
-            raise DataError(f"input {missing} has no {name} bound of its own in some case: bound each input by numbers")
-    both = [(lower[place], upper[place]) for place in range(asked.input_size)]
+            called = asked.input_called(missing)
+            raise DataError(f"{called} has no {name} bound of its own in some case: bound each input by numbers")
+    both = [(lower[place], upper[place]) for place in places]
     empty = any(low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1])) for low, high in both)
     return None if empty else both
 
 
-def _part(sides: Sequence[tuple[_Side, _Side]], kind: InputType) -> Part:
+def _part(
+    asked: Property, numbers: IntArray, places: IntArray, sides: Sequence[tuple[_Side, _Side]], kind: InputType
+) -> Part:
+    """A part without its rows; `numbers` are its inputs, as the property counts them."""
     look()
     largest = min(Fraction(float(np.finfo(kind).max)), Fraction(LARGEST))
     for place, ((low, _), (high, _)) in enumerate(sides):
         if min(low, high) < -largest or max(low, high) > largest:
-            raise DataError(f"a bound of input {place} is beyond {float(largest):.3g}; give a smaller box")
+            called = asked.input_called(int(numbers[place]))
+            raise DataError(f"a bound of {called} is beyond {float(largest):.3g}; give a smaller box")
     lower = np.array([_down(low[0]) for low, _ in sides])
     upper = np.array([-_down(-high[0]) for _, high in sides])
     least = np.array([_least(*low, kind) for low, _ in sides])
@@ -159,7 +265,7 @@ def _part(sides: Sequence[tuple[_Side, _Side]], kind: InputType) -> Part:
         one = min(ends, key=lambda number: abs(Fraction(float(number)) - middle))
         least[place] = greatest[place] = one
         lower[place], upper[place] = min(lower[place], one), max(upper[place], one)
-    return Part(lower, upper, (least, greatest), nearest, ())
+    return Part(places, lower, upper, (least, greatest), nearest, ())
 
 
 def _least(bound: Fraction, strict: bool, kind: InputType) -> float:
@@ -199,7 +305,7 @@ class Asked:
 
 
 def asked_of(graph: Graph, part: Part) -> Asked:
-    """The network with the rows as its last layer; a case without rows is one whose box alone satisfies it."""
+    """A network of the part's inputs with the rows as its last layer; a case without rows is satisfied by its box."""
     rows = list({_key(row): row for case in part.rows for row in case}.values())
     number = {_key(row): k for k, row in enumerate(rows)}
     maps = (

@@ -1,8 +1,8 @@
 """Reads VNN-LIB queries, of version 2.0 by the format's own parser, and of version 1.0 as queries of one network.
 
 Numbers are taken as they are written, as exact fractions. Version 1.0, SMT-LIB's syntax with the variables X_i and
-Y_i, is written again as version 2.0 first. Queries about hidden layers, products of variables and several networks are
-refused by name.
+Y_i, is written again as version 2.0 first. Queries about hidden layers, products of variables and networks of several
+inputs or outputs are refused by name. Networks that are isomorphic are asked about as any others.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-import math
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -23,9 +22,10 @@ from typing import Any
 import vnnlib
 
 from encoders.errors import DataError
-from encoders.properties.property import Case, Inequality, Property
+from encoders.properties.property import Case, Declared, Inequality, Property, Variable
 
-NUMBERS = [getattr(vnnlib.DType, name) for name in ("F32", "F64", "Real")]
+KINDS = {"F32": "float32", "F64": "float64", "Real": "real"}  # of numbers, as the parser and the format call them
+VERSION_1, VERSION_2 = "1.0", "2.0"
 MOST_CASES = 100_000  # of a property in disjunctive normal form
 TOKEN = re.compile(r"[()]|[^\s()]+")
 COMMENT = re.compile(r";[^\n]*")
@@ -53,11 +53,12 @@ def parse_vnnlib(text: str) -> Property:
     stray = STRAY.search(text)
     if stray is not None:
         raise DataError(f"{stray[0]!a} outside a comment: a query is written in plain ASCII; remove it")
-    if "declare-network" not in text:
+    first = "declare-network" not in text
+    if first:
         text, again = _as_version_2(text), " (version 1.0, as written again in version 2.0)"
     try:
-        query = vnnlib.parse_query_string(text)
-        return _read(query)
+        found = _read(vnnlib.parse_query_string(text))
+        return replace(found, version=VERSION_1) if first else found
     except DataError:
         raise
     except vnnlib.VNNLibException as error:
@@ -69,21 +70,26 @@ def parse_vnnlib(text: str) -> Property:
 
 
 def _read(query: Any) -> Property:
-    if len(query.networks) != 1:
-        raise DataError(f"a query about {len(query.networks)} networks; ask about one network at a time")
-    (network,) = query.networks
-    if network.hidden:
-        raise DataError(f"{network.hidden[0].name} is a hidden layer; ask about inputs and outputs")
-    if len(network.inputs) != 1 or len(network.outputs) != 1:
-        raise DataError("a network with several inputs or outputs; ask about one of each")
-    for one in (network.inputs[0], network.outputs[0]):
-        if one.dtype not in NUMBERS:
-            raise DataError(f"{one.name} is declared as {one.dtype}; only real, float32 and float64 are known")
-    variables = _Variables(network.inputs[0].name, network.outputs[0].name)
+    networks = tuple(_declared(network) for network in query.networks)
+    variables = _Variables.of(networks)
     cases: list[Case] = [()]
     for assertion in query.assertions:
         cases = [before + more for before, more in _product(cases, _cases(assertion.expr, variables))]
-    return Property(math.prod(network.inputs[0].shape), math.prod(network.outputs[0].shape), tuple(cases))
+    return Property(networks, tuple(cases))
+
+
+def _declared(network: Any) -> Declared:
+    if network.hidden:
+        raise DataError(f"{network.hidden[0].name} is a hidden layer; ask about inputs and outputs")
+    if len(network.inputs) != 1 or len(network.outputs) != 1:
+        raise DataError(f"{network.name}: a network with several inputs or outputs; ask about one of each")
+    return Declared(network.name, _variable(network.inputs[0]), _variable(network.outputs[0]), network.equal_to or None)
+
+
+def _variable(tensor: Any) -> Variable:
+    if tensor.dtype.name not in KINDS:
+        raise DataError(f"{tensor.name} is declared as {tensor.dtype}; only real, float32 and float64 are known")
+    return Variable(tensor.name, KINDS[tensor.dtype.name], tuple(tensor.shape))
 
 
 def _first(message: str) -> str:
@@ -97,19 +103,28 @@ def _first(message: str) -> str:
 
 @dataclass(frozen=True)
 class _Variables:
-    """What the network's input and output are called."""
+    """Where the entries of each tensor start, by its name: among the inputs or the outputs of all networks."""
 
-    input: str
-    output: str
+    inputs: Mapping[str, int]
+    outputs: Mapping[str, int]
+
+    @classmethod
+    def of(cls, networks: Sequence[Declared]) -> _Variables:
+        def starts(tensors: Sequence[Variable]) -> dict[str, int]:
+            ends = itertools.accumulate(tensor.size for tensor in tensors)
+            return {tensor.name: end - tensor.size for tensor, end in zip(tensors, ends, strict=True)}
+
+        return cls(starts([network.input for network in networks]), starts([network.output for network in networks]))
 
     def place(self, variable: Any) -> tuple[bool, int]:
-        """Whether it is an input, and which entry of the flat tensor."""
+        """Whether it is an input, and which one of all."""
         place = 0
         for index, side in zip(variable.indices, variable.shape, strict=True):
             if not 0 <= index < side:
                 raise DataError(f"{variable.name}{variable.indices}: an index that is not in {variable.shape}")
             place = place * side + index
-        return variable.name == self.input, place
+        is_input = variable.name in self.inputs
+        return is_input, place + (self.inputs if is_input else self.outputs)[variable.name]
 
 
 def _product(some: list[Case], others: list[Case]) -> Iterator[tuple[Case, Case]]:
@@ -225,7 +240,7 @@ def _as_version_2(text: str) -> str:
         place += 1
     if not all(sizes.values()):
         raise DataError("no VNN-LIB query: it declares no network, and no variables X_0 … and Y_0 …")
-    declared = f"(declare-input X float32 [{sizes['X']}]) (declare-output Y float32 [{sizes['Y']}])"
+    declared = f"(declare-input X real [{sizes['X']}]) (declare-output Y real [{sizes['Y']}])"
     return f"(vnnlib-version <2.0>) (declare-network N {declared})\n{' '.join(written).replace('( ', '(')}"
 
 

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from encoders.layer_graph.graph import affine_chain
+from tests.onnx_builder import to_onnx
 from verifier.cli.main import main
 
 ROOT = Path(__file__).parents[2]
@@ -26,11 +29,36 @@ COMMANDS = {
     "stopped": ["distance", NET, "--samples", "3", "--time-limit", "0.01"],
     "certified": ["verify", NET, "--samples", "0", "--radius", "0.01"],
     "falsified": ["verify", NET, "--samples", "0", "--radius", "0.2"],
+    "change": ["verify", NET, "--samples", "0", "--radius", "0.2", "--change", "0.5", "--output-index", "3"],
+    "unmoved": ["verify", NET, "--samples", "0", "--radius", "0.001", "--change", "9", "--output-index", "3"],
     "margin": ["margin", NET, "--samples", f"0,{WRONG}", "--radius", "0.02"],
     "each": ["margin", NET, "--samples", "0", "--radius", "0.01", "--target", "3,5", "--each"],
     "range": ["range", NET, "--samples", "0", "--radius", "0.01", "--output-row", "1,-1,0,0,0,0,0,0,0,0"],
     "attack": ["attack", NET, "--samples", f"0,{WRONG}", "--attack", "fgsm", "portfolio", "--restarts", "2"],
 }
+
+# Asked of images of 2x2 and of two networks that read one pixel each.
+SMALL_COMMANDS = {
+    "perturbed": ["distance", "A", "--samples", "0", "--perturbation", "patch:0:0:1:2"],
+    "unperturbed": ["verify", "A", "--samples", "0", "--perturbation", "patch:0:0:1:1", "--radius", "0.01"],
+    "transfer": ["transfer", "A", "B", "--exact"],
+    "universal": ["universal", "A", "--exact"],
+    "never": ["universal", "A", "--exact", "--mask", "MASK"],
+    "difference": ["difference", "A", "B", "--samples", "0", "--radius", "0.01"],
+    "everywhere": ["difference", "A", "B"],
+}
+
+
+def small(folder: Path) -> dict[str, str]:
+    """The files that the words of `SMALL_COMMANDS` stand for."""
+    np.savez(folder / "x.npz", x=np.array([[[0.75, 0.625], [0.5, 0.5]]] * 2, dtype=np.float32), y=np.array([0, 0]))
+    np.save(folder / "mask.npy", np.array([[False, False], [True, True]]))
+    found = {"DATA": str(folder / "x.npz"), "MASK": str(folder / "mask.npy")}
+    for name, pixel in (("A", 0), ("B", 1)):
+        row = np.eye(4)[pixel]
+        graph = affine_chain([np.stack([row, np.zeros(4)])], [np.array([-0.5, 0.0])])
+        found[name] = str(to_onnx(graph, folder / f"{name}.onnx", shape=(2, 2)))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +70,13 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Record]]
         path = folder / f"{name}.jsonl"
         proofs = ["--proof", str(folder / "proofs")] if name in ("distance", "falsified") else []
         assert main([*arguments, "--data", "digits", "--json", str(path), *proofs]) in (0, 1)
+        found[name] = [json.loads(line) for line in path.read_text().splitlines()]
+    words = small(folder)
+    for name, arguments in SMALL_COMMANDS.items():
+        path = folder / f"{name}.jsonl"
+        data = [] if name == "everywhere" else ["--data", words["DATA"]]
+        call = [words.get(word, word) for word in arguments]
+        assert main([*call, *data, "--json", str(path)]) == 0
         found[name] = [json.loads(line) for line in path.read_text().splitlines()]
     report = [
         "report",
@@ -65,7 +100,7 @@ def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "report"])
+@pytest.mark.parametrize("name", [*COMMANDS, *SMALL_COMMANDS, "report"])
 def test_what_is_written_is_what_the_schema_says(name: str, records: dict[str, list[Record]]) -> None:
     assert records[name]
     for record in records[name]:
@@ -90,6 +125,9 @@ FAULTS: list[tuple[str, Callable[[Record], object]]] = [
     ("distance", lambda record: record["run"].pop("model")),
     ("certified", lambda record: record.update(radius=None)),
     ("falsified", lambda record: record.update(target=None)),
+    ("change", lambda record: record.pop("after")),
+    ("change", lambda record: record["run"].update(direction="sideways")),
+    ("margin", lambda record: record.update(before=0.0, after=1.0)),
     ("margin", lambda record: record.pop("against")),
     ("margin", lambda record: record.update(verdict="certified")),
     ("margin", lambda record: record.update(lower=None)),
@@ -101,6 +139,23 @@ FAULTS: list[tuple[str, Callable[[Record], object]]] = [
     ("distance", lambda record: record.update(against=1)),
     ("attack", lambda record: record.update(lower=-0.1)),
     ("attack", lambda record: record["attacks"]["fgsm"].pop("inputs")),
+    ("perturbed", lambda record: record.pop("variables")),
+    ("perturbed", lambda record: record["run"].pop("perturbation")),
+    ("unperturbed", lambda record: record.update(variables=[])),
+    ("distance", lambda record: record.pop("label")),
+    ("distance", lambda record: record.update(classes=[1])),
+    ("distance", lambda record: record["run"].update(data=None)),
+    ("transfer", lambda record: record.pop("label")),
+    ("transfer", lambda record: record.pop("fooled")),
+    ("transfer", lambda record: record.update(predicted=0)),
+    ("transfer", lambda record: record.update(samples=[0])),
+    ("transfer", lambda record: record["run"]["models"][0].pop("model")),
+    ("universal", lambda record: record.pop("samples")),
+    ("universal", lambda record: record.update(index=1)),
+    ("universal", lambda record: record.update(verdict="certified")),
+    ("difference", lambda record: record.pop("output")),
+    ("difference", lambda record: record.update(classes=[0, 0])),
+    ("everywhere", lambda record: record.update(lower="-inf")),
     ("report", lambda record: record.pop("bounds")),
     ("report", lambda record: record["bounds"]["crown"].update(distance=None)),
 ]

@@ -14,7 +14,7 @@ from verifier.studies.gap_report.options import ReportOptions
 RECORD = {
     "norm": "l1", "targets": [1, 3], "margin": 0.5, "box": [-1.0, 1.0], "time_limit": 60.0, "tolerance": 1e-06,
     "engine": "highs", "device": "cpu", "seed": 7, "grid": None, "count": "inputs", "execution": "float32",
-    "scale": None, "constraints": None,
+    "scale": None, "constraints": None, "change": None, "direction": "either", "output_index": None,
 }  # fmt: skip
 
 

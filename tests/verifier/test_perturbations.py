@@ -22,6 +22,7 @@ from verifier.perturbations import Perturbation, bias_field, brightness, contras
 from verifier.question.model import Model, load
 from verifier.question.results import Result, Verdict
 
+pytestmark = pytest.mark.usefixtures("quick_attacks")
 Formula = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
 """The images [B, n] of a sample [n] and variables [B, k]."""
 ROWS, COLUMNS = (axis.reshape(-1) - 1.0 for axis in np.indices((3, 3)))
@@ -51,9 +52,11 @@ def flips(model: Model, images: NDArray[Any], predicted: int) -> NDArray[np.bool
     return np.asarray(np.delete(scores, predicted, axis=1).max(axis=1) >= scores[:, predicted])
 
 
-def check(asked: Perturbation, formula: Formula, model: Model, x: NDArray[Any], norm: str = "linf") -> Result:
+def check(
+    asked: Perturbation, formula: Formula, model: Model, x: NDArray[Any], norm: str = "linf", tolerance: float = 1e-6
+) -> Result:
     """No variables of a fine sweep are an adversary below the proven; the witness is one, by formula and by replay."""
-    found = asked.distance(norm, time_limit=60)
+    found = asked.distance(norm, tolerance=tolerance)
     base, count = x.reshape(-1).astype(np.float64), asked.model.input_shape[0]
     low, high = asked.model.limits
     if count == 1:
@@ -82,7 +85,7 @@ def check(asked: Perturbation, formula: Formula, model: Model, x: NDArray[Any], 
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "haze"])
-@pytest.mark.parametrize("seed", [1, 4])
+@pytest.mark.parametrize("seed", [1, 7, 9])  # of the first, no change is large enough
 def test_one_variable_against_a_sweep(name: str, seed: int, tmp_path: Path) -> None:
     model, x = small(tmp_path, seed)
     asked = ASKED[name](model, x)
@@ -96,12 +99,12 @@ def test_one_variable_against_a_sweep(name: str, seed: int, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
 def test_a_field_of_three_variables(norm: str, tmp_path: Path) -> None:
-    model, x = small(tmp_path, 4)
-    check(ASKED["bias field"](model, x), FORMULAS["bias field"], model, x, norm)
+    model, x = small(tmp_path, 9)
+    check(ASKED["bias field"](model, x), FORMULAS["bias field"], model, x, norm, tolerance=1e-3)
 
 
 def test_a_file_of_doubles(tmp_path: Path) -> None:
-    model, x = small(tmp_path, 4, np.float64)
+    model, x = small(tmp_path, 9, np.float64)
     check(brightness(model, x), FORMULAS["brightness"], model, x)
 
 
@@ -153,15 +156,20 @@ def test_the_sample_stands_at_zero_and_the_box_clips(tmp_path: Path) -> None:
 
 
 def test_units_and_constraints_of_variables(tmp_path: Path) -> None:
-    model, x = small(tmp_path, 4)
-    asked = ASKED["bias field"](model, x)
+    model, x = small(tmp_path, 9)
+    asked = brightness(model, x)
     plain = asked.distance("l1")
-    halved = asked.distance("l1", scale=[2.0, 2.0, 2.0])
+    assert plain.adversary is not None
+    halved = asked.distance("l1", scale=[2.0])
     assert halved.upper == pytest.approx(plain.upper / 2, abs=2e-6)
-    still = asked.distance("l1", constraints=([[1.0, 0, 0], [-1.0, 0, 0]], [0.01, 0.01]))
-    assert still.lower >= plain.lower - 1e-9
-    if still.adversary is not None:
-        assert abs(still.adversary.input[0]) <= 0.01
+    # Only shifts to the side where the nearest is not.
+    side = float(np.sign(plain.adversary.input[0]))
+    other = asked.distance("l1", constraints=([[side]], [0.0]))
+    shifts = -side * np.linspace(0.0, 1.0, 20001)[:, None]
+    flipped = flips(model, FORMULAS["brightness"](x.reshape(-1).astype(np.float64), shifts), plain.predicted)
+    nearest = np.abs(shifts[flipped]).min(initial=np.inf)
+    assert plain.lower < other.lower <= nearest + 1e-9
+    assert other.upper == (pytest.approx(nearest, abs=1e-4) if nearest < np.inf else np.inf)
 
 
 @pytest.mark.parametrize(

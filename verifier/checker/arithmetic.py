@@ -41,6 +41,9 @@ class Linear:
     bias: Numbers | None
 
 
+Span: TypeAlias = tuple[Numbers, Numbers]  # the lower and the upper end of each entry
+
+
 class Arithmetic(ABC):
     """One way to compute; every result is either exact, or rounded to the side that its method names."""
 
@@ -168,6 +171,10 @@ class Arithmetic(ABC):
     @abstractmethod
     def compared(self, numbers: Numbers) -> NDArray[Any]:
         """Numbers as Python compares them, exactly; what is no number becomes less than all."""
+
+    @abstractmethod
+    def span(self, linear: Linear, sources: Sequence[Span]) -> Span:
+        """Where an affine value lies while its sources lie where they do, rounded outward."""
 
     def reach(self, network: Network, linear: Linear, index: int, reaches: dict[int, Numbers]) -> Numbers | None:
         """How large the entries of an affine value can be, rounded up; None where nobody asks."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.checker.arithmetic import Arithmetic, Numbers
+from verifier.checker.arithmetic import Arithmetic, Numbers, Span
 from verifier.checker.network import Affine, Network, Relu
 from verifier.checker.region import Region
 
@@ -34,11 +34,25 @@ class Setting:
         self.linear = arithmetic.linear(network)
         self._reaches: dict[int, Numbers] = {0: region.largest()}
         self._outputs: list[Numbers] = []  # of each layer's ReLU, the greatest
+        self._spans: dict[int, Span] = {0: (region.lower, region.upper)}
 
     def bounded(self, found: Range) -> None:
         """The next layer's ranges are proven."""
         a = self.arithmetic
         self._outputs.append(a.where(a.positive(found.upper), found.upper, a.zeros(1)))
+
+    def span(self, index: int, ranges: list[Range]) -> Span:
+        """Where a value lies, by intervals from value to value; asked of nothing behind a layer without ranges."""
+        a = self.arithmetic
+        for at, value in enumerate(self.network.values[: index + 1]):
+            if at not in self._spans and isinstance(value, Affine):
+                self._spans[at] = a.span(self.linear[at], [self._spans[source] for _, source in value.terms])
+            elif at not in self._spans:
+                assert isinstance(value, Relu)
+                found, none = ranges[value.layer], a.zeros(1)
+                ends = [a.where(a.positive(end), end, none) for end in (found.lower, found.upper)]
+                self._spans[at] = (ends[0], ends[1])
+        return self._spans[index]
 
     def reach(self, index: int) -> Numbers:
         """How large the entries of a value can be on the region; asked of nothing behind a layer without ranges."""

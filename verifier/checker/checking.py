@@ -106,7 +106,7 @@ def _external(folder: Path, digests: dict[str, str]) -> dict[str, bytes]:
     found = {}
     for name, digest in digests.items():
         path = folder / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
             raise RefusedError(f"external data lies outside the model's folder: {name[:80]!r}")
         try:
             found[name] = path.read_bytes()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.checker.arithmetic import CHORD_BITS, Arithmetic, Mask, Part
+from verifier.checker.arithmetic import CHORD_BITS, Arithmetic, Linear, Mask, Part, Span
 from verifier.checker.lines import dyadic
 from verifier.checker.network import LinearMap
 
@@ -74,7 +74,8 @@ class Exact(Arithmetic):
 
     def part(self, linear: LinearMap) -> Part:
         weights = self.constants(linear.weights)
-        return Part(dataclasses.replace(linear, weights=weights.ints), weights.exponent)
+        sizes = dataclasses.replace(linear, weights=np.abs(weights.ints))
+        return Part(dataclasses.replace(linear, weights=weights.ints), weights.exponent, sizes)
 
     def constants(self, array: NDArray[np.float64]) -> Dyadics:
         fractions, exponents = np.frexp(array.astype(np.float64))
@@ -139,6 +140,16 @@ class Exact(Arithmetic):
         slopes = np.zeros(high.shape, dtype=object)
         slopes[open_ones] = high[open_ones] * (1 << CHORD_BITS) // (high[open_ones] - low[open_ones])
         return Dyadics(slopes, -CHORD_BITS)
+
+    def span(self, linear: Linear, sources: Sequence[Span]) -> Span:
+        center = self.zeros(1) if linear.bias is None else linear.bias
+        half = self.zeros(1)
+        for (part, _), (lower, upper) in zip(linear.parts, sources, strict=True):
+            assert part.sizes is not None
+            both, width = lower + upper, upper - lower
+            center = center + Dyadics(part.weights.forward(both.ints), both.exponent + part.exponent - 1)
+            half = half + Dyadics(part.sizes.forward(width.ints), width.exponent + part.exponent - 1)
+        return center - half, center + half
 
     def back(self, part: Part, rows: Dyadics) -> tuple[Dyadics, None]:
         return Dyadics(part.weights.back(rows.ints), rows.exponent + part.exponent), None

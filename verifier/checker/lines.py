@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NoReturn, cast
 
 from verifier.checker.errors import RefusedError
 
-LINE_BYTES = 1 << 26  # of one line, unpacked
+LINE_BYTES = 1 << 24  # of one line, unpacked
 LINES = 100_000_000
 EXPONENT = 5000  # of two, of either sign
 BITS = 2048  # of a whole number

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.checker.arithmetic import CHORD_BITS, Arithmetic, Linear, Mask, Numbers, Part
+from verifier.checker.arithmetic import CHORD_BITS, Arithmetic, Linear, Mask, Numbers, Part, Span
 from verifier.checker.errors import RefusedError
 from verifier.checker.lines import dyadic
 from verifier.checker.network import LinearMap, Moved, Network
@@ -102,6 +102,19 @@ class Float(Arithmetic):
     def chord(self, lower: Floats, upper: Floats) -> Floats:
         slopes = np.maximum(upper, 0) / np.maximum(upper - lower, 2.0**-1000)
         return np.clip(np.floor(slopes * 2.0**CHORD_BITS) * 2.0**-CHORD_BITS, 0.0, 1.0)
+
+    def span(self, linear: Linear, sources: Sequence[Span]) -> Span:
+        center = np.zeros(1) if linear.bias is None else linear.bias
+        size, half, roundings = np.abs(center), np.zeros(1), 2 * SPARE
+        for (part, _), (lower, upper) in zip(linear.parts, sources, strict=True):
+            assert part.sizes is not None
+            middle = lower / 2 + upper / 2
+            apart = np.nextafter(np.maximum(upper - middle, middle - lower), np.inf)
+            center = center + part.weights.forward(middle)
+            size, half = size + part.sizes.forward(np.abs(middle)), half + part.sizes.forward(apart)
+            roundings += 2 * (part.weights.terms + 2)
+        half = half + (roundings * ROUNDING) * (size + half) + roundings * UNDERFLOW
+        return np.nextafter(center - half, -np.inf), np.nextafter(center + half, np.inf)
 
     def back(self, part: Part, rows: Floats) -> tuple[Floats, Floats | None]:
         if isinstance(part.weights, Moved) and part.weights.lossless:

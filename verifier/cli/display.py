@@ -21,6 +21,11 @@ HEADER = (
     f"{'target':>6} {'seconds':>8}  {'engine':<8} basis"
 )
 
+CHANGE_HEADER = (
+    f"{'sample':>6}  {'verdict':<10} {'lower':>10} {'exact':>10} {'upper':>10} {'before':>12} {'after':>12} "
+    f"{'seconds':>8}  {'engine':<8} basis"
+)
+
 
 def row(record: Record) -> str:
     """One sample's line. Lower is shown rounded down and upper up, exact between them: as true as what was proven."""
@@ -31,6 +36,18 @@ def row(record: Record) -> str:
         f"{record['index']:>6} {_or_dash(record['label']):>5} {record['predicted']:>5}  {verdict:<13} "
         f"{rounded(lower, math.floor):>10} {exact:>10} {rounded(upper, math.ceil):>10} "
         f"{_or_dash(record['target']):>6} {record['seconds']:>8.2f}  {record['engine']:<8} {record['basis']}"
+    )
+
+
+def change_row(record: Record) -> str:
+    """One sample's line where a change of an output is asked about: what the file gives before, and after."""
+    lower, upper = float(record["lower"]), float(record["upper"])
+    exact = f"{upper:.{DIGITS}f}" if record["verdict"] == "exact" else ""
+    after = "-" if record["after"] is None else f"{record['after']:.6g}"
+    return (
+        f"{record['index']:>6}  {record['verdict']:<10} {rounded(lower, math.floor):>10} {exact:>10} "
+        f"{rounded(upper, math.ceil):>10} {record['before']:>12.6g} {after:>12} {record['seconds']:>8.2f}  "
+        f"{record['engine']:<8} {record['basis']}"
     )
 
 

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from verifier.cli.shared_options import add_box, add_effort, add_grid, add_output, add_source, classes, grid_levels
+from encoders.errors import OptionError
+from verifier.cli.shared_options import (
+    add_box,
+    add_effort,
+    add_grid,
+    add_output,
+    add_proofs,
+    add_source,
+    add_units_and_constraints,
+    classes,
+    grid_levels,
+    with_units_and_constraints,
+)
+
+if TYPE_CHECKING:
+    from verifier.question.results import Result
+    from verifier.runs.job import Asking
+    from verifier.runs.perturbed import Chosen
+
+OF_INPUTS = ("mask", "scale", "constraints", "grid", "proof")  # files and steps that say something of each input
 
 
 def add_distance(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +50,16 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--target", type=classes, metavar="K", help="only adversaries classified as K (or as one of K,L,…)"
     )
     question.add_argument(
+        "--change", type=float, metavar="D",
+        help="an adversary moves an output by more than D, whatever its class: for a model of one output, a regression",
+    )  # fmt: skip
+    question.add_argument(
+        "--direction", default="either", metavar="W", help="of a change: up, down or either (default: either)"
+    )
+    question.add_argument(
+        "--output-index", type=int, metavar="K", help="of a change: which of several outputs, counted from 0"
+    )
+    question.add_argument(
         "--margin", type=float, default=0.0, metavar="A", help="the adversary must win by at least A (default: 0)"
     )
     add_box(question)
@@ -41,13 +70,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     question.add_argument(
         "--mask", type=Path, metavar="FILE", help=".npy, .npz or .png: which inputs (or pixels) may move"
     )
+    add_units_and_constraints(question)
     question.add_argument(
-        "--scale", type=Path, metavar="FILE",
-        help=".npy or .npz: a positive number for each input, the unit that its moves are counted in (linf, l1, l2)",
-    )  # fmt: skip
-    question.add_argument(
-        "--constraints", type=Path, metavar="FILE",
-        help=".npz with A and b: only inputs x with A x <= b count as adversaries",
+        "--perturbation", metavar="P",
+        help="move few variables in place of inputs: brightness, contrast, haze, patch:TOP:LEFT:HEIGHT:WIDTH or "
+        "bias-field:DEGREE; distances are lengths of the variables",
     )  # fmt: skip
     question.add_argument(
         "--execution", default="real", metavar="A",
@@ -57,22 +84,20 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
     add_effort(parser)
 
-    add_output(parser, "each adversary").add_argument(
-        "--proof", type=Path, metavar="DIR",
-        help="write a proof of each result, DIR/INDEX.proof, which plumbline check accepts without believing the rest",
-    )  # fmt: skip
+    add_proofs(add_output(parser, "each adversary"))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the question of every chosen sample; returns the exit status."""
-    from verifier.cli.display import HEADER, row
+    from verifier.cli.display import CHANGE_HEADER, HEADER, change_row, row
     from verifier.cli.many_samples import ManySamples, Table
-    from verifier.options import Options, check_execution
+    from verifier.options import Options, check_model
     from verifier.question.model import load
     from verifier.runs.job import Job
+    from verifier.runs.perturbed import PerturbedJob
     from verifier.runs.proven import proof_beside, proof_folder
     from verifier.runs.run import check_jobs
-    from verifier.runs.samples import check_box, load_constraints, load_mask, load_samples, load_scale, parse_samples
+    from verifier.runs.samples import check_box, load_mask, load_samples, parse_samples
 
     options = Options(
         norm=arguments.norm,
@@ -87,25 +112,45 @@ def run(arguments: argparse.Namespace) -> int:
         grid=grid_levels(arguments.grid),
         count=arguments.count,
         execution=arguments.execution,
+        change=arguments.change,
+        direction=arguments.direction,
+        output_index=arguments.output_index,
     )
     radius = getattr(arguments, "radius", None)
     Job(options, radius)  # refuses a bad radius before anything is loaded
+    chosen = _perturbation(arguments)
     check_jobs(arguments.jobs, arguments.batch)
-    model = load(arguments.model, arguments.output, arguments.threshold)
-    check_execution(model, options)
-    if arguments.scale is not None:
-        options = replace(options, scale=load_scale(arguments.scale, model.input_shape))
-    if arguments.constraints is not None:
-        options = replace(options, constraints=load_constraints(arguments.constraints, model.input_shape))
-    samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
+    model = load(arguments.model, arguments.output, arguments.threshold, classifier=False)
+    check_model(model, options)
+    options = with_units_and_constraints(options, arguments, model)
+    classes = model.classes if options.change is None else None
+    samples = load_samples(arguments.data, model.input_shape, classes, model.input_type)
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
     beside = None
     if arguments.proof is not None:
         beside = partial(proof_beside, proof_folder(arguments.proof, model, options))
+    job: Asking[Result] = Job(options, radius, mask, beside)
+    if chosen is not None:
+        for index in indices[:1]:  # refuses what fits no sample before the first is asked about
+            chosen.of(model, samples.x[index], options.box)
+        job = PerturbedJob(options, radius, perturbation=chosen)
     command = "distance" if radius is None else "verify"
-    question = ManySamples.of(
-        command, model, samples, Job(options, radius, mask, beside), Table(HEADER, row), arguments.json, arguments.out
-    )
+    table = Table(HEADER, row) if options.change is None else Table(CHANGE_HEADER, change_row)
+    question = ManySamples.of(command, model, samples, job, table, arguments.json, arguments.out)
     return question.ask(indices, arguments.jobs, arguments.batch)
+
+
+def _perturbation(arguments: argparse.Namespace) -> Chosen | None:
+    """The perturbation that is asked for; what is about inputs is refused beside it, by name."""
+    from verifier.options import REAL
+    from verifier.runs.perturbed import Chosen
+
+    if arguments.perturbation is None:
+        return None
+    given = [name for name in OF_INPUTS if getattr(arguments, name) is not None]
+    given += [name for name, usual in (("count", "inputs"), ("execution", REAL)) if getattr(arguments, name) != usual]
+    if given:
+        raise OptionError(f"--{given[0]} is about inputs, and a perturbation moves variables; leave out one of the two")
+    return Chosen.parse(arguments.perturbation)

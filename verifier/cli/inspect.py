@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         count = len(found.unsupported)
         print(f"plumbline: {path}: {count} node{' is' if count == 1 else 's are'} not supported", file=sys.stderr)
         return UNSUPPORTED
-    model = load(path, output, threshold)
+    model = load(path, output, threshold, classifier=False)
     compared = model.comparison
     if compared is None:
         print(f"replayed         {CHECKED} random inputs in onnxruntime, equal to the bit")

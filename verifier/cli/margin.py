@@ -14,9 +14,12 @@ from verifier.cli.shared_options import (
     add_effort,
     add_grid,
     add_output,
+    add_proofs,
     add_source,
+    add_units_and_constraints,
     classes,
     grid_levels,
+    with_units_and_constraints,
 )
 
 if TYPE_CHECKING:
@@ -44,8 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_box(question)
     add_grid(question)
     question.add_argument("--mask", type=Path, metavar="FILE", help="which inputs (or pixels) may move")
+    add_units_and_constraints(question)
     add_effort(parser, VALUE_TOLERANCE, VALUE_CLOSED)
-    add_output(parser, "each worst input")
+    add_proofs(add_output(parser, "each worst input"))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.options import Options
     from verifier.question.model import load
     from verifier.runs.greatest_values import MarginJob
+    from verifier.runs.proven import proof_folder
     from verifier.runs.run import check_jobs
     from verifier.runs.samples import check_box, load_mask, load_samples, parse_samples
 
@@ -66,12 +71,14 @@ def run(arguments: argparse.Namespace) -> int:
     MarginJob(options, arguments.radius)  # refuses a bad radius before anything is loaded
     check_jobs(arguments.jobs, arguments.batch)
     model = load(arguments.model, arguments.output, arguments.threshold)
+    options = with_units_and_constraints(options, arguments, model)
     check_askable(model, options)
     samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
-    job = MarginJob(options, arguments.radius, mask, each=arguments.each)
+    proofs = None if arguments.proof is None else proof_folder(arguments.proof, model, options)
+    job = MarginJob(options, arguments.radius, mask, each=arguments.each, proofs=proofs)
     table = Table(HEADER, row, ("replayed lower", "proven upper"))
     question = ManySamples.of(
         "margin", model, samples, job, table, arguments.json, arguments.out, each=arguments.each

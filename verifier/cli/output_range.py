@@ -17,7 +17,9 @@ from verifier.cli.shared_options import (
     add_model,
     add_output,
     add_samples,
+    add_units_and_constraints,
     grid_levels,
+    with_units_and_constraints,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_box(question)
     add_grid(question)
     question.add_argument("--mask", type=Path, metavar="FILE", help="which inputs (or pixels) may move")
+    add_units_and_constraints(question)
     add_effort(parser, VALUE_TOLERANCE, VALUE_CLOSED, per="sample and output")
     add_output(parser, "the inputs where outputs are least and greatest")
 
@@ -79,17 +82,19 @@ def run(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     RangeJob(options, arguments.radius, combinations=())  # refuses a bad radius before anything is loaded
     check_jobs(arguments.jobs, arguments.batch)
-    model = load(arguments.model, arguments.output, arguments.threshold)
+    model = load(arguments.model, arguments.output, arguments.threshold, classifier=False)
+    options = with_units_and_constraints(options, arguments, model)
     check_askable(model, options)
     unit = [tuple(float(k == j) for j in range(model.classes)) for k in range(model.classes)]
     combinations = unit if arguments.output_row is None else arguments.output_row
     for row in combinations:
         if len(row) != model.classes or not all(map(math.isfinite, row)):
             raise DataError(f"--output-row: give one finite number for each of the {model.classes} outputs")
+    classes = model.classes if model.classes > 1 else None
     if arguments.data is None:
         samples = Samples(WHOLE_BOX, middle_of_box(model, options)[None], None)
     else:
-        samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
+        samples = load_samples(arguments.data, model.input_shape, classes, model.input_type)
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from verifier.options import Options
+    from verifier.question.model import Model
 
 VALUE_TOLERANCE = 1e-4  # float32 inputs come no nearer to the greatest value of real ones
 VALUE_CLOSED = "a value is exact once its two sides are this close, relative above 1"
@@ -78,7 +83,7 @@ def add_effort(
     )
     effort.add_argument(
         "--engine", default="auto", metavar="E",
-        help="auto, search, steps, subsets, highs, cpsat, pyomo:NAME, or module:Name (default: auto)",
+        help="auto, search, splits, steps, subsets, highs, cpsat, pyomo:NAME, or module:Name (default: auto)",
     )  # fmt: skip
     effort.add_argument("--device", default="auto", metavar="D", help="auto, cpu or cuda (default: auto)")
     effort.add_argument("--seed", type=int, default=0, metavar="N", help="of the attacks' random starts (default: 0)")
@@ -102,6 +107,14 @@ def add_output(parser: argparse.ArgumentParser, saved: str) -> argparse._Argumen
     )  # fmt: skip
     output.add_argument("--out", type=Path, metavar="DIR", help=f"save {saved}: arrays and a picture")
     return output
+
+
+def add_proofs(group: argparse._ActionsContainer) -> None:
+    """`--proof DIR`."""
+    group.add_argument(
+        "--proof", type=Path, metavar="DIR",
+        help="write a proof of each result, DIR/INDEX.proof, which plumbline check accepts without believing the rest",
+    )  # fmt: skip
 
 
 def add_attacked(parser: argparse.ArgumentParser, norms: str = "linf, l1 or l2") -> None:
@@ -133,6 +146,28 @@ def grid_levels(given: int | Path | None) -> Any:
     from verifier.runs.samples import load_grid
 
     return load_grid(given) if isinstance(given, Path) else given
+
+
+def add_units_and_constraints(group: argparse._ActionsContainer) -> None:
+    """`--scale FILE` and `--constraints FILE`."""
+    group.add_argument(
+        "--scale", type=Path, metavar="FILE",
+        help=".npy or .npz: a positive number for each input, the unit that its moves are counted in (linf, l1, l2)",
+    )  # fmt: skip
+    group.add_argument(
+        "--constraints", type=Path, metavar="FILE", help=".npz with A and b: only inputs x with A x <= b count"
+    )
+
+
+def with_units_and_constraints(options: Options, arguments: argparse.Namespace, model: Model) -> Options:
+    """The options with what the files of both flags hold, read for the model's input."""
+    from verifier.runs.samples import load_constraints, load_scale
+
+    if arguments.scale is not None:
+        options = replace(options, scale=load_scale(arguments.scale, model.input_shape))
+    if arguments.constraints is not None:
+        options = replace(options, constraints=load_constraints(arguments.constraints, model.input_shape))
+    return options
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:

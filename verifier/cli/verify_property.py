@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from encoders.errors import OptionError
 
 if TYPE_CHECKING:
+    from encoders.properties.property import Property
     from verifier.property_answer import PropertyResult
 
 ANSWERED, OPEN = 0, 1
@@ -21,17 +22,30 @@ CALLS = ("install", "prepare", "run")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`plumbline verify-property MODEL PROPERTY`."""
     parser.description = (
-        "Whether some input satisfies a property (VNN-LIB 1.0 or 2.0, or either compressed by gzip). The first word on "
-        "standard output is sat (an input in the file's own number type does, in onnxruntime and in real numbers), "
-        "unsat (proven: no real input does), timeout or unknown; the status is 0 after sat and unsat, else 1."
+        "Whether some input satisfies a property (VNN-LIB 1.0 or 2.0, or either compressed by gzip), of one network or "
+        "of several. The first word on standard output is sat (an input in the file's own number type does, in "
+        "onnxruntime and in real numbers), unsat (proven: no real input does), timeout or unknown; the status is 0 "
+        "after sat and unsat, else 1."
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file with one input")
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="an ONNX file with one input: the first network that is declared"
+    )
     parser.add_argument("property", type=Path, metavar="PROPERTY", help="a .vnnlib file, or .vnnlib.gz")
-    parser.add_argument("--output", metavar="NAME", help="which output the property speaks of, where there are several")
+    parser.add_argument(
+        "--network", type=_network, action="append", default=[], metavar="NAME=FILE",
+        help="the file of another network that the property declares, unless it is equal to one; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", metavar="NAME", help="which output the property speaks of, where a file has several"
+    )
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="for the whole property (default: none)")
     parser.add_argument(
         "--witness", type=Path, metavar="FILE", help="where the input and its outputs are written if sat"
     )
+    parser.add_argument(
+        "--witness-version", metavar="V",
+        help="the VNN-LIB version whose form a witness has: 1.0 or 2.0 (default: the property's own)",
+    )  # fmt: skip
     parser.add_argument(
         "--engine", default="search", metavar="E",
         help="for nets with many inputs: search, highs, auto, or module:Name (default: search)",
@@ -42,11 +56,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the answer; returns the exit status."""
-    found = answer(arguments)
+    from encoders.properties.vnnlib import read_vnnlib
+    from encoders.properties.witness import check_form
+
+    asked = read_vnnlib(arguments.property)
+    check_form(asked, arguments.witness_version or asked.version)
+    found = answer(arguments, asked)
     told = f"{found.verdict} in {found.seconds:.2f} s, {found.nodes} nodes"
     print(told if found.basis is None else f"{told}, {found.basis}")
-    if found.witness is not None:
-        text = witness_text(found)
+    text = _witness(asked, found, arguments.witness_version)
+    if text is not None:
         if arguments.witness is None:
             print(text)
         else:
@@ -54,26 +73,37 @@ def run(arguments: argparse.Namespace) -> int:
     return ANSWERED if found.verdict in ("sat", "unsat") else OPEN
 
 
-def answer(arguments: argparse.Namespace) -> PropertyResult:
+def answer(arguments: argparse.Namespace, asked: Property) -> PropertyResult:
     """The property's answer."""
-    from encoders.properties.vnnlib import read_vnnlib
     from verifier.property_answer import PropertyOptions, check_property
     from verifier.question.model import load_network
 
     options = PropertyOptions(
         time_limit=arguments.time_limit, engine=arguments.engine, device=arguments.device, seed=arguments.seed
     )
-    asked = read_vnnlib(arguments.property)
-    return check_property(load_network(arguments.model, arguments.output), asked, options)
+    files = {asked.networks[0].name: arguments.model}
+    for name, path in arguments.network:
+        if name in files:
+            raise OptionError(f"--network {name}={path}: {name} is {files[name]} already; give each network one file")
+        files[name] = path
+    models = {name: load_network(path, arguments.output) for name, path in files.items()}
+    return check_property(models, asked, options)
 
 
-def witness_text(found: PropertyResult) -> str:
-    """A witness as the competition writes it: each input and output, by its number, to the last digit."""
+def _witness(asked: Property, found: PropertyResult, version: str | None) -> str | None:
+    """The witness of a property that is satisfied, in the words of one version."""
+    from encoders.properties.witness import witness_text
+
     if found.witness is None or found.outputs is None:
-        return ""
-    names = [(f"X_{k}", value) for k, value in enumerate(found.witness)]
-    names += [(f"Y_{k}", value) for k, value in enumerate(found.outputs)]
-    return "(" + "\n ".join(f"({name} {float(value)!r})" for name, value in names) + ")"
+        return None
+    return witness_text(asked, found.witness, found.outputs, version)
+
+
+def _network(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if not (name and path):
+        raise argparse.ArgumentTypeError(f"{text!r} is no network and file; write such as g=other.onnx")
+    return name, Path(path)
 
 
 def add_competition(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +120,8 @@ def add_competition(parser: argparse.ArgumentParser) -> None:
 
 def run_competition(arguments: argparse.Namespace) -> int:
     """One call; returns the exit status."""
+    from encoders.properties.vnnlib import read_vnnlib
+
     if arguments.version != VERSION:
         raise OptionError(f"version {arguments.version!r} of the competition's calls; only {VERSION} is known")
     wanted = {"install": 0, "prepare": 3, "run": 5}[arguments.call]
@@ -102,25 +134,26 @@ def run_competition(arguments: argparse.Namespace) -> int:
     if arguments.call == "run":
         Path(arguments.rest[3]).unlink(missing_ok=True)  # an answer of another run is none of this one
     with tempfile.TemporaryDirectory() as folder:
-        model, asked = (_unpacked(Path(name), Path(folder)) for name in arguments.rest[1:3])
+        model, path = (_unpacked(Path(name), Path(folder)) for name in arguments.rest[1:3])
         if arguments.call == "prepare":
-            return _prepare(model, asked)
+            return _prepare(model, path)
         results, seconds = Path(arguments.rest[3]), _seconds(arguments.rest[4])
         call = argparse.Namespace(
-            model=model, property=asked, output=None, time_limit=seconds, engine="search", device="auto", seed=0
+            model=model, network=[], output=None, time_limit=seconds, engine="search", device="auto", seed=0
         )
-        found = answer(call)
-    text = witness_text(found)
+        asked = read_vnnlib(path)
+        found = answer(call, asked)
+    text = _witness(asked, found, None)
     results.write_text(f"{found.verdict}\n{text}\n" if text else f"{found.verdict}\n")
     return ANSWERED
 
 
-def _prepare(model: Path, asked: Path) -> int:
+def _prepare(model: Path, path: Path) -> int:
     from encoders.properties.vnnlib import read_vnnlib
     from verifier.question.model import load_network
+    from verifier.question.networks import networks_of
 
-    load_network(model)
-    read_vnnlib(asked)
+    networks_of(read_vnnlib(path), load_network(model))
     return ANSWERED
 
 

@@ -4,6 +4,7 @@ The rule, measured on the digits nets and the published toy nets: the search clo
 second. While at most `FEW_PHASES` phases are open and it has not closed, the two take turns of growing length: where
 relaxations are weak (deep chains of maxima), cuts and presolve win; else the search does, and goes on where it
 stopped. With more open phases HiGHS gets nowhere, and the search keeps the whole time.
+Where one input alone moves, as behind a change of brightness, its range is split before anything else.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from verifier.engines.mixed_integer import HighsEngine
 from verifier.engines.on_grid.level_question import Count, Levels
 from verifier.engines.on_grid.pixel_search import Subsets
 from verifier.engines.phase_search.search import Search, SearchOptions
+from verifier.engines.variable_splitting import SplitsEngine
 from verifier.question.incumbent import Incumbent
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis
@@ -43,6 +45,10 @@ class AutoEngine(Engine):
             return await close_on_grid(problem, incumbent, progress)
         if problem.norm is Norm.L0:
             return _close_count(problem, incumbent, progress)
+        if int((problem.region.lower < problem.region.upper).sum()) == 1:
+            proof = SplitsEngine().close(problem, incumbent, progress)
+            if _closed(problem, incumbent, proof.lower):
+                return proof
         search = Search(problem, incumbent, progress, SearchOptions())
         if problem.norm not in HighsEngine.capabilities.norms:
             return await search.solve()

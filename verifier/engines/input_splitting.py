@@ -72,15 +72,13 @@ class InputSplitting:
 
     def _expanded(self, lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The halves of those boxes that one pass does not close; those that have none are counted."""
-        center = np.clip(lower + 0.5 * (upper - lower), lower, upper)
-        regions = [Region(*sides) for sides in zip(center, lower, upper, strict=True)]
-        radii = [np.nextafter(region.reach(Norm.LINF) * BEYOND, np.inf) + 1e-12 for region in regions]
-        proven = distances_together(self.device_graph, regions, Norm.LINF, [self.ways] * len(regions), radii)
-        left = [k for k, radius in enumerate(radii) if not self._closed(proven[k] >= radius)]
-        if not left:
+        left = ~self.closed_boxes(lower, upper)
+        if not left.any():
             return lower[:0], upper[:0]
-        lower, upper, center = lower[left], upper[left], center[left]
-        gradient, corner = self._steepest([regions[k] for k in left])
+        lower, upper = lower[left], upper[left]
+        regions = _regions(lower, upper)
+        center = np.stack([region.center for region in regions])
+        gradient, corner = self._steepest(regions)
         self.incumbent.offer(np.concatenate([center, corner]), "input-splits")
         inside = (lower < center) & (center < upper)
         halved = inside.any(1)
@@ -93,6 +91,13 @@ class InputSplitting:
         below, above = upper.copy(), lower.copy()
         below[rows, split] = above[rows, split] = center[rows, split]
         return np.concatenate([lower, above]), np.concatenate([below, upper])
+
+    def closed_boxes(self, lower: FloatArray, upper: FloatArray) -> NDArray[np.bool_]:
+        """Of which boxes [boxes, n] one backward pass proves that no goal is reached in them."""
+        regions = _regions(lower, upper)
+        radii = [np.nextafter(region.reach(Norm.LINF) * BEYOND, np.inf) + 1e-12 for region in regions]
+        proven = distances_together(self.device_graph, regions, Norm.LINF, [self.ways] * len(regions), radii)
+        return np.array([self._closed(found >= radius) for found, radius in zip(proven, radii, strict=True)])
 
     @cached_property
     def ways(self) -> tuple[Goal, ...]:
@@ -118,6 +123,12 @@ class InputSplitting:
         chosen = gradient[torch.arange(len(regions)), nearest].cpu().numpy()
         lower, upper = (np.stack([getattr(region, side) for region in regions]) for side in ("lower", "upper"))
         return chosen, np.where(chosen > 0, lower, upper)
+
+
+def _regions(lower: FloatArray, upper: FloatArray) -> list[Region]:
+    """Each box around its middle."""
+    center = np.clip(lower + 0.5 * (upper - lower), lower, upper)
+    return [Region(*sides) for sides in zip(center, lower, upper, strict=True)]
 
 
 def _rows_alone(goal: Goal) -> tuple[Goal, ...]:

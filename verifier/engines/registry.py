@@ -33,9 +33,16 @@ def _subsets() -> Engine:
     return SubsetEngine()
 
 
+def _splits() -> Engine:
+    from verifier.engines.variable_splitting import SplitsEngine
+
+    return SplitsEngine()
+
+
 PYOMO_PREFIX = "pyomo:"
 OWN: dict[str, Callable[[], Engine]] = {
     "search": SearchEngine, "steps": _steps, "subsets": _subsets, "highs": _highs, "cpsat": _cpsat,
+    "splits": _splits,
 }  # fmt: skip
 ENGINES: Table[Callable[[], Engine]] = Table("plumbline.engines", "engine", Engine, OWN, ("auto",))
 

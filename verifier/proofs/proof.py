@@ -19,15 +19,16 @@ from bounds.propagation.neuron_bounds import NetworkBounds, device_graph_for, ne
 from bounds.reduced_net.reduced_net import Reduced, reduce
 from encoders.arrays import FloatArray
 from encoders.deadline import Deadline, in_time
-from encoders.question import CONVEX, Goal, Norm, Region
+from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.checker import UncheckableError, check
 from verifier.goals import goals_of
+from verifier.margin_answer import GreatestLoss
 from verifier.options import REAL, Options
 from verifier.proofs.proof_file import FORMAT, Line, TreeLines, packed, ranges_line, write_whole
 from verifier.proofs.proof_search import MARGIN, ProofSearch, exp2
 from verifier.question.model import Model
 from verifier.question.model_views import View
-from verifier.question.results import Adversary, Result, Verdict
+from verifier.question.results import Adversary, Basis, Result, Verdict
 from verifier.regions import region_for
 
 RANGE_BITS = 40  # of a range's ends, of its size
@@ -43,6 +44,21 @@ class ProofFile:
     why: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """What a proof is to say: no goal is reached within the radius, and the witness reaches one."""
+
+    region: Region
+    goals: tuple[Goal, ...]
+    against: int
+    targets: tuple[int, ...] | None
+    margin: float
+    radius: float | None
+    witness: Adversary | None
+    basis: Basis
+    about: Line  # for people
+
+
 def unprovable(model: Model, options: Options) -> str | None:
     """Why no result of such a question has a proof; None where it may have one."""
     if options.norm not in CONVEX:
@@ -53,8 +69,8 @@ def unprovable(model: Model, options: Options) -> str | None:
         return f"proofs are about real arithmetic, not execution {options.execution}"
     if isinstance(model, View) or options.scale is not None or options.constraints is not None:
         return "perturbations, scales and constraints have no rules in the proof format"
-    if model.threshold is not None or model.output is not None:
-        return "thresholds and chosen outputs have no rules in the proof format"
+    if model.threshold is not None or model.output is not None or options.change is not None or model.classes < 2:
+        return "thresholds, changes and chosen outputs have no rules in the proof format"
     return None
 
 
@@ -89,19 +105,52 @@ def written(
         why = "the sample is classified wrongly: there is nothing to prove"
     if why is not None:
         return ProofFile(why=why)
-    region, goals = region_for(model, x, mask, options), goals_of(model, result.predicted, options)
-    statement, radius = _statement(model, region, result, options), _radius(result, region, options)
+    region = region_for(model, x, mask, options)
+    claim = Claim(
+        region, goals_of(model, result.predicted, options), result.predicted, options.targets, options.margin,
+        _radius(result, region, options), result.adversary, result.basis,
+        {"verdict": str(result.verdict), "lower": repr(result.lower), "upper": repr(result.upper)},
+    )  # fmt: skip
+    return _written(path, model, claim, options, deadline)
+
+
+def written_loss(
+    path: Path,
+    model: Model,
+    x: ArrayLike,
+    loss: GreatestLoss,
+    options: Options,
+    mask: ArrayLike | None,
+    deadline: Deadline,
+) -> ProofFile:
+    """A proof that no class leads within the radius by what is proven of the loss, or by half of the tolerance more."""
+    why = unprovable(model, options)
+    if why is None and options.targets is not None:
+        why = "losses to chosen targets have no rules in the proof format"
+    if why is not None:
+        return ProofFile(why=why)
+    region = region_for(model, x, mask, options)
+    margin = loss.upper + SHORT * options.tolerance * max(1.0, abs(loss.upper))
+    claim = Claim(
+        region, goals_for(loss.against, model.classes, None, margin), loss.against, None, margin, loss.radius, None,
+        loss.basis, {"verdict": str(loss.verdict), "lower": repr(loss.lower), "upper": repr(loss.upper)},
+    )  # fmt: skip
+    return _written(path, model, claim, options, deadline)
+
+
+def _written(path: Path, model: Model, claim: Claim, options: Options, deadline: Deadline) -> ProofFile:
+    """The proof of a claim, checked before it takes its place."""
     lines: list[Line] = []
-    if radius is not None and radius > 0.0:
+    if claim.radius is not None and claim.radius > 0.0:
         device_graph = device_graph_for(model.graph, pick_device(options.device))
-        found = proof_lines(device_graph, region, options.norm, goals, radius, deadline)
+        found = proof_lines(device_graph, claim.region, options.norm, claim.goals, claim.radius, deadline)
         if found is None:
             return ProofFile(why="no proof was found in time")
         lines = found
-        statement["radius"] = radius.hex()
-    if statement["radius"] is None and statement["witness"] is None:
+    elif claim.witness is None:
         return ProofFile(why="neither side of the bracket is known")
-    content = packed([statement, *lines])
+    radius = claim.radius if lines else None
+    content = packed([_statement(model, claim, options.norm, radius), *lines])
     try:
         verdict = check(content, model.path, "float")
     except UncheckableError as error:
@@ -109,7 +158,7 @@ def written(
     if not verdict.whole:
         return ProofFile(why=f"the checker refuses it: {verdict.told()}")
     write_whole(path, content)
-    return ProofFile(path, radius if lines else None)
+    return ProofFile(path, radius)
 
 
 def _radius(result: Result, region: Region, options: Options) -> float | None:
@@ -123,24 +172,22 @@ def _radius(result: Result, region: Region, options: Options) -> float | None:
     return min(result.lower, result.upper - SHORT * options.tolerance * max(1.0, result.upper))
 
 
-def _statement(model: Model, region: Region, result: Result, options: Options) -> Line:
-    witness = result.adversary
-    files = model.files
-    told: Line = {
+def _statement(model: Model, claim: Claim, norm: Norm, radius: float | None) -> Line:
+    witness, region, files = claim.witness, claim.region, model.files
+    return {
         "format": FORMAT,
         "model": {"name": model.path.name, "sha256": files[""], **_external(files)},
-        "norm": str(options.norm),
+        "norm": str(norm),
         "sample": _hex(region.center),
         "box": [_side(region.lower), _side(region.upper)],
-        "against": result.predicted,
-        "targets": None if options.targets is None else list(options.targets),
-        "margin": float(options.margin).hex(),
-        "radius": None,
-        "witness": None if witness is None else _witness(witness, region, options.norm),
-        "rests_on": str(result.basis),
-        "about": {"verdict": str(result.verdict), "lower": repr(result.lower), "upper": repr(result.upper)},
+        "against": claim.against,
+        "targets": None if claim.targets is None else list(claim.targets),
+        "margin": float(claim.margin).hex(),
+        "radius": None if radius is None else float(radius).hex(),
+        "witness": None if witness is None else _witness(witness, region, norm),
+        "rests_on": str(claim.basis),
+        "about": claim.about,
     }
-    return told
 
 
 def _external(files: dict[str, str]) -> Line:

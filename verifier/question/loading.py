@@ -30,7 +30,8 @@ def load(
     in evaluation mode and compared with its export, on the example and on random inputs near it; it stays as it was.
     The export is a temporary file, or `save_as`.
     `output` names the output of a file that holds the scores, where there are several. `threshold` makes a model with
-    one output a classifier of two classes: class 1 where the output is above it, class 0 elsewhere.
+    one output a classifier of two classes: class 1 where the output is above it, class 0 elsewhere. Without one it can
+    be asked for a change of its output, and for its range.
     """
     from torch import nn
 
@@ -46,4 +47,4 @@ def load(
             raise OptionError(f"{name} is for a torch module; leave it out for a file")
     if not isinstance(model, str | os.PathLike):
         raise OptionError(f"model: give the path of an ONNX file, or a torch module, not {type(model).__name__}")
-    return files.load(model, output, threshold)
+    return files.load(model, output, threshold, classifier=False)

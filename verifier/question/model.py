@@ -50,7 +50,6 @@ class Reference:
     output: str | None = None
     threshold: float | None = None
     comparison: Comparison | None = None
-    classifier: bool = True
 
 
 class Model:
@@ -100,7 +99,7 @@ class Model:
     @property
     def reference(self) -> Reference:
         """What another process needs to load the same file again."""
-        return Reference(self.path, self.digest, self.output, self.threshold, self.comparison, self.classes > 1)
+        return Reference(self.path, self.digest, self.output, self.threshold, self.comparison)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -135,6 +134,11 @@ class Model:
     def input_type(self) -> type[np.float32] | type[np.float64]:
         """The numbers that the file computes with: what a sample and an adversary are rounded to, and no further."""
         return np.float64 if self._parsed.double else np.float32
+
+    def check_classifier(self) -> None:
+        """Refuse a question about classes where there is one output."""
+        if self.classes < 2:
+            raise one_output(self.path, self._parsed.output_name)
 
     def scores(self, inputs: Array) -> FloatArray:
         """Class scores [B, classes] of a batch [B, n], by onnxruntime on the file, in the file's own type."""
@@ -286,16 +290,20 @@ class SoftplusModel(Model):
         return float(smooth_cross_lipschitz(self._net, region, norm, predicted).min())
 
 
-def load(path: str | Path, output: str | None = None, threshold: float | None = None) -> Model:
+def load(path: str | Path, output: str | None = None, threshold: float | None = None, classifier: bool = True) -> Model:
     """Read a model file and compare it with onnxruntime; a file with the same content is read once.
 
     `output` names the output that holds the scores, where there are several. `threshold` makes a model with one output
-    a classifier of two classes: class 1 where the output is above it, class 0 elsewhere.
+    a classifier of two classes: class 1 where the output is above it, class 0 elsewhere. Without one it is refused as
+    a `classifier`.
     """
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
-    return _load(Reference(path.absolute(), digest_of(path), output, threshold))
+    model = _load(Reference(path.absolute(), digest_of(path), output, threshold))
+    if classifier:
+        model.check_classifier()
+    return model
 
 
 def checked_threshold(threshold: float | None) -> float | None:
@@ -310,7 +318,7 @@ def opened(model: Model | str | Path) -> Model:
         return model
     if not isinstance(model, str | Path):
         raise OptionError(f"model: give what plumbline.load returns, not {type(model).__name__}")
-    return load(model)
+    return load(model, classifier=False)
 
 
 def load_network(path: str | Path, output: str | None = None) -> Model:
@@ -320,10 +328,7 @@ def load_network(path: str | Path, output: str | None = None) -> Model:
     """
     if not isinstance(path, str | Path):
         raise OptionError(f"path: give the path of an ONNX file, not {type(path).__name__}")
-    path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model file")
-    model = _load(Reference(path.absolute(), digest_of(path), output, classifier=False))
+    model = load(path, output, classifier=False)
     if model.quantised is not None:
         raise ModelError(f"{path}: a quantised network can be asked about its classes only: verify with grid N")
     if model.left_out:
@@ -358,8 +363,6 @@ def _load(reference: Reference) -> Model:
             if threshold is not None or not is_softplus(file):
                 raise
             return _softplus(parse_softplus(file, output), output)
-        if reference.classifier and parsed.graph.classes < 2:
-            raise one_output(path, parsed.output_name)
         model = Model(parsed, reference.comparison or compare(parsed))
     model.output, model.threshold = output, threshold
     return model

@@ -61,6 +61,7 @@ class Result:
 
     `execution_error` is how far a goal's scores can be, as executed, from the real ones on the ball that `lower` is
     about; None where the question is about real arithmetic, or was answered without a proof.
+    Of a change of an output, `before` is what the file gives for the sample, `after` what it gives for the adversary.
     """
 
     index: int
@@ -78,6 +79,8 @@ class Result:
     nodes: int = 0
     open_phases: int = 0
     execution_error: float | None = None
+    before: float | None = None
+    after: float | None = None
 
     def __post_init__(self) -> None:
         check_sandwich(self.lower, self.upper, self.norm)

@@ -49,7 +49,7 @@ def load_module(
         content = _exported(module, name, example)
     path = _written(content, name, save_as)
     try:
-        model = load(path, threshold=threshold)
+        model = load(path, threshold=threshold, classifier=False)
     except PlumblineError as error:
         raise type(error)(str(error).replace(str(path), f"{name}, exported")) from None
     _compare(model, name, points.cpu().numpy(), outputs)

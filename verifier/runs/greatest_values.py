@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from encoders.deadline import Clock
@@ -13,6 +14,7 @@ from verifier.question.problem import Progress
 from verifier.question.results import Adversary, weakest
 from verifier.runs.job import Asking, Given, Outcome
 from verifier.runs.journal import Record, number
+from verifier.runs.proven import loss_proof
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +22,15 @@ class MarginJob(Asking[GreatestLoss]):
     """The greatest adversarial loss of every sample within the radius."""
 
     each: bool = field(default=False, kw_only=True)  # every target's own bracket, too
+    proofs: Path | None = field(default=None, kw_only=True)  # a folder for them
 
     async def outcome(
         self, model: Model, given: Given, progress: Progress, clock: Clock, share: int
     ) -> Outcome[GreatestLoss]:
         about = (given.x, float(self.radius or 0.0), self.options, given.label, given.index, self.mask)
         answer = await margin_asked(model, *about, self.each, progress, clock, self.workers, share)
-        return Outcome(given.index, answer)
+        beside = None if self.proofs is None else loss_proof(self.proofs, model, self, given.x, answer)
+        return Outcome(given.index, answer, beside=beside)
 
     def record(self, answer: GreatestLoss, run: Mapping[str, Any]) -> Record:
         targets = {} if answer.by_target is None else {"by_target": _by_target(answer.by_target)}
@@ -80,14 +84,14 @@ class RangeJob(Asking[Ranges]):
         return Outcome(given.index, Ranges(given.index, given.label, predicted, tuple(found), clock.now()))
 
     def record(self, answer: Ranges, run: Mapping[str, Any]) -> Record:
-        exact = all(one.verdict is Closed.EXACT for one in answer.ranges)
+        verdicts = {one.verdict for one in answer.ranges}  # all are empty where one is
         return {
             "index": answer.index,
             "label": answer.label,
             "predicted": answer.predicted,
             "norm": str(self.options.norm),
             "radius": self.radius,
-            "verdict": str(Closed.EXACT if exact else Closed.UNRESOLVED),
+            "verdict": str(verdicts.pop() if len(verdicts) == 1 else Closed.UNRESOLVED),
             "ranges": [
                 {
                     "combination": list(one.combination),

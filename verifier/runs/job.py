@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.arrays import Inputs
+from encoders.arrays import Inputs, digest
 from encoders.deadline import Clock
 from verifier.answer import asked
 from verifier.batching.request import Work
@@ -66,6 +66,11 @@ class Asking(ABC, Generic[A]):
 
     def __post_init__(self) -> None:
         check_radius(self.radius)
+
+    @property
+    def identity(self) -> Record:
+        """What runs that are resumed must have in common, beside the options."""
+        return {"radius": self.radius, "mask": None if self.mask is None else digest(self.mask)}
 
     @abstractmethod
     async def outcome(self, model: Model, given: Given, progress: Progress, clock: Clock, share: int) -> Outcome[A]:

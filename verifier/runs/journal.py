@@ -19,6 +19,7 @@ FIRST_BYTES = b'{"index": '
 
 def record_of(result: Result, run: Mapping[str, Any]) -> Record:
     """One sample's line. `run` is what the answer depends on: the question, the model, the data."""
+    changed = {} if result.before is None else {"before": result.before, "after": result.after}
     return {
         "index": result.index,
         "label": result.label,
@@ -30,6 +31,7 @@ def record_of(result: Result, run: Mapping[str, Any]) -> Record:
         "upper": number(result.upper),
         "target": result.target,
         "found_by": result.found_by,
+        **changed,
         "seconds": round(result.seconds, 6),
         "engine": result.engine,
         "basis": str(result.basis),

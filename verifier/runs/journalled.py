@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from encoders.arrays import digest
 from encoders.plugins import taking_part
 from verifier.question.model import Model
 from verifier.runs.job import A, Asking, SampleProgress
@@ -50,8 +49,7 @@ def run_of(
 ) -> Run:
     """The run of a command; `origin` says where the data comes from, if it is a plugin, `more` is the command's own."""
     options = {
-        "radius": job.radius,
-        "mask": None if job.mask is None else digest(job.mask),
+        **job.identity,
         **job.options.record(),
         **(more or {}),
         **taking_part(data=origin or {}, engines=job.options.plugins),

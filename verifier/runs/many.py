@@ -8,8 +8,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from encoders.errors import PlumblineError, SolverError
-from verifier.options import Options, check_execution, checked_radius
+from encoders.errors import OptionError, PlumblineError, SolverError
+from verifier.options import Options, check_model, checked_radius
 from verifier.question.model import Model, opened
 from verifier.question.results import Result
 from verifier.question.sample_values import array_of, mask_of
@@ -126,7 +126,9 @@ def _asked(
     check_jobs(jobs, batch)
     Job(options, radius)
     model = opened(model)
-    check_execution(model, options)
+    check_model(model, options)
+    if y is not None and options.change is not None:
+        raise OptionError("a change is of an output, whatever the samples' labels: leave y out")
     labels = None if y is None else array_of(SOURCE, y)
     samples = fitted_samples(SOURCE, array_of(SOURCE, x), labels, model.input_shape, model.classes, model.input_type)
     free = None if mask is None else mask_of("mask", array_of("mask", mask), model.input_shape)

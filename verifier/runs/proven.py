@@ -8,11 +8,12 @@ from typing import Any
 from encoders.arrays import Inputs
 from encoders.deadline import Clock, Deadline
 from encoders.errors import OptionError
+from verifier.margin_answer import GreatestLoss
 from verifier.options import Options
-from verifier.proofs.proof import unprovable, written
+from verifier.proofs.proof import ProofFile, unprovable, written, written_loss
 from verifier.question.model import Model
 from verifier.question.results import Result
-from verifier.runs.job import Job
+from verifier.runs.job import Asking, Job
 from verifier.runs.journal import Record
 
 
@@ -30,5 +31,17 @@ async def proof_beside(folder: Path, model: Model, job: Job, x: Inputs, result: 
     clock = Clock()
     path = folder / f"{result.index}.proof"
     found = written(path, model, x, result, job.options, job.mask, Deadline(job.options.time_limit, clock))
-    told: Record = {"file": path.name, "radius": found.radius} if found.path else {"file": None, "why": found.why}
+    return _told(found, clock)
+
+
+def loss_proof(folder: Path, model: Model, job: Asking[GreatestLoss], x: Inputs, loss: GreatestLoss) -> dict[str, Any]:
+    """The same of a greatest loss."""
+    clock = Clock()
+    path = folder / f"{loss.index}.proof"
+    found = written_loss(path, model, x, loss, job.options, job.mask, Deadline(job.options.time_limit, clock))
+    return _told(found, clock)
+
+
+def _told(found: ProofFile, clock: Clock) -> dict[str, Any]:
+    told: Record = {"file": found.path.name, "radius": found.radius} if found.path else {"file": None, "why": found.why}
     return {"proof": told | {"seconds": round(clock.now(), 6)}}

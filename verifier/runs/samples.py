@@ -47,16 +47,19 @@ class Samples:
 def load_samples(
     source: str,
     input_shape: tuple[int, ...],
-    classes: int,
+    classes: int | None,
     kind: InputType = np.float32,
     split: str = "test",
     place: datasets.Place | None = None,
 ) -> Samples:
     """The samples that `--data` names: a data set's split, an .npz with `x` (and `y`), or an .npy of inputs.
 
-    They are rounded to `kind`, the type that the model takes, and no further.
+    They are rounded to `kind`, the type that the model takes, and no further. Where the question is about no `classes`,
+    `y` is left out.
     """
     x, y = _arrays(source, split, place)
+    if classes is None:
+        return fitted_samples(source, x, None, input_shape, 0, kind)
     return fitted_samples(source, x, y, input_shape, classes, kind)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from encoders.arrays import Inputs
 from verifier.question.input_shape import image_shape
 from verifier.question.results import Adversary
+from verifier.runs.perturbed import PerturbedAdversary
 from verifier.several_networks import GreatestDifference, JointDistance
 
 FloatImage = NDArray[np.float64]
@@ -27,11 +28,15 @@ def save_adversary(
     box: tuple[float, float],
     name: str = "adversary",
 ) -> tuple[Path, ...]:
-    """Write NAME-INDEX.npz, and NAME-INDEX.png where the input looks like an image; returns what it wrote."""
+    """Write NAME-INDEX.npz, and NAME-INDEX.png where the input looks like an image; returns what it wrote.
+
+    Of a perturbation the variables are written too.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     changed = adversary.input.reshape(original.shape)
     difference = changed.astype(np.float64) - original
     arrays = directory / f"{name}-{index}.npz"
+    more: dict[str, Any] = {"variables": adversary.variables} if isinstance(adversary, PerturbedAdversary) else {}
     np.savez_compressed(
         arrays,
         original=original,
@@ -40,6 +45,7 @@ def save_adversary(
         scores=adversary.scores,
         label=adversary.label,
         distance=adversary.distance,
+        **more,
     )
     picture = directory / f"{name}-{index}.png"
     return (arrays, picture) if _save_strips(picture, [original], [changed], box) else (arrays,)

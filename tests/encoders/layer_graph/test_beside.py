@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from encoders.errors import DataError
-from encoders.layer_graph.beside import beside, with_leads
+from encoders.layer_graph.beside import beside, on_parts, with_leads
 from encoders.layer_graph.graph import affine_chain
 from tests.encoders.nets import random_chain
 
@@ -27,6 +27,17 @@ def test_each_network_reads_its_own_shift() -> None:
     shifts = [np.array([0.5, -0.25, 0.0]), np.zeros(3), np.array([0.0, 1.0, 2.0])]
     expected = np.concatenate([net.evaluate(POINTS + shift) for shift in shifts], axis=1)
     assert np.allclose(beside([net] * 3, shifts).evaluate(POINTS), expected, atol=1e-12)
+
+
+def test_each_network_reads_its_own_part() -> None:
+    """Parts may share inputs, come in any order, and have one twice."""
+    nets = [random_chain(6, (2, 4, 2))[0], random_chain(7, (3, 5, 2))[0]]
+    places = [np.array([2, 0]), np.array([1, 2, 1])]
+    expected = np.concatenate([net.evaluate(POINTS[:, own]) for net, own in zip(nets, places, strict=True)], axis=1)
+    assert np.allclose(on_parts(nets, places, 3).evaluate(POINTS), expected, atol=1e-12)
+    assert on_parts(nets[1:], [np.arange(3)], 3) is nets[1]
+    with pytest.raises(ValueError, match="reads 2 inputs, and 3 are named"):
+        on_parts(nets, [places[1]] * 2, 3)
 
 
 @pytest.mark.parametrize("counts", [(1, 1), (2, 1), (3, 2), (9, 9), (4, 7, 1)])

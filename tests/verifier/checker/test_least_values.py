@@ -121,13 +121,20 @@ def test_any_multipliers_are_right_and_float_is_never_above_exact(tmp_path: Path
         assert float(exact) <= s[inside].min() + 1e-9
         assert Fraction(float(rounded)) <= exact
         assert float(rounded) >= float(exact) - 1e-9
+        caps = []
+        for checker in checkers:
+            phi, weights = checker.node.function(chosen), checker.arithmetic.scaled([1, 0, 5, 2], -2)
+            caps.append(checker.node.least_of_neurons(1, range(4), "upper", phi, weights))
+        for j in range(4):
+            assert float(caps[0][j]) <= (-hidden[1][:, j] + [0.25, 0, 1.25, 0.5][j] * s)[inside].min() + 1e-9
+            assert Fraction(float(caps[1][j])) <= caps[0][j]
 
 
 def test_what_float_rounds_is_paid_for(tmp_path: Path) -> None:
-    """Weights that cancel: 2^60 + 1 - 2^60 is 1, and 0 in float64."""
-    layers = [([[1, 1, 1]], [2, 2, 2]), ([[0, 2.0**60], [0, 1], [0, -(2.0**60)]], [0, 0])]
+    """Weights that cancel: 2^60 + 1 - 2^60 is 1, and 0 in float64, where relu(x) for x up to 5/2 would cost nothing."""
+    layers = [([[1, 1, 1]], [0, 0, 0]), ([[0, 2.0**60], [0, 1], [0, -(2.0**60)]], [0, 0])]
     model = fully_connected(tmp_path / "net.onnx", layers, double=True)
-    first = read_statement(statement(model, [0], 0.5, margin=hexadecimal(3)))
+    first = read_statement(statement(model, [2], 0.5, margin=hexadecimal(3)))
     found = []
     for kind in ARITHMETICS:
         checker = Checker(first, load(model, first), kind())

@@ -294,7 +294,12 @@ def test_external_data_is_what_the_statement_names(tmp_path: Path) -> None:
         check(packed(claim), path)
     named = claim | {"model": claim["model"] | {"external": {"net.data": digest}}}
     assert check(packed(named), path).whole
-    for external in ({"net.data": "0" * 64}, {"../net.data": digest}, {str(tmp_path / "net.data"): digest}):
+    for external in (
+        {"net.data": "0" * 64},
+        {"../net.data": digest},
+        {"net.data\0": digest},
+        {str(tmp_path / "net.data"): digest},
+    ):
         assert not check(packed(claim | {"model": claim["model"] | {"external": external}}), path).accepted
     (tmp_path / "net.data").write_bytes(b"\0" * 24)
     assert "net.data" in check(packed(named), path).why

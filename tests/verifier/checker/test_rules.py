@@ -158,11 +158,11 @@ def test_a_range_that_is_empty(difference: Path, arithmetic: Literal["exact", "f
 
 
 def test_a_cap_no_better_than_the_range_changes_nothing(three: Path, arithmetic: Literal["exact", "float"]) -> None:
-    start = (statement(three, [0], 0.5), ranges(0, [-0.5], [0.5]), {"goal": 1})
+    start = (statement(three, [0], 0.75), ranges(0, [-0.75], [0.75]), {"goal": 1})
     weak = cap("upper", 5, neuron=0, exponent=0)
     assert asked(three, arithmetic, *start, weak, CLOSE, {"goal": 2}, CLOSE).whole
     assert not asked(three, arithmetic, *start, weak, {"empty": [0, 0]}).accepted
-    led = statement(three, [0], 0.5, margin=hexadecimal(-0.5))
+    led = statement(three, [0], 0.75, margin=hexadecimal(-0.5))
     assert not asked(three, arithmetic, led, *start[1:], weak, CLOSE).whole
 
 
@@ -208,6 +208,13 @@ def test_one_row_of_a_target_is_what_its_multiplier_says(three: Path, arithmetic
     assert not asked(three, arithmetic, *start, CLOSE).whole
     for rows in ({"rows": [1, 0]}, {"rows": [1024, 1], "rows_exponent": -500}, {"rows": [2**60, 3]}):
         assert asked(three, arithmetic, *start, CLOSE | rows).whole
+
+
+def test_all_rows_of_a_target_together(three: Path, arithmetic: Literal["exact", "float"]) -> None:
+    """a (1 - z) + b (-2 - z) is positive for z up to 3/10 with a = 7 and b = 2, and not with a = 6."""
+    start = (statement(three, [0.25], 0.046875, targets=[1]), ranges(0, [0.203125], [0.296875]), {"goal": 1})
+    assert asked(three, arithmetic, *start, CLOSE | {"rows": [7, 2]}).whole
+    assert not asked(three, arithmetic, *start, CLOSE | {"rows": [6, 2]}).whole
 
 
 def test_claims_are_counted_and_not_believed(three: Path, arithmetic: Literal["exact", "float"]) -> None:

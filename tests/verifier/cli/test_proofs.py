@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -31,6 +32,20 @@ def test_a_verdict_is_proven_at_its_radius(tmp_path: Path, capsys: pytest.Captur
     assert main(["verify", *DIGITS[:-1], "0", "--radius", "0.03", "--proof", str(tmp_path)]) == 0
     assert main(["check", str(tmp_path / "0.proof"), "--model", NET]) == 0
     assert "no adversary within linf 0.03" in capsys.readouterr().out
+
+
+def test_a_greatest_loss_is_proven(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = tmp_path / "losses.jsonl"
+    asked = ["margin", *DIGITS, "--radius", "0.02", "--proof", str(tmp_path), "--json", str(journal)]
+    assert main(asked) == 0
+    capsys.readouterr()
+    assert main(["check", str(tmp_path), "--model", NET]) == 0
+    assert capsys.readouterr().out.count("accepted: ") == 2
+    for record in map(json.loads, journal.read_text().splitlines()):
+        statement = json.loads(gzip.decompress((tmp_path / record["proof"]["file"]).read_bytes()).split(b"\n")[0])
+        margin = float.fromhex(statement["margin"])
+        assert record["upper"] < margin < record["upper"] + 1e-3
+        assert (statement["against"], float.fromhex(statement["radius"])) == (record["against"], 0.02)
 
 
 @pytest.mark.parametrize("question", [["--norm", "l0"], ["--grid", "16"], ["--execution", "float32"]])

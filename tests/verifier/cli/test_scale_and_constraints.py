@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
 from encoders.layer_graph.graph import affine_chain
+from tests.docs.test_record_schema import SCHEMA
 from tests.onnx_builder import to_onnx
 from verifier.cli.main import main
 
@@ -99,3 +101,25 @@ def test_a_scale_in_an_archive_beside_others(asked: list[str], tmp_path: Path) -
     results = tmp_path / "results.jsonl"
     assert main([*asked, "--scale", str(tmp_path / "several.npz"), "--json", str(results)]) == 0
     assert answers(results)[0]["upper"] == pytest.approx(0.1, abs=1e-6)
+
+
+def test_margins_and_ranges_take_both(asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["--scale", str(tmp_path / "scale.npy"), "--constraints", str(tmp_path / "rows.npz")]
+    journal = tmp_path / "values.jsonl"
+    assert main(["margin", *asked[1:], "--radius", "0.25", *files, "--json", str(journal)]) == 0
+    # x1 falls by 1/4, x2 may rise by 1/16 only: x2 - x1 of -3/16.
+    assert answers(journal)[0]["lower"] == pytest.approx(-0.1875, abs=1e-4)
+    assert answers(journal)[0]["run"]["constraints"]
+    np.savez(tmp_path / "far.npz", A=[[1.0, 0.0]], b=[0.25])
+    far = ["--radius", "0.1", "--constraints", str(tmp_path / "far.npz")]
+    capsys.readouterr()
+    assert main(["margin", *asked[1:], *far, "--json", str(tmp_path / "far.jsonl")]) == 0
+    assert "1 empty" in capsys.readouterr().out
+    empty = answers(tmp_path / "far.jsonl")[0]
+    assert (empty["verdict"], empty["lower"], empty["upper"], empty["target"]) == ("empty", "-inf", "-inf", None)
+    assert main(["range", *asked[1:], *far, "--json", str(tmp_path / "range.jsonl")]) == 0
+    ranges = answers(tmp_path / "range.jsonl")[0]
+    assert ranges["verdict"] == "empty"
+    assert ranges["ranges"][0]["least"] == ["inf", "inf"]
+    for record in (empty, ranges):
+        Draft202012Validator(SCHEMA).validate(record)

@@ -34,7 +34,8 @@ def written(folder: Path, condition: str) -> Path:
 def test_the_first_word_is_the_answer(
     condition: str, word: str, status: int, net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["verify-property", str(net), str(written(tmp_path, condition)), "--time-limit", "2"]
+    limit = "60" if word else "0.5"
+    given = ["verify-property", str(net), str(written(tmp_path, condition)), "--time-limit", limit]
     assert main(given) == status
     said = capsys.readouterr().out.split()
     assert said[0] == word or (not word and said[0] in ("timeout", "unknown"))
@@ -45,6 +46,40 @@ def test_a_witness_is_written_to_the_last_digit(net: Path, tmp_path: Path, capsy
     assert main(["verify-property", str(net), str(asked), "--witness", str(found)]) == 0
     assert found.read_text() == "((X_0 0.5)\n (Y_0 0.5))\n"
     assert "X_0" not in capsys.readouterr().out
+
+
+TWO = (
+    "(vnnlib-version <2.0>)(declare-network f (declare-input A float32 [1]) (declare-output B float32 [1]))"
+    "(declare-network g {} (declare-input C float32 [1]) (declare-output D float32 [1]))"
+    "(assert (and (>= A[0] -2.0) (<= A[0] -2.0) (== A[0] C[0]) (>= (+ B[0] D[0]) 4.0)))"
+)
+
+
+def test_networks_are_named_and_their_witness_is_in_the_form_of_the_property(
+    net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query, found = tmp_path / "two.vnnlib", tmp_path / "found.txt"
+    query.write_text(TWO.format("(isomorphic-to f)"))
+    given = ["verify-property", str(net), str(query), "--witness", str(found)]
+    assert main([*given, "--network", f"g={net}"]) == 0
+    tensors = {"A": -2.0, "B": 2.0, "C": -2.0, "D": 2.0}
+    assert found.read_text() == "".join(f"{name} float32 [1]\n{value}\n" for name, value in tensors.items())
+    assert capsys.readouterr().out.startswith("sat ")
+    for more in ([], ["--network", f"f={net}"], ["--network", f"h={net}"], ["--witness-version", "1.0"]):
+        assert main([*given, *more]) == 2
+    query.write_text(TWO.format("(equal-to f)"))
+    assert main(given) == 0
+    assert main([*given, "--network", f"g={net}"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.startswith("plumbline: ") for line in told] == [True] * 5
+    with pytest.raises(SystemExit):
+        main([*given, "--network", "g"])
+
+
+def test_a_witness_in_the_form_of_the_other_version(net: Path, tmp_path: Path) -> None:
+    query, found = written(tmp_path, "(and (>= Y_0 0.5) (>= X_0 0.5) (<= X_0 0.5))"), tmp_path / "found.txt"
+    assert main(["verify-property", str(net), str(query), "--witness", str(found), "--witness-version", "2.0"]) == 0
+    assert found.read_text() == "X real [1]\n0.5\nY real [1]\n0.5\n"
 
 
 def test_the_calls_of_the_competition(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -169,6 +169,9 @@ class Attacking:
         model, options = self.model, self.options
         region = region_for(model, sample.x, mask, options)
         check_classes(model, sample.label, options.targets)
+        model.check_classifier()
+        if options.change is not None:
+            raise OptionError("attacks by themselves look for another class; ask distance or verify for a change")
         scores = model.scores(region.center[None])[0]
         if not np.isfinite(scores).all():
             raise DataError(f"sample {sample.index}: the model's scores are not finite: {scores}")
