@@ -182,9 +182,20 @@ def test_odd_radii(model: Path, radius: Any, norm: str) -> None:
 
 
 @pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
-def test_a_sample_that_is_an_adversary_has_no_radius(model: Path, norm: str) -> None:
-    never(model, statement(model, [1], 0, norm=norm), ranges(0, [1], [1]), {"goal": 1}, CLOSE)
-    never(model, statement(model, [1], 0, norm=norm, box=hexadecimal([1, 1])), ranges(0, [1], [1]), {"goal": 1}, CLOSE)
+@pytest.mark.parametrize("end", [CLOSE, {"empty": [0, 0]}])
+def test_a_sample_that_is_an_adversary_has_no_radius(model: Path, norm: str, end: Line) -> None:
+    """A range that is a single point is not empty."""
+    for box in ([-10, 10], [1, 1]):
+        first = statement(model, [1], 0, norm=norm, box=hexadecimal(box))
+        never(model, first, ranges(0, [1], [1], hair=0), {"goal": 1}, end)
+
+
+def test_an_upper_line_is_nowhere_below_the_end_of_a_range(model: Path) -> None:
+    """From -1 to 2 its slope is 2/3, which no number of forty bits is: at 2 there is a lead of 1."""
+    proof = [ranges(0, [-1], [2], hair=0), {"goal": 1}, CLOSE]
+    first = statement(model, [0.5], 1.5)
+    never(model, first | {"margin": hexadecimal(1)}, *proof)
+    assert check(packed(first | {"margin": [(1 << 50) + 1, -50]}, *proof), model, "exact").whole
 
 
 def test_a_margin_between_two_floats_is_told_to_the_side_that_claims_less(model: Path) -> None:
