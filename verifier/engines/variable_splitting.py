@@ -73,7 +73,8 @@ class VariableSplitting:
     def enough(self) -> float:
         """The distance up to which boxes matter."""
         known = self.incumbent.upper
-        near = known - 0.5 * self.problem.tolerance * max(1.0, known) if known < np.inf else np.inf
+        slack = 0.5 * self.problem.tolerance * max(1.0, known) if self.problem.falsify_at is None else 0.0
+        near = known - slack if known < np.inf else np.inf
         return max(0.0, min(self.problem.ceiling, near))
 
     @property
