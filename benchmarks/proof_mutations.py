@@ -2,7 +2,7 @@
 
 Proofs of distances and verdicts are written for a digits net and for tiny nets whose distances brute force knows, and
 each is changed in one of the ways of `MUTATIONS`. What the checker accepts is judged by `tests/claims.py`, which knows
-nothing of proofs. Exact and float arithmetic are both asked; float may refuse more, never less.
+nothing of proofs. What exact arithmetic refuses, float arithmetic is asked, too: it may refuse more, never less.
 
     OMP_NUM_THREADS=1 python -m benchmarks.proof_mutations --count 10000 --seed 1
 """
@@ -10,6 +10,7 @@ nothing of proofs. Exact and float arithmetic are both asked; float may refuse m
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import gzip
 import json
@@ -18,6 +19,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,9 +28,10 @@ import numpy as np
 
 import verifier
 from benchmarks.common import REPOSITORY, conditions, header, row, single_threaded
-from tests.claims import Claim, Network, Truth, claim_of, judged
+from tests.claims import Claim, Network, Truth, claim_of, distance, judged
 from tests.encoders.nets import random_chain
 from tests.onnx_builder import to_onnx
+from tests.verifier.checker.small_proofs import Writer, fully_connected, random_layers, statement
 from trainers.datasets import digits
 from verifier.checker import UncheckableError, check
 from verifier.proofs.proof import write_proof
@@ -43,7 +46,7 @@ TINY = ((2, 4, 3, 2), (3, 4, 3, 3))
 NORMS = ("linf", "l1", "l2")
 MULTIPLIERS = ("rows", "slopes", "signs")
 EXPONENTS = ("rows_exponent", "slope_bits", "signs_exponent", "exponent", "weights_exponent")
-OF_DIGITS = 0.05  # of the mutations: their checks take longest
+SHARES = (0.5, 0.45, 0.05)  # of the mutations; checks of digits take longest
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,22 @@ def tiny_proofs(folder: Path, seeds: Iterable[int]) -> Iterator[Proof]:
         graph, x = random_chain(seed, TINY[seed % 2])
         network = Network(to_onnx(graph, folder / f"{seed}.onnx"), tiny=True)
         yield from _proofs(network, x.astype(np.float32), seed, NORMS[seed // 2 % 3])
+
+
+def split_proofs(folder: Path, seeds: Iterable[int]) -> Iterator[Proof]:
+    """Trees that split every open neuron, of balls that reach nearly to the adversary that brute force knows."""
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        layers = random_layers(rng, (2, 4, 3, 3))
+        network = Network(fully_connected(folder / f"split{seed}.onnx", layers), tiny=True)
+        x = [float(one) for one in rng.integers(-16, 17, 2) / 16]
+        against = int(network.model.scores(np.array([x], np.float32))[0].argmax())
+        first = statement(network.path, x, None, against=against, box=[(-4.0).hex(), (4.0).hex()])
+        found = distance(claim_of(first), Fraction(8), network)
+        if found == np.inf:
+            continue
+        lines = Writer(network.path, layers, first | {"radius": (found * 0.99).hex()}).written()
+        yield Proof(f"{network.path.stem} by splits", network, lines, claim_of(lines[0]))
 
 
 def digits_proofs() -> Iterator[Proof]:
@@ -419,11 +438,15 @@ def _digest(rng: Random, lines: Lines) -> Lines:
 
 
 def _two(rng: Random, lines: Lines) -> Lines | bytes | None:
-    """Two changes at once."""
+    """Two changes at once; one alone where the first leaves nothing that the second knows to change."""
     first = rng.choice(SINGLE)(rng, lines)
     if first is None or isinstance(first, bytes):
         return first
-    return rng.choice(SINGLE)(rng, first)
+    before = copy.deepcopy(first)
+    try:
+        return rng.choice(SINGLE)(rng, first)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return before
 
 
 def _together(*numbers: int) -> Callable[[Lines, Lines], Lines]:
@@ -504,16 +527,17 @@ COLUMNS = (
 
 
 def tried(kind: str, data: bytes, proof: Proof) -> Outcome:
-    """One changed file before the checker, in both arithmetics."""
+    """One changed file before the checker: exact arithmetic, and where that refuses it float, which must as well."""
     try:
-        exact, rounded = (_whole(data, proof, arithmetic) for arithmetic in ("exact", "float"))
+        exact = _whole(data, proof, "exact")
+        rounded = not exact and _whole(data, proof, "float")
     except Exception as error:  # whatever it is, it is counted
         return Outcome(kind, accepted=False, stopped=f"{type(error).__name__}: {error}")
     if not exact and not rounded:
         return Outcome(kind, accepted=False)
     first = json.loads(gzip.decompress(data).splitlines()[0])
     truth, same = judged(first, proof.claim, proof.network)
-    return Outcome(kind, True, truth, same, float_alone=rounded and not exact)
+    return Outcome(kind, True, truth, same, float_alone=rounded)
 
 
 def _whole(data: bytes, proof: Proof, arithmetic: Any) -> bool:
@@ -544,18 +568,22 @@ def main() -> None:
     print(conditions())
     rng, found, lone = Random(options.seed), Counter[tuple[str, str]](), 0
     with tempfile.TemporaryDirectory() as folder:
-        tiny, large = list(tiny_proofs(Path(folder), range(12))), list(digits_proofs())
-        print(f"{len(tiny)} proofs of tiny nets, {len(large)} of {DIGITS.stem}\n", flush=True)
-        for at in range(options.count):
-            kind, data, proof = mutated(rng, large if rng.random() < OF_DIGITS else tiny)
-            outcome = tried(kind, data, proof)
-            found[kind, outcome.column] += 1
-            lone += outcome.float_alone
-            if outcome.truth is not Truth.TRUE or outcome.float_alone or outcome.stopped:
-                print(f"{at}: {kind} of {proof.name}: {outcome}", file=sys.stderr, flush=True)
-                if options.keep:
-                    options.keep.mkdir(parents=True, exist_ok=True)
-                    (options.keep / f"{at}.proof").write_bytes(data)
+        tiny = list(tiny_proofs(Path(folder), range(8)))
+        trees, large = list(split_proofs(Path(folder), (1, 2, 8, 9))), list(digits_proofs())
+        print(
+            f"{len(tiny)} proofs of tiny nets, {len(trees)} that split all, {len(large)} of {DIGITS.stem}\n", flush=True
+        )
+        with contextlib.suppress(KeyboardInterrupt):  # ended early, the table is of what was done
+            for at in range(options.count):
+                kind, data, proof = mutated(rng, rng.choices((tiny, trees, large), SHARES)[0])
+                outcome = tried(kind, data, proof)
+                found[kind, outcome.column] += 1
+                lone += outcome.float_alone
+                if outcome.truth is not Truth.TRUE or outcome.float_alone or outcome.stopped:
+                    print(f"{at}: {kind} of {proof.name}: {outcome}", file=sys.stderr, flush=True)
+                    if options.keep:
+                        options.keep.mkdir(parents=True, exist_ok=True)
+                        (options.keep / f"{at}.proof").write_bytes(data)
     print(header(["what is changed", "mutations", *COLUMNS]))
     for kind in [*MUTATIONS, "all"]:
         counts = [sum(n for (k, c), n in found.items() if c == column and kind in (k, "all")) for column in COLUMNS]

@@ -190,7 +190,7 @@ def _by_brute_force(claim: Claim, network: Network) -> Truth:
     assert claim.radius is not None
     reach = Fraction(2) ** (claim.radius.__ceil__().bit_length() + 1)
     try:
-        found = _distance(replace(claim, radius=None), reach, network)
+        found = distance(replace(claim, radius=None), reach, network)
     except (OracleError, PlumblineError):
         return Truth.UNKNOWN
     room = (EUCLIDEAN_ROOM if claim.norm == "l2" else ROOM) * max(1, claim.radius)
@@ -200,7 +200,7 @@ def _by_brute_force(claim: Claim, network: Network) -> Truth:
 
 
 @cache
-def _distance(claim: Claim, reach: Fraction, network: Network) -> float:
+def distance(claim: Claim, reach: Fraction, network: Network) -> float:
     """The least distance of an adversary of the box, as far as entries move by no more than that."""
     lower = [float(max(low, c - reach)) for low, c in zip(claim.lower, claim.sample, strict=True)]
     upper = [float(min(high, c + reach)) for high, c in zip(claim.upper, claim.sample, strict=True)]
