@@ -36,7 +36,7 @@ def save_adversary(
     changed = adversary.input.reshape(original.shape)
     difference = changed.astype(np.float64) - original
     arrays = directory / f"{name}-{index}.npz"
-    more = {"variables": adversary.variables} if isinstance(adversary, PerturbedAdversary) else {}
+    more: dict[str, Any] = {"variables": adversary.variables} if isinstance(adversary, PerturbedAdversary) else {}
     np.savez_compressed(
         arrays,
         original=original,
