@@ -297,7 +297,26 @@ def _key(rng: Random, lines: Lines) -> Lines:
 def _value(rng: Random, lines: Lines) -> Lines:
     """A value of another kind."""
     line = rng.choice(lines)
-    kinds = [None, True, False, 0, -1, 1, 0.5, 1e308, 1 << 70, "", "0x1p0", "nan", [], {}, [[]], [0], [1, 0], [None]]
+    kinds: list[Any] = [
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1,
+        0.5,
+        1e308,
+        1 << 70,
+        "",
+        "0x1p0",
+        "nan",
+        [],
+        {},
+        [[]],
+        [0],
+        [1, 0],
+        [None],
+    ]
     line[rng.choice(list(line))] = copy.deepcopy(rng.choice(kinds))
     return lines
 

@@ -110,7 +110,7 @@ def claim_of(first: dict[str, Any]) -> Claim:
 def number(found: Any) -> Fraction:
     """A hexadecimal float or a pair, exactly."""
     if not isinstance(found, str):
-        return Fraction(found[0]) * Fraction(2) ** found[1]
+        return Fraction(int(found[0])) * Fraction(2) ** int(found[1])
     mantissa, _, power = found.lower().replace("0x", "").partition("p")
     whole, _, part = mantissa.partition(".")
     return Fraction(int(whole + part, 16)) * Fraction(2) ** (int(power) - 4 * len(part))
@@ -157,7 +157,7 @@ class Network:
                 case "Add":
                     found = given[0] + given[1]
                 case "Relu":
-                    found = np.maximum(given[0], Fraction(0))
+                    found = given[0] * (given[0] > 0)
                 case "Flatten" | "Reshape":
                     found = given[0].reshape(1, -1)
                 case other:
@@ -193,7 +193,7 @@ def _by_brute_force(claim: Claim, network: Network) -> Truth:
         found = distance(replace(claim, radius=None), reach, network)
     except (OracleError, PlumblineError):
         return Truth.UNKNOWN
-    room = (EUCLIDEAN_ROOM if claim.norm == "l2" else ROOM) * max(1, claim.radius)
+    room = (EUCLIDEAN_ROOM if claim.norm == "l2" else ROOM) * max(Fraction(1), claim.radius)
     if claim.radius < found - room:
         return Truth.TRUE
     return Truth.FALSE if claim.radius > found + room else Truth.UNKNOWN
