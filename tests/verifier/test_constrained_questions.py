@@ -23,9 +23,11 @@ from tests.encoders.nets import random_chain
 from tests.onnx_builder import to_onnx
 from tests.small_files import gemm, head, node, written
 from verifier.answer import distance, verify
+from verifier.goals import incumbent_for
 from verifier.options import Options
 from verifier.question.model import Model, load
 from verifier.question.results import Result, Verdict
+from verifier.regions import constrained
 
 pytestmark = pytest.mark.usefixtures("quick_attacks")
 NORMS = ("linf", "l1", "l2")
@@ -155,6 +157,16 @@ def test_by_hand(
 ) -> None:
     found = check(swap, X, norm, np.array(scale), constraints, engine=engine)
     assert found.upper == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_does_not_keep_a_constraint_is_no_witness(swap: Model) -> None:
+    """Both points change the class; x2 ≤ 1/2 rules out the nearer one, and only the other one counts."""
+    options = options_of(constraints=rows(([0, 1], 0.5)))
+    assert options.constraints is not None
+    region = Region(X.astype(np.float64), np.zeros(2), np.ones(2))
+    incumbent = incumbent_for(constrained(swap, options.constraints), region, options, predicted=0)
+    assert not incumbent.offer(np.array([0.625, 0.75]), "hand")
+    assert incumbent.offer(np.array([0.375, 0.5]), "hand")
 
 
 def _random_constraints(seed: int, size: int) -> Constraints:
