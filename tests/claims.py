@@ -110,10 +110,14 @@ def claim_of(first: dict[str, Any]) -> Claim:
 def number(found: Any) -> Fraction:
     """A hexadecimal float or a pair, exactly."""
     if not isinstance(found, str):
-        return Fraction(int(found[0])) * Fraction(2) ** int(found[1])
+        return _times(int(found[0]), int(found[1]))
     mantissa, _, power = found.lower().replace("0x", "").partition("p")
     whole, _, part = mantissa.partition(".")
-    return Fraction(int(whole + part, 16)) * Fraction(2) ** (int(power) - 4 * len(part))
+    return _times(int(whole + part, 16), int(power) - 4 * len(part))
+
+
+def _times(mantissa: int, power: int) -> Fraction:
+    return Fraction(mantissa << max(power, 0), 1 << max(-power, 0))
 
 
 def _side(found: Any, length: int) -> Numbers:
@@ -188,12 +192,12 @@ def _radius_is_free(claim: Claim, network: Network) -> Truth:
 def _by_brute_force(claim: Claim, network: Network) -> Truth:
     """By the distance that every activation pattern was asked for; unknown within what brute force vouches for."""
     assert claim.radius is not None
-    reach = Fraction(2) ** (claim.radius.__ceil__().bit_length() + 1)
+    reach = Fraction(2 << claim.radius.__ceil__().bit_length())
     try:
         found = distance(replace(claim, radius=None), reach, network)
     except (OracleError, PlumblineError):
         return Truth.UNKNOWN
-    room = (EUCLIDEAN_ROOM if claim.norm == "l2" else ROOM) * max(Fraction(1), claim.radius)
+    room = (EUCLIDEAN_ROOM if claim.norm == "l2" else ROOM) * max(1.0, float(claim.radius))
     if claim.radius < found - room:
         return Truth.TRUE
     return Truth.FALSE if claim.radius > found + room else Truth.UNKNOWN
@@ -213,18 +217,24 @@ def _by_search(claim: Claim, network: Network) -> Truth:
     """By the verdict on the nearest float32 sample, in the least box that is one for all inputs."""
     assert claim.radius is not None
     sample = np.array([float(c) for c in claim.sample], dtype=np.float32)
-    strayed = sum(abs(Fraction(float(x)) - c) for x, c in zip(sample, claim.sample, strict=True))
-    asked: dict[str, Any] = {"norm": claim.norm, "targets": claim.targets, "margin": float(claim.margin)}
-    asked["box"] = float(min(claim.lower)), float(max(claim.upper))
+    strayed = sum((abs(Fraction(float(x)) - c) for x, c in zip(sample, claim.sample, strict=True)), Fraction(0))
+    x = sample.reshape(network.model.input_shape)
     radius = float(np.nextafter(float(claim.radius + strayed), np.inf))
+    asked: dict[str, Any] = {"norm": claim.norm, "targets": claim.targets}
+    asked["box"] = float(min(claim.lower)), float(max(claim.upper))
     try:
-        found = verifier.verify(network.model, sample.reshape(network.model.input_shape), radius, **asked)
+        if claim.margin < 0 and claim.targets is None:  # verdicts know no such margin
+            loss = verifier.margin(network.model, x, radius, tolerance=1e-9, **asked)
+            free, adversary, predicted = loss.upper < claim.margin, loss.worst, loss.against
+        else:
+            found = verifier.verify(network.model, x, radius, margin=float(claim.margin), **asked)
+            free, adversary, predicted = found.verdict is Verdict.CERTIFIED, found.adversary, found.predicted
     except PlumblineError:
         return Truth.UNKNOWN
-    if found.verdict is Verdict.CERTIFIED and (claim.targets is not None or found.predicted == claim.against):
+    if free and (claim.targets is not None or predicted == claim.against):
         return Truth.TRUE
-    if found.adversary is not None:
-        point = tuple(Fraction(float(x)) for x in found.adversary.input.reshape(-1))
+    if adversary is not None:
+        point = tuple(Fraction(float(one)) for one in adversary.input.reshape(-1))
         if claim.within(point, claim.radius) and max(claim.won(network.scores(point))) >= claim.margin:
             return Truth.FALSE
     return Truth.UNKNOWN
