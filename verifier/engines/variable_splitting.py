@@ -49,7 +49,7 @@ class SplitsEngine(Engine):
 
 @dataclass(eq=False)
 class VariableSplitting:
-    """Boxes that may hold an adversary; together with what is proven they are the whole region."""
+    """Boxes that may hold an adversary; together with what is proven they are all of the region below the ceiling."""
 
     problem: Problem
     incumbent: Incumbent
@@ -62,10 +62,11 @@ class VariableSplitting:
 
     @classmethod
     def on(cls, problem: Problem, incumbent: Incumbent) -> VariableSplitting:
-        """The whole region as one box."""
+        """The part of the region that the ceiling leaves, as one box: what lies beyond it may win."""
         region, graph = problem.region, device_graph_for(problem.graph, problem.device)
         closing = InputSplitting.on(graph, problem.goals, region, incumbent)
-        found = cls(problem, incumbent, closing, region.lower[None], region.upper[None])
+        lower, upper = region.clipped(problem.norm, problem.ceiling)
+        found = cls(problem, incumbent, closing, lower[None], upper[None])
         found._sort()
         return found
 
