@@ -161,7 +161,7 @@ class Network:
                 case "Add":
                     found = given[0] + given[1]
                 case "Relu":
-                    found = np.where(given[0] > 0, given[0], 0)
+                    found = given[0] * (given[0] > 0)
                 case "Flatten" | "Reshape":
                     found = given[0].reshape(1, -1)
                 case other:

@@ -159,6 +159,16 @@ def test_by_hand(
     assert found.upper == pytest.approx(expected, abs=1e-5)
 
 
+def test_what_does_not_keep_a_constraint_is_no_witness(swap: Model) -> None:
+    """Both points change the class; x2 ≤ 1/2 rules out the nearer one, and only the other one counts."""
+    options = options_of(constraints=rows(([0, 1], 0.5)))
+    assert options.constraints is not None
+    region = Region(X.astype(np.float64), np.zeros(2), np.ones(2))
+    incumbent = incumbent_for(constrained(swap, options.constraints), region, options, predicted=0)
+    assert not incumbent.offer(np.array([0.625, 0.75]), "hand")
+    assert incumbent.offer(np.array([0.375, 0.5]), "hand")
+
+
 def _random_constraints(seed: int, size: int) -> Constraints:
     """Two rows near the middle of the box, that hold or do not hold at a sample as it comes."""
     random = np.random.default_rng(seed)

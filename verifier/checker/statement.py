@@ -57,6 +57,9 @@ class Statement:
     def sentence(self) -> str:
         """What is claimed, in words; each number is rounded to the side that claims less."""
         which = "" if self.targets is None else f" of class {', '.join(map(str, self.targets))}"
+        if self.margin and self.targets is None and self.radius is not None and self.distance is None:
+            most = decimal(self.margin, ROUND_CEILING)
+            return f"no class leads by {most} or more within {self.norm} {decimal(self.radius, ROUND_FLOOR)}"
         far = "" if self.distance is None else decimal(self.distance, ROUND_CEILING)
         if self.radius is None:
             return f"one adversary{which}{self._lead(ROUND_FLOOR)} within {self.norm} {far}"

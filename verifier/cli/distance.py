@@ -138,7 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
         job = PerturbedJob(options, radius, perturbation=chosen)
     command = "distance" if radius is None else "verify"
     table = Table(HEADER, row) if options.change is None else Table(CHANGE_HEADER, change_row)
-    question = ManySamples.of(command, model, samples, job, table, arguments.json, arguments.out)
+    question = ManySamples.of(command, model, samples, job, table, arguments.json, arguments.out, beside is not None)
     return question.ask(indices, arguments.jobs, arguments.batch)
 
 

@@ -41,6 +41,7 @@ class ManySamples(Generic[A]):
     table: Table
     json: Path | None = None
     out: Path | None = None
+    proofs: bool = False  # whether the job writes a proof of each result
 
     @classmethod
     def of(
@@ -52,13 +53,14 @@ class ManySamples(Generic[A]):
         table: Table,
         json: Path | None = None,
         out: Path | None = None,
+        proofs: bool = False,
         **more: Any,
     ) -> ManySamples[A]:
         """With what the answers depend on; `more` is what of that is the command's own."""
         from verifier.runs.journalled import run_of
         from verifier.runs.samples import origin_of
 
-        return cls(job, run_of(command, model, samples, job, origin_of(samples.name), more), table, json, out)
+        return cls(job, run_of(command, model, samples, job, origin_of(samples.name), more), table, json, out, proofs)
 
     def ask(self, indices: tuple[int, ...], jobs: int, batch: int | None = None) -> int:
         """Answer what is not answered yet, showing every row; returns the exit status."""
@@ -69,10 +71,12 @@ class ManySamples(Generic[A]):
         from verifier.runs.summary import summary
 
         records: list[Record] = []
+        kept: set[int] = set()
         with ExitStack() as stack:
             journal = None if self.json is None else stack.enter_context(Journal(self.json, self.run.record))
             if self.out is not None:
                 self.out.mkdir(parents=True, exist_ok=True)
+            kept |= set() if journal is None else set(journal.done)
             print(self.table.header, flush=True)
             display = stack.enter_context(Display(len(indices), self.table.sides))
             fresh = answers(self.run, self.job, jobs, display.running, batch, self._save_witnesses)
@@ -82,7 +86,7 @@ class ManySamples(Generic[A]):
                     continue
                 records.append(done.record)
                 display.finished(done.index, self.table.row(done.record))
-        print(summary(records))
+        print(summary(records, kept, self.proofs))
         if len(records) < len(indices):
             return BAD_INPUT
         return UNRESOLVED if any(record["verdict"] == Verdict.UNRESOLVED for record in records) else ANSWERED

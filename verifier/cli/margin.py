@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     job = MarginJob(options, arguments.radius, mask, each=arguments.each, proofs=proofs)
     table = Table(HEADER, row, ("replayed lower", "proven upper"))
     question = ManySamples.of(
-        "margin", model, samples, job, table, arguments.json, arguments.out, each=arguments.each
+        "margin", model, samples, job, table, arguments.json, arguments.out, proofs is not None, each=arguments.each
     )  # fmt: skip
     return question.ask(indices, arguments.jobs, arguments.batch)
 

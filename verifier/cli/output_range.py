@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.runs.samples import Samples, check_box, load_mask, load_samples, parse_samples
 
     if arguments.data is None and (arguments.radius is not None or arguments.samples is not None):
-        raise OptionError("--radius and --samples are about samples: name them with --data, or leave both out")
+        raise OptionError("--radius and --samples are about samples: name data with --data, or leave them out")
     options = Options(
         norm=arguments.norm, box=arguments.box, time_limit=arguments.time_limit, tolerance=arguments.tolerance,
         engine=arguments.engine, device=arguments.device, seed=arguments.seed,

@@ -49,7 +49,7 @@ class SplitsEngine(Engine):
 
 @dataclass(eq=False)
 class VariableSplitting:
-    """Boxes that may hold an adversary; together with what is proven they are the whole region."""
+    """Boxes that may hold an adversary; together with what is proven they are all of the region below the ceiling."""
 
     problem: Problem
     incumbent: Incumbent
@@ -62,10 +62,11 @@ class VariableSplitting:
 
     @classmethod
     def on(cls, problem: Problem, incumbent: Incumbent) -> VariableSplitting:
-        """The whole region as one box."""
+        """The part of the region that the ceiling leaves, as one box: what lies beyond it may win."""
         region, graph = problem.region, device_graph_for(problem.graph, problem.device)
         closing = InputSplitting.on(graph, problem.goals, region, incumbent)
-        found = cls(problem, incumbent, closing, region.lower[None], region.upper[None])
+        lower, upper = region.clipped(problem.norm, problem.ceiling)
+        found = cls(problem, incumbent, closing, lower[None], upper[None])
         found._sort()
         return found
 
@@ -73,7 +74,8 @@ class VariableSplitting:
     def enough(self) -> float:
         """The distance up to which boxes matter."""
         known = self.incumbent.upper
-        near = known - 0.5 * self.problem.tolerance * max(1.0, known) if known < np.inf else np.inf
+        slack = 0.5 * self.problem.tolerance * max(1.0, known) if self.problem.falsify_at is None else 0.0
+        near = known - slack if known < np.inf else np.inf
         return max(0.0, min(self.problem.ceiling, near))
 
     @property

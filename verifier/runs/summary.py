@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from verifier.runs.journal import Record, already_there
 
 
-def summary(records: Iterable[Record]) -> str:
-    """How many of each verdict, and the seconds of a sample; those that were at their target count in neither."""
+def summary(records: Iterable[Record], kept: Collection[int] = (), proofs: bool = False) -> str:
+    """How many of each verdict, and the seconds of a sample; those that were at their target count in neither.
+
+    `kept` are samples that a journal held already; with `proofs`, how many were written of the others.
+    """
     records = list(records)
     if not records:
         return "no sample finished"
@@ -25,9 +28,10 @@ def summary(records: Iterable[Record]) -> str:
         seconds = [float(record["seconds"]) for record in asked]
         told += f"; seconds a sample: median {statistics.median(seconds):.2f}, worst {max(seconds):.2f}"
     errors = [float(record["execution_error"]) for record in asked if record.get("execution_error") is not None]
-    proofs = [record["proof"] for record in records if "proof" in record]
     if proofs:
-        told += f"; proofs: {sum(proof['file'] is not None for proof in proofs)}"
-        whys = Counter(proof["why"] for proof in proofs if proof["file"] is None)
+        fresh = [record["proof"] for record in records if record["index"] not in kept]
+        told += f"; proofs: {sum(proof['file'] is not None for proof in fresh)}"
+        whys = Counter(proof["why"] for proof in fresh if proof["file"] is None)
+        whys += Counter({"the --json file held it already": len(records) - len(fresh)})
         told += "".join(f", none for {count}: {why}" for why, count in sorted(whys.items()))
     return f"{told}; scores as executed off by {max(errors):.2g} at most" if errors else told

@@ -202,7 +202,7 @@ def test_a_margin_between_two_floats_is_told_to_the_side_that_claims_less(model:
     """The greatest lead within 2 is 1: that none of 1 + 2^-70 is reached does not say that none of 1 is."""
     margin = {"margin": [(1 << 70) + 1, -70]}
     lines = [statement(model, [0], 2) | margin, ranges(0, [-2], [2], hair=0), {"goal": 1}, CLOSE]
-    assert check(packed(*lines), model, "exact").proven == "no adversary that leads by 1.00001 or more within linf 2"
+    assert check(packed(*lines), model, "exact").proven == "no class leads by 1.00001 or more within linf 2"
     witness = {"witness": {"input": hexadecimal([2.5]), "distance": hexadecimal(2.5)}}
     told = check(packed(statement(model, [0], None) | margin | witness), model).proven
     assert told == "one adversary that leads by 1.00000 or more within linf 2.5"

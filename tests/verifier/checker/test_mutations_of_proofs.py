@@ -44,13 +44,16 @@ def test_no_change_makes_a_false_claim_accepted(proofs: list[Proof]) -> None:
     assert found["accepted, claim as before"] > 5
 
 
-def test_every_change_changes_something(proofs: list[Proof]) -> None:
-    rng, kinds = Random(1), set()
+def test_every_kind_of_change_changes_something(proofs: list[Proof]) -> None:
+    rng, changed, kept = Random(1), set(), 0
     for _ in range(2000):
         kind, data, proof = mutated(rng, proofs)
-        assert data != packed(proof.lines)
-        kinds.add(kind)
-    assert kinds == set(MUTATIONS)
+        if data == packed(proof.lines):  # two equal things that changed places
+            kept += 1
+        else:
+            changed.add(kind)
+    assert changed == set(MUTATIONS)
+    assert kept < 100
 
 
 def test_honest_proofs_are_true_and_accepted(proofs: list[Proof]) -> None:

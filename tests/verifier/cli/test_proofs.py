@@ -20,6 +20,8 @@ def test_proofs_are_written_and_accepted(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["distance", *DIGITS, "--proof", str(folder), "--json", str(journal)]) == 0
     told = capsys.readouterr().out
     assert "proofs: 1, none for 1: the sample is classified wrongly" in told
+    assert main(["distance", *DIGITS, "--proof", str(folder), "--json", str(journal)]) == 0
+    assert "proofs: 0, none for 2: the --json file held it already" in capsys.readouterr().out
     records = {record["index"]: record for record in map(json.loads, journal.read_text().splitlines())}
     assert records[0]["proof"]["file"] == "0.proof"
     assert records[0]["proof"]["radius"] <= records[0]["lower"]

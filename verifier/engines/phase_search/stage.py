@@ -50,9 +50,12 @@ class Stage:
 
     @property
     def target(self) -> float:
-        """A node whose bound reaches this is closed."""
+        """A node whose bound reaches this is closed. A decision has no tolerance: an adversary that is barely beyond
+        its radius leaves nothing open."""
         if self.incumbent.enough > self.radius:
             return self.radius
+        if self.problem.falsify_at is not None:
+            return max(0.0, self.incumbent.enough)
         upper = self.incumbent.upper
         near = upper - 0.5 * self.problem.tolerance * max(1.0, upper) if upper < INFINITY else upper
         return max(0.0, min(near, self.incumbent.enough))
