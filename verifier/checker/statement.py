@@ -31,6 +31,7 @@ class Goal:
 class Statement:
     """The claim: of which file, where inputs may move, what an adversary is, and the bracket of its distance."""
 
+    model: str  # its file's name, for people
     sha256: str
     external: dict[str, str]
     norm: str
@@ -87,7 +88,7 @@ def read_statement(line: dict[str, Any]) -> Statement:
     only(line, CLAIM, FOR_PEOPLE)
     if line["norm"] not in NORMS:
         raise RefusedError(f"norm is none of {', '.join(NORMS)}")
-    sha256, external = _model(line["model"])
+    model, sha256, external = _model(line["model"])
     sample = _numbers(line["sample"], "sample")
     lower, upper = (_side(side, len(sample)) for side in a_list(line["box"], "box", 2))
     if not all(low <= at <= high for low, at, high in zip(lower, sample, upper, strict=True)):
@@ -109,6 +110,7 @@ def read_statement(line: dict[str, Any]) -> Statement:
     if radius is not None and distance is not None and distance <= radius:
         raise RefusedError("the witness lies within the radius that shall have no adversary")
     return Statement(
+        model,
         sha256,
         external,
         line["norm"],
@@ -124,7 +126,7 @@ def read_statement(line: dict[str, Any]) -> Statement:
     )
 
 
-def _model(found: Any) -> tuple[str, dict[str, str]]:
+def _model(found: Any) -> tuple[str, str, dict[str, str]]:
     if not isinstance(found, dict):
         raise RefusedError("model is no object")
     only(found, ("name", "sha256"), ("external",))
@@ -134,7 +136,7 @@ def _model(found: Any) -> tuple[str, dict[str, str]]:
     for digest in (found["sha256"], *external.values()):
         if not isinstance(digest, str) or DIGEST.fullmatch(digest.lower()) is None:
             raise RefusedError("model holds a sha256 that is not 64 hexadecimal digits")
-    return found["sha256"].lower(), {path: digest.lower() for path, digest in external.items()}
+    return found["name"], found["sha256"].lower(), {path: digest.lower() for path, digest in external.items()}
 
 
 def _targets(found: Any) -> tuple[int, ...] | None:
