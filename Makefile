@@ -52,7 +52,7 @@ types: $(READY)  ## mypy --strict
 	$(BIN)/mypy
 
 tests: $(READY)  ## pytest
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_JOBS) $(PYTEST_OPTIONS)
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(TEST_JOBS) $(PYTEST_OPTIONS)
 
 format: $(READY)  ## ruff mends what it can, and formats
 	$(BIN)/ruff check --fix .
