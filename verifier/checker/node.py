@@ -71,18 +71,22 @@ class Node:
         return self.setting.arithmetic.scaled(mantissas, power)
 
     def _add_rows(self, functions: Functions, multipliers: Multipliers) -> None:
-        """Σ θ_i (f_j - f_t + margin)."""
+        """Σ θ_i (f_j - f_t + margin), and Σ θ_k (a_k · x - b_k) of the constraints."""
         a, network, goal, power = self.setting.arithmetic, self.setting.network, self.goal, multipliers.rows_exponent
-        if goal is None or len(multipliers.rows) != len(goal.others):
+        if goal is None or len(multipliers.rows) != len(goal.others) + network.constraint_count:
             raise RefusedError("rows fit no goal that is asked about")
+        of_classes = multipliers.rows[: len(goal.others)]
         thetas = self._scaled(multipliers.rows, power)
-        functions.add(network.scores, a.spread(thetas, list(goal.others), network.classes)[None])
+        leads = thetas[: len(of_classes)]
+        functions.add(network.scores, a.spread(leads, list(goal.others), network.classes)[None])
         against, lost = (
             None if one is None else a.spread(one, [goal.target], network.classes)[None]
-            for one in a.near(-sum(multipliers.rows), power)
+            for one in a.near(-sum(of_classes), power)
         )
         functions.add(network.scores, against, lost)
-        functions.add_constants((thetas * self.margin)[None])
+        functions.add_constants((leads * self.margin)[None])
+        if network.constraints is not None:
+            functions.add(network.constraints, thetas[len(of_classes) :][None])
 
     def _add_signs(self, functions: Functions, layer: int, neurons: list[int], betas: Numbers) -> None:
         """-β (h - l) where β > 0, and β (u - h) where β < 0."""

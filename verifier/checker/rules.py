@@ -19,6 +19,7 @@ from verifier.checker.lines import a_list, dyadic, exponent, integer, integers, 
 from verifier.checker.multipliers import KEYS, Multipliers, read_multipliers
 from verifier.checker.network import Network
 from verifier.checker.node import Node
+from verifier.checker.outward import Float
 from verifier.checker.region import Region
 from verifier.checker.statement import Statement
 
@@ -35,6 +36,7 @@ class Checker:
         if len(statement.sample) != network.inputs:
             raise RefusedError(f"the sample has {len(statement.sample)} entries, the model {network.inputs} inputs")
         self.goals = statement.goals(network.classes)
+        network = constrained(network, statement)
         self.network, self.arithmetic = network, arithmetic
         self.claims = 0
         self._next_goal = 0
@@ -113,7 +115,7 @@ class Checker:
     def multipliers(self, line: dict[str, Any]) -> Multipliers:
         """What a `close` or a `cap` says."""
         assert self.node.goal is not None
-        return read_multipliers(line, self.network, len(self.node.goal.others))
+        return read_multipliers(line, self.network, len(self.node.goal.others) + self.network.constraint_count)
 
     def _cap(self, line: dict[str, Any]) -> None:
         only(line, ("cap", "exponent"), ("weights_exponent", *KEYS))
@@ -189,6 +191,16 @@ class Checker:
         mark, layer, neuron = self._second.pop()
         self.node.back_to(mark)
         self.node.tighten(layer, neuron, "upper", Fraction(0))
+
+
+def constrained(network: Network, statement: Statement) -> Network:
+    """The network with the statement's constraints beside its scores, whose numbers must be float64."""
+    if not statement.constraints:
+        return network
+    matrix = np.zeros((len(statement.constraints), network.inputs))
+    for row, constraint in zip(matrix, statement.constraints, strict=True):
+        row[list(constraint.inputs)] = Float().exactly(constraint.factors)
+    return network.constrained(matrix, Float().exactly([constraint.bound for constraint in statement.constraints]))
 
 
 _RULES = {
