@@ -58,7 +58,7 @@ def test_an_engine_without_a_limit(engine: str) -> None:
         problem, incumbent, _ = random_problem(np.random.default_rng(SEED), Norm.LINF)
         problem = replace(problem, deadline=Deadline(None, Clock(stop)))
         exact = exact_distance(problem.graph, problem.region, Norm.LINF, problem.goals)
-        proof = engine_for(engine).close(problem, incumbent, lambda lower, upper: None)
+        proof = engine_for(engine).close(problem, incumbent, lambda running: None)
         assert proof.lower <= min(exact, problem.ceiling) * (1 + 1e-6)
         assert incumbent.upper >= exact * (1 - 1e-6)
         return stop

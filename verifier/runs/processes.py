@@ -18,10 +18,11 @@ from encoders.deadline import EVERYTHING
 from encoders.errors import SolverError
 from encoders.interrupts import interrupts_blocked
 from verifier.question.model import Model, Reference, reopened
+from verifier.question.problem import Running
 from verifier.runs.in_process import InProcess
 from verifier.runs.job import A, Asking, Given, Outcome, SampleProgress
 
-PROGRESS_INTERVAL = 0.1  # seconds between two messages of one worker
+PROGRESS_INTERVAL = 0.2  # seconds between two messages about one sample
 POLL_INTERVAL = 0.2  # seconds between two looks at the workers' messages
 CHUNK = 4  # times as many samples as slots are handed to a process at once
 LAST_WORDS = 4.0  # seconds that workers have for their outcomes once they are asked to stop
@@ -93,7 +94,7 @@ def one_thread_each() -> None:
 
 def _received(messages: Any, progress: SampleProgress, patient: bool) -> list[Outcome[Any]]:
     """The outcomes that workers have sent, the latest progress of each sample passed on; `patient` waits for some."""
-    latest: dict[int, tuple[float, float]] = {}
+    latest: dict[int, Running] = {}
     ended: list[Outcome[Any]] = []
     while True:
         try:
@@ -103,10 +104,10 @@ def _received(messages: Any, progress: SampleProgress, patient: bool) -> list[Ou
         if isinstance(message, Outcome):
             ended.append(message)
         else:
-            index, lower, upper = message
-            latest[index] = (lower, upper)
-    for index, (lower, upper) in latest.items():
-        progress(index, lower, upper)
+            index, running = message
+            latest[index] = running
+    for index, running in latest.items():
+        progress(index, running)
     return ended
 
 
@@ -166,13 +167,12 @@ def _work(samples: Sequence[Given]) -> set[int]:
 
     torch.set_num_threads(1)
     worker = _workers[0]
-    last = 0.0
+    last: dict[int, float] = {}
 
-    def send(index: int, lower: float, upper: float) -> None:
-        nonlocal last
-        if time.monotonic() >= last + PROGRESS_INTERVAL:
-            last = time.monotonic()
-            worker.messages.put((index, lower, upper))
+    def send(index: int, running: Running) -> None:
+        if time.monotonic() >= last.get(index, 0.0) + PROGRESS_INTERVAL:
+            last[index] = time.monotonic()
+            worker.messages.put((index, running))
 
     try:
         model = worker.loaded()
