@@ -135,7 +135,9 @@ class Parser(argparse.ArgumentParser):
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of one call; exits with 0 after --help and --version, with 2 on bad usage."""
-    return build_parser().parse_args(_with_joined_numbers(argv))
+    parsed = build_parser().parse_args(_with_joined_numbers(argv))
+    parsed.given = tuple(argv)  # as it was typed: pages say by what they were made
+    return parsed
 
 
 def build_parser() -> Parser:
