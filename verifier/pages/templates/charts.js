@@ -42,12 +42,11 @@ function explore(svg) {
   let looked = null;
   const groups = [...svg.querySelectorAll("[data-series]")];
   const shown = chart.series.map((line) => !line.behind);
-  const places = groups.flatMap((group) => [...group.querySelectorAll("path, use")]).map((element) => ({
-    element,
-    fixed: element.closest("defs") !== null && !element.closest("[data-band]"),
-    d: element.getAttribute("d"),
-    x: Number(element.getAttribute("x")),
-  }));
+  // A line is a path, a marker a shape used at its place, a band a shape in its place, used at 0.
+  const isBand = (group) => [...group.querySelectorAll("use")].some((use) => Number(use.getAttribute("x")) === 0);
+  const places = groups
+    .flatMap((group) => [...group.querySelectorAll(isBand(group) ? "path" : "use, path:not(defs path)")])
+    .map((element) => ({ element, d: element.getAttribute("d"), x: Number(element.getAttribute("x")) }));
 
   const toPixel = (x) => left + ((x - range[0]) / (range[1] - range[0])) * (right - left);
   const toValue = (pixel) => range[0] + ((pixel - left) / (right - left)) * (range[1] - range[0]);
@@ -103,8 +102,7 @@ function explore(svg) {
     if (!(high - low > least)) return;
     range = [Math.max(whole[0], low), Math.min(whole[1], high)];
     const zoomed = range[0] > whole[0] || range[1] < whole[1];
-    for (const { element, fixed, d, x } of places) {
-      if (fixed) continue;
+    for (const { element, d, x } of places) {
       if (element.localName === "use") {
         element.setAttribute("x", moved(x));
       } else {
@@ -182,10 +180,12 @@ function enlargeable(image, dialog) {
   const open = () => {
     const large = made("img", { src: image.src, alt: image.alt });
     const figure = made("figure");
-    const cell = image.closest("td");
+    const words = [...image.parentElement.childNodes].filter((node) => node !== image);
     const close = made("button", { type: "button" }, "close");
     close.addEventListener("click", () => dialog.close());
-    figure.append(large, made("figcaption", {}, cell ? cell.textContent.trim().replace(/\s+/g, " ") : image.alt), close);
+    const caption = made("figcaption");
+    caption.append(...words.map((node) => node.cloneNode(true)));
+    figure.append(large, caption, close);
     dialog.replaceChildren(figure);
     dialog.showModal();
   };

@@ -56,7 +56,7 @@ class Conditions:
         graphics = f", {torch.cuda.get_device_name(device)}" if device.startswith("cuda") else ""
         return {
             "command": shlex.join(["plumbline", *self.command]),
-            "model": str(self.model.path), "SHA-256 of the model": self.model.digest,
+            "model": self.path, "SHA-256 of the model": self.model.digest,
             "data": f"{self.samples.name} ({counted(self.samples.count, 'sample')})",
             "digest of the data": self.samples.digest,
             "asked of samples": ranges(self.asked),
@@ -75,9 +75,15 @@ class Conditions:
             "ascent steps": self.options.effort.steps,
         }  # fmt: skip
 
+    @property
+    def path(self) -> str:
+        """The model file, from where the command was given if it lies below."""
+        path, here = self.model.path, Path.cwd()
+        return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
     def again(self, norm: Norm, index: int) -> str:
         """The command that asks for the distance of one sample anew."""
-        parts = ["plumbline", "distance", str(self.model.path), "--data", self.samples.name, "--samples", str(index)]
+        parts = ["plumbline", "distance", self.path, "--data", self.samples.name, "--samples", str(index)]
         parts += ["--norm", str(norm)]
         low, high = self.question.box
         if (low, high) != (0.0, 1.0):
@@ -90,7 +96,7 @@ class Conditions:
 
     def proof(self, file: str) -> str:
         """The command that checks the proof in a file without believing anything else."""
-        return shlex.join(["plumbline", "check", str(self.out / file), "--model", str(self.model.path)])
+        return shlex.join(["plumbline", "check", str(self.out / file), "--model", self.path])
 
     def replay(self, adversary: str) -> str:
         """Lines of Python that replay an adversary, with nothing but numpy and onnxruntime."""
@@ -98,7 +104,7 @@ class Conditions:
         return (
             "import numpy, onnxruntime\n"
             f"held = numpy.load({str(self.out / adversary)!r})\n"
-            f"session = onnxruntime.InferenceSession({str(self.model.path)!r})\n"
+            f"session = onnxruntime.InferenceSession({self.path!r})\n"
             "name = session.get_inputs()[0].name\n"
             'for which in ("original", "adversary"):\n'
             f"    print(which, session.run({outputs!r}, {{name: held[which][None]}})[0])"

@@ -18,7 +18,8 @@ from verifier.studies.gap_report.records import Collected, Kind, best, tightness
 from verifier.studies.wilson import wilson
 
 EXACT = Mark(INK)
-COOL, WARM = (COLOURS[0], COLOURS[2], COLOURS[4]), (COLOURS[1], COLOURS[3], COLOURS[5])
+COOL = (COLOURS[0], COLOURS[2], COLOURS[4], "#7570b3", "#1b9e9e")
+WARM = (COLOURS[1], COLOURS[3], COLOURS[5], "#b2506b", "#a6761d")
 """The colours of lower bounds, and of attacks: a reader tells by the colour on which side a line has to lie."""
 MEASURED = {
     Norm.LINF: "largest change of any input",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from verifier.pages.page import Link, Table
-from verifier.pages.wording import NAMES, bracket, counted, number, ranges
+from verifier.pages.wording import bracket, counted, number, ranges
 from verifier.runs.journal import Record
 from verifier.studies.gap_report.records import HELD_UNDER, Collected, Kind, Technique, tightness
 from verifier.studies.wilson import LEVEL, Share
