@@ -23,7 +23,6 @@ from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.arrays import FloatArray
 from encoders.deadline import Clock, Deadline
 from encoders.question import Region, goals_for
-from verifier.answer import asked
 from verifier.question.merging import Proven, merged, strict
 from verifier.question.model import Model
 from verifier.question.problem import Progress
@@ -39,7 +38,9 @@ from verifier.studies.gap_report.options import ReportOptions, default_bounds
 from verifier.studies.gap_report.requests import AttackRequest, BoundRequest
 
 SAMPLED = "sampled-cross-lipschitz"
+FIRST = ("crown", "fgsm")  # one pass each, where time is short
 OF_THE_ATTACKS = 0.5  # of the time beside the exact distance, where it is limited
+OF_THE_PROOF = 0.5  # of the same, where proofs are asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +64,15 @@ class ReportJob(Job):
         whole = None if self.budget is None else self.budget.share(given.index, share)
         if whole is not None:
             limit = min(OF_THE_QUESTION * whole, limit or np.inf)
-        limited = replace(self.options, time_limit=limit)
-        about = (given.x, None, limited, given.label, given.index, self.mask)
-        result = await asked(model, *about, progress, clock, self.workers, share)
+        limited = replace(self, options=replace(self.options, time_limit=limit))
+        found = await Job.outcome(limited, model, given, progress, clock, share)
+        if found.result is None:
+            return found
         # A time limit is for the exact distance; all that is measured beside it has as much again.
-        beside = Deadline(None, clock)
-        if limit is not None:
-            beside = Deadline.after(limit if whole is None else min(limit, whole - clock.now()), clock)
-        return Outcome(given.index, result, beside=await _Beside(self, model, given, result, beside).measured())
+        seconds = None if limit is None else limit if whole is None else max(0.0, min(limit, whole - clock.now()))
+        techniques = None if seconds is None else seconds * (1.0 - OF_THE_PROOF * self.proofs)
+        limits = Deadline.after(techniques, clock), Deadline.after(seconds, clock)
+        return replace(found, beside=await _Beside(self, model, given, found.result, *limits).measured())
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,8 @@ class _Beside:
     model: Model
     given: Given
     result: Result
-    deadline: Deadline
+    deadline: Deadline  # of the techniques
+    until: Deadline  # of the proof after them
     left_out: dict[str, dict[str, str]] = field(default_factory=lambda: {"bounds": {}, "attacks": {}, "estimates": {}})
 
     async def measured(self) -> Record:
@@ -111,13 +114,13 @@ class _Beside:
 
     async def _attacks(self) -> tuple[Record, list[Adversary]]:
         options, given = self.job.options, self.given
-        share = Deadline(None, self.deadline.clock)
-        if self.deadline.moment is not None:
-            share = self.deadline.within(OF_THE_ATTACKS * self.deadline.left)
+        share = self._deadline(self.job.report.attacks is not None)
+        if share.moment is not None:
+            share = share.within(OF_THE_ATTACKS * share.left)
         effort = AttackOptions(seed=options.seed)
         found, adversaries = Record(), list[Adversary]()
         for name in self._cheapest_first(self.job.report.attacks_for(options.norm)):
-            if not self._fits(name, "attacks", share, self.job.report.attacks is not None):
+            if not self._fits(name, "attacks", share):
                 continue
             attacking = Attacking(self.model, options, (name,), effort)
             one = await AttackRequest(attacking, given.x, self.job.mask, share)
@@ -135,23 +138,24 @@ class _Beside:
         known = np.full(self.model.classes, np.inf)
         if nearest.adversary is not None:
             known[nearest.adversary.label] = nearest.upper * (1.0 + ORDER_TOLERANCE)  # a float32 input, replayed
+        deadline = self._deadline(self.job.report.bounds is not None)
         found, proven = Record(), dict[str, float]()
         for name in self._cheapest_first(self.job.report.bounds or default_bounds()):
             technique = LOWER_BOUNDS.found(name)()
             if nearest.norm not in technique.norms or technique.unsupported(self.model.graph) is not None:
                 continue
-            if not self._fits(name, "bounds", self.deadline, self.job.report.bounds is not None):
+            if not self._fits(name, "bounds", deadline):
                 continue
             bound, seconds = await BoundRequest(
-                name, device_graph, region, nearest.predicted, nearest.norm, radius, effort, known, self.deadline
+                name, device_graph, region, nearest.predicted, nearest.norm, radius, effort, known, deadline
             )
             proven[name] = bound
-            if self._finished(name, "bounds", seconds, self.deadline):
+            if self._finished(name, "bounds", seconds, deadline):
                 found[name] = _timed(bound, seconds)
         return found, proven
 
     def _estimates(self, region: Region, nearest: Result) -> Record:
-        if not self._fits(SAMPLED, "estimates", self.deadline, False):
+        if not self._fits(SAMPLED, "estimates", self.deadline):
             return {}
         device_graph = device_graph_for(self.model.graph, pick_device(self.job.options.device))
         goals = goals_for(nearest.predicted, self.model.classes, None, 0.0)
@@ -162,26 +166,31 @@ class _Beside:
         return {SAMPLED: _timed(found, time.monotonic() - started)}
 
     def _cheapest_first(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """In the order of the table; under a limit, as far as is known, the cheapest first."""
+        """In the order of the table; under a limit what proves most for its time, then by cost as far as it is known.
+
+        What has run before comes before what has not, so that few techniques run on many samples.
+        """
         if self.deadline.moment is None:
             return names
-        return tuple(sorted(names, key=lambda name: self.job.costs.get(name, 0.0)))
+        return tuple(sorted(names, key=lambda name: (name not in FIRST, self.job.costs.get(name, np.inf))))
 
-    def _fits(self, name: str, kind: str, deadline: Deadline, named: bool) -> bool:
-        """Whether there is time for the technique: for one that was named by the reader, any at all."""
-        cost, left = self.job.costs.get(name, 0.0), deadline.left
-        if left > 0 and (named or cost <= left):
+    def _deadline(self, named: bool) -> Deadline:
+        """Until when techniques may work: what a reader named is ended by a budget alone."""
+        return Deadline(None, self.deadline.clock) if named and self.job.budget is None else self.deadline
+
+    def _fits(self, name: str, kind: str, deadline: Deadline) -> bool:
+        """Whether there is time for the technique, as far as its cost is known."""
+        cost = self.job.costs.get(name, 0.0)
+        if deadline.left > cost:
             return True
-        self.left_out[kind][name] = (
-            f"left out: {cost:.2g} s a sample, {left:.2g} s left" if cost else "left out: no time"
-        )
+        self.left_out[kind][name] = f"left out: {cost:.2g} s" if cost else "left out"
         return False
 
     def _finished(self, name: str, kind: str, seconds: float, deadline: Deadline) -> bool:
         """Whether the technique came to its end; its cost is remembered, of one that was stopped as at least that."""
         self.job.costs[name] = max(self.job.costs.get(name, 0.0), seconds)
         if deadline.passed:
-            self.left_out[kind][name] = f"stopped after {seconds:.2g} s"
+            self.left_out[kind][name] = f"stopped: {seconds:.2g} s"
             return False
         return True
 
@@ -195,7 +204,7 @@ class _Beside:
     async def _proof(self, result: Result) -> Record:
         """What became of the proof; where its file is, from the report's folder."""
         place = Path("proofs") / str(self.job.options.norm)
-        limit = None if self.deadline.moment is None else max(self.deadline.left, 1e-3)
+        limit = None if self.until.moment is None else max(self.until.left, 1e-3)
         job = replace(self.job, options=replace(self.job.options, time_limit=limit))
         told = await proof_beside(self.job.folder / place, self.model, job, self.given.x, result)
         proof: Record = told["proof"]

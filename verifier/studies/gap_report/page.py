@@ -45,7 +45,8 @@ def _part(
     return {
         "name": NAMES[found.norm],
         "finished": counted(len(found.indices), "input"),
-        "charts": charts,
+        "robustness": charts.get("robustness"),  # none where no input is finished
+        "cost": charts.get("cost"),
         "nearness": [charts[name] for name in ("bounds", "attacks") if name in charts],
         "open": found.open,
         "at_radii": told.at_radii(found, radii),
