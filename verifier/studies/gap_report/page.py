@@ -79,14 +79,15 @@ def _checks(conditions: Conditions, norms: Sequence[Collected]) -> list[dict[str
             break
     records = [(one, record) for one in norms for record in one.records]
     for what, file_of, how in (
-        ("Replay the adversary", lambda record: record.get("adversary"), conditions.replay),
+        ("Replay the adversary", told.adversary_file, conditions.replay),
         ("Check the proof", told.proof_file, conditions.proof),
     ):
-        example = next(((one, record) for one, record in records if file_of(record) is not None), None)
-        if example is not None:
-            one, record = example
-            where = f"of input {record['index']} in {NAMES[one.norm]}"
-            found.append({"what": f"{what} {where}", "how": how(file_of(record))})
+        for one, record in records:
+            file = file_of(record)
+            if file is not None:
+                where = f"of input {record['index']} in {NAMES[one.norm]}"
+                found.append({"what": f"{what} {where}", "how": how(file)})
+                break
     return found
 
 

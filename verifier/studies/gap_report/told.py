@@ -131,7 +131,7 @@ def _sample(found: Collected, k: int) -> tuple[Any, ...]:
         str(found.indices[k]), _or_dash(record["label"]), _or_dash(record["predicted"]), record["verdict"],
         f"{found.lower[k]:.6f}", f"{found.upper[k]:.6f}", _or_dash(record["target"]),
         "–" if wrong else record["proven_by"], "–" if wrong else record["basis"], _or_dash(record["found_by"]),
-        f"{found.seconds[k]:.2f}", _file(record.get("adversary")), _file(proof_file(record)),
+        f"{found.seconds[k]:.2f}", _file(adversary_file(record)), _file(proof_file(record)),
     )  # fmt: skip
 
 
@@ -152,6 +152,12 @@ def by_technique(found: Collected, kind: Kind) -> Table:
         ]
         rows.append((str(index), *cells))
     return Table(("input", *names), rows)
+
+
+def adversary_file(record: Record) -> str | None:
+    """Where the adversary of a line of the journal is, from the report's folder; None where there is none."""
+    file: str | None = record.get("adversary")
+    return file
 
 
 def proof_file(record: Record) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from encoders.errors import OptionError
-from verifier.studies.gap_report import budget
 from verifier.studies.gap_report.budget import Budget, OutOfBudgetError, measuring_time
 
 
@@ -13,7 +12,7 @@ from verifier.studies.gap_report.budget import Budget, OutOfBudgetError, measuri
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that stands still unless a test moves it."""
     moment = [0.0]
-    monkeypatch.setattr(budget.time, "time", lambda: moment[0])
+    monkeypatch.setattr("verifier.studies.gap_report.budget.time.time", lambda: moment[0])
     return moment
 
 
