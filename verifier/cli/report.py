@@ -141,11 +141,14 @@ class Report:
 
     def make(self, questions: Sequence[Options], jobs: int, batch: int | None = None) -> int:
         """Measure norm by norm; whatever stops it, what is finished becomes the report."""
+        from encoders.interrupts import interrupted
         from verifier.question.results import Verdict
 
         finished: dict[Norm, dict[int, Record]] = {question.norm: {} for question in questions}
         try:
             for place, question in enumerate(questions):
+                if interrupted() is not None:
+                    break
                 print(f"{question.norm}:")
                 ends = None if self.ends is None else time.time() + (self.ends - time.time()) / (len(questions) - place)
                 self._measure(question, jobs, batch, finished[question.norm], ends)

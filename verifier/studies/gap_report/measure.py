@@ -25,7 +25,7 @@ from encoders.deadline import Clock, Deadline
 from encoders.question import Region, goals_for
 from verifier.question.merging import Proven, merged, strict
 from verifier.question.model import Model
-from verifier.question.problem import Progress
+from verifier.question.problem import Progress, Running
 from verifier.question.results import ORDER_TOLERANCE, Adversary, Basis, Result, Verdict, check_order
 from verifier.regions import region_for
 from verifier.runs.job import Given, Job, Outcome
@@ -72,7 +72,8 @@ class ReportJob(Job):
         seconds = None if limit is None else limit if whole is None else max(0.0, min(limit, whole - clock.now()))
         techniques = None if seconds is None else seconds * (1.0 - OF_THE_PROOF * self.proofs)
         limits = Deadline.after(techniques, clock), Deadline.after(seconds, clock)
-        return replace(found, beside=await _Beside(self, model, given, found.result, *limits).measured())
+        beside = _Beside(self, model, given, found.result, progress, *limits)
+        return replace(found, beside=await beside.measured())
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,7 @@ class _Beside:
     model: Model
     given: Given
     result: Result
+    progress: Progress
     deadline: Deadline  # of the techniques
     until: Deadline  # of the proof after them
     left_out: dict[str, dict[str, str]] = field(default_factory=lambda: {"bounds": {}, "attacks": {}, "estimates": {}})
@@ -182,6 +184,8 @@ class _Beside:
         """Whether there is time for the technique, as far as its cost is known."""
         cost = self.job.costs.get(name, 0.0)
         if deadline.left > cost:
+            running = Running(self.result.lower, self.result.upper, self.result.basis, technique=name)
+            self.progress(replace(running, answer=self.result))
             return True
         self.left_out[kind][name] = f"left out: {cost:.2g} s" if cost else "left out"
         return False
