@@ -147,10 +147,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if not argv:
         parser.print_help(sys.stderr)
         raise SystemExit(2)
-    arguments, unknown = parser.parse_known_args(_with_joined_numbers(argv))
+    parsed, unknown = parser.parse_known_args(_with_joined_numbers(argv))
     if unknown:
-        arguments.own_parser.refuse(unknown)
-    return arguments
+        parsed.own_parser.refuse(unknown)
+    parsed.given = tuple(argv)  # as it was typed: pages say by what they were made
+    return parsed
 
 
 def build_parser() -> Parser:
