@@ -32,7 +32,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 
 from encoders.errors import SoundnessError
 from verifier.service.errors import ConflictError, NotThereError, UnavailableError
@@ -537,9 +537,7 @@ class Store:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except IntegrityError:
-            raise
-        except DBAPIError as error:
+        except (OperationalError, InterfaceError) as error:
             raise UnavailableError(f"the database takes nothing now ({_cause(error)}); ask again later") from error
 
     @contextmanager
@@ -547,7 +545,7 @@ class Store:
         try:
             with self.engine.connect().execution_options(**{READING: True}) as connection:
                 yield connection
-        except DBAPIError as error:
+        except (OperationalError, InterfaceError) as error:
             raise UnavailableError(f"the database does not answer ({_cause(error)}); ask again later") from error
 
     def _add(self, table: Table, row: StoredModel | StoredData) -> None:
