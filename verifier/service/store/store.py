@@ -405,7 +405,9 @@ class Store:
             if started.rowcount:
                 self._happened(connection, run, "run")
             self._happened(connection, run, "sample", *numbers)
-        return [Claimed(run, row.number, row.attempt + 1, row.lower, row.upper, row.adversary) for row in rows]
+        return [
+            Claimed(run, row.number, row.attempt + 1, row.lower, row.upper, row.basis, row.adversary) for row in rows
+        ]
 
     def beat(self, worker: str, found: Mapping[tuple[str, int], Finding]) -> set[tuple[str, int]]:
         """A heartbeat with the brackets that moved; returns the samples that the worker is to go on with."""
