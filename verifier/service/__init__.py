@@ -1,0 +1,1 @@
+"""The service: networks are uploaded, questions asked, answers watched and kept, on one machine or a cluster."""
