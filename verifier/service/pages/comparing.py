@@ -23,10 +23,9 @@ class Pair:
     second: Item
     lead: str
 
-    @property
-    def differs(self) -> bool:
-        """Whether the runs say something else of it, for certain or in their verdicts."""
-        return self.lead in ("first", "second") or status(self.first) != status(self.second)
+    def differs(self, verdicts: bool) -> bool:
+        """Whether one bracket lies above the other; with `verdicts`, those of one question, whether they differ."""
+        return self.lead in ("first", "second") or (verdicts and status(self.first) != status(self.second))
 
 
 def paired(first: Iterable[Item], second: Iterable[Item]) -> list[Pair]:
@@ -42,9 +41,7 @@ def leads(pairs: Iterable[Pair]) -> Counter[str]:
 
 
 def _lead(first: Item, second: Item) -> str:
-    (low, high), (other_low, other_high) = (
-        (number(item["lower"]), number(item["upper"])) for item in (first, second)
-    )
+    (low, high), (other_low, other_high) = ((number(item["lower"]), number(item["upper"])) for item in (first, second))
     if _above(low, other_high):
         return "first"
     if _above(other_low, high):

@@ -77,7 +77,8 @@ class Layer:
 
 def layers(facts: Mapping[str, Any]) -> list[Layer]:
     """A network from input to output, each layer as wide as the logarithm of its size."""
-    shape = " × ".join(str(side) for side in facts.get("input_shape") or ())
+    sides = facts.get("input_shape") or ()
+    shape = " × ".join(str(side) for side in sides) if len(sides) > 1 else ""
     rows: list[Mapping[str, Any]] = [{"name": shape, "kind": "Input", "size": facts.get("inputs")}]
     rows += facts.get("layers") or []
     sizes = [int(row["size"]) for row in rows if row.get("size")]
@@ -92,7 +93,9 @@ def layers(facts: Mapping[str, Any]) -> list[Layer]:
         corners = f"{top:.1f},0 {WIDE - top:.1f},0 {WIDE - bottom:.1f},20 {bottom:.1f},20"
         kind = str(row["kind"])
         found.append(
-            Layer(str(row["name"] or ""), kind, size, "relu" in kind.lower(), corners, round(bottom, 1), round(width, 1))
+            Layer(
+                str(row["name"] or ""), kind, size, "relu" in kind.lower(), corners, round(bottom, 1), round(width, 1)
+            )
         )
         before = width
     return found

@@ -21,7 +21,7 @@ from verifier.service.pages.comparing import leads, paired
 ROWS = 600  # samples in one table
 COMPARED = 5000  # samples that two runs are compared on
 RUNS = 25
-GIVE_UP = 401
+NOT_KNOWN = 401
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -140,7 +140,8 @@ async def compare_page(request: Request, runs: Annotated[list[str] | None, Query
         return _refused(refused)
     same_data = both[0]["data"]["id"] == both[1]["data"]["id"]
     pairs = paired(samples[0].items, samples[1].items) if same_data else []
-    differing = [pair for pair in pairs if pair.differs]
+    alike = all(both[0].get(name) == both[1].get(name) for name in ("question", "radius"))
+    differing = [pair for pair in pairs if pair.differs(verdicts=alike)]
     of_pairs = [item for pair in differing for item in (pair.first, pair.second)]
     return _page(
         "compare.html",
@@ -186,7 +187,7 @@ async def _data_set(request: Request, data: str) -> Item:
 
 
 def _refused(refused: RefusedError) -> Response:
-    template = "sign_in.html" if refused.status == GIVE_UP else "refused.html"
+    template = "sign_in.html" if refused.status == NOT_KNOWN else "refused.html"
     return _page(template, status=refused.status, refused=refused)
 
 
@@ -202,7 +203,7 @@ def _templates() -> Environment:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     found.filters |= {
-        "value": wording.value, "duration": wording.duration, "share": wording.share, "moment": wording.moment,
+        "value": wording.value, "duration": wording.duration, "remaining": wording.remaining, "share": wording.share, "moment": wording.moment,
         "status": wording.status, "number": wording.number, "json": json.dumps, "counted": wording.counted,
         "sentence": wording.sentence, "run_name": wording.name, "command": wording.command,
         "segments": drawing.segments, "layers": drawing.layers, "is_picture": drawing.is_picture,

@@ -59,7 +59,7 @@ def share(part: float) -> str:
 def duration(seconds: float | str | None) -> str:
     """Seconds in the units that a reader would choose."""
     known = number(seconds)
-    if not math.isfinite(known):
+    if not math.isfinite(known) or known == 0:
         return "–"
     if known < 10:
         return f"{known:.2f} s"
@@ -68,6 +68,12 @@ def duration(seconds: float | str | None) -> str:
     if known < 3600:
         return f"{known // 60:.0f} min {known % 60:02.0f} s"
     return f"{known // 3600:.0f} h {known % 3600 // 60:02.0f} min"
+
+
+def remaining(seconds: float | str | None) -> str:
+    """Time left, in whole seconds: nobody knows it better."""
+    known = number(seconds)
+    return f"{math.ceil(known)} s" if 0 < known < 60 else duration(known)
 
 
 def moment(written: str | None) -> str:
@@ -106,7 +112,9 @@ def sentence(run: Mapping[str, Any]) -> str:
         case "verify":
             return f"Is there an input within {radius} of each of {samples} that {model} puts in {others}{wins}?"
         case "margin":
-            return f"How far can {others} lead over the predicted one, within {radius} of each of {samples}, in {model}?"
+            return (
+                f"How far can {others} lead over the predicted one, within {radius} of each of {samples}, in {model}?"
+            )
         case "report":
             return f"How near do bounds and attacks come to the exact {measure} distances of {samples}, in {model}?"
         case _:

@@ -146,7 +146,9 @@ class FakeService:
             sample |= {"verdict": "misclassified", "lower": 0.0, "upper": 0.0, "predicted": (sample["label"] + 1) % 10}
         elif stays_open or run["state"] != "running":
             sample["verdict"] = "unresolved"
-            sample["why_open"] = "12 phases are open; the lower side last rose by 0.4 % in ten seconds. More time helps."
+            sample["why_open"] = (
+                "12 phases are open; the lower side last rose by 0.4 % in ten seconds. More time helps."
+            )
         elif run["question"] == "verify":
             sample["verdict"] = "certified" if sample["lower"] > run["radius"] else "falsified"
         else:
@@ -320,9 +322,12 @@ async def samples(
 ) -> Item:  # fmt: skip
     """Its samples."""
     _found(_service(request).runs, run)
-    keys = {"gap": lambda row: float(row["upper"]) - float(row["lower"]), "upper": lambda row: float(row["upper"])}
+    keys: dict[str, Any] = {
+        "gap": lambda row: float(row["upper"]) - float(row["lower"]),
+        "upper": lambda row: float(row["upper"]),
+    }
     held = [row for row in _service(request).samples[run].values() if verdict in (None, row["verdict"])]
-    held.sort(key=keys.get(sort, lambda row: row[sort] or ""), reverse=order == "desc")
+    held.sort(key=keys.get(sort, lambda row: (row[sort] is None, row[sort] or 0)), reverse=order == "desc")
     return _listing(held, limit, cursor)
 
 

@@ -58,13 +58,14 @@ function gap(lower, upper) {
 
 function duration(seconds) {
   const known = number(seconds);
-  if (!Number.isFinite(known)) return "–";
+  if (!Number.isFinite(known) || known === 0) return "–";
   if (known < 10) return `${known.toFixed(2)} s`;
   if (known < 60) return `${known.toFixed(0)} s`;
   if (known < 3600) return `${Math.floor(known / 60)} min ${String(Math.floor(known % 60)).padStart(2, "0")} s`;
   return `${Math.floor(known / 3600)} h ${String(Math.floor((known % 3600) / 60)).padStart(2, "0")} min`;
 }
 
+const remaining = (seconds) => (number(seconds) < 60 ? `${Math.ceil(number(seconds))} s` : duration(seconds));
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const statusOf = (sample) => (sample.state === "done" ? sample.verdict || "waiting" : sample.state);
 const going = (state) => state === "queued" || state === "running";
@@ -164,7 +165,7 @@ function shape(name, attributes, text) {
 function ticks(low, high, about) {
   const rough = (high - low) / about;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough * 0.999);
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough * 0.999);
   const found = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k += 1) found.push(Number((k * step).toPrecision(12)));
   return found;
@@ -429,6 +430,7 @@ function showBar(bar, item, scale) {
   put(".bar-open", low, Math.max(0, high - low));
   put(".bar-lower", low, 1);
   put(".bar-upper", high, high < 100 ? 1 : 0);
+  if (scale.radius) put(".bar-radius", place(scale.radius, 0), 0.6);
 }
 
 // The panel's or the sample page's article, with its bracket over time and pictures that follow the adversary.
@@ -488,7 +490,7 @@ class Rows {
   constructor(chosen) {
     this.root = document.getElementById("samples");
     this.whole = this.root.dataset.whole === "yes";
-    this.scale = { low: Number(this.root.dataset.low), high: Number(this.root.dataset.high) };
+    this.scale = { low: Number(this.root.dataset.low), high: Number(this.root.dataset.high), radius: this.root.dataset.radius };
     this.rows = new Map();
     this.items = new Map();
     this.filter = "";
@@ -738,7 +740,7 @@ function watchRun(main) {
   }
 
   function left(seconds) {
-    const text = going(main.dataset.state) && number(seconds) >= 0 ? `about ${duration(seconds)} left` : "";
+    const text = going(main.dataset.state) && number(seconds) > 0 ? `about ${remaining(seconds)} left` : "";
     setText(document.querySelector('[data-run-field="left"]'), text);
   }
 
