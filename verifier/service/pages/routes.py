@@ -7,6 +7,7 @@ Everything is rendered here and readable without a script; the script lets numbe
 from __future__ import annotations
 
 import json
+import shlex
 from functools import cache
 from typing import Annotated, Any
 
@@ -202,14 +203,10 @@ def _templates() -> Environment:
         loader=PackageLoader("verifier.service.pages"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    found.filters |= {
-        "value": wording.value, "duration": wording.duration, "remaining": wording.remaining, "share": wording.share, "moment": wording.moment,
-        "status": wording.status, "number": wording.number, "json": json.dumps, "counted": wording.counted,
-        "sentence": wording.sentence, "run_name": wording.name, "command": wording.command,
-        "segments": drawing.segments, "layers": drawing.layers, "is_picture": drawing.is_picture,
-    }  # fmt: skip
-    found.globals |= {
-        "static": static_files.address, "gap": wording.gap, "QUESTIONS": wording.QUESTIONS,
-        "MEASURES": wording.MEASURES, "BASES": wording.BASES,
-    }  # fmt: skip
+    words = ("value", "duration", "remaining", "share", "moment", "status", "number", "counted", "sentence", "command")
+    found.filters |= {name: getattr(wording, name) for name in words}
+    found.filters |= {"run_name": wording.name, "json": json.dumps, "quoted": shlex.quote}
+    found.filters |= {name: getattr(drawing, name) for name in ("segments", "layers", "is_picture")}
+    found.globals |= {name: getattr(wording, name) for name in ("gap", "QUESTIONS", "MEASURES", "BASES")}
+    found.globals["static"] = static_files.address
     return found

@@ -55,11 +55,11 @@ class FakeService:
         """A model, read from its bytes."""
         digest = hashlib.sha256(content).hexdigest()
         (self.folder / f"{digest[:12]}.onnx").write_bytes(content)
-        found = {
+        found: Item = {
             "id": digest[:12], "name": name, "sha256": digest, "external": {}, "facts": _facts(content),
             "created_at": NOW,
         }  # fmt: skip
-        self.models[found["id"]] = found
+        self.models[digest[:12]] = found
         return found
 
     def ask(self, asked: Item) -> Item:
