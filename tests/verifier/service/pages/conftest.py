@@ -23,7 +23,7 @@ CHROMIUM = shutil.which("chromium")
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> FakeService:
     """The interface with made-up answers, and one network in it."""
-    held = FakeService(tmp_path_factory.mktemp("service"), step_seconds=0.03)
+    held = FakeService(tmp_path_factory.mktemp("service"), step_seconds=0.02)
     held.add_model(NET.name, NET.read_bytes())
     return held
 
