@@ -25,6 +25,7 @@ from verifier.cli import (
     output_range,
     report,
     scale,
+    serve,
     train,
     transfer,
     universal,
@@ -112,6 +113,7 @@ COMMANDS = (
     Command("transfer", "do the adversaries of one network fool the others?", transfer.add_arguments, transfer.run),
     Command("difference", "the greatest difference of two networks' scores", difference.add_arguments, difference.run),
     Command("check", "is a proof right? By code that shares nothing with its writer", check.add_arguments, check.run),
+    Command("serve", "questions over HTTP, and a page to ask and watch", serve.add_arguments, serve.run),
     Command("scale", "how far apart the classes of a data set lie", scale.add_arguments, scale.run),
     Command(
         "vnncomp",

@@ -1,1 +1,1 @@
-"""The service: networks are uploaded, questions asked, answers watched and kept, on one machine or a cluster."""
+"""The service: models, data and questions over HTTP, answered by workers, kept in a database. `plumbline serve`."""
