@@ -1,6 +1,6 @@
 """What pages know: answers of this same application's HTTP interface, asked as the reader of the page.
 
-A page therefore shows nothing that its reader could not ask for, and there is one place that decides what that is.
+Who that is was found out before: it goes along. A page therefore shows nothing that its reader could not ask for, and there is one place that decides what that is.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 from fastapi import Request
+from starlette.types import Receive, Scope, Send
 
 from encoders.errors import PlumblineError
 
@@ -42,7 +43,12 @@ async def asked(request: Request, path: str, **parameters: Any) -> Any:
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
     sent = {name: str(value) for name, value in parameters.items() if value is not None}
     client = (request.client.host, request.client.port) if request.client else ("127.0.0.1", 0)
-    transport = httpx.ASGITransport(app=request.app, client=client)
+    reader = request.scope.get("state", {})
+
+    async def as_the_reader(scope: Scope, receive: Receive, send: Send) -> None:
+        await request.app({**scope, "state": dict(reader)}, receive, send)
+
+    transport = httpx.ASGITransport(app=as_the_reader, client=client)
     async with httpx.AsyncClient(transport=transport, base_url=str(request.base_url), headers=headers) as asking:
         answer = await asking.get(path, params=sent)
     if answer.is_success:

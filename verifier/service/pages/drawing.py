@@ -13,7 +13,7 @@ from verifier.service.pages.wording import number
 WIDE = 100.0  # what a drawing's width counts as
 ROOM = 1.08  # beyond the largest number, so that its mark is drawn whole
 NARROWEST = 8.0  # a layer of one number
-PARTS = ("exact", "certified", "falsified", "misclassified", "unresolved", "failed", "running")
+PARTS = ("exact", "certified", "falsified", "misclassified", "empty", "unresolved", "failed", "running")
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def layers(facts: Mapping[str, Any]) -> list[Layer]:
     """A network from input to output, each layer as wide as the logarithm of its size."""
     sides = facts.get("input_shape") or ()
     shape = " × ".join(str(side) for side in sides) if len(sides) > 1 else ""
-    rows: list[Mapping[str, Any]] = [{"name": shape, "kind": "Input", "size": facts.get("inputs")}]
-    rows += facts.get("layers") or []
+    rows: list[Mapping[str, Any]] = [{"name": shape, "kind": "input", "size": facts.get("inputs")}]
+    rows += [row for row in facts.get("layers") or () if row["kind"] != "input"]
     sizes = [int(row["size"]) for row in rows if row.get("size")]
     largest = max([*sizes, 2])
     found: list[Layer] = []

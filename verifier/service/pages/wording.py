@@ -18,7 +18,7 @@ QUESTIONS = {
     "report": "every bound and attack",
     "compare": "comparison",
 }
-STATES = ("waiting", "running", "exact", "certified", "falsified", "unresolved", "misclassified", "failed")
+STATES = ("waiting", "running", "exact", "certified", "falsified", "unresolved", "misclassified", "empty", "failed")
 BASES = {
     "rigorous": "rigorous: proven with every rounding counted",
     "integer": "integer: proven in whole numbers",

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import numpy as np
 import onnx
 from fastapi import APIRouter, FastAPI, Form, Header, HTTPException, Request, UploadFile
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from onnx import numpy_helper
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
@@ -67,8 +67,8 @@ class FakeService:
         number = f"run{len(self.runs) + 1}"
         first, last = (int(part) for part in (asked.get("samples") or "0:10").split(":"))
         run = {
-            "id": number, "title": asked.get("title") or "", "model": self.models[asked["model"]],
-            "data": self.data[asked["data"]], "samples": asked.get("samples"), "question": asked["question"],
+            "id": number, "title": asked.get("title") or "", "model": self.models[asked["model"]], "error": None, "record": {},
+            "data": {name: self.data[asked["data"]][name] for name in ("id", "name", "sha256")}, "samples": asked.get("samples"), "question": asked["question"],
             "radius": asked.get("radius"), "options": asked.get("options") or {}, "proofs": bool(asked.get("proofs")),
             "state": "queued", "counts": {}, "created_at": NOW, "started_at": None, "finished_at": None,
             "seconds_left": None, "versions": {"plumbline": "0.1.0", "onnxruntime": "1.20"},
@@ -169,7 +169,7 @@ class FakeService:
         verdicts = ("exact", "certified", "falsified", "unresolved", "misclassified")
         run["counts"] = {
             "total": len(rows), "done": sum(row["state"] == "done" for row in rows),
-            "open": sum(row["state"] != "done" for row in rows),
+            "open": sum(row["state"] != "done" or row["verdict"] == "unresolved" for row in rows), "empty": 0,
             "running": sum(row["state"] == "running" for row in rows), "failed": 0,
             **{name: sum(row["verdict"] == name for row in rows) for name in verdicts},
         }  # fmt: skip
@@ -189,7 +189,7 @@ def application(service: FakeService) -> FastAPI:
 
     @app.middleware("http")
     async def access(request: Request, answered: Any) -> Response:
-        free = request.url.path.startswith(("/static", "/view", "/session")) or request.url.path == "/"
+        free = request.url.path.startswith(("/static", "/view", "/session", "/sign-in")) or request.url.path == "/"
         given = request.headers.get("authorization", "").removeprefix("Bearer ") or request.cookies.get("session")
         if service.token and not free and given != service.token:
             return JSONResponse({"title": "Who asks?", "detail": "A token is needed; sign in with yours."}, 401)
@@ -226,7 +226,7 @@ async def session(request: Request, token: Annotated[str, Form()]) -> Response:
     """A cookie for the token."""
     if token != _service(request).token:
         raise HTTPException(401, "No such token.")
-    answer = RedirectResponse("/", 303)
+    answer = Response(status_code=204)
     answer.set_cookie("session", token, httponly=True, samesite="strict")
     return answer
 
@@ -259,7 +259,9 @@ async def model(request: Request, model: str) -> Item:
 async def model_file(request: Request, model: str) -> Response:
     """Its bytes."""
     found = _found(_service(request).models, model)
-    return Response((_service(request).folder / f"{found['id']}.onnx").read_bytes())
+    name = f"{found['id']}.onnx"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response((_service(request).folder / name).read_bytes(), headers=headers)
 
 
 @interface.post("/data", status_code=201)
@@ -276,6 +278,12 @@ async def post_data(request: Request, files: list[UploadFile]) -> Item:
 async def data(request: Request, limit: int = 50, cursor: str | None = None) -> Item:
     """All of them."""
     return _listing(list(_service(request).data.values()), limit, cursor)
+
+
+@interface.get("/data/{data}")
+async def data_set(request: Request, data: str) -> Item:
+    """One."""
+    return _found(_service(request).data, data)
 
 
 @interface.get("/data/{data}/samples/{index}.png")
@@ -458,8 +466,8 @@ def _facts(content: bytes) -> Item:
         for name in node.input:
             if name in sizes and sizes[name].ndim == 1:
                 size = int(sizes[name].size)
-        layers.append({"name": node.name, "kind": node.op_type, "size": size})
-    relus = sum(layer["size"] for layer in layers if layer["kind"] == "Relu")
+        layers.append({"name": node.name, "kind": node.op_type.lower().replace("gemm", "dense"), "size": size})
+    relus = sum(layer["size"] for layer in layers if layer["kind"] == "relu")
     return {
         "inputs": math.prod(shape), "input_shape": shape, "classes": size, "neurons": relus, "layers": layers,
         "operators": sorted({node.op_type for node in file.graph.node}),

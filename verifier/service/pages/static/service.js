@@ -20,7 +20,6 @@ document.documentElement.dataset.script = "yes";
 function themeSwitch() {
   const button = document.getElementById("theme");
   const show = () => (button.textContent = `Theme: ${document.documentElement.dataset.theme}`);
-  button.hidden = false;
   show();
   button.addEventListener("click", () => {
     const next = THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % THEMES.length];
@@ -654,6 +653,7 @@ function watchRun(main) {
   const items = table ? table.items : new Map();
   if (large && !items.has(large.index)) items.set(large.index, { index: large.index, state: large.element.dataset.state });
   if (table && large) table.mark(large.index);
+  if (curve && table && table.whole) curve.curves = [curveOf([...items.values()])]; // every step, where the server has a grid
 
   let choosing = 0;
   let changed = Date.now();
@@ -735,7 +735,6 @@ function watchRun(main) {
       lower: keep(item.lower, given.lower, Math.max),
       upper: keep(item.upper, given.upper, Math.min),
     });
-    if (given.seconds_left !== undefined) left(given.seconds_left);
     followed();
   }
 
@@ -757,8 +756,7 @@ function watchRun(main) {
       setText(document.querySelector('[data-run-field="done"]'), `${counts.done} of ${counts.total} answered`);
       say(`${counts.done} of ${counts.total} answered`);
       for (const chip of document.querySelectorAll("[data-count]")) {
-        const name = chip.dataset.count;
-        setText(chip, String(name === "open" ? counts.total - counts.done : counts[name]));
+        setText(chip, String(counts[chip.dataset.count]));
       }
       let start = 0;
       for (const part of document.querySelectorAll("[data-progress] [data-part]")) {
@@ -770,7 +768,7 @@ function watchRun(main) {
       const bar = document.querySelector("[data-progress]");
       if (bar) bar.setAttribute("aria-label", `${counts.done} of ${counts.total} answered`);
       const resume = document.querySelector('[data-act="resume"]');
-      if (resume) resume.hidden = going(given.state) || !(counts.unresolved || counts.total - counts.done);
+      if (resume) resume.hidden = going(given.state) || !counts.open;
     }
     if (given.seconds_left !== undefined) left(given.seconds_left);
     if (!going(given.state)) left(null);
@@ -778,15 +776,18 @@ function watchRun(main) {
       const button = document.querySelector(`[data-act="${act}"]`);
       if (button) button.hidden = !when;
     }
+    if (given.error) complain("run", new Refusal(given.error));
     if (was !== given.state) say(`The run is ${given.state}.`, true);
-    watch.set(going(given.state));
+    watch.set(going(given.state) || (counts && counts.running > 0)); // what a cancelled run holds is still given back
+    if (going(was) && !watch.wanted) catchUp(); // whatever was on its way
   }
 
   async function catchUp() {
     try {
-      if (table) for (const item of await everything(`/runs/${run}/samples`, 600)) takeSample(item);
-      else takeSample(await ask(`/runs/${run}/samples/${large.index}`));
-      takeRun(await ask(`/runs/${run}`));
+      const now = await ask(`/runs/${run}`); // first, so that samples of a run that has ended are all there
+      if (table && table.whole) for (const item of await everything(`/runs/${run}/samples`, 300)) takeSample(item);
+      else if (large) takeSample(await ask(`/runs/${run}/samples/${large.index}`));
+      takeRun(now);
     } catch (error) {
       if (document.querySelector('[data-problem="run"]')) complain("run", error);
     }
@@ -827,6 +828,20 @@ function acts(main, run, takeRun) {
       location.assign("/#runs");
     } catch (error) {
       complain("run", error);
+    }
+  });
+}
+
+function signIn() {
+  const form = document.querySelector(".sign-in");
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    complain("sign-in", null);
+    try {
+      await told(await fetch("/session", { method: "POST", body: new URLSearchParams(new FormData(form)) }));
+      location.assign("/");
+    } catch (error) {
+      complain("sign-in", error instanceof Refusal ? error : new Refusal("The server cannot be reached."));
     }
   });
 }
@@ -914,8 +929,13 @@ function askPage() {
   const shownRadius = () => {
     withRadius.hidden = !form.querySelector("[data-radius]:checked");
   };
-  form.addEventListener("change", shownRadius);
+  const provable = () => {
+    const without = chosen("norm").value === "l0" || chosen("question").value === "report"; // these have no proofs
+    chosen("proofs").disabled = without;
+  };
+  form.addEventListener("change", () => (shownRadius(), provable()));
   shownRadius();
+  provable();
   ready();
 
   let key = freshKey();
@@ -979,11 +999,11 @@ function runList() {
 document.addEventListener("DOMContentLoaded", () => {
   const main = document.getElementById("main");
   themeSwitch();
-  for (const element of document.querySelectorAll("[data-enhanced]")) element.hidden = false;
   const pages = {
     home: () => (askPage(), runList()),
     run: () => watchRun(main),
     sample: () => watchRun(main),
+    "sign-in": signIn,
     compare: () => document.querySelectorAll('[data-chart="curve"]').forEach(curveChart),
   };
   (pages[main.dataset.page] || (() => {}))();
