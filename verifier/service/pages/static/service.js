@@ -52,7 +52,7 @@ function gap(lower, upper) {
   const [low, high] = [number(lower), number(upper)];
   if (!(Number.isFinite(low) && Number.isFinite(high))) return low === high ? "0 %" : Number.isNaN(low) ? "–" : "open";
   const share = (high - low) / Math.max(Math.abs(high), 1e-12);
-  return share <= 1e-5 ? "0 %" : share < 10 ? `${(100 * share).toFixed(1)} %` : "open";
+  return share <= 1e-4 ? "0 %" : share < 10 ? `${(100 * share).toFixed(1)} %` : "open";
 }
 
 function duration(seconds) {
@@ -299,9 +299,9 @@ function bracketChart(sample) {
     }
     if (!(y[1] > y[0])) y = [y[0], y[0] + 1];
     const clipped = (points) => points.map(([t, held]) => [t, Math.min(y[1], Math.max(y[0], held))]);
-    const end = Math.max(number(last[0]), 0.01);
+    const end = history.length ? Math.max(number(last[0]), 0.01) : 1;
     const dots = [];
-    if (Number.isFinite(low)) dots.push({ name: "lower", x: end, y: low, r: 3.5 });
+    if (history.length && Number.isFinite(low)) dots.push({ name: "lower", x: end, y: low, r: 3.5 });
     if (Number.isFinite(high)) dots.push({ name: "upper", x: end, y: high, r: 3.5 });
     if (history.length && gap(low, high) === "0 %") dots.push({ name: "met", x: end, y: high, r: 8 });
     const read = (t) => {
@@ -336,7 +336,7 @@ function curveChart(figure) {
   held.chart = new StepChart(figure, () => {
     const ends = held.curves.flatMap((curve) => curve.radii.map(number)).filter(Number.isFinite);
     const needed = Math.max(0, ...ends, Number.isFinite(radius) ? radius * 1.25 : 0);
-    if (needed > widest || needed < widest / 4) widest = roundUp(needed * 1.02);
+    if (needed > widest || needed < widest / 2.5) widest = roundUp(needed * 1.02);
     const lines = held.curves.map((curve) => ({
       low: curve.radii.map((r, k) => [number(r), curve.certified[k]]),
       high: curve.radii.map((r, k) => [number(r), curve.not_falsified[k]]),
@@ -391,6 +391,7 @@ const FIELDS = {
   attempt: (item) => String(item.attempt ?? "–"),
   found_by: (item) => item.found_by || "–",
   basis: (item) => item.basis || "–",
+  predicted: (item) => String(item.predicted ?? "–"),
   target: (item) => String(item.target ?? "–"),
   to: (item) => (item.target === null || item.target === undefined ? "" : `→${item.target}`),
   why_open: (item) => item.why_open || "",
@@ -432,15 +433,21 @@ function showBar(bar, item, scale) {
   if (scale.radius) put(".bar-radius", place(scale.radius, 0), 0.6);
 }
 
+// Points as they were reported, which may be a hair out of order, each no earlier than the one before.
+function inOrder(history) {
+  let latest = 0;
+  return history.map(([t, low, high]) => [(latest = Math.max(latest, number(t))), number(low), number(high)]);
+}
+
 // The panel's or the sample page's article, with its bracket over time and pictures that follow the adversary.
 class LargeSample {
   constructor(element) {
     this.element = element;
     this.index = Number(element.dataset.sample);
-    this.history = JSON.parse(element.dataset.history).map((point) => point.map(number));
+    this.history = inOrder(JSON.parse(element.dataset.history));
     this.seen = this.history.length ? this.history[this.history.length - 1][2] : Infinity;
-    this.pictured = 0;
-    for (const picture of element.querySelectorAll("[data-picture] img")) {
+    this.pictured = element.querySelector('[data-picture="adversary"] img[src]') ? 1 : 0;
+    for (const picture of element.querySelectorAll("[data-picture] img[src]")) {
       picture.addEventListener("error", () => (picture.hidden = true), { once: true });
     }
     this.chart = bracketChart(this);
@@ -448,7 +455,7 @@ class LargeSample {
 
   take(item, given) {
     if ("history" in given && given.history.length >= this.history.length) {
-      this.history = given.history.map((point) => point.map(number));
+      this.history = inOrder(given.history);
     } else if (number(item.seconds) > (this.history.length ? this.history[this.history.length - 1][0] : -1)) {
       this.history.push([number(item.seconds), number(item.lower), number(item.upper)]);
     }
@@ -457,7 +464,7 @@ class LargeSample {
     const open = item.state !== "done" || item.verdict === "unresolved";
     for (const why of this.element.querySelectorAll(".why")) why.hidden = !(open && item.why_open);
     setText(this.element.querySelector('[data-picture="adversary"] figcaption'), open ? "adversary so far" : "adversary");
-    if (number(item.upper) < this.seen || (item.has_adversary && !this.pictured)) this.picture(item);
+    if (item.has_adversary && (number(item.upper) < this.seen || !this.pictured)) this.picture(item);
     this.chart.soon();
   }
 
@@ -509,14 +516,19 @@ class Rows {
   take(item) {
     const row = this.rows.get(item.index);
     if (!row) return;
-    this.rescale(number(item.upper));
+    this.rescale();
     row.dataset.status = statusOf(item);
     showBar(row.querySelector("[data-bar]"), item, this.scale);
   }
 
-  rescale(upper) {
-    if (!Number.isFinite(upper) || upper <= this.scale.high) return;
-    this.scale.high = upper * 1.08;
+  // One scale for all bars; it follows the widest bracket, and shrinks only where half of it would be empty.
+  rescale() {
+    const ends = [number(this.scale.radius), ...[...this.items.values()].flatMap((item) => [number(item.lower), number(item.upper)])];
+    const known = ends.filter(Number.isFinite);
+    const [low, high] = [1.08 * Math.min(0, ...known), 1.08 * Math.max(0, ...known)];
+    const [now, needed] = [this.scale.high - this.scale.low, high - low];
+    if (!(needed > 0) || (low >= this.scale.low && high <= this.scale.high && 2 * needed > now)) return;
+    Object.assign(this.scale, { low, high });
     for (const [index, row] of this.rows) showBar(row.querySelector("[data-bar]"), this.items.get(index), this.scale);
   }
 
@@ -767,6 +779,7 @@ function watchRun(main) {
       }
       const bar = document.querySelector("[data-progress]");
       if (bar) bar.setAttribute("aria-label", `${counts.done} of ${counts.total} answered`);
+      for (const link of document.querySelectorAll("[data-answered]")) link.toggleAttribute("data-none", !counts.done);
       const resume = document.querySelector('[data-act="resume"]');
       if (resume) resume.hidden = going(given.state) || !counts.open;
     }
@@ -886,7 +899,11 @@ function askPage() {
     complain(kind, null);
     zone.dataset.sending = "yes";
     try {
-      const sent = await upload(KINDS[kind], files, (share) => say(`${Math.round(100 * share)} % sent`));
+      const sent = await upload(KINDS[kind], files, (share) => {
+        const words = share < 1 ? `${Math.round(100 * share)} % sent` : "Reading it …";
+        setText(zone.querySelector(".sending"), words);
+        say(words);
+      });
       const known = [...chosen(kind).options].find((option) => option.value === sent.id);
       if (!known) chosen(kind).add(new Option(sent.name, sent.id));
       chosen(kind).value = sent.id;
@@ -896,6 +913,7 @@ function askPage() {
       complain(kind, error);
     }
     delete zone.dataset.sending;
+    setText(zone.querySelector(".sending"), "");
     ready();
   }
 
@@ -944,14 +962,17 @@ function askPage() {
     event.preventDefault();
     complain("question", null);
     button.disabled = true;
+    setText(button, "Checking the question …"); // the network is loaded once for that
     try {
       const run = await ask("/runs", "POST", question(new FormData(form), !withRadius.hidden), { "Idempotency-Key": key });
       location.assign(`/view/runs/${run.id}`);
     } catch (error) {
       complain("question", error);
+      setText(button, "Ask");
       ready();
     }
   });
+  addEventListener("pageshow", () => (setText(button, "Ask"), ready())); // also when the reader comes back
 }
 
 function freshKey() {
