@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.common import conditions, header, mnist, row, shared_file, span
 from verifier.options import Options
 from verifier.question.model import load
+from verifier.question.problem import Running
 from verifier.runs.job import Job
 from verifier.runs.run import outcomes
 from verifier.runs.samples import Samples
@@ -25,7 +26,7 @@ from verifier.runs.samples import Samples
 VERDICTS = {"certified": "robust", "falsified": "adversarial", "misclassified": "misclassified"}
 
 
-def silent(index: int, lower: float, upper: float) -> None:
+def silent(index: int, running: Running) -> None:
     """No progress is shown."""
 
 

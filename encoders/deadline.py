@@ -11,7 +11,12 @@ making anything wrong:
 - Work that `look` may end changes nothing that outlives it but by single steps that are true by themselves. A search
   puts nodes back whose bounds were not finished.
 
-Work without a deadline never looks, so that its path and its numbers are what they would be without this module.
+Work without a deadline never looks at a clock, so that its path and its numbers are what they would be without this
+module.
+
+A stop is an end that nobody foresaw: Ctrl-C, or a question that is called off. Once it is asked for, every deadline has
+passed, endless ones too, so that questions end by the very way of a time limit and keep what is proven and found.
+`EVERYTHING` stops all questions of this process; a clock has a stop of its own, which ends its question alone.
 
 By how much a limit can be overshot: the clock is looked at between operations, each a pass over a batch of nodes, a
 step of a descent, a part of a layer's rows or of a factorisation. The longest of them is what can come on top, with the
@@ -47,12 +52,39 @@ class Limit(Protocol):
         """Whether the work is to end."""
 
 
-class Clock:
-    """The seconds that a question has had: all that pass, but for those in which others have their turn."""
+class Stop:
+    """Whether work is asked to end, whatever time it has left; once asked, until `forget`. Any thread may ask."""
 
     def __init__(self) -> None:
+        self.asked = False
+
+    def ask(self) -> None:
+        self.asked = True
+
+    def forget(self) -> None:
+        """Work that begins from now on is not meant."""
+        self.asked = False
+
+
+EVERYTHING = Stop()
+"""The stop of all questions in this process."""
+
+
+class Clock:
+    """The seconds that a question has had: all that pass, but for those in which others have their turn.
+
+    `stop` ends this question alone.
+    """
+
+    def __init__(self, stop: Stop | None = None) -> None:
         self._spent, self._since = 0.0, time.monotonic()
         self._running = True
+        self.stop = Stop() if stop is None else stop
+
+    @property
+    def stopped(self) -> bool:
+        """Whether this question, or all of them, are asked to end."""
+        return self.stop.asked or EVERYTHING.asked
 
     def now(self) -> float:
         """Seconds on this clock."""
@@ -68,14 +100,14 @@ class Clock:
 
 @dataclass(frozen=True)
 class Deadline:
-    """A moment on a clock; `None` never comes."""
+    """A moment on a clock; `None` never comes, unless the clock is stopped."""
 
     moment: float | None
     clock: Clock = field(default_factory=Clock, compare=False)
 
     @classmethod
     def after(cls, seconds: float | None, clock: Clock | None = None) -> Deadline:
-        clock = clock or Clock()
+        clock = Clock() if clock is None else clock
         return cls(None if seconds is None or seconds == float("inf") else clock.now() + seconds, clock)
 
     def within(self, seconds: float) -> Deadline:
@@ -84,7 +116,9 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds left, never negative; infinite without a limit."""
+        """Seconds left, never negative; infinite without a limit, none once the clock is stopped."""
+        if self.clock.stopped:
+            return 0.0
         return float("inf") if self.moment is None else max(0.0, self.moment - self.clock.now())
 
     @property
@@ -100,8 +134,7 @@ _limits: ContextVar[tuple[Limit, ...]] = ContextVar("limits", default=())
 @contextmanager
 def under(limit: Limit) -> Iterator[None]:
     """Work that ends of its own accord at the limit; limits around it go on to hold. No turn may be yielded inside."""
-    endless = isinstance(limit, Deadline) and limit.moment is None
-    before = _limits.set(_limits.get() if endless else (*_limits.get(), limit))
+    before = _limits.set((*_limits.get(), limit))
     try:
         yield
     finally:

@@ -158,7 +158,7 @@ def test_searches(options: SearchOptions, norm: Norm) -> None:
 
         def closed(device: str, seed: int = seed) -> tuple[float, float]:
             problem, incumbent, _ = random_problem(np.random.default_rng(seed), norm)
-            search = Search(replace(problem, device=device), incumbent, lambda lower, upper: None, options)
+            search = Search(replace(problem, device=device), incumbent, lambda running: None, options)
             assert isinstance(search.device_graph.zeros(1), OtherTensor) == (device != "cpu")
             return search.run().lower, incumbent.upper
 
@@ -199,7 +199,7 @@ def test_a_search_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
         region = problem.region
         incumbent.offer(rng.uniform(region.lower, region.upper, size=(200, region.center.size)), "chance")
         problem = replace(problem, device=device, tolerance=0.02)  # seven nodes
-        search = Search(problem, incumbent, lambda lower, upper: None, options)
+        search = Search(problem, incumbent, lambda running: None, options)
         proven = search.run().lower
         assert search.balls.stride < 1.0  # it has looked ahead by products
         return proven, incumbent.upper

@@ -129,7 +129,7 @@ EAGER = SearchOptions(chords_first=0, few_leaves=0)
 
 
 def closed(engine: Engine, problem: Problem, incumbent: Incumbent) -> Proof:
-    return engine.close(problem, incumbent, lambda lower, upper: None)
+    return engine.close(problem, incumbent, lambda running: None)
 
 
 def disagreement(engine: Engine, seed: int, norm: Norm, strict: float) -> str | None:
@@ -315,7 +315,7 @@ def test_a_lying_engine_raises_the_alarm() -> None:
 
     class Liar(SearchEngine):
         async def _solve(self, problem: Problem, incumbent: Incumbent, progress: object) -> Proof:
-            proof = await super()._solve(problem, incumbent, lambda lower, upper: None)
+            proof = await super()._solve(problem, incumbent, lambda running: None)
             return Proof(proof.lower * 1.001, proof.basis)
 
     with pytest.raises(SoundnessError, match="soundness alarm"):

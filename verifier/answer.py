@@ -17,7 +17,7 @@ from bounds.execution_error import ARITHMETICS, execution_error
 from bounds.propagation.neuron_bounds import device_graph_for, network_bounds
 from encoders.arrays import FloatArray
 from encoders.deadline import Clock, Deadline, in_time, under
-from encoders.errors import DataError, OptionError
+from encoders.errors import DataError, OptionError, SoundnessError
 from encoders.grid import Grid
 from encoders.layer_graph.graph import Relu
 from encoders.question import CONVEX, Goal, Norm, Region
@@ -36,8 +36,8 @@ from verifier.question.input_shape import levels_for
 from verifier.question.model import Model, opened
 from verifier.question.model_views import PerturbedModel, View
 from verifier.question.output_change import OutputChange
-from verifier.question.problem import Problem, Progress
-from verifier.question.results import Basis, Result, Verdict, meet
+from verifier.question.problem import NOTHING, Known, Problem, Progress, Running
+from verifier.question.results import Basis, Result, Verdict, check_sandwich, meet
 from verifier.regions import check_classes, checked_label, region_for, viewed
 
 ATTACK_SHARE = 0.3  # of the time limit, at the most
@@ -46,7 +46,7 @@ QUICK_POLISH = ((4, 3),)
 POLISH_SECONDS = 1.0  # at most, for a last walk
 OFFERED = 32  # candidates that are replayed
 ROOMS = (0.25, 1.0, 4.0)  # of what rounding an input does to a constraint: how far inside it a witness is looked for
-SAMPLE = "sample"
+SAMPLE, ATTACK = "sample", "attack"
 
 
 def distance(
@@ -99,10 +99,14 @@ def ask(
     mask: ArrayLike | None = None,
     progress: Progress | None = None,
     workers: int = 1,
+    known: Known = NOTHING,
 ) -> Result:
-    """One sample, one question: `distance` where `radius` is None, else `verify`. `workers` are cores it may use."""
+    """One sample, one question: `distance` where `radius` is None, else `verify`. `workers` are cores it may use.
+
+    What is `known` from an earlier attempt is where this one goes on.
+    """
     model = opened(model)
-    return run_alone(asked(model, x, radius, options, label, index, mask, progress, Clock(), workers))
+    return run_alone(asked(model, x, radius, options, label, index, mask, progress, Clock(), workers, known=known))
 
 
 async def asked(
@@ -117,10 +121,11 @@ async def asked(
     clock: Clock,
     workers: int = 1,
     share: int = 1,
+    known: Known = NOTHING,
 ) -> Result:
     """The same in turns, for `share` samples side by side (`verifier/batching/scheduler.py`)."""
     if progress is not None and not callable(progress):
-        raise OptionError("progress: give a function of two numbers, or leave it out")
+        raise OptionError("progress: give a function of a running bracket, or leave it out")
     radius, label = check_radius(radius), checked_label(label)
     if model.quantised is not None and options.grid is None:
         raise OptionError(f"{model.path}: a quantised network is asked about on a grid: distance or verify with grid N")
@@ -150,7 +155,7 @@ async def asked(
         grid = Grid.of(region, options.norm, levels_for(model.input_shape, options.grid))
         region = replace(region, lower=grid.corner(grid.down), upper=grid.corner(grid.up))
     question = _Question(
-        model, region, radius, options, label, index, predicted, clock, grid, workers, share, rooms, change
+        model, region, radius, options, label, index, predicted, clock, grid, workers, share, rooms, change, known
     )
     if label is not None and label != predicted:
         return question.result(Verdict.MISCLASSIFIED, 0.0, 0.0)
@@ -158,14 +163,8 @@ async def asked(
     if options.targets is not None and predicted in options.targets and simple:
         found = question.already_there()
     else:
-        found = await question.answer(progress or _silent)
-    if isinstance(model, View) and found.adversary is not None:
-        return replace(found, adversary=model.told(found.adversary))
-    return found
-
-
-def _silent(lower: float, upper: float) -> None:
-    del lower, upper
+        found = await question.answer(progress)
+    return question.told(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +184,13 @@ class _Question:
     share: int = 1
     rooms: FloatArray = field(default_factory=lambda: np.zeros(0))  # what rounding an input does to each constraint
     change: OutputChange | None = None
+    known: Known = NOTHING
+
+    def told(self, found: Result) -> Result:
+        """The result with its adversary as one of the file."""
+        if not isinstance(self.model, View) or found.adversary is None:
+            return found
+        return replace(found, adversary=self.model.told(found.adversary))
 
     def result(self, verdict: Verdict, lower: float, upper: float, **more: Any) -> Result:
         facts: dict[str, Any] = {"basis": Basis.RIGOROUS, "engine": self.options.engine, **more}
@@ -222,7 +228,44 @@ class _Question:
         verdict = Verdict.EXACT if self.radius is None else Verdict.FALSIFIED
         return self.result(verdict, 0.0, 0.0, adversary=incumbent.best)
 
-    async def answer(self, progress: Progress) -> Result:
+    def _telling(self, incumbent: Incumbent, progress: Progress | None, error: float | None = None) -> Progress:
+        """Hand on what an engine tells, with what is known besides, and the answer that it comes to so far."""
+        if progress is None:
+            return lambda running: None
+
+        def tell(running: Running) -> None:
+            if self.known.lower > running.lower:
+                running = replace(running, lower=self.known.lower, basis=self.known.basis)
+            lower, upper = min(running.lower, incumbent.upper), incumbent.upper
+            found = self.result(
+                self._verdict(lower, upper), lower, upper, basis=running.basis, adversary=incumbent.best,
+                nodes=running.nodes, open_phases=running.open_phases, execution_error=error,
+            )  # fmt: skip
+            progress(replace(running, lower=lower, upper=upper, answer=self.told(found)))
+
+        return tell
+
+    def _offer_known(self, incumbent: Incumbent) -> None:
+        """An adversary from before is a candidate like any other; nearer than what was proven, it is an alarm."""
+        if self.known.adversary is not None:
+            candidate = np.asarray(self.known.adversary, dtype=np.float64).reshape(1, -1)
+            if candidate.shape[1] != self.region.center.size:
+                raise DataError(
+                    f"known: an adversary of {candidate.shape[1]} inputs does not fit the {self.region.center.size} "
+                    "that are asked about; leave it out"
+                )
+            own = self.model.own(candidate) if isinstance(self.model, View) else candidate
+            incumbent.offer(own, self.known.found_by)
+        self._check_known(incumbent)
+
+    def _check_known(self, incumbent: Incumbent) -> None:
+        check_sandwich(self.known.lower, incumbent.upper, self.options.norm)
+        if self.grid is not None and self.known.lower > incumbent.upper:
+            raise SoundnessError(
+                f"soundness alarm: known level {self.known.lower!r} above a replayed adversary at {incumbent.upper!r}"
+            )
+
+    async def answer(self, progress: Progress | None) -> Result:
         options, norm = self.options, self.options.norm
         deadline = Deadline(options.time_limit, self.clock)
         reach = self.region.reach(norm)
@@ -240,9 +283,11 @@ class _Question:
             incumbent.offer(self.region.center, SAMPLE)  # it may be what is asked for itself
             if incumbent.upper == 0.0:
                 return self._at_the_sample(incumbent)
+        self._offer_known(incumbent)
         goals = goals_of(self.model, self.predicted, options, self.change)
         device = pick_device(options.device)
-        if self._may_be_certified_at_once():
+        self._telling(incumbent, progress)(Running(0.0, incumbent.upper, technique=ATTACK))
+        if self._may_be_certified_at_once() and not self._falsified(incumbent):
             eased, error = self._eased(goals, ceiling, device, deadline)
             if await self._certified_at_once(eased, ceiling, device, deadline):
                 lower = float("inf") if ceiling >= beyond else ceiling
@@ -250,19 +295,22 @@ class _Question:
                     lower = self.grid.proven(self.grid.reached(ceiling))
                 return self.result(Verdict.CERTIFIED, lower, float("inf"), engine="crown", execution_error=error)
         goals = await self._attack(goals, incumbent, ceiling, deadline)
-        progress(0.0, incumbent.upper)
         engine = engine_for(options.engine)
-        proof, error = Proof(0.0, Basis.RIGOROUS), None
-        if self.radius is None or incumbent.upper > self.radius:
+        proof, error = Proof(self.known.lower, self.known.basis), None
+        self._check_known(incumbent)
+        closed = proof.lower > 0.0 and self._verdict(proof.lower, incumbent.upper) is not Verdict.UNRESOLVED
+        if not (closed or self._falsified(incumbent)):
             eased, error = self._eased(goals, min(ceiling, incumbent.upper), device, deadline)
             problem = Problem(
                 self.model.guide, self.region, norm, eased, ceiling, self.radius, options.tolerance, deadline, device,
-                self.grid, self.model.quantised, self.workers, self.share, inside(goals, self.rooms),
+                self.grid, self.model.quantised, self.workers, self.share, inside(goals, self.rooms), self.known,
             )  # fmt: skip
             if isinstance(incumbent, ExecutedIncumbent) and error is not None:
                 incumbent.ease(eased, error, options.tolerance)
             if error is None or np.isfinite(error):
-                proof = await engine.solve(problem, incumbent, progress)
+                tell = self._telling(incumbent, progress, error)
+                tell(Running(0.0, incumbent.upper, technique=engine.name))
+                proof = await engine.solve(problem, incumbent, tell)
             if error is not None:
                 self._polish(problem, incumbent, goals)
             for room in ROOMS if len(self.rooms) else ():
@@ -326,6 +374,9 @@ class _Question:
         errors = errors + 2.0**-52 * self.options.margin  # a lead is itself rounded before it is held against a margin
         parts = np.split(errors, np.cumsum([len(goal.offset) for goal in goals])[:-1])
         return tuple(goal.eased(part) for goal, part in zip(goals, parts, strict=True)), float(errors.max())
+
+    def _falsified(self, incumbent: Incumbent) -> bool:
+        return self.radius is not None and incumbent.upper <= self.radius
 
     def _verdict(self, lower: float, upper: float) -> Verdict:
         if self.radius is not None:

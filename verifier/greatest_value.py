@@ -24,7 +24,7 @@ from bounds.propagation.neuron_bounds import device_graph_for
 from bounds.tightening.first_pass import least_values
 from encoders.arrays import FloatArray, Inputs, InputType
 from encoders.deadline import Deadline, in_time
-from encoders.errors import SoundnessError
+from encoders.errors import DataError, SoundnessError
 from encoders.grid import Grid
 from encoders.layer_graph.graph import Graph
 from encoders.question import Goal, Region
@@ -35,7 +35,7 @@ from verifier.options import Options
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent, round_into_box
 from verifier.question.model_views import ScaledModel
-from verifier.question.problem import Problem, Progress
+from verifier.question.problem import Problem, Progress, Running
 from verifier.question.results import Adversary, Basis, weakest
 
 ATTACK_SHARE = 0.3  # of the time, at most
@@ -44,7 +44,7 @@ NARROW = 0.1  # of the bracket: once thresholds in between leave no more, the ha
 GIVEN_UP = 0.5  # of a turn: an engine that leaves as much of it had no use for time
 ROUNDING = 1e-6  # relative, between float32 scores and real ones: beyond it, a value above a proof is an alarm
 DISTANCE = 1e-6  # how near the radius an input just outside it may leave a decision open
-CENTER, ATTACK = "sample", "ball-minimum"
+CENTER, ATTACK, EARLIER = "sample", "ball-minimum", "earlier"
 
 
 class Network(Protocol):
@@ -62,6 +62,25 @@ class Network(Protocol):
     def scores(self, inputs: Inputs) -> FloatArray: ...
 
     def real(self, inputs: FloatArray) -> FloatArray: ...
+
+
+@dataclass(frozen=True, eq=False)
+class KnownValue:
+    """What an earlier attempt at the same greatest value left: a proven upper side, and inputs that attain much.
+
+    The upper side is taken as given, with what it rests on; inputs [k, n] of the file count by what they replay to.
+    """
+
+    upper: float = float("inf")
+    basis: Basis = Basis.RIGOROUS
+    inputs: Inputs | None = None
+
+    def __post_init__(self) -> None:
+        if np.isnan(self.upper):
+            raise DataError("known: an upper bound that is no number is none; leave it out")
+
+
+UNKNOWN = KnownValue()
 
 
 @dataclass(eq=False)
@@ -90,6 +109,7 @@ class GreatestValue:
     hint: float = -float("inf")  # the greatest value seen at real inputs, which the file's numbers may miss by a hair
     floor: float = -float("inf")  # no input of ball ∩ box has less: where thresholds start while none is known
     rooms: FloatArray = field(default_factory=lambda: np.zeros(0))
+    known: KnownValue = UNKNOWN
     engine: Engine = field(init=False)
     device: str = field(init=False)
 
@@ -125,6 +145,7 @@ class GreatestValue:
     async def close(self) -> None:
         """Raise and lower the two sides until they meet, or time is up."""
         self._see(self.region.center[None], CENTER)
+        self._go_on()
         self._bound()
         if not self.exact:
             self._attack()
@@ -150,6 +171,13 @@ class GreatestValue:
                 open_below, bold = max(open_below, self.lower), misses % 3 == 0
             else:
                 bold = open_below <= self.least  # a new hard end
+
+    def _go_on(self) -> None:
+        """From what is known: inputs first, so that one above the proven side is an alarm."""
+        if self.known.inputs is not None:
+            inputs = np.asarray(self.known.inputs, dtype=np.float64).reshape(-1, self.region.center.size)
+            self._see(self.model.own(inputs) if isinstance(self.model, ScaledModel) else inputs, EARLIER)
+        self._prove(self.known.upper, self.known.basis)
 
     def join(self, parts: Sequence[GreatestValue]) -> None:
         """Take over what is known of the rows one by one: all of them, each in a part of its own."""
@@ -199,7 +227,7 @@ class GreatestValue:
 
     def _report(self) -> None:
         if self.progress is not None:
-            self.progress(self.lower, self.upper)
+            self.progress(Running(self.lower, self.upper, self.basis, self.nodes, technique=self.engine.name))
 
     def _goals(self, threshold: float) -> tuple[Goal, ...]:
         """A goal for each row: it reaches the threshold, where all constraints are kept; without one, the latter."""
@@ -298,7 +326,7 @@ class GreatestValue:
             self.model.guide, self.region, self.options.norm, goals, self.ceiling, self.radius, DISTANCE,
             deadline, self.device, self.grid, workers=self.workers, share=self.share, asked=inside(goals, self.rooms),
         )  # fmt: skip
-        proof = await self.engine.solve(problem, incumbent, lambda lower, upper: None)
+        proof = await self.engine.solve(problem, incumbent, lambda running: None)
         self.nodes += proof.nodes
         if incumbent.best is not None and incumbent.upper <= self.radius:
             self._raise(incumbent.best)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from encoders.grid import Grid
 from encoders.question import Norm, Region
 from verifier.batching.request import run_alone
 from verifier.engines.registry import engine_for
-from verifier.greatest_value import GreatestValue
+from verifier.greatest_value import UNKNOWN, GreatestValue, KnownValue
 from verifier.options import REAL, Options, check_convex, check_radius, checked_radius
 from verifier.question.input_shape import levels_for
 from verifier.question.model import Model, opened
 from verifier.question.model_views import View
-from verifier.question.problem import Progress
+from verifier.question.problem import Progress, Running
 from verifier.question.results import Adversary, Basis, weakest
 from verifier.question.sample_values import array_of
 from verifier.regions import check_classes, checked_label, region_for, viewed
@@ -99,6 +99,20 @@ def _check_order(lower: float, upper: float) -> None:
         raise SoundnessError(f"soundness alarm: a value of {lower!r} replays, above the proven {upper!r}")
 
 
+@dataclass(frozen=True, eq=False)
+class KnownLoss:
+    """What an earlier attempt at a greatest loss left: of all targets together, and what each was proven to stay below.
+
+    What targets were proven rests on the whole's basis.
+    """
+
+    whole: KnownValue = UNKNOWN
+    by_target: Mapping[int, float] = field(default_factory=dict)
+
+
+NO_LOSS = KnownLoss()
+
+
 def margin(
     model: Model | str | Path,
     x: ArrayLike,
@@ -134,6 +148,7 @@ async def margin_asked(
     clock: Clock | None = None,
     workers: int = 1,
     share: int = 1,
+    known: KnownLoss = NO_LOSS,
 ) -> GreatestLoss:
     """The same in turns, with a clock that may have started before, for `share` samples side by side."""
     clock = Clock() if clock is None else clock
@@ -155,22 +170,35 @@ async def margin_asked(
             view, region, float(radius), rows, options, deadline, grid, workers, share, rooms=rooms, **more
         )
 
-    whole = value(rows, progress=progress)
+    parts: list[GreatestValue] = []
+
+    def found() -> GreatestLoss:
+        """What is known by now."""
+        best, basis = whole.best, weakest(one.basis for one in (whole, *parts))
+        target = None if best is None else max(targets, key=lambda t: float(best.scores[t]))
+        return GreatestLoss(
+            index, label, predicted, against, options.norm, float(radius), _verdict(whole), whole.lower,
+            whole.upper, basis, whole.engine.name, clock.now(), _told(view, best), target,
+            whole.nodes + sum(part.nodes for part in parts),
+            {t: (part.lower, part.upper) for t, part in zip(targets, parts, strict=True)} if parts else None,
+        )  # fmt: skip
+
+    def told(running: Running) -> None:
+        if progress is not None:
+            progress(replace(running, lower=whole.lower, upper=whole.upper, answer=found()))
+
+    whole = value(rows, progress=told, known=known.whole)
     await whole.close()
-    by_target, nodes, parts = None, whole.nodes, list[GreatestValue]()
     if each:
-        parts = [value(row[None], upper=whole.upper, basis=whole.basis) for row in rows]
+        uppers = [min(whole.upper, known.by_target.get(t, np.inf)) for t in targets]
+        resting = weakest((whole.basis, known.whole.basis if known.by_target else whole.basis))
+        parts = [
+            value(row[None], upper=upper, basis=resting, progress=told) for row, upper in zip(rows, uppers, strict=True)
+        ]
         for part in parts:
             await part.close()
-            nodes += part.nodes
-        by_target = {t: (part.lower, part.upper) for t, part in zip(targets, parts, strict=True)}
         whole.join(parts)
-    best, basis = whole.best, weakest(one.basis for one in (whole, *parts))
-    target = None if best is None else max(targets, key=lambda t: float(best.scores[t]))
-    return GreatestLoss(
-        index, label, predicted, against, options.norm, float(radius), _verdict(whole), whole.lower, whole.upper,
-        basis, whole.engine.name, clock.now(), _told(view, best), target, nodes, by_target,
-    )  # fmt: skip
+    return found()
 
 
 def output_range(
@@ -206,8 +234,12 @@ async def range_asked(
     clock: Clock | None = None,
     workers: int = 1,
     share: int = 1,
+    known: tuple[KnownValue, KnownValue] = (UNKNOWN, UNKNOWN),
 ) -> OutputRange:
-    """The same in turns, with a clock that may have started before, for `share` samples side by side."""
+    """The same in turns, with a clock that may have started before, for `share` samples side by side.
+
+    What is `known` is of the negated least value, and of the greatest.
+    """
     clock = Clock() if clock is None else clock
     radius = check_radius(radius)
     check_askable(model, options)
@@ -225,27 +257,35 @@ async def range_asked(
     _finite_scores(view, region, index)
     far = region.reach(options.norm) if radius is None else float(radius)
     started, limit = clock.now(), options.time_limit
-    sides: list[GreatestValue] = []
-    for part, sign in enumerate((-1.0, 1.0), start=1):
+
+    def found() -> OutputRange:
+        """What is known by now."""
+        return OutputRange(
+            tuple(map(float, row)), (-least.upper, -least.lower), (greatest.lower, greatest.upper),
+            _verdict(least, greatest), weakest((least.basis, greatest.basis)), clock.now() - started,
+            _told(view, least.best), _told(view, greatest.best), least.nodes + greatest.nodes,
+        )  # fmt: skip
+
+    def told(running: Running) -> None:
+        if progress is not None:
+            progress(replace(running, answer=found()))
+
+    def told_of_least(running: Running) -> None:
+        told(replace(running, lower=-running.upper, upper=-running.lower))
+
+    def side(part: int, sign: float, told: Progress) -> GreatestValue:
         deadline = Deadline(None if limit is None else started + 0.5 * part * limit, clock)
-        rows = sign * row[None]
-        shown = progress if progress is None or sign > 0 else _negated(progress)
-        side = GreatestValue(view, region, far, rows, options, deadline, grid, workers, share, shown, rooms=rooms)
-        if any(other.empty for other in sides):  # no input is allowed, whatever is asked of it
-            side.upper, side.basis = sides[0].upper, sides[0].basis
-        await side.close()
-        sides.append(side)
-    least, greatest = sides
-    basis = weakest(side.basis for side in sides)
-    return OutputRange(
-        tuple(map(float, row)), (-least.upper, -least.lower), (greatest.lower, greatest.upper), _verdict(*sides), basis,
-        clock.now() - started, _told(view, least.best), _told(view, greatest.best), least.nodes + greatest.nodes,
-    )  # fmt: skip
+        return GreatestValue(
+            view, region, far, sign * row[None], options, deadline, grid, workers, share, told, rooms=rooms,
+            known=known[part - 1],
+        )  # fmt: skip
 
-
-def _negated(progress: Progress) -> Progress:
-    """Of a least value, where the greatest of its negative is looked for."""
-    return lambda lower, upper: progress(-upper, -lower)
+    least, greatest = side(1, -1.0, told_of_least), side(2, 1.0, told)
+    await least.close()
+    if least.empty:  # no input is allowed, whatever is asked of it
+        greatest.upper, greatest.basis = least.upper, least.basis
+    await greatest.close()
+    return found()
 
 
 def middle_of_box(model: Model, options: Options) -> Inputs:

@@ -146,7 +146,7 @@ class _Question:
         problem = Problem(
             self.graph, self.region, Norm.LINF, self.goals, self.ceiling, self.ceiling, 1e-6, self.deadline, self.device
         )
-        proof = engine_for(self.options.engine).close(problem, self.incumbent, lambda lower, upper: None)
+        proof = engine_for(self.options.engine).close(problem, self.incumbent, lambda running: None)
         return proof.lower >= self.ceiling, proof.nodes, proof.basis
 
     def _attack(self) -> None:

@@ -307,7 +307,7 @@ def _closed(
         if len(found.inputs):
             incumbent.offer_near(found.inputs[:OFFERED], found.by[:OFFERED])
         problem = Problem(graph, region, options.norm, goals, ceiling, None, options.tolerance, deadline, device)
-        return await engine.solve(problem, incumbent, progress or (lambda lower, upper: None))
+        return await engine.solve(problem, incumbent, progress or (lambda running: None))
 
     engine = engine_for(options.engine)
     proof = run_alone(asked())

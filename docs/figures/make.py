@@ -185,7 +185,11 @@ def anytime() -> None:
     model, data = load(NETS / "digits-64-32-32-10.onnx"), digits()
     reports: list[tuple[float, float]] = []
     distance(
-        model, data.x[3], norm="linf", time_limit=120, progress=lambda lower, upper: reports.append((lower, upper))
+        model,
+        data.x[3],
+        norm="linf",
+        time_limit=120,
+        progress=lambda running: reports.append((running.lower, running.upper)),
     )
     (axes,) = figure()
     axes.step(range(len(reports)), [upper for _, upper in reports], where="post", color=RED, label="replayed upper")

@@ -21,6 +21,7 @@ from encoders.interrupts import interrupts_blocked
 START_LIMIT = 120.0  # seconds for the process to come up, on however busy a machine
 GRACE = 0.3  # seconds past a deadline in which a solver may still answer before it is ended from outside
 BETWEEN_LOOKS = 0.1  # seconds between two looks at the clock
+BETWEEN_LOOKS_AT_PARENT = 0.5
 
 
 class Worker:
@@ -92,6 +93,7 @@ def serve_requests(
 
     Every failure of one request is that request's answer: `failed` makes it.
     """
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     connection: Connection[Any, Any] = Connection(descriptor)
     connection.send(None)
     while True:
@@ -104,6 +106,13 @@ def serve_requests(
         except Exception as error:
             found = failed(error)
         connection.send(found)
+
+
+def _end_with_parent(parent: int) -> None:
+    """However the parent ends, no solver goes on with what nobody will read."""
+    while os.getppid() == parent:
+        time.sleep(BETWEEN_LOOKS_AT_PARENT)
+    os._exit(1)
 
 
 class _Running(threading.local):

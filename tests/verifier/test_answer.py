@@ -17,6 +17,7 @@ from tests.onnx_builder import to_onnx
 from verifier.answer import distance, verify
 from verifier.options import Options
 from verifier.question.model import Model, load
+from verifier.question.problem import Running
 from verifier.question.results import Basis, Result, Verdict, check_sandwich
 
 # scores (x1, x2): the class changes where x2 reaches x1.
@@ -173,10 +174,14 @@ def test_records_refuse_to_lie() -> None:
 
 
 def test_the_running_bracket_is_true(swap: Model) -> None:
-    seen: list[tuple[float, float]] = []
-    result = distance(swap, sample(0.75, 0.25), progress=lambda lower, upper: seen.append((lower, upper)))
+    seen: list[Running] = []
+    result = distance(swap, sample(0.75, 0.25), progress=seen.append)
     assert seen
-    assert all(lower <= 0.25 <= upper for lower, upper in seen)
+    assert all(running.lower <= 0.25 <= running.upper for running in seen)
+    for running in seen:  # what would be answered at that moment
+        assert (running.answer.lower, running.answer.upper) == (running.lower, running.upper)
+        assert (running.answer.adversary is None) == (running.upper == float("inf"))
+    assert seen[-1].answer.basis is Basis.RIGOROUS
     assert result.verdict is Verdict.EXACT
 
 

@@ -63,7 +63,7 @@ def check_ended_early(engine: Engine, seed: int, norm: Norm) -> int:
     left_open = 0
     for looks in LOOKS:
         problem, incumbent = begun(seed, norm, Deadline(float(looks), Ticking()))
-        proof = engine.close(problem, incumbent, lambda lower, upper: None)
+        proof = engine.close(problem, incumbent, lambda running: None)
         assert proof.lower <= min(exact, problem.ceiling) * (1 + 1e-6) + 1e-9
         assert incumbent.upper >= exact * (1 - 1e-6)
         left_open += proof.lower < min(exact, problem.ceiling) * (1 - 1e-3)
@@ -92,7 +92,7 @@ def test_a_limit_that_never_comes_changes_nothing(norm: Norm) -> None:
         found = []
         for moment in (None, 1.0):
             problem, incumbent = begun(seed, norm, Deadline(moment, Still()))
-            proof = SearchEngine().close(problem, incumbent, lambda lower, upper: None)
+            proof = SearchEngine().close(problem, incumbent, lambda running: None)
             best = b"" if incumbent.best is None else incumbent.best.input.tobytes()
             found.append((proof, incumbent.upper, best))
         assert found[0] == found[1]

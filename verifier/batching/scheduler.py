@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from encoders.deadline import Clock
+from encoders.deadline import EVERYTHING, Clock
 from verifier.batching.request import Batcher, Request, Work, resumed
 
 T = TypeVar("T")
@@ -50,7 +50,8 @@ class Scheduler(Generic[T]):
     def outcomes(self, questions: Iterable[tuple[int, Question[T]]]) -> Iterator[tuple[int, T | Exception]]:
         """Each sample's result, or the error that kept it from having one, as it ends.
 
-        The seconds of a result are its own and its part of the batches that it was in.
+        The seconds of a result are its own and its part of the batches that it was in. Once everything is asked to stop
+        no question is begun any more, and those in progress end as at a time limit.
         """
         waiting = iter(questions)
         live: list[_Slot[T]] = []
@@ -71,7 +72,7 @@ class Scheduler(Generic[T]):
 
     def _started(self, waiting: Iterator[tuple[int, Question[T]]], taken: int) -> Iterator[_Slot[T]]:
         """Questions begun one by one while slots are free; one that ends at once leaves its slot to the next."""
-        while taken < self.slots:
+        while taken < self.slots and not EVERYTHING.asked:
             found = next(waiting, None)
             if found is None:
                 return

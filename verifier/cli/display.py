@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from verifier.question.problem import Running
 from verifier.runs.journal import Record
 
 DIGITS = 7
@@ -85,9 +86,9 @@ class Display:
         if self._live:
             self._live.stop()
 
-    def running(self, index: int, lower: float, upper: float) -> None:
+    def running(self, index: int, running: Running) -> None:
         """A sample's bounds moved."""
-        now = time.monotonic()
+        now, lower, upper = time.monotonic(), running.lower, running.upper
         started = self._running[index][2] if index in self._running else now
         self._running[index] = (lower, upper, started)
         if self._live is None and now >= self._said.setdefault(index, now) + PLAIN_INTERVAL:

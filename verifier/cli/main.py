@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
 
 from encoders.errors import PlumblineError, SoundnessError
+from encoders.interrupts import interrupted, interrupts_stop
 from verifier.cli.parser import parse
 
 BAD_INPUT, ALARM, INTERRUPTED = 2, 3, 130
+INTERRUPTED_LINE = "interrupted; what was finished is kept"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
+    with interrupts_stop():
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         status: int = arguments.run(arguments)
-        return status
+        return status if interrupted() is None else _say(INTERRUPTED_LINE, interrupted() or INTERRUPTED)
     except KeyboardInterrupt:
-        return _say("interrupted; what was finished is kept", INTERRUPTED)
+        return _say(INTERRUPTED_LINE, interrupted() or INTERRUPTED)
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BAD_INPUT

@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from encoders.deadline import EVERYTHING
 from encoders.errors import DataError, OptionError, PlumblineError, SoundnessError
+from encoders.interrupts import cooperative
 
 if TYPE_CHECKING:
     from verifier.options import Options
@@ -137,7 +139,10 @@ class Question:
 
             def fresh(left: list[int]) -> Fresh:
                 for index in left:
-                    record, save = self._answered(index, partial(display.running, index))
+                    if EVERYTHING.asked:
+                        return
+                    with cooperative():
+                        record, save = self._answered(index, partial(display.running, index))
                     if out is not None:
                         save(out)
                     yield Finished(index, {"index": index, **record, "run": self.run})

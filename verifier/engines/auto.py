@@ -20,7 +20,7 @@ from verifier.engines.on_grid.pixel_search import Subsets
 from verifier.engines.phase_search.search import Search, SearchOptions
 from verifier.engines.variable_splitting import SplitsEngine
 from verifier.question.incumbent import Incumbent
-from verifier.question.problem import Problem, Progress
+from verifier.question.problem import Problem, Progress, Running
 from verifier.question.results import Basis
 
 FIRST_TURN = 5.0  # seconds of search before HiGHS is asked for as many; then each has twice as many, and so on
@@ -60,7 +60,7 @@ class AutoEngine(Engine):
                 continue
             try:
                 part = replace(problem, deadline=problem.deadline.within(turn))
-                best = _better(best, HighsEngine().close(part, incumbent, _above(best.lower, progress)))
+                best = _better(best, HighsEngine().close(part, incumbent, _above(best, progress)))
             except SolverError:
                 # What is proven stands, whatever becomes of the solver.
                 return _better(best, await search.solve())
@@ -84,7 +84,7 @@ def _close_count(problem: Problem, incumbent: Incumbent, progress: Progress) -> 
         left = problem.deadline.left if subsets.finished else min(turn, problem.deadline.left)
         part = replace(problem, deadline=problem.deadline.within(left))
         try:
-            proof = HighsEngine().close(part, incumbent, _above(levels.proven(levels.lower), progress))
+            proof = HighsEngine().close(part, incumbent, _above(levels.proof(), progress))
         except SolverError:
             if subsets.finished:
                 return levels.proof()  # what is proven stands, whatever becomes of the solver
@@ -109,6 +109,12 @@ def _better(first: Proof, second: Proof) -> Proof:
     return replace(chosen, nodes=nodes, open_phases=max(first.open_phases, second.open_phases))
 
 
-def _above(least: float, progress: Progress) -> Progress:
+def _above(proof: Proof, progress: Progress) -> Progress:
     """Progress that never falls below what is proven already."""
-    return lambda lower, upper: progress(max(lower, least), upper)
+
+    def above(running: Running) -> None:
+        if proof.lower >= running.lower:
+            running = replace(running, lower=proof.lower, basis=proof.basis)
+        progress(replace(running, nodes=running.nodes + proof.nodes))
+
+    return above

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from encoders.errors import OptionError, SoundnessError
@@ -54,9 +54,14 @@ class Engine(ABC):
 
     @final
     async def solve(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
-        """Run the engine; refuse what it cannot do, and raise an alarm when its proof contradicts a witness."""
+        """Run the engine; refuse what it cannot do, and raise an alarm when its proof contradicts a witness.
+
+        What was known before stands where the engine proves less.
+        """
         self.check(problem.norm, problem.grid is not None, problem.quantised is not None)
         proof = await self._solve(problem, incumbent, progress)
+        if problem.known.lower > proof.lower:
+            proof = replace(proof, lower=problem.known.lower, basis=problem.known.basis)
         check_sandwich(proof.lower, incumbent.upper, problem.norm)
         if problem.grid is not None and proof.lower > incumbent.upper:
             raise SoundnessError(

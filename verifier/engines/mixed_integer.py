@@ -25,7 +25,7 @@ from verifier.engines.on_grid.level_question import Levels
 from verifier.engines.quantised.by_solver import close_by_solver
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent
-from verifier.question.problem import Problem, Progress
+from verifier.question.problem import Problem, Progress, Running
 from verifier.question.results import Basis
 
 # Solvers hold rows, bounds and integers to tolerances of 1e-9 in the program's units, and a bound moves by their sum
@@ -208,7 +208,10 @@ class Run:
         if point is not None:
             center = self.problem.region.center
             self.incumbent.offer(center + STRETCHES[:, None] * (program.inputs(point) - center), self.solver.name)
-        self.progress(min(self.reported(self.lower), self.incumbent.upper), self.incumbent.upper)
+        lower = min(self.reported(self.lower), self.incumbent.upper)
+        self.progress(
+            Running(lower, self.incumbent.upper, Basis.SOLVER, self.nodes, self.open_phases, self.solver.name)
+        )
 
     def strayed(self, neurons: NeuronBounds) -> NeuronBounds:
         """Bounds that hold at whole steps of the grid too."""

@@ -19,7 +19,7 @@ from encoders.question import CONVEX
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.input_splitting import InputSplitting
 from verifier.question.incumbent import Incumbent
-from verifier.question.problem import Problem, Progress
+from verifier.question.problem import Problem, Progress, Running
 from verifier.question.results import Basis
 
 BOXES = 32  # bounded at a time
@@ -43,7 +43,7 @@ class SplitsEngine(Engine):
                     splits.step()
             except OutOfTimeError:
                 break
-            progress(splits.lower, incumbent.upper)
+            progress(Running(splits.lower, incumbent.upper, nodes=splits.visited, technique=self.name))
         return Proof(splits.lower, Basis.RIGOROUS, splits.visited, 0)
 
 

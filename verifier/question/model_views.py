@@ -39,6 +39,10 @@ class View(Model):
         """Another process makes the same view of the file that it reopens."""
         return type(self), (self._model, *self._rest)
 
+    def own(self, inputs: NDArray[Any]) -> FloatArray:
+        """Inputs of the file [B, n] as the view's: what `told` has made of them."""
+        return np.asarray(inputs, dtype=np.float64)
+
     def told(self, adversary: Adversary) -> Adversary:
         """An adversary of the view as one of the file."""
         scores = adversary.scores[: self.classes]
@@ -115,9 +119,12 @@ class ScaledModel(View):
         points = self.around.center + self.units * np.asarray(moves, dtype=np.float64)
         return round_into_box(points, self.around, self._model.input_type)
 
+    def own(self, inputs: NDArray[Any]) -> FloatArray:
+        return (np.asarray(inputs, dtype=np.float64) - self.around.center) / self.units
+
     def rounded(self, moves: FloatArray) -> FloatArray:
         """Moves to inputs of the file: the same but for their rounding."""
-        return (self.inputs(moves).astype(np.float64) - self.around.center) / self.units
+        return self.own(self.inputs(moves))
 
     def scores(self, inputs: NDArray[Any]) -> FloatArray:
         return self._model.scores(self.inputs(inputs))

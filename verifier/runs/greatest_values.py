@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from encoders.deadline import Clock
-from verifier.margin_answer import Closed, GreatestLoss, OutputRange, margin_asked, range_asked
+from verifier.greatest_value import UNKNOWN
+from verifier.margin_answer import NO_LOSS, Closed, GreatestLoss, OutputRange, margin_asked, range_asked
 from verifier.question.model import Model
-from verifier.question.problem import Progress
-from verifier.question.results import Adversary, weakest
+from verifier.question.problem import Progress, Running
+from verifier.question.results import Adversary, Basis, weakest
 from verifier.runs.job import Asking, Given, Outcome
 from verifier.runs.journal import Record, number
 from verifier.runs.proven import loss_proof
@@ -28,7 +30,9 @@ class MarginJob(Asking[GreatestLoss]):
         self, model: Model, given: Given, progress: Progress, clock: Clock, share: int
     ) -> Outcome[GreatestLoss]:
         about = (given.x, float(self.radius or 0.0), self.options, given.label, given.index, self.mask)
-        answer = await margin_asked(model, *about, self.each, progress, clock, self.workers, share)
+        answer = await margin_asked(
+            model, *about, self.each, progress, clock, self.workers, share, given.known or NO_LOSS
+        )
         beside = None if self.proofs is None else loss_proof(self.proofs, model, self, given.x, answer)
         return Outcome(given.index, answer, beside=beside)
 
@@ -78,10 +82,21 @@ class RangeJob(Asking[Ranges]):
     async def outcome(
         self, model: Model, given: Given, progress: Progress, clock: Clock, share: int
     ) -> Outcome[Ranges]:
-        about = (given.x, self.radius, given.index, self.mask, progress, clock, self.workers, share)
-        found = [await range_asked(model, row, self.options, *about) for row in self.combinations]
         predicted = int(model.scores(given.x.reshape(1, -1))[0].argmax())
-        return Outcome(given.index, Ranges(given.index, given.label, predicted, tuple(found), clock.now()))
+        found: list[OutputRange] = []
+
+        def ranges(*more: OutputRange) -> Ranges:
+            return Ranges(given.index, given.label, predicted, (*found, *more), clock.now())
+
+        def told(running: Running) -> None:
+            open_still = (_nothing_of(row) for row in self.combinations[len(found) + 1 :])
+            progress(replace(running, answer=ranges(running.answer, *open_still)))
+
+        about = (given.x, self.radius, given.index, self.mask, told, clock, self.workers, share)
+        for k, row in enumerate(self.combinations):
+            known = (UNKNOWN, UNKNOWN) if given.known is None else given.known[k]
+            found.append(await range_asked(model, row, self.options, *about, known))
+        return Outcome(given.index, ranges())
 
     def record(self, answer: Ranges, run: Mapping[str, Any]) -> Record:
         verdicts = {one.verdict for one in answer.ranges}  # all are empty where one is
@@ -118,6 +133,12 @@ class RangeJob(Asking[Ranges]):
                 if witness is not None:
                     found[f"{name}-{k}"] = witness
         return found
+
+
+def _nothing_of(combination: Sequence[float]) -> OutputRange:
+    """What is known of a range before it is asked about."""
+    nothing = (-math.inf, math.inf)
+    return OutputRange(tuple(combination), nothing, nothing, Closed.UNRESOLVED, Basis.RIGOROUS, 0.0, None, None)
 
 
 def _by_target(brackets: Mapping[int, tuple[float, float]]) -> dict[str, list[float | str]]:

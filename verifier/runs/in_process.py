@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from encoders.deadline import Clock
 from verifier.batching.scheduler import Question, Scheduler
@@ -24,11 +25,8 @@ class InProcess:
         share = min(self.slots, len(samples))
 
         def question(given: Given) -> Question[Outcome[A]]:
-            def running(lower: float, upper: float) -> None:
-                progress(given.index, lower, upper)
-
             async def answering(clock: Clock) -> Outcome[A]:
-                return await job.outcome(model, given, running, clock, share)
+                return await job.outcome(model, given, partial(progress, given.index), clock, share)
 
             return answering
 

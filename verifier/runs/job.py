@@ -16,7 +16,7 @@ from verifier.answer import asked
 from verifier.batching.request import Work
 from verifier.options import Options, check_radius
 from verifier.question.model import Model
-from verifier.question.problem import Progress
+from verifier.question.problem import NOTHING, Progress, Running
 from verifier.question.results import Adversary, Result
 from verifier.runs.journal import Record, record_of
 
@@ -30,19 +30,23 @@ class Answer(Protocol):
 
 
 A = TypeVar("A", bound=Answer)
-SampleProgress = Callable[[int, float, float], None]
-"""Called with (index, running proven lower, running replayed upper)."""
+SampleProgress = Callable[[int, Running], None]
+"""Called with a sample's index and its bracket on the way."""
 Beside = Callable[[Model, "Job", Inputs, Result], Work[dict[str, Any]]]
 """What else is measured of a sample, in turns, once its result is there and where it was computed; must pickle."""
 
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """One sample as it is handed to an executor."""
+    """One sample as it is handed to an executor, with what an earlier attempt at the same question left.
+
+    What can be known is the job's own: a `Known` where a distance or a radius is asked about.
+    """
 
     index: int
     x: Inputs
     label: int | None
+    known: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +99,7 @@ class Job(Asking[Result]):
         self, model: Model, given: Given, progress: Progress, clock: Clock, share: int
     ) -> Outcome[Result]:
         about = (given.x, self.radius, self.options, given.label, given.index, self.mask)
-        result = await asked(model, *about, progress, clock, self.workers, share)
+        result = await asked(model, *about, progress, clock, self.workers, share, given.known or NOTHING)
         beside = None if self.beside is None else await self.beside(model, self, given.x, result)
         return Outcome(given.index, result, beside=beside)
 

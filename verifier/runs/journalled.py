@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from encoders.interrupts import cooperative
 from encoders.plugins import taking_part
 from verifier.question.model import Model
 from verifier.runs.job import A, Asking, SampleProgress
@@ -72,7 +73,8 @@ Fresh = Generator[Finished, None, None]
 def journalled(journal: Journal | None, indices: Sequence[int], fresh: Callable[[list[int]], Fresh]) -> Fresh:
     """Each sample as it is there: those that the journal holds, then what `fresh` makes of the others.
 
-    Closing it early stops whatever still runs. A sample that failed is in no journal, and is tried again next time.
+    Closing it early stops whatever still runs; a signal ends it with what is known of the samples in progress, and
+    without those that were not begun. A sample that failed is in no journal, and is tried again next time.
     """
     known = {} if journal is None else dict(journal.done)
     for index in indices:
@@ -105,7 +107,7 @@ def answers(
     """
 
     def fresh(left: list[int]) -> Fresh:
-        with closing(outcomes(run.model, job, run.samples, left, jobs, progress, batch)) as stream:
+        with cooperative(), closing(outcomes(run.model, job, run.samples, left, jobs, progress, batch)) as stream:
             for outcome in stream:
                 if outcome.result is None:
                     yield Finished(outcome.index, error=outcome.error)

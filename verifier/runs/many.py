@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from encoders.errors import OptionError, PlumblineError, SolverError
 from verifier.options import Options, check_model, checked_radius
 from verifier.question.model import Model, opened
+from verifier.question.problem import Running
 from verifier.question.results import Result
 from verifier.question.sample_values import array_of, mask_of
 from verifier.runs.job import Job, Outcome, SampleProgress
@@ -83,8 +84,8 @@ def distances(
     """The exact minimal perturbation of every sample, as `distance` finds that of one, each as it finishes.
 
     `x` are samples in the shape of the model's input, or one; uint8 is divided by 255. `y` are their labels, if known.
-    `jobs` processes work at once, with up to `batch` samples side by side in each. `progress` is called with (index,
-    running lower, running upper). `options` are the fields of `Options`.
+    `jobs` processes work at once, with up to `batch` samples side by side in each. `progress` is called with a sample's
+    index and its running bracket. `options` are the fields of `Options`.
     """
     return _asked(model, x, y, None, Options(**{"norm": norm, **options}), mask, jobs, batch, progress)
 
@@ -148,5 +149,5 @@ def _named(outcome: Outcome[Result]) -> Exception:
     return error or RuntimeError(f"sample {outcome.index} has neither a result nor an error")
 
 
-def _silent(index: int, lower: float, upper: float) -> None:
-    del index, lower, upper
+def _silent(index: int, running: Running) -> None:
+    del index, running

@@ -19,7 +19,7 @@ from encoders.errors import OptionError
 from verifier.answer import asked
 from verifier.perturbations import Box, Perturbation, bias_field, brightness, contrast, haze, patch
 from verifier.question.model import Model
-from verifier.question.problem import Progress
+from verifier.question.problem import NOTHING, Progress, Running
 from verifier.question.results import Adversary, Result
 from verifier.runs.job import Asking, Given, Outcome
 from verifier.runs.journal import Record, record_of
@@ -109,13 +109,21 @@ class PerturbedJob(Asking[Result]):
     ) -> Outcome[Result]:
         one = self.perturbation.of(model, given.x, self.options.box)
         about = (one.start, self.radius, self.options, given.label, given.index, self.mask)
-        result = await asked(one.model, *about, progress, clock, self.workers, share)
-        found = result.adversary
-        if found is not None:
+
+        def pictured(result: Result) -> Result:
+            found = result.adversary
+            if found is None:
+                return result
             values = np.asarray(found.input, dtype=np.float64)
             parts: dict[str, Any] = {**vars(found), "input": one.image(values)}
-            result = replace(result, adversary=PerturbedAdversary(**parts, variables=values))
-        return Outcome(given.index, result)
+            return replace(result, adversary=PerturbedAdversary(**parts, variables=values))
+
+        def told(running: Running) -> None:
+            progress(replace(running, answer=pictured(running.answer)))
+
+        known = given.known or NOTHING
+        result = await asked(one.model, *about, told, clock, self.workers, share, known)
+        return Outcome(given.index, pictured(result))
 
     def record(self, answer: Result, run: Mapping[str, Any]) -> Record:
         found = answer.adversary

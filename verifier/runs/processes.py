@@ -9,20 +9,23 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
+from encoders.deadline import EVERYTHING
 from encoders.errors import SolverError
 from encoders.interrupts import interrupts_blocked
 from verifier.question.model import Model, Reference, reopened
+from verifier.question.problem import Running
 from verifier.runs.in_process import InProcess
 from verifier.runs.job import A, Asking, Given, Outcome, SampleProgress
 
-PROGRESS_INTERVAL = 0.1  # seconds between two messages of one worker
+PROGRESS_INTERVAL = 0.2  # seconds between two messages about one sample
 POLL_INTERVAL = 0.2  # seconds between two looks at the workers' messages
 CHUNK = 4  # times as many samples as slots are handed to a process at once
+LAST_WORDS = 4.0  # seconds that workers have for their outcomes once they are asked to stop
 
 
 @dataclass(frozen=True)
@@ -35,25 +38,37 @@ class Processes:
     def outcomes(
         self, model: Model, job: Asking[A], samples: Sequence[Given], progress: SampleProgress
     ) -> Generator[Outcome[A], None, None]:
-        """The outcomes that the processes send. A process that dies is an error of the whole run."""
+        """The outcomes that the processes send. A process that dies is an error of the whole run.
+
+        Once everything is asked to stop, so are they: what they have begun comes back within seconds, the rest never.
+        """
         one_thread_each()
         context = multiprocessing.get_context("spawn")
         messages: Any = context.Queue()
+        stop: Any = context.Event()
         before = set(multiprocessing.active_children())
-        pool = ProcessPoolExecutor(self.jobs, context, _start_worker, (model.reference, job, self.slots, messages))
+        about = model.reference, job, self.slots, messages, stop
+        pool = ProcessPoolExecutor(self.jobs, context, _start_worker, about)
         # Enough samples at a time to keep the slots taken, and few enough to keep the processes busy until the end.
         size = 1 if self.slots == 1 else max(1, min(CHUNK * self.slots, -(-len(samples) // (2 * self.jobs))))
         left = {given.index for given in samples}
         try:
             with interrupts_blocked():
-                waiting: set[Future[None]] = {
-                    pool.submit(_work, samples[first : first + size]) for first in range(0, len(samples), size)
-                }
-            while left:
+                parts = [samples[first : first + size] for first in range(0, len(samples), size)]
+                handed: dict[Future[set[int]], Sequence[Given]] = {pool.submit(_work, part): part for part in parts}
+            waiting, last_words = set(handed), float("inf")
+            while left and time.monotonic() < last_words:
+                if EVERYTHING.asked and not stop.is_set():
+                    stop.set()
+                    last_words = time.monotonic() + LAST_WORDS
+                    for future in waiting:
+                        future.cancel()
                 done, waiting = wait(waiting, timeout=POLL_INTERVAL, return_when=FIRST_COMPLETED)
                 for future in done:
                     try:
-                        future.result()
+                        left -= {given.index for given in handed[future]} - future.result()
+                    except CancelledError:
+                        left -= {given.index for given in handed[future]}
                     except BrokenProcessPool:
                         raise SolverError(
                             "a worker process died: out of memory (try fewer jobs), or in a script that asks outside "
@@ -79,7 +94,7 @@ def one_thread_each() -> None:
 
 def _received(messages: Any, progress: SampleProgress, patient: bool) -> list[Outcome[Any]]:
     """The outcomes that workers have sent, the latest progress of each sample passed on; `patient` waits for some."""
-    latest: dict[int, tuple[float, float]] = {}
+    latest: dict[int, Running] = {}
     ended: list[Outcome[Any]] = []
     while True:
         try:
@@ -89,10 +104,10 @@ def _received(messages: Any, progress: SampleProgress, patient: bool) -> list[Ou
         if isinstance(message, Outcome):
             ended.append(message)
         else:
-            index, lower, upper = message
-            latest[index] = (lower, upper)
-    for index, (lower, upper) in latest.items():
-        progress(index, lower, upper)
+            index, running = message
+            latest[index] = running
+    for index, running in latest.items():
+        progress(index, running)
     return ended
 
 
@@ -115,9 +130,10 @@ class _Worker:
 _workers: list[_Worker] = []
 
 
-def _start_worker(reference: Reference, job: Asking[Any], slots: int, messages: Any) -> None:
+def _start_worker(reference: Reference, job: Asking[Any], slots: int, messages: Any, stop: Any) -> None:
     """Nothing here can fail: an initialiser's error would reach the user as a process that died."""
     depend_on_parent()
+    threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
     _workers[:] = [_Worker(reference, job, slots, messages)]
 
 
@@ -134,28 +150,41 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(samples: Sequence[Given]) -> None:
-    """Everything goes back as messages: what is finished must not wait for the rest of its samples."""
+def _stop_with_parent(stop: Any) -> None:
+    """Signals are for the parent alone; this is how it hands them on."""
+    stop.wait()
+    EVERYTHING.ask()
+
+
+def _work(samples: Sequence[Given]) -> set[int]:
+    """Everything goes back as messages: what is finished must not wait for the rest of its samples.
+
+    Returns which samples have an outcome: those that a stop left out have none.
+    """
+    if EVERYTHING.asked:
+        return set()
     import torch
 
     torch.set_num_threads(1)
     worker = _workers[0]
-    last = 0.0
+    last: dict[int, float] = {}
 
-    def send(index: int, lower: float, upper: float) -> None:
-        nonlocal last
-        if time.monotonic() >= last + PROGRESS_INTERVAL:
-            last = time.monotonic()
-            worker.messages.put((index, lower, upper))
+    def send(index: int, running: Running) -> None:
+        if time.monotonic() >= last.get(index, 0.0) + PROGRESS_INTERVAL:
+            last[index] = time.monotonic()
+            worker.messages.put((index, running))
 
     try:
         model = worker.loaded()
     except Exception as error:
         for given in samples:
             worker.messages.put(Outcome(given.index, error=error))
-        return
+        return {given.index for given in samples}
+    ended = set[int]()
     for outcome in InProcess(worker.slots).outcomes(model, worker.job, samples, send):
         worker.messages.put(_sendable(outcome))
+        ended.add(outcome.index)
+    return ended
 
 
 def _sendable(outcome: Outcome[Any]) -> Outcome[Any]:

@@ -72,16 +72,20 @@ def _read(line: Connection, limits: Limits, folder: Path, read: Callable[..., An
     resource.setrlimit(resource.RLIMIT_AS, (_address_space() + limits.reading_memory,) * 2)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        found = read(*arguments)
-    except PlumblineError as error:
-        found = type(error)(str(error).replace(f"{folder}/", ""))
-    except MemoryError:
-        found = DataError("reading it takes more memory than is allowed; give a smaller file")
-    except Exception as error:
-        found = DataError(f"it cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
-    line.send(found)
+    line.send(attempted(folder, read, arguments))
     line.close()
+
+
+def attempted(folder: Path, read: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """What `read` returns, or as an error why it does not, in a line."""
+    try:
+        return read(*arguments)
+    except PlumblineError as error:
+        return type(error)(str(error).replace(f"{folder}/", ""))
+    except MemoryError:
+        return DataError("reading it takes more memory than is allowed; give a smaller file")
+    except Exception as error:
+        return DataError(f"it cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
 
 
 def _address_space() -> int:

@@ -43,10 +43,13 @@ class Asked:
 
 def merged(held: StoredSample, found: Finding, asked: Asked) -> StoredSample:
     """The sample with what was found; raises the alarm where the two contradict each other."""
-    lower, upper = max(held.lower, found.lower), min(held.upper, found.upper)
+    lower, upper = max(found.lower, held.lower), min(found.upper, held.upper)
     slack = SLACK * max(1.0, abs(upper)) if math.isfinite(upper) else 0.0
-    if not lower <= upper + slack:
-        raise SoundnessError(f"sample {held.number}: proven lower {lower!r} above a replayed adversary at {upper!r}")
+    if math.isnan(found.lower) or math.isnan(found.upper) or lower > upper + slack:
+        sides = (
+            ("a value of", "replays, above the proven") if asked.value else ("proven lower", "above an adversary at")
+        )
+        raise SoundnessError(f"sample {held.number}: {sides[0]} {lower!r} {sides[1]} {upper!r} in what workers sent")
     replayed, proven = (
         (found.lower > held.lower, found.upper < held.upper)
         if asked.value

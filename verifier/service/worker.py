@@ -24,9 +24,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from encoders.deadline import Clock, Stop
 from encoders.errors import PlumblineError, SoundnessError
+from verifier.greatest_value import KnownValue
+from verifier.margin_answer import KnownLoss
 from verifier.question.model import Model
-from verifier.question.results import Adversary
+from verifier.question.problem import Known, Progress, Running
+from verifier.question.results import Adversary, Basis
 from verifier.runs.in_process import InProcess
 from verifier.runs.job import Asking, Executor, Given, Outcome
 from verifier.runs.processes import CHUNK
@@ -43,7 +47,9 @@ from verifier.service.store.store import Store
 T = TypeVar("T")
 IDLE = 0.1  # seconds between two looks for samples
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds before what the database did not take is offered again
+LAST_ANSWERS = 2.0  # seconds that questions have which are asked to stop
 LAST_WORDS = 4.0  # seconds that a worker which is to end has for telling what it knows
+LAST_LOOK = 0.02
 OVERDUE = 120.0  # seconds beyond its time limit after which a sample's worker ends itself
 
 
@@ -54,12 +60,32 @@ class Held:
     claim: Claimed
     deadline: float
     started: float = field(default_factory=time.monotonic)
-    moved: Finding | None = None
-    unwanted: bool = False
+    stop: Stop = field(default_factory=Stop)
+    running: Running | None = None
+    saved: tuple[float, str | None] = (float("inf"), None)  # how far its adversary is that is kept, and where
+    asking: _Asking | None = None
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
+
+    def finding(self, files: Files) -> Finding | None:
+        """How far it is, its adversary kept: what goes on from here needs both."""
+        running, asking = self.running, self.asking
+        if running is None or asking is None:
+            return None
+        witness = None
+        if running.answer is not None:
+            witness = next(iter(asking.job.witnesses(running.answer).values()), None)
+        if witness is not None and witness.distance < self.saved[0]:
+            kept = files.put(adversary_file(asking.samples.x[self.claim.number], witness))
+            self.saved = witness.distance, kept
+        predicted = None if running.answer is None else running.answer.predicted
+        return Finding(
+            float(running.lower), float(running.upper), self.seconds, running.nodes, running.open_phases,
+            str(running.basis), asking.job.options.engine, running.technique or None, predicted,
+            None if witness is None else witness.label, None if witness is None else witness.found_by, self.saved[1],
+        )  # fmt: skip
 
 
 class UnwantedError(PlumblineError):
@@ -100,33 +126,36 @@ class Worker:
                 asking = _Asking.of(run, model, data, self.files, self.place.cache, limit, proofs)
                 slots = slots_for(asking.model, asking.job.options)
                 self._appetite[run.id] = 1 if slots == 1 else CHUNK * slots
-                given = [asking.given(one.number) for one in claimed]
-                for outcome in self.executor(slots).outcomes(asking.model, asking.job, given, self._moved(run)):
-                    self._ended(asking, outcome)
+                given = [asking.given(one, self.files) for one in claimed]
+                for held in (self._held[one.run_id, one.number] for one in claimed):
+                    held.asking = asking
+                self._ask(asking, given, slots)
         except PlumblineError as error:
             self._all_failed(run, error)
         finally:
             self._give_back(lambda held: held.claim.run_id == run.id)
 
+    def _ask(self, asking: _Asking, given: list[Given], slots: int) -> None:
+        held = {one.index: self._held[asking.run.id, one.index] for one in given}
+
+        def progress(index: int, running: Running) -> None:
+            held[index].running = running
+
+        job = Stoppable(asking.job.options, inner=asking.job, stops={index: one.stop for index, one in held.items()})
+        for outcome in self.executor(slots).outcomes(asking.model, job, given, progress):
+            self._ended(asking, outcome, held[outcome.index])
+
     def executor(self, slots: int) -> Executor:
         """Where the samples are worked on."""
         return InProcess(slots)
 
-    def _moved(self, run: StoredRun) -> Callable[[int, float, float], None]:
-        def moved(index: int, lower: float, upper: float) -> None:
-            held = self._held.get((run.id, index))
-            if held is None or held.unwanted:
-                raise UnwantedError(f"sample {index}: nobody waits for it any more")
-            held.moved = Finding(float(lower), float(upper), held.seconds)
-
-        return moved
-
-    def _ended(self, asking: _Asking, outcome: Outcome[Any]) -> None:
+    def _ended(self, asking: _Asking, outcome: Outcome[Any], held: Held) -> None:
         """A sample's answer goes to the database before anything else happens."""
         key = asking.run.id, outcome.index
         if outcome.result is not None:
             found = asking.finding(outcome, self.files, self._persistently)
-            self._persistently(lambda: self.store.finish(self.name, *key, found))
+            say = self.store.give_back if held.stop.asked and found.why is not None else self.store.finish
+            self._persistently(partial(say, self.name, *key, found))
         elif isinstance(outcome.error, UnwantedError):
             return
         else:
@@ -153,22 +182,32 @@ class Worker:
             for key in left:
                 del self._held[key]
         for key, held in left.items():
-            self._persistently(partial(self.store.give_back, self.name, *key, held.moved))
+            self._persistently(lambda key=key, held=held: self._given_back(key, held))  # type: ignore[misc]
+
+    def _given_back(self, key: tuple[str, int], held: Held) -> None:
+        self.store.give_back(self.name, *key, held.finding(self.files))
 
     def _beat(self) -> None:
         """Every half second: how far each sample is, and whether anybody still waits for it; then the last words."""
         while not self.stopping.wait(self.place.beat):
             with self._lock:
                 held = dict(self._held)
-            found = {key: one.moved for key, one in held.items() if one.moved is not None}
             try:
-                wanted = self.store.beat(self.name, found)
+                found = {key: one.finding(self.files) for key, one in held.items()}
+                wanted = self.store.beat(self.name, {key: one for key, one in found.items() if one is not None})
             except UnavailableError:
                 continue
             for key, one in held.items():
-                one.unwanted = key not in wanted
+                if key not in wanted:
+                    one.stop.ask()
                 if one.seconds > one.deadline:
                     end_group()  # what does not look at the clock is not answered by waiting
+        with self._lock:
+            for one in self._held.values():
+                one.stop.ask()
+        until = time.monotonic() + LAST_ANSWERS
+        while self._held and time.monotonic() < until:
+            time.sleep(LAST_LOOK)
         self._give_back(lambda held: True)
 
     def _persistently(self, action: Callable[[], T]) -> T:
@@ -182,6 +221,26 @@ class Worker:
                     raise
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
+
+
+@dataclass(frozen=True, eq=False)
+class Stoppable(Asking[Any]):
+    """What is asked of samples each of which can be called off; it then ends as at a time limit."""
+
+    inner: Asking[Any] = field(kw_only=True)
+    stops: Mapping[int, Stop] = field(kw_only=True)
+
+    async def outcome(self, model: Model, given: Given, progress: Progress, clock: Clock, share: int) -> Outcome[Any]:
+        clock.stop = self.stops[given.index]
+        if clock.stop.asked:
+            raise UnwantedError(f"sample {given.index}: nobody waits for it any more")
+        return await self.inner.outcome(model, given, progress, clock, share)
+
+    def record(self, answer: Any, run: Mapping[str, Any]) -> dict[str, Any]:
+        return self.inner.record(answer, run)
+
+    def witnesses(self, answer: Any) -> dict[str, Adversary]:
+        return self.inner.witnesses(answer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,8 +269,22 @@ class _Asking:
             source = str(laid_out(files, [(name, data.sha256)], cache / "data" / data.sha256) / name)
         return cls(run, read, _samples(source, read, job.options.change is None), job, proofs)
 
-    def given(self, index: int) -> Given:
-        return Given(index, self.samples.x[index], self.samples.label(index))
+    def given(self, claim: Claimed, files: Files) -> Given:
+        """A sample with what is known of it."""
+        index, adversary = claim.number, None
+        if claim.adversary is not None:
+            with files.open(claim.adversary) as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
+                adversary = arrays["adversary"].reshape(-1)
+        return Given(index, self.samples.x[index], self.samples.label(index), self._known(claim, adversary))
+
+    def _known(self, claim: Claimed, adversary: Any) -> Any:
+        if claim.attempt == 1:
+            return None
+        basis = Basis(claim.basis or Basis.RIGOROUS)
+        if self.run.question == "margin":
+            inputs = None if adversary is None else adversary[None]
+            return KnownLoss(KnownValue(claim.upper, basis, inputs))
+        return Known(max(0.0, claim.lower), basis, adversary)
 
     def finding(self, outcome: Outcome[Any], files: Files, persistently: Callable[[Callable[[], str]], str]) -> Finding:
         """An answer as the database holds it, its adversary and its proof kept as files."""

@@ -234,7 +234,7 @@ def searched(graph: Graph, region: Region, norm: Norm, predicted: int) -> float:
         return np.asarray(np.delete(scores, predicted, 1).max(1) > scores[:, predicted])
 
     replay = Incumbent(region, norm, lambda x: graph.evaluate(x.astype(np.float64)), graph.evaluate, wins)
-    proof = SearchEngine().close(problem, replay, lambda lower, upper: None)
+    proof = SearchEngine().close(problem, replay, lambda running: None)
     assert replay.upper - proof.lower <= 1e-6 or proof.lower >= ceiling
     return proof.lower if proof.lower < ceiling else float("inf")
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verifier.cli.display import HEADER, Display, rounded, row
+from verifier.question.problem import Running
 from verifier.runs.summary import summary
 
 RECORD: dict[str, Any] = {
@@ -51,7 +52,7 @@ def test_without_a_terminal_progress_is_a_plain_line_now_and_then(
     with Display(2) as display:
         for second in range(100, 125):
             clock[0] = float(second)
-            display.running(0, 0.25, float("inf"))
+            display.running(0, Running(0.25, float("inf")))
         display.finished(0, "the row")
     shown = capsys.readouterr()
     assert shown.err.splitlines() == [

@@ -59,7 +59,7 @@ def closed(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> tuple[Proof, list[t
     problem = replace(problem, deadline=Deadline.after(60.0, clock))
     monkeypatch.setattr(auto, "Search", turns.search)
     monkeypatch.setattr(HighsEngine, "close", lambda *arguments: turns.close(*arguments))
-    proof = AutoEngine().close(problem, incumbent, lambda lower, upper: None)
+    proof = AutoEngine().close(problem, incumbent, lambda running: None)
     return proof, turns.taken
 
 

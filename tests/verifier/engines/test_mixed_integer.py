@@ -59,7 +59,7 @@ def test_both_sides_by_hand(name: str, norm: Norm, distance: float) -> None:
     engine = HighsEngine() if name == "highs" else PyomoEngine("highs")
     assert engine.name == name
     incumbent, seen = incumbent_for(graph, region, norm, 0), list[tuple[float, float]]()
-    proof = engine.close(problem_for(graph, region, norm, 0), incumbent, lambda a, b: seen.append((a, b)))
+    proof = engine.close(problem_for(graph, region, norm, 0), incumbent, lambda r: seen.append((r.lower, r.upper)))
     assert proof.basis is Basis.SOLVER
     assert distance - TOLERANCE <= proof.lower <= distance
     assert distance < incumbent.upper <= distance + TOLERANCE
@@ -126,7 +126,7 @@ def test_what_was_proven_before_a_stop_counts_and_what_stayed_open_is_asked_agai
     solver = Interrupted([0.001, -np.inf, 0.0005])
     seen = list[float]()
     engine = MixedIntegerEngine("interrupted", solver)
-    proof = engine.close(problem, incumbent_for(graph, region, Norm.LINF, predicted), lambda a, _: seen.append(a))
+    proof = engine.close(problem, incumbent_for(graph, region, Norm.LINF, predicted), lambda r: seen.append(r.lower))
     assert len(solver.asked) > 3  # the three that were stopped came round again
     assert proof.lower == problem.ceiling
     assert seen == sorted(seen)

@@ -14,6 +14,7 @@ from trainers.datasets import digits
 from verifier import answer as query
 from verifier.options import Options
 from verifier.question.model import Model, load
+from verifier.question.problem import Running
 from verifier.question.results import Result, Verdict
 from verifier.runs import in_process
 from verifier.runs.job import Job, Outcome
@@ -36,7 +37,7 @@ def samples() -> Samples:
 
 
 def ask_all(model: Model, samples: Samples, indices: list[int], jobs: int) -> list[Outcome[Result]]:
-    return list(outcomes(model, JOB, samples, indices, jobs, lambda index, lower, upper: None))
+    return list(outcomes(model, JOB, samples, indices, jobs, lambda index, running: None))
 
 
 def test_samples_are_answered_in_their_order_with_their_labels(model: Model, samples: Samples) -> None:
@@ -63,19 +64,19 @@ def test_two_processes_say_what_one_says(model: Model, samples: Samples) -> None
 
 
 def test_progress_comes_with_its_sample(model: Model, samples: Samples) -> None:
-    seen: list[tuple[int, float, float]] = []
+    seen: list[tuple[int, Running]] = []
     job = Job(Options(time_limit=60.0))
-    list(outcomes(model, job, samples, [2], 1, lambda index, lower, upper: seen.append((index, lower, upper))))
+    list(outcomes(model, job, samples, [2], 1, lambda index, running: seen.append((index, running))))
     assert seen
-    assert {index for index, _, _ in seen} == {2}
-    assert all(lower <= upper for _, lower, upper in seen)
+    assert {index for index, _ in seen} == {2}
+    assert all(running.lower <= running.upper for _, running in seen)
 
 
 @pytest.mark.usefixtures("warm_workers")
 def test_progress_crosses_processes(model: Model, samples: Samples) -> None:
     seen: list[int] = []
     job = Job(Options(time_limit=60.0))
-    list(outcomes(model, job, samples, [1, 2], 2, lambda index, lower, upper: seen.append(index)))
+    list(outcomes(model, job, samples, [1, 2], 2, lambda index, running: seen.append(index)))
     assert set(seen) <= {1, 2}
     assert seen
 
@@ -107,7 +108,7 @@ def test_an_error_in_a_worker_comes_back_as_itself(model: Model, samples: Sample
 @pytest.mark.usefixtures("warm_workers")
 def test_closing_early_ends_the_workers(model: Model, samples: Samples) -> None:
     before = set(multiprocessing.active_children())
-    stream = outcomes(model, JOB, samples, [0, 1, 2, 3], 2, lambda index, lower, upper: None)
+    stream = outcomes(model, JOB, samples, [0, 1, 2, 3], 2, lambda index, running: None)
     next(stream)
     ours = set(multiprocessing.active_children()) - before
     assert ours

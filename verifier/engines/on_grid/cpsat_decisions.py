@@ -70,6 +70,7 @@ class Decisions:
         if not self.problem.goals:
             levels.prove(self.problem.most + 1, Basis.RIGOROUS)
         self.until = self.problem.deadline.within(seconds)
+        levels.technique = "cpsat"
         while not (self.stopped or self.stuck):
             measure = levels.lower
             for goal, known in enumerate(self.proven):

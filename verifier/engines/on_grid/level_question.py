@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from encoders.question import Norm
 from verifier.engines.base import Proof
 from verifier.question.grid_incumbent import GridIncumbent
 from verifier.question.incumbent import Incumbent
-from verifier.question.problem import Problem, Progress
-from verifier.question.results import Basis
+from verifier.question.problem import Problem, Progress, Running
+from verifier.question.results import Basis, weakest
 
 INFINITY = float("inf")
 
@@ -19,6 +21,9 @@ class Count:
         self.problem, self.incumbent, self.progress = problem, incumbent, progress
         self.lower, self.basis = 0, Basis.RIGOROUS
         self.nodes = self.open_phases = 0
+        self.technique = ""  # whose turn it is
+        if problem.known.lower > 0.0:
+            self.prove(self.measure_of(problem.known.lower), problem.known.basis)
 
     @property
     def most(self) -> int:
@@ -47,13 +52,23 @@ class Count:
         return self.answered or self.problem.deadline.passed
 
     def prove(self, measure: int, basis: Basis) -> None:
-        """Every adversary has at least this measure."""
+        """Every adversary has at least this measure; what was known at the start is part of any proof since."""
         if measure > self.lower:
-            self.lower, self.basis = measure, basis
+            known = self.problem.known
+            self.lower, self.basis = measure, weakest((basis, known.basis if known.lower > 0.0 else basis))
             self.tell()
 
     def tell(self) -> None:
-        self.progress(self.proven(self.lower), self.incumbent.upper)
+        self.tell_of(self.lower)
+
+    def tell_of(self, measure: int) -> None:
+        """Tell of a level that is proven, whoever keeps it."""
+        lower, upper = self.proven(measure), self.incumbent.upper
+        self.progress(Running(lower, upper, self.basis, self.nodes, self.open_phases, self.technique))
+
+    def measure_of(self, lower: float) -> int:
+        """The measure that a known bound proves."""
+        return self.enough if lower == INFINITY else int(np.ceil(lower))
 
     def proven(self, measure: int) -> float:
         """The distance that a measure proves."""
@@ -67,10 +82,10 @@ class Levels(Count):
     """`lower` is a measure of the grid: every adversary there has at least that."""
 
     def __init__(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> None:
-        super().__init__(problem, incumbent, progress)
         assert problem.grid is not None
         assert isinstance(incumbent, GridIncumbent)
         self.grid, self.witness = problem.grid, incumbent
+        super().__init__(problem, incumbent, progress)
 
     @property
     def most(self) -> int:
@@ -86,3 +101,6 @@ class Levels(Count):
 
     def proven(self, measure: int) -> float:
         return self.grid.proven(measure)
+
+    def measure_of(self, lower: float) -> int:
+        return min(self.grid.reached(lower), self.most + 1)

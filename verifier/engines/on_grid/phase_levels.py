@@ -7,6 +7,7 @@ from dataclasses import replace
 from verifier.batching.request import run_alone
 from verifier.engines.on_grid.level_question import Levels
 from verifier.engines.phase_search.search import Search, SearchOptions
+from verifier.question.problem import NOTHING, Running
 from verifier.question.results import Basis
 
 INFINITY = float("inf")
@@ -20,7 +21,7 @@ class LevelSearch:
         self.levels = levels
         # Off the grid, any adversary below the ceiling ends the search for a proof of the whole of a `verify`.
         whole = None if problem.falsify_at is None else problem.ceiling
-        inner = replace(problem, falsify_at=whole, grid=None)
+        inner = replace(problem, falsify_at=whole, grid=None, known=NOTHING)  # which says nothing off the grid
         self.search = Search(inner, levels.witness.shadow, self._progress, options or SearchOptions())
 
     @property
@@ -43,8 +44,7 @@ class LevelSearch:
         levels.witness.walk(levels.problem.deadline, levels.lower)
         levels.tell()
 
-    def _progress(self, lower: float, upper: float) -> None:
-        del upper
+    def _progress(self, running: Running) -> None:
         levels = self.levels
-        measure = max(levels.lower, min(levels.grid.reached(lower), levels.problem.most + 1))
-        levels.progress(levels.grid.proven(measure), levels.incumbent.upper)
+        levels.technique = running.technique
+        levels.tell_of(max(levels.lower, min(levels.grid.reached(running.lower), levels.problem.most + 1)))

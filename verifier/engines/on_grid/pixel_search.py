@@ -73,6 +73,7 @@ class Subsets:
         if not levels.problem.goals:
             levels.prove(levels.most + 1, Basis.RIGOROUS)
         until = levels.problem.deadline.within(seconds)
+        levels.technique = "subsets"
         while not (self.finished or until.passed):
             if self.tree is None or self.tree.measure < levels.lower:
                 self.tree = in_time(

@@ -80,6 +80,7 @@ class StepSearch:
         """Search for at most so many seconds; what it proves and finds is the levels'."""
         deadline = self.levels.problem.deadline
         until = deadline.within(seconds)
+        self.levels.technique = "steps"
         while not (self.finished or until.passed):
             full = self.frontier.bytes > self.options.memory // self.levels.problem.share
             taken, known, branch = (self.frontier.pop_highest if full else self.frontier.pop_lowest)(self.options.batch)

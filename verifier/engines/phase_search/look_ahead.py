@@ -23,10 +23,10 @@ from bounds.tightening.first_pass import nearest_possible
 from encoders.arrays import FloatArray
 from encoders.deadline import in_time, look
 from encoders.question import Norm
-from verifier.engines.phase_search.adversaries import Witnesses
+from verifier.engines.phase_search.adversaries import SEARCH, Witnesses
 from verifier.engines.phase_search.ball_schedule import BallSchedule
 from verifier.question.incumbent import Incumbent
-from verifier.question.problem import Problem, Progress
+from verifier.question.problem import Problem, Progress, Running
 
 LOOKS = 5  # balls
 MANY_PHASES = 500  # open ones, from which on a ball is large
@@ -67,7 +67,7 @@ class LookAhead:
         problem = self.problem
         self.witnesses.scout(None, problem.deadline.within(SCOUTED * problem.deadline.left))
         reach = self.reach
-        low, high, ball = 0.0, reach, reach
+        low, high, ball = min(self.proven, reach), reach, reach
         for _ in range(LOOKS):
             look()
             found = nearest_possible(self.device_graph, problem.region, problem.norm, problem.goals, ball)
@@ -89,7 +89,7 @@ class LookAhead:
     def _prove(self, found: float) -> None:
         self.proven = max(self.proven, found)
         np.fmax(self.cleared, found, out=self.cleared)
-        self.progress(self.proven, self.incumbent.upper)
+        self.progress(Running(self.proven, self.incumbent.upper, technique=SEARCH))
 
     def _by_all_layers(self, low: float, high: float) -> bool:
         """The largest ball between `low`, which is proven, and `high` that all layers close; False where that does not

@@ -29,14 +29,14 @@ from encoders.question import Norm
 from verifier.batching.node_request import NodeRequest
 from verifier.batching.request import run_alone
 from verifier.engines.base import Proof
-from verifier.engines.phase_search.adversaries import Witnesses, WitnessOptions
-from verifier.engines.phase_search.ball_schedule import BallSchedule
+from verifier.engines.phase_search.adversaries import SEARCH, Witnesses, WitnessOptions
+from verifier.engines.phase_search.ball_schedule import STAGE_GROWTH, BallSchedule
 from verifier.engines.phase_search.branching import by_program, by_relaxation
 from verifier.engines.phase_search.look_ahead import LookAhead
 from verifier.engines.phase_search.open_nodes import Taken
 from verifier.engines.phase_search.stage import Stage
 from verifier.question.incumbent import Incumbent
-from verifier.question.problem import Problem, Progress
+from verifier.question.problem import Problem, Progress, Running
 from verifier.question.results import Basis
 
 INFINITY = float("inf")
@@ -82,12 +82,14 @@ class Search:
         self.large = sum(node.size for node in problem.graph.nodes if isinstance(node, Relu)) >= LARGE_NET
         self.visited = 0
         self.root_open = 0
-        self.proven = 0.0
+        self.proven = min(problem.known.start, problem.ceiling)
         self.patient_until = Deadline(None)
         self.stage: Stage | None = None  # the ball that is searched, once its roots are in it
         self.finished = False  # every node is closed: whatever gap is left lies between float32 and real scores
         self.balls = BallSchedule(self._first_ball(), float(options.patience))
-        self.cleared = np.zeros(len(problem.goals))  # of each goal, a ball that is proven to hold no adversary of it
+        self.cleared = np.full(
+            len(problem.goals), self.proven
+        )  # of each goal, a ball that is proven to hold no adversary of it
         self.started = problem.deadline.clock.now()
         self.program_seconds, self.program_gain = 0.0, 0.0  # the part of the gap that programs closed, of late
         self.seconds_a_node = 0.0
@@ -139,7 +141,7 @@ class Search:
         if self.large and self.problem.falsify_at is None:
             ahead = LookAhead(
                 self.problem, self.incumbent, self.device_graph, self.witnesses, self.balls, self.options.effort,
-                self.progress, self.cleared,
+                self.progress, self.cleared, self.proven,
             )  # fmt: skip
             ahead.run()
             self.proven = max(self.proven, ahead.proven)
@@ -151,7 +153,7 @@ class Search:
         """
         if self.incumbent.upper < INFINITY or self.problem.falsify_at is not None:
             return self.problem.ceiling
-        return self.problem.ceiling * FIRST_STAGE
+        return min(self.problem.ceiling, max(self.problem.ceiling * FIRST_STAGE, STAGE_GROWTH * self.proven))
 
     async def _opened(self) -> Stage | None:
         """The next ball, with the roots in it that it needs; None where there is no time for its net."""
@@ -208,7 +210,9 @@ class Search:
 
     def _report(self, stage: Stage) -> None:
         self.proven = max(self.proven, stage.lowest)
-        self.progress(self.proven, self.incumbent.upper)
+        self.progress(
+            Running(self.proven, self.incumbent.upper, nodes=self.visited, open_phases=self.root_open, technique=SEARCH)
+        )
 
     def _rebuild(self, stage: Stage) -> None:
         """Tighten everything to what is of interest of the ball now, and the open nodes with it."""

@@ -52,6 +52,7 @@ class QuantisedGoals:
     def tell(self) -> None:
         """All goals together have none below the least of theirs."""
         least = min(self.proven, default=self.levels.enough)
+        self.levels.technique = self.solver
         self.levels.prove(min(least, self.levels.enough), self.basis)
 
     def keep(self, written: Written, steps: Sequence[int], certain: bool) -> None:

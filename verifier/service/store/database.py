@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
@@ -10,16 +12,18 @@ from sqlalchemy.pool import NullPool
 
 BUSY_SECONDS = 30.0  # that one writer waits for another, on SQLite
 READING = "reading"
+_strict = partial(json.dumps, allow_nan=False)  # PostgreSQL takes no other, and SQLite shall not either
 
 
 def connected(url: str, pool: int = 10) -> Engine:
     """An engine whose writers take turns and whose readers wait for nobody."""
     if url.startswith("sqlite:"):
-        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, pool_size=pool)
+        waiting = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+        engine = create_engine(url, connect_args=waiting, pool_size=pool, json_serializer=_strict)
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
         return engine
-    return create_engine(url, pool_pre_ping=True, pool_size=pool, max_overflow=pool)
+    return create_engine(url, pool_pre_ping=True, pool_size=pool, max_overflow=pool, json_serializer=_strict)
 
 
 def _prepare(connection: sqlite3.Connection, _: object) -> None:

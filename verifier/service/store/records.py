@@ -183,6 +183,7 @@ class Claimed:
     attempt: int
     lower: float
     upper: float
+    basis: str | None
     adversary: str | None
 
 

@@ -32,7 +32,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 
 from encoders.errors import SoundnessError
 from verifier.service.errors import ConflictError, NotThereError, UnavailableError
@@ -405,7 +405,9 @@ class Store:
             if started.rowcount:
                 self._happened(connection, run, "run")
             self._happened(connection, run, "sample", *numbers)
-        return [Claimed(run, row.number, row.attempt + 1, row.lower, row.upper, row.adversary) for row in rows]
+        return [
+            Claimed(run, row.number, row.attempt + 1, row.lower, row.upper, row.basis, row.adversary) for row in rows
+        ]
 
     def beat(self, worker: str, found: Mapping[tuple[str, int], Finding]) -> set[tuple[str, int]]:
         """A heartbeat with the brackets that moved; returns the samples that the worker is to go on with."""
@@ -537,9 +539,7 @@ class Store:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except IntegrityError:
-            raise
-        except DBAPIError as error:
+        except (OperationalError, InterfaceError) as error:
             raise UnavailableError(f"the database takes nothing now ({_cause(error)}); ask again later") from error
 
     @contextmanager
@@ -547,7 +547,7 @@ class Store:
         try:
             with self.engine.connect().execution_options(**{READING: True}) as connection:
                 yield connection
-        except DBAPIError as error:
+        except (OperationalError, InterfaceError) as error:
             raise UnavailableError(f"the database does not answer ({_cause(error)}); ask again later") from error
 
     def _add(self, table: Table, row: StoredModel | StoredData) -> None:

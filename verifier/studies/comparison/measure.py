@@ -77,7 +77,7 @@ def measure_one(
     question = options.question(norm)
     run = Run("compare", model, samples, depending_on(samples, question, options.attacks))
     more = partial(beside, model, samples, question, options.attacks)
-    fresh = answers(run, Job(question), 1, lambda index, lower, upper: None, more=more)
+    fresh = answers(run, Job(question), 1, lambda index, running: None, more=more)
     records: dict[int, Record] = {}
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(folder / f"{subject.stem}-{norm}.jsonl", run.record))

@@ -67,7 +67,7 @@ def measured(
     """The distances of one network; what the journal holds is not asked again. `progress` is told how many are done."""
     attack = run.options["attack"]
     fresh = answers(
-        run, Job(question), jobs, lambda index, lower, upper: None, batch, partial(beside, run, question, attack)
+        run, Job(question), jobs, lambda index, running: None, batch, partial(beside, run, question, attack)
     )
     records: dict[int, Record] = {}
     with ExitStack() as stack:

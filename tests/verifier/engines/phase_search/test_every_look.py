@@ -92,7 +92,7 @@ def searched(seed: int, norm: Norm, options: SearchOptions, last: int) -> tuple[
         incumbent.wins = lambda scores: np.zeros(len(scores), dtype=np.bool_)
     exact, slack = min(float(goals.min()), problem.ceiling), 1e-6 * max(1.0, problem.ceiling)
     told: list[float] = []
-    search = Search(problem, incumbent, lambda lower, upper: told.append(lower), options)
+    search = Search(problem, incumbent, lambda running: told.append(running.lower), options)
     proof = search.run()
     assert max([proof.lower, *told]) <= exact + slack
     assert (search.cleared <= goals + slack).all()
@@ -172,7 +172,7 @@ def test_nodes_that_there_is_no_time_for_stay_open(again: bool, monkeypatch: pyt
     monkeypatch.setattr(Stage, "rebuilt", another)
     monkeypatch.setattr(Stage, "keep", counted)
     options = replace(BARE, effort=replace(WEAK, all_layers_steps=0 if again else 8))
-    proof = Search(replace(problem, falsify_at=0.0), incumbent, lambda lower, upper: None, options).run()
+    proof = Search(replace(problem, falsify_at=0.0), incumbent, lambda running: None, options).run()
     assert sum(kept) > 0
     assert proof.lower <= exact < incumbent.upper * 0.99
 
@@ -189,7 +189,7 @@ def test_a_solver() -> None:
 
     def solved(clock: Tripping) -> Tripping:
         problem, incumbent = begun(SEED, Norm.LINF, clock)
-        proof = HighsEngine().close(problem, incumbent, lambda lower, upper: None)
+        proof = HighsEngine().close(problem, incumbent, lambda running: None)
         assert proof.lower <= min(exact, problem.ceiling) * (1 + 1e-6)
         return clock
 

@@ -27,6 +27,7 @@ from verifier.engines.phase_search.open_nodes import OpenNodes
 from verifier.engines.phase_search.search import Search, SearchOptions
 from verifier.engines.phase_search.stage import Stage
 from verifier.question.incumbent import By, Incumbent
+from verifier.question.problem import Running
 
 pytestmark = pytest.mark.usefixtures("quick_attacks")
 
@@ -60,7 +61,7 @@ def test_lowest_and_highest_come_out() -> None:
 def answer(seed: int, norm: Norm, options: SearchOptions, turns: float | None = None) -> tuple[float, float, int]:
     """Lower, upper and nodes of one random problem; in short turns where `turns` says so."""
     problem, incumbent, _ = random_problem(np.random.default_rng(seed), norm)
-    search = Search(problem, incumbent, lambda lower, upper: None, options)
+    search = Search(problem, incumbent, lambda running: None, options)
     proof = search.run() if turns is None else search.run(turns)
     while turns is not None and not search.finished:
         turns *= 2
@@ -160,7 +161,7 @@ def test_looking_ahead_by_products_is_true_on_both_sides(monkeypatch: pytest.Mon
         incumbent.offer(rng.uniform(region.lower, region.upper, size=(50, region.center.size)), "chance")
         if np.isinf(incumbent.upper):
             continue
-        search = Search(problem, incumbent, lambda lower, upper: None, SearchOptions())
+        search = Search(problem, incumbent, lambda running: None, SearchOptions())
         monkeypatch.setattr(search.witnesses, "scout", lambda *asked: None)
         before = incumbent.upper
         search._look_ahead()
@@ -181,7 +182,7 @@ def test_a_large_net_stopped_at_once_has_proven_what_one_pass_proves(monkeypatch
     proven = []
     for seed in SEEDS:
         problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
-        search = Search(problem, incumbent, lambda lower, upper: None, SearchOptions())
+        search = Search(problem, incumbent, lambda running: None, SearchOptions())
         search._look_ahead()
         exact = exact_distance(problem.graph, problem.region, problem.norm, problem.goals)
         assert search.proven <= exact * (1 + 1e-9) or np.isinf(exact)
@@ -223,7 +224,7 @@ def test_memory_that_never_suffices_is_an_error(monkeypatch: pytest.MonkeyPatch)
     problem, incumbent, _ = random_problem(np.random.default_rng(701), Norm.LINF)
     monkeypatch.setattr("verifier.batching.node_request.bounded", never)
     with pytest.raises(torch.OutOfMemoryError):
-        Search(problem, incumbent, lambda lower, upper: None, SearchOptions()).run()
+        Search(problem, incumbent, lambda running: None, SearchOptions()).run()
 
 
 def test_both_sides_are_true_whenever_it_is_stopped() -> None:
@@ -232,8 +233,8 @@ def test_both_sides_are_true_whenever_it_is_stopped() -> None:
         exact = exact_distance(problem.graph, problem.region, problem.norm, problem.goals)
         seen: list[tuple[float, float]] = []
 
-        def told(lower: float, upper: float, seen: list[tuple[float, float]] = seen) -> None:
-            seen.append((lower, upper))
+        def told(running: Running, seen: list[tuple[float, float]] = seen) -> None:
+            seen.append((running.lower, running.upper))
 
         stopped = replace(problem, deadline=Deadline.after(0.02))
         proof = Search(stopped, incumbent, told, SearchOptions()).run()
@@ -254,7 +255,7 @@ def test_a_bound_that_is_not_a_number_closes_nothing(monkeypatch: pytest.MonkeyP
     for seed in SEEDS:
         problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
         exact = exact_distance(problem.graph, problem.region, problem.norm, problem.goals)
-        proof = Search(problem, incumbent, lambda lower, upper: None, SearchOptions()).run()
+        proof = Search(problem, incumbent, lambda running: None, SearchOptions()).run()
         assert proof.lower <= exact + 2e-8 or np.isinf(exact)
         assert not np.isnan(proof.lower)
 
@@ -299,7 +300,7 @@ def test_what_is_cleared_of_each_goal_holds_no_adversary_of_it(deaf: bool, monke
         problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
         if deaf:
             incumbent = Deaf(problem.region, problem.norm, incumbent.replay, incumbent.real, incumbent.wins)
-        search = Search(problem, incumbent, lambda lower, upper: None, options)
+        search = Search(problem, incumbent, lambda running: None, options)
         search.run(0.5)
         for goal, cleared in zip(problem.goals, search.cleared, strict=True):
             exact = exact_distance(problem.graph, problem.region, problem.norm, (goal,))
@@ -314,9 +315,9 @@ def test_what_is_cleared_to_no_number_is_asked_all_the_same(monkeypatch: pytest.
     for seed in SEEDS[:6]:
         problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
         exact = exact_distance(problem.graph, problem.region, problem.norm, problem.goals)
-        search = Search(problem, incumbent, lambda lower, upper: None, SearchOptions())
+        search = Search(problem, incumbent, lambda running: None, SearchOptions())
         assert search.run().lower <= exact + 2e-8 or np.isinf(exact)
-        search = Search(problem, incumbent, lambda lower, upper: None, SearchOptions())
+        search = Search(problem, incumbent, lambda running: None, SearchOptions())
         search.cleared[:] = np.nan
         assert search.run().lower <= exact + 2e-8 or np.isinf(exact)
         assert search.visited >= len(problem.goals)
@@ -360,6 +361,6 @@ def test_with_a_wide_tolerance_the_lower_side_is_still_true(norm: Norm, programs
         tested += 1
         options = SearchOptions(root_steps=1, steps=2, program_worth=programs)
         wide = replace(problem, tolerance=tolerance)
-        proof = Search(wide, stuck, lambda lower, upper: None, options).run()
+        proof = Search(wide, stuck, lambda running: None, options).run()
         assert proof.lower <= expected + 2e-8
     assert tested >= min(enough, 6)
