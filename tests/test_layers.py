@@ -16,6 +16,8 @@ FOLDERS = """
 plumbline
 benchmarks
 verifier.cli
+verifier.service
+verifier.service.pages
 verifier.studies.curve
 verifier.studies.comparison
 verifier.studies.gap_report
