@@ -33,7 +33,7 @@ from verifier.question.results import Adversary, Basis, Result, Verdict
 from verifier.regions import region_for, viewed
 
 RANGE_BITS = 40  # of a range's ends, of its size
-SHORT = 0.5  # of the tolerance: how far short of an exact distance its proof may stop
+SHORT, SHORTEST = 0.5, 0.95  # of the tolerance: how far short of an exact distance its proof may stop, or has to
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Claim:
     against: int
     targets: tuple[int, ...] | None
     margin: float
-    radius: float | None
+    radii: tuple[float, ...]  # of balls without an adversary, the first of which that can be proven counts
     witness: Adversary | None
     basis: Basis
     engine: str
@@ -111,7 +111,7 @@ def written(
     region = region_for(model, x, mask, options)
     goals = goals_of(model, result.predicted, options)
     claim = Claim(
-        region, goals, result.predicted, options.targets, options.margin, _radius(result, options), result.adversary,
+        region, goals, result.predicted, options.targets, options.margin, _radii(result, options), result.adversary,
         result.basis, result.engine,
         {"verdict": str(result.verdict), "lower": repr(result.lower), "upper": repr(result.upper)},
     )  # fmt: skip
@@ -139,7 +139,7 @@ def written_loss(
     if options.constraints is not None:
         goals = constrained_goals(goals, options.constraints.count)
     claim = Claim(
-        region, goals, loss.against, None, margin, loss.radius, None, loss.basis, loss.engine,
+        region, goals, loss.against, None, margin, (loss.radius,), None, loss.basis, loss.engine,
         {"verdict": str(loss.verdict), "lower": repr(loss.lower), "upper": repr(loss.upper)},
     )  # fmt: skip
     return _written(path, model, claim, options, deadline)
@@ -147,21 +147,12 @@ def written_loss(
 
 def _written(path: Path, model: Model, claim: Claim, options: Options, deadline: Deadline) -> ProofFile:
     """The proof of a claim, checked before it takes its place."""
-    lines: list[Line] = []
-    radius = claim.radius
-    if radius is not None and radius > 0.0:
-        view, region, _ = viewed(model, claim.region, options)
-        if np.isinf(radius):  # no adversary anywhere: the ball is the whole box
-            radius = float(region.reach(options.norm)) * (1.0 + 1e-9)
-        solver = claim.engine if claim.basis is Basis.SOLVER else None
-        device_graph = device_graph_for(view.graph, pick_device(options.device))
-        found = proof_lines(device_graph, region, options.norm, claim.goals, radius, deadline, solver)
-        if found is None:
-            return ProofFile(why="no proof was found in time")
-        lines = found
-    elif claim.witness is None:
+    radii = [radius for radius in claim.radii if radius > 0.0]
+    if not radii and claim.witness is None:
         return ProofFile(why="neither side of the bracket is known")
-    radius = radius if lines else None
+    radius, lines = _first_proven(model, claim, options, radii, deadline)
+    if radii and radius is None:
+        return ProofFile(why=f"no proof was found{' in time' if deadline.passed else ''}")
     content = packed([_statement(model, claim, options, radius), *lines])
     try:
         verdict = check(content, model.path, "float")
@@ -173,13 +164,37 @@ def _written(path: Path, model: Model, claim: Claim, options: Options, deadline:
     return ProofFile(path, radius, verdict.claims)
 
 
-def _radius(result: Result, options: Options) -> float | None:
-    """The ball that is to be proven empty, infinite for the whole box; None where there is none."""
+def _first_proven(
+    model: Model, claim: Claim, options: Options, radii: list[float], deadline: Deadline
+) -> tuple[float | None, list[Line]]:
+    """The first radius for which there are lines that prove it, and those."""
+    view, region, _ = viewed(model, claim.region, options)
+    device_graph = device_graph_for(view.graph, pick_device(options.device))
+    solver = claim.engine if claim.basis is Basis.SOLVER else None
+    for radius in radii:
+        if np.isinf(radius):  # no adversary anywhere: the ball is the whole box
+            radius = float(region.reach(options.norm)) * (1.0 + 1e-9)
+        lines = proof_lines(device_graph, region, options.norm, claim.goals, radius, deadline, solver)
+        if lines is not None:
+            return radius, lines
+    return None, []
+
+
+def _radii(result: Result, options: Options) -> tuple[float, ...]:
+    """The balls that may be proven empty, infinite for the whole box; none where the sample's ball is not.
+
+    Where a distance is proven to its last digits, a piece of the net can touch that ball; one that is smaller, and
+    still within the tolerance, has room.
+    """
     if result.verdict is Verdict.FALSIFIED:
-        return None
+        return ()
     if result.verdict is Verdict.CERTIFIED:
-        return result.radius
-    return min(result.lower, result.upper - SHORT * options.tolerance * max(1.0, result.upper))
+        return () if result.radius is None else (result.radius,)
+    if np.isinf(result.lower):
+        return (float("inf"),)
+    short, shortest = (result.upper - share * options.tolerance * max(1.0, result.upper) for share in (SHORT, SHORTEST))
+    first = min(result.lower, short)
+    return (first, shortest) if result.verdict is Verdict.EXACT and shortest < first else (first,)
 
 
 def _statement(model: Model, claim: Claim, options: Options, radius: float | None) -> Line:

@@ -163,6 +163,32 @@ def test_units_and_constraints(tmp_path: Path, norm: str, seed: int) -> None:
         assert found.radius > true - 1e-5
 
 
+def test_a_ball_that_cannot_be_closed_is_tried_a_little_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Still within the tolerance of the adversary; and where no ball is closed, time is not what is said to lack."""
+    graph, x = two_two_two()
+    model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
+    x = x.astype(np.float32)
+    result = verifier.distance(model, x)
+    lines, tried = proof_lines, []
+
+    def refusing(graph_here: Any, region: Any, norm: Any, goals: Any, radius: float, *rest: Any) -> Any:
+        tried.append(radius)
+        return lines(graph_here, region, norm, goals, radius, *rest) if len(tried) == 2 else None
+
+    monkeypatch.setattr(proof_module, "proof_lines", refusing)
+    found = write_proof(tmp_path / "0.proof", model, x, result)
+    assert found.radius == tried[1] < tried[0] <= result.lower
+    assert result.upper - tried[1] < 1e-6
+    accepted(tmp_path / "0.proof", model.path)
+    assert write_proof(tmp_path / "1.proof", model, x, result).why == "no proof was found"
+    tried.clear()
+    safe = verifier.verify(model, x, 0.1)
+    assert write_proof(tmp_path / "2.proof", model, x, safe).why == "no proof was found"
+    assert tried == [0.1]
+
+
 def test_what_a_solver_says_is_its_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tree that had no time for any node: each goal is the solver's word, and a rigorous result has no proof."""
     graph, x = two_two_two()
