@@ -46,7 +46,7 @@ def test_the_box_is_where_the_axes_are_drawn() -> None:
     left, _, right, _ = told(svg)["box"]
     ticks = [one for one in ET.fromstring(svg).iter() if one.get("class") == "tick"]
     places = {text.text: float(text.attrib["x"]) for tick in ticks for text in tick.iter() if text.tag.endswith("text")}
-    assert (places["0.0"], places["4.0"]) == (pytest.approx(left, abs=0.2), pytest.approx(right, abs=0.2))
+    assert [places["0.0"], places["4.0"]] == pytest.approx([left, right], abs=0.2)
 
 
 def test_what_is_behind_is_in_no_legend_and_no_print() -> None:
