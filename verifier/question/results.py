@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.arrays import Inputs
+from encoders.arrays import FloatArray, Inputs
 from encoders.errors import SoundnessError
 from encoders.question import Norm
 
@@ -53,6 +53,13 @@ class Adversary:
     def shaped(self, shape: tuple[int, ...]) -> Adversary:
         """The same with its input in the shape that the model takes."""
         return replace(self, input=self.input.reshape(shape))
+
+
+@dataclass(frozen=True, eq=False)
+class PerturbedAdversary(Adversary):
+    """An adversary's image, and the `variables` that make it of the sample; `distance` is their length."""
+
+    variables: FloatArray
 
 
 @dataclass(frozen=True, eq=False)

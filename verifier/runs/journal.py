@@ -1,20 +1,30 @@
-"""Results as JSON lines, each on the disk as soon as it is known: a second run goes on where the first ended."""
+"""Results as JSON lines, each on the disk as soon as it is known: a second run goes on where the first ended.
+
+A sample may have several lines, one for each minute that it took and each run that went on with it: the last one
+counts. A file has one writer at a time.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
+import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from encoders.errors import DataError, OptionError
-from verifier.question.results import Result
+from verifier.question.results import Result, Verdict
 
 Record = dict[str, Any]
 FIRST_BYTES = b'{"index": '
+STANDARD_OUTPUT = Path("-")
+# What cannot change a true bracket, only how soon it is narrow. Older files hold it in `run`.
+EFFORT = ("time_limit", "engine", "device", "seed")
 
 
 def record_of(result: Result, run: Mapping[str, Any]) -> Record:
@@ -49,16 +59,27 @@ def already_there(record: Mapping[str, Any]) -> bool:
     return bool(record["target"] == record["predicted"] and record["upper"] == 0)
 
 
+def is_open(record: Mapping[str, Any]) -> bool:
+    """Whether more time could narrow a record's bracket."""
+    return record.get("verdict") == Verdict.UNRESOLVED
+
+
 class Journal:
-    """The file that `--json` names, and what it already held for the same run."""
+    """The file that `--json` names, and what it already held for the same run; `-` is standard output."""
 
     def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
         self.path = path
         self.done: dict[int, Record] = {}
-        self._regular = not path.exists() or path.is_file()  # a pipe or /dev/stdout has no past
-        if self._regular:
-            self._resume(json.loads(json.dumps(run)))
-        self._file: BinaryIO = open(path, "ab")  # noqa: SIM115 (closed by __exit__)
+        self.regular = path != STANDARD_OUTPUT and (not path.exists() or path.is_file())  # a pipe has no past
+        self._writing = threading.Lock()
+        self._file: BinaryIO = sys.stdout.buffer if path == STANDARD_OUTPUT else open(path, "ab")  # noqa: SIM115
+        try:
+            if self.regular:
+                self._lock()
+                self._resume(json.loads(json.dumps(run)))
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Journal:
         return self
@@ -66,18 +87,32 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if self.path != STANDARD_OUTPUT:
+            self._file.close()
 
     def write(self, record: Record) -> None:
         """Append one line and wait until it is on the disk."""
-        self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
-        self._file.flush()
-        if self._regular:
-            os.fsync(self._file.fileno())
-        self.done[int(record["index"])] = record
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        with self._writing:
+            self._file.write(line)
+            self._file.flush()
+            if self.regular:
+                os.fsync(self._file.fileno())
+            self.done[int(record["index"])] = record
+
+    def _lock(self) -> None:
+        """Held until the file is closed, or this process ends however it ends."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OptionError(
+                f"{self.path}: another run is writing it; wait for its end, or name another file with --json"
+            ) from None
+        except OSError:  # a file system without locks
+            return
 
     def _resume(self, run: Record) -> None:
-        content = self.path.read_bytes() if self.path.exists() else b""
+        content = self.path.read_bytes()
         *lines, rest = content.split(b"\n")
         for number, line in enumerate(lines, start=1):
             record = self._parse(number, line)
@@ -104,6 +139,8 @@ class Journal:
 
 
 def _refuse_other_run(path: Path, before: Record, now: Record) -> None:
+    if EFFORT[0] not in now:
+        before = _without_effort(before)
     differing = [
         f"{name} was {json.dumps(before.get(name))}, now {json.dumps(now.get(name))}"
         for name in sorted({*before, *now})
@@ -114,6 +151,14 @@ def _refuse_other_run(path: Path, before: Record, now: Record) -> None:
             f"{path} holds results of another run ({'; '.join(differing)}); "
             f"use the same options to resume, or another --json file"
         )
+
+
+def _without_effort(run: Record) -> Record:
+    """As `run` is written where effort is no part of it: nor is where an engine comes from."""
+    kept = {name: value for name, value in run.items() if name not in EFFORT}
+    if "plugins" in kept:
+        kept["plugins"] = {kind: origins for kind, origins in run["plugins"].items() if kind != "engines"} or None
+    return kept
 
 
 def number(value: float) -> float | str:
