@@ -29,8 +29,8 @@ from verifier.question.model import Model
 from verifier.question.results import Result, Verdict, check_order
 from verifier.regions import region_for
 from verifier.runs.job import Job
-from verifier.runs.journal import Journal, Record
-from verifier.runs.journalled import Run, answers, journalled
+from verifier.runs.journal import Journal, Record, is_open
+from verifier.runs.journalled import Attempts, Run, answers, journalled
 from verifier.runs.samples import Samples, origin_of
 from verifier.studies.comparison.drawn_attacks import STRONGEST, drawn_attack
 from verifier.studies.comparison.lower_bounds import cross_lipschitz_lower, crown_lower
@@ -85,16 +85,20 @@ def measure_one(
     model = subject.model()
     samples = data.samples(model)
     question = options.question(norm)
-    run = Run("compare", model, samples, depending_on(samples, question, options.attacks))
+    effort = question.record("time_limit", "engine", "device") | taking_part(engines=question.plugins)
+    run = Run("compare", model, samples, depending_on(samples, question, options.attacks), effort)
     more = partial(beside, model, samples, question, options.attacks)
-    fresh = answers(run, Job(question), 1, lambda index, running: None, more=more)
+    job = Job(question)
     records: dict[int, Record] = {}
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(folder / f"{subject.stem}-{norm}.jsonl", run.record))
-        for one in stack.enter_context(closing(journalled(journal, indices, fresh))):
+        attempts = Attempts(run, job, journal)
+        fresh = answers(run, job, 1, lambda index, running: None, more=more, attempts=attempts)
+        for one in stack.enter_context(closing(journalled(journal, indices, fresh, is_open))):
             if one.record is None and not isinstance(one.error, SolverError):
                 raise one.error or RuntimeError(f"{subject.path}: sample {one.index} has no result")
-            records[one.index] = one.record or unknown(one.index)  # told as open; tried again next time
+            # What a solver failed on is told as open; a line on the way holds its bracket alone. Both are tried again.
+            records[one.index] = {**unknown(one.index), **(one.record or {})}
             progress(subject, norm, len(records))
     done = [records[index] for index in indices if index in records]
     return collected(subject, norm, accuracy(model, samples), done, options)
@@ -102,8 +106,8 @@ def measure_one(
 
 def depending_on(samples: Samples, question: Options, attacks: tuple[str, ...]) -> dict[str, Any]:
     """What of the options a measurement depends on."""
-    taking = taking_part(data=origin_of(samples.name), engines=question.plugins, attacks=ATTACKS.origins(list(attacks)))
-    asked = question.record("norm", "time_limit", "tolerance", "engine", "device", "seed")
+    taking = taking_part(data=origin_of(samples.name), attacks=ATTACKS.origins(list(attacks)))
+    asked = question.record("norm", "tolerance") | {"attacks_seed": question.seed}
     return {**asked, "attacks": list(attacks), **taking}
 
 
