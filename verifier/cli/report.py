@@ -230,7 +230,7 @@ class Report:
             **self.options.record(),
             **taking_part(data=origin_of(self.samples.name), **self.options.plugins),
         }
-        effort = question.record("time_limit", "engine", "device") | taking_part(engines=question.plugins)
+        effort = question.record("time_limit", "engine", "device", "seed") | taking_part(engines=question.plugins)
         return Run("report", self.model, self.samples, options, effort)
 
     def _write(self, finished: Mapping[Norm, Mapping[int, Record]]) -> None:

@@ -85,7 +85,7 @@ def measure_one(
     model = subject.model()
     samples = data.samples(model)
     question = options.question(norm)
-    effort = question.record("time_limit", "engine", "device") | taking_part(engines=question.plugins)
+    effort = question.record("time_limit", "engine", "device", "seed") | taking_part(engines=question.plugins)
     run = Run("compare", model, samples, depending_on(samples, question, options.attacks), effort)
     more = partial(beside, model, samples, question, options.attacks)
     job = Job(question)
