@@ -48,8 +48,18 @@ def record_of(result: Result, run: Mapping[str, Any]) -> Record:
         "nodes": result.nodes,
         "open_phases": result.open_phases,
         "execution_error": None if result.execution_error is None else number(result.execution_error),
+        **({} if result.why_open is None else {"why_open": result.why_open}),
         "run": dict(run),
     }
+
+
+def attempted(record: Record, effort: Mapping[str, Any], earlier: Record | None = None, ended: str = "ended") -> Record:
+    """A record with how its time was spent, by earlier attempts too: `effort` is what each of them was given."""
+    attempt = {"seconds": record["seconds"], "nodes": record["nodes"], **effort, "ended": ended}
+    spent = [*(earlier or {}).get("attempts", ()), attempt]
+    told = {"seconds": round(sum(one["seconds"] for one in spent), 6), "nodes": sum(one["nodes"] for one in spent)}
+    rest = {name: value for name, value in record.items() if name != "run"}
+    return {**rest, **told, "attempts": spent, "run": record["run"]}
 
 
 def already_there(record: Mapping[str, Any]) -> bool:
@@ -112,33 +122,41 @@ class Journal:
             return
 
     def _resume(self, run: Record) -> None:
-        content = self.path.read_bytes()
-        *lines, rest = content.split(b"\n")
-        for number, line in enumerate(lines, start=1):
-            record = self._parse(number, line)
-            _refuse_other_run(self.path, record["run"], run)
+        for record in parsed(self.path):
+            refuse_other_run(self.path, record["run"], run)
             self.done[record["index"]] = record
-        if rest:  # the line that a crash cut short: its sample is done again
-            if not (rest.startswith(FIRST_BYTES) or FIRST_BYTES.startswith(rest)):
-                raise self._foreign(len(lines) + 1)
-            os.truncate(self.path, len(content) - len(rest))
-
-    def _parse(self, number: int, line: bytes) -> Record:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            raise self._foreign(number) from None
-        if not (
-            isinstance(record, dict) and isinstance(record.get("index"), int) and isinstance(record.get("run"), dict)
-        ):
-            raise self._foreign(number)
-        return record
-
-    def _foreign(self, number: int) -> DataError:
-        return DataError(f"{self.path}: line {number} is not a result of plumbline; name another file with --json")
+        cut = len(self.path.read_bytes().rpartition(b"\n")[2])
+        if cut:  # the line that a crash cut short: its sample is done again
+            os.truncate(self.path, self.path.stat().st_size - cut)
 
 
-def _refuse_other_run(path: Path, before: Record, now: Record) -> None:
+def parsed(path: Path) -> list[Record]:
+    """All lines of a file, but for a last one that a crash cut short."""
+    *lines, rest = path.read_bytes().split(b"\n")
+    found = [_parsed(path, number, line) for number, line in enumerate(lines, start=1)]
+    if rest and not (rest.startswith(FIRST_BYTES) or FIRST_BYTES.startswith(rest)):
+        raise _foreign(path, len(lines) + 1)
+    return found
+
+
+def _parsed(path: Path, number: int, line: bytes) -> Record:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        raise _foreign(path, number) from None
+    if not (isinstance(record, dict) and isinstance(record.get("index"), int) and isinstance(record.get("run"), dict)):
+        raise _foreign(path, number)
+    return record
+
+
+def _foreign(path: Path, number: int) -> DataError:
+    return DataError(f"{path}: line {number} is not a result of plumbline; name another file")
+
+
+def refuse_other_run(
+    path: Path, before: Record, now: Record, instead: str = "use the same options to resume, or another --json file"
+) -> None:
+    """Refuse a file that is about another question, naming what differs."""
     if EFFORT[0] not in now:
         before = _without_effort(before)
     differing = [
@@ -147,10 +165,7 @@ def _refuse_other_run(path: Path, before: Record, now: Record) -> None:
         if before.get(name) != now.get(name)
     ]
     if differing:
-        raise OptionError(
-            f"{path} holds results of another run ({'; '.join(differing)}); "
-            f"use the same options to resume, or another --json file"
-        )
+        raise OptionError(f"{path} holds results of another run ({'; '.join(differing)}); {instead}")
 
 
 def _without_effort(run: Record) -> Record:

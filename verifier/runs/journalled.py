@@ -6,7 +6,6 @@ attack.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -20,8 +19,9 @@ from encoders.plugins import taking_part
 from verifier.question.model import Model
 from verifier.question.problem import Running
 from verifier.runs.job import A, Asking, Outcome, SampleProgress
-from verifier.runs.journal import EFFORT, Journal, Record, is_open
+from verifier.runs.journal import EFFORT, Journal, Record, attempted, is_open
 from verifier.runs.kept_adversaries import KeptAdversaries
+from verifier.runs.merged_journals import check_overlap
 from verifier.runs.run import outcomes
 from verifier.runs.running_brackets import RunningBrackets
 from verifier.runs.samples import Samples
@@ -147,37 +147,11 @@ class Attempts:
         """The line of an answer, with how the time was spent, by earlier attempts too; its adversaries are kept."""
         record = self.job.record(answer, self.run.record)
         if earlier is not None:
-            _check_overlap(earlier, record)
+            check_overlap(earlier, record)
         ended = "running" if running else "stopped" if EVERYTHING.asked and is_open(record) else "ended"
-        spent = [*(earlier or {}).get("attempts", ()), _attempt(record, self.run.effort, ended)]
-        told = {"seconds": round(sum(one["seconds"] for one in spent), 6), "nodes": sum(one["nodes"] for one in spent)}
         if self.adversaries is not None:
             self.adversaries.write(answer.index, self.job.witnesses(answer))
-        run = record.pop("run")
-        return {**record, **told, "attempts": spent, "run": run}
-
-
-def _attempt(record: Record, effort: Mapping[str, Any], ended: str) -> Record:
-    return {"seconds": record["seconds"], "nodes": record["nodes"], **effort, "ended": ended}
-
-
-OVERLAP = 1e-6  # relative: what may lie between a proof in real numbers and a replay in the file's
-
-
-def _check_overlap(before: Record, now: Record) -> None:
-    """Two brackets of one number that do not meet: one of them is wrong."""
-    for (low, high), (lower, upper) in zip(_brackets(before), _brackets(now), strict=True):
-        slack = OVERLAP * max(1.0, *(abs(side) for side in (low, high, lower, upper) if math.isfinite(side)))
-        if low > upper + slack or lower > high + slack:
-            raise SoundnessError(
-                f"soundness alarm: an earlier attempt says {low!r} to {high!r}, and this one {lower!r} to {upper!r}"
-            )
-
-
-def _brackets(record: Record) -> list[tuple[float, float]]:
-    found = [(record["lower"], record["upper"])] if "lower" in record else []
-    found += [tuple(one[side]) for one in record.get("ranges", ()) for side in ("least", "greatest")]
-    return [(float(low), float(high)) for low, high in found]
+        return attempted(record, self.run.effort, earlier, ended)
 
 
 def answers(
