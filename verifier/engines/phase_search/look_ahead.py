@@ -8,6 +8,7 @@ once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,23 @@ SCOUTED = 0.25  # of the time there is, at most, for fresh attacks before anythi
 STARTS = 6  # for each of them; the one with the nearest adversary is attacked from all there are
 FARTHER = 0.5  # of the way to the nearest adversary: the ball that goals are asked about first
 PATIENCE_BY_ALL_LAYERS = 10.0  # nodes
+
+
+def by_passes(
+    problem: Problem, device_graph: DeviceGraph, low: float, high: float, prove: Callable[[float], None]
+) -> tuple[float, float]:
+    """What plain passes prove on a few balls, between `low`, which is proven, and `high`: the largest ball that they
+    close, and the least that they do not. Whatever a pass proves is told at once."""
+    ball = high
+    for _ in range(LOOKS):
+        look()
+        found = nearest_possible(device_graph, problem.region, problem.norm, problem.goals, ball)
+        prove(found)
+        low, high = (max(low, ball, found), high) if found >= ball else (max(low, found), ball)
+        if low >= high:
+            break
+        ball = 0.5 * (low + high)
+    return low, high
 
 
 @dataclass
@@ -67,15 +85,9 @@ class LookAhead:
         problem = self.problem
         self.witnesses.scout(None, problem.deadline.within(SCOUTED * problem.deadline.left))
         reach = self.reach
-        low, high, ball = min(self.proven, reach), reach, reach
-        for _ in range(LOOKS):
-            look()
-            found = nearest_possible(self.device_graph, problem.region, problem.norm, problem.goals, ball)
-            self._prove(found)
-            low, high = (max(ball, self.proven), high) if found >= ball else (max(low, self.proven), ball)
-            if low >= high:
-                return
-            ball = 0.5 * (low + high)
+        low, high = by_passes(problem, self.device_graph, min(self.proven, reach), reach, self._prove)
+        if low >= high:
+            return
         if self.balls.radius <= self.proven:  # no adversary is known, and the small ball tried first is proven already
             self.balls.start_beyond(self.proven, problem.ceiling)
             return
