@@ -67,8 +67,7 @@ class Processes:
                 if EVERYTHING.asked and not stop.is_set():
                     stop.set()
                     last_words = time.monotonic() + LAST_WORDS
-                    for future in waiting:
-                        future.cancel()
+                    pool.shutdown(wait=False, cancel_futures=True)
                 done, waiting = wait(waiting, timeout=POLL_INTERVAL, return_when=FIRST_COMPLETED)
                 for future in done:
                     try:

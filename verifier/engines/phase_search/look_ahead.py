@@ -81,8 +81,12 @@ class LookAhead:
         self._prove(min(float(self.cleared.min()), self.reach))
 
     def _look(self) -> None:
-        """What plain passes prove on a few balls, then all layers; or a smaller first ball where many phases open."""
+        """What plain passes prove on a few balls, then all layers; or a smaller first ball where many phases open.
+
+        The passes come before fresh attacks too: an end that comes soon leaves more than nothing then.
+        """
         problem = self.problem
+        by_passes(problem, self.device_graph, min(self.proven, self.reach), self.reach, self._prove)
         self.witnesses.scout(None, problem.deadline.within(SCOUTED * problem.deadline.left))
         reach = self.reach
         low, high = by_passes(problem, self.device_graph, min(self.proven, reach), reach, self._prove)
