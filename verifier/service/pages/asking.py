@@ -1,6 +1,7 @@
 """What pages know: answers of this same application's HTTP interface, asked as the reader of the page.
 
-Who that is was found out before: it goes along. A page therefore shows nothing that its reader could not ask for, and there is one place that decides what that is.
+Who that is was found out before, and goes along. A page therefore shows nothing that its reader could not ask for, and
+there is one place that decides what that is.
 """
 
 from __future__ import annotations

@@ -320,7 +320,7 @@ function bracketChart(sample) {
       marks: Number.isFinite(radius) && !signed ? [{ y: radius, label: "radius asked" }] : [],
       dots,
       read,
-      idle: history.length ? `now: ${value(low)} to ${value(high)}, open ${gap(low, high)}` : "waiting for its turn",
+      idle: history.length ? `now: ${value(low)} to ${value(high)}, open ${gap(low, high)}` : sample.element.dataset.state === "running" ? "no bound yet" : "waiting for its turn",
     };
   });
   zoom.addEventListener("change", () => chart.soon());
