@@ -230,7 +230,7 @@ def test_nothing_overlaps_and_all_can_be_read(page: Page, address: str) -> None:
             page.wait_for_timeout(100)
             wrong[f"{path} at {width}"] = page.evaluate(OVERLAPS)
             for scheme in ("light", "dark"):
-                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                page.emulate_media(color_scheme=scheme)
                 wrong[f"{path} at {width}, {scheme}"] = page.evaluate(FAINT)
     assert not {where: found for where, found in wrong.items() if found}
 
@@ -264,7 +264,7 @@ def test_the_script_words_numbers_as_the_server_does(page: Page, address: str) -
     page.goto(address)
     held = [0, 0.05, 0.123456, 1e-5, 12, 99999, "inf", "-inf", None, -0.25, 1234.6]
     assert page.evaluate("(held) => held.map(value)", held) == [wording.value(one) for one in held]  # type: ignore[arg-type]
-    pairs = [(0, 0.5), (0.5, 0.5), (0, "inf"), ("inf", "inf"), (0.3, 0.4)]
+    pairs: list[tuple[float | str, float | str]] = [(0, 0.5), (0.5, 0.5), (0, "inf"), ("inf", "inf"), (0.3, 0.4)]
     assert page.evaluate("(held) => held.map(([a, b]) => gap(a, b))", pairs) == [wording.gap(*one) for one in pairs]
     times = [0, 0.314, 42, 200, 7500]
     assert page.evaluate("(held) => held.map(duration)", times) == [wording.duration(one) for one in times]

@@ -152,7 +152,7 @@ def test_numbers_keep_their_width() -> None:
 
 
 def test_a_scale_holds_every_bracket() -> None:
-    rows = [{"lower": 0.1, "upper": 0.4}, {"lower": -1.0, "upper": "inf"}]
+    rows: list[dict[str, Any]] = [{"lower": 0.1, "upper": 0.4}, {"lower": -1.0, "upper": "inf"}]
     held = drawing.scale(rows, None, signed=True)
     assert held.low < -1.0 < 0.4 < held.high
     assert [held.place(end) for end in (held.low, held.high, "inf", "-inf")] == [0.0, 100.0, 100.0, 0.0]
