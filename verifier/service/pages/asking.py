@@ -50,7 +50,8 @@ async def asked(request: Request, path: str, **parameters: Any) -> Any:
         await request.app({**scope, "state": dict(reader)}, receive, send)
 
     transport = httpx.ASGITransport(app=as_the_reader, client=client)
-    async with httpx.AsyncClient(transport=transport, base_url=str(request.base_url), headers=headers) as asking:
+    address = str(request.base_url)
+    async with httpx.AsyncClient(transport=transport, base_url=address, headers=headers, trust_env=False) as asking:
         answer = await asking.get(path, params=sent)
     if answer.is_success:
         return answer.json()
