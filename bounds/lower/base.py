@@ -17,6 +17,7 @@ import numpy as np
 
 from bounds.propagation.device_graph import DeviceGraph
 from encoders.arrays import FloatArray
+from encoders.deadline import out_of_time
 from encoders.errors import DataError, OptionError, SoundnessError
 from encoders.layer_graph.graph import Graph, Relu
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
@@ -181,7 +182,7 @@ class LowerBound(ABC):
         walks = [Bisection(len(sample.goals), radius) for sample, radius in zip(samples, radii, strict=True)]
         for _ in range(samples[0].options.balls if samples else 0):
             live = [k for k, walk in enumerate(walks) if not walk.finished]
-            if not live:
+            if not live or out_of_time():
                 break
             found = self._clipped([samples[k] for k in live], [walks[k].ball for k in live])
             for k, one in zip(live, found, strict=True):

@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import NoReturn
 
 from verifier import __version__
@@ -134,10 +135,25 @@ class Parser(argparse.ArgumentParser):
         print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
 
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Complain of arguments that nobody takes, naming the flag that was meant where one is close."""
+        known = [flag for action in self._actions for flag in action.option_strings]
+        close = get_close_matches(unknown[0].partition("=")[0], known, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of one call; exits with 0 after --help and --version, with 2 on bad usage."""
-    return build_parser().parse_args(_with_joined_numbers(argv))
+    parser = build_parser()
+    if not argv:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
+    parsed, unknown = parser.parse_known_args(_with_joined_numbers(argv))
+    if unknown:
+        parsed.own_parser.refuse(unknown)
+    parsed.given = tuple(argv)  # as it was typed: pages say by what they were made
+    return parsed
 
 
 def build_parser() -> Parser:
@@ -154,7 +170,7 @@ def build_parser() -> Parser:
     for one in COMMANDS:
         command = commands.add_parser(one.name, help=one.summary, allow_abbrev=False)
         one.add_arguments(command)
-        command.set_defaults(run=one.run, grammar=parser)  # the whole grammar is what `completion` needs
+        command.set_defaults(run=one.run, own_parser=command, grammar=parser)  # `completion` needs the whole grammar
     return parser
 
 
