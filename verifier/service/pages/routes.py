@@ -12,6 +12,7 @@ from functools import cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -48,7 +49,8 @@ class PageRoute(APIRoute):
         async def handled(request: Request) -> Response:
             try:
                 return await shown(request)
-            except RefusedError as refused:
+            except (RefusedError, RequestValidationError) as error:
+                refused = error if isinstance(error, RefusedError) else _nothing_here()
                 template = "sign_in.html" if refused.status == NOT_KNOWN else "refused.html"
                 return await _page(template, status=refused.status, refused=refused)
 
@@ -156,9 +158,19 @@ async def static(name: str) -> Response:
     """The style sheet, the script and the drawing."""
     found = static_files.static_file(name)
     if found is None:
-        raise RefusedError(404, "Not here", "There is no such file; go back to the list of runs.")
+        raise _nothing_here()
     headers = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
     return Response(found.content, media_type=found.media_type, headers=headers)
+
+
+@router.get("/view/{rest:path}")
+async def nothing(rest: str) -> Response:
+    """What is not there is a page, too."""
+    raise _nothing_here()
+
+
+def _nothing_here() -> RefusedError:
+    return RefusedError(404, "Not here", "There is no such page; go on from the list of runs.")
 
 
 def _chosen(rows: Listing, sample: int | None) -> Item | None:

@@ -264,7 +264,14 @@ def test_the_script_words_numbers_as_the_server_does(page: Page, address: str) -
     page.goto(address)
     held = [0, 0.05, 0.123456, 1e-5, 12, 99999, "inf", "-inf", None, -0.25, 1234.6]
     assert page.evaluate("(held) => held.map(value)", held) == [wording.value(one) for one in held]  # type: ignore[arg-type]
-    pairs: list[tuple[float | str, float | str]] = [(0, 0.5), (0.5, 0.5), (0, "inf"), ("inf", "inf"), (0.3, 0.4)]
+    pairs: list[tuple[float | str, float | str]] = [
+        (0, 0.5),
+        (0.5, 0.5),
+        (0, "inf"),
+        ("inf", "inf"),
+        (0.3, 0.4),
+        (0.9998, 1.0),
+    ]
     assert page.evaluate("(held) => held.map(([a, b]) => gap(a, b))", pairs) == [wording.gap(*one) for one in pairs]
     times = [0, 0.314, 42, 200, 7500]
     assert page.evaluate("(held) => held.map(duration)", times) == [wording.duration(one) for one in times]

@@ -114,7 +114,9 @@ def test_compared_runs_tell_what_differs(client: TestClient) -> None:
         ("/view/models/none", 404, "There is no &#39;none&#39;"),
         ("/view/data/none", 404, "There is no &#39;none&#39;"),
         ("/view/compare?runs=run1", 400, "Choose two runs"),
-        ("/static/routes.py", 404, "There is no such file"),
+        ("/static/routes.py", 404, "There is no such page"),
+        ("/view/anything/else", 404, "There is no such page"),
+        ("/view/runs/run1/samples/first", 404, "There is no such page"),
         ("/static/..%2froutes.py", 404, ""),
     ],
 )
