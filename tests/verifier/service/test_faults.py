@@ -71,9 +71,7 @@ def survives(settings: Settings, count: int, rounds: int, seed: int, radius: flo
 
 
 def disturbed(tmp_path: Path, database: str) -> Settings:
-    return Settings(
-        data_dir=tmp_path / "service", database=database, workers=0, beat=0.1, lease=1.0, limits=ATTEMPTS
-    )
+    return Settings(data_dir=tmp_path / "service", database=database, workers=0, beat=0.1, lease=1.0, limits=ATTEMPTS)
 
 
 @pytest.mark.usefixtures("reading_here")

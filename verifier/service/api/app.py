@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Form, Response
 from fastapi.openapi.utils import get_openapi
@@ -62,12 +62,13 @@ def metrics(service: ServiceHere) -> Response:
 
 
 @router.post("/session", status_code=204, responses=responses())
-def session(service: ServiceHere, token: Annotated[str, Form(max_length=200)]) -> Response:
+def session(service: ServiceHere, token: Annotated[str, Form(max_length=200, pattern="^[!-~]+$")]) -> Response:
     """Sign a browser in: the token becomes a cookie that no script and no other site can use."""
     if service.tokens.owner(token) is None:
         raise NoTokenError("this token is not known; look at how it was written down")
     response = Response(status_code=204)
-    response.set_cookie(COOKIE, token, httponly=True, samesite="strict", max_age=30 * 86400)
+    if service.tokens.needed:
+        response.set_cookie(COOKIE, token, httponly=True, samesite="strict", max_age=30 * 86400)
     return response
 
 
@@ -104,6 +105,10 @@ def create_app(service: Service, with_workers: bool = True) -> ASGIApp:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
             schema["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+            for operations in schema["paths"].values():
+                for operation in operations.values():
+                    for parameter in operation.get("parameters", []):
+                        parameter["schema"] = _without_null(parameter["schema"])
             if service.tokens.needed:
                 schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
                 schema["security"] = [{"token": []}]
@@ -112,6 +117,14 @@ def create_app(service: Service, with_workers: bool = True) -> ASGIApp:
 
     app.openapi = described  # type: ignore[method-assign]
     return Guard(app, service.tokens, service.settings.limits)
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter that may be left out; no text in a query or a header is null."""
+    rest = [one for one in schema.get("anyOf", []) if one != {"type": "null"}]
+    if len(rest) != 1:
+        return schema
+    return {**{name: value for name, value in schema.items() if name != "anyOf"}, **rest[0]}
 
 
 def _add_pages(app: FastAPI) -> None:
