@@ -1,6 +1,7 @@
 """What pages know: answers of this same application's HTTP interface, asked as the reader of the page.
 
-Who that is was found out before: it goes along. A page therefore shows nothing that its reader could not ask for, and there is one place that decides what that is.
+Who that is was found out before, and goes along. A page therefore shows nothing that its reader could not ask for, and
+there is one place that decides what that is.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ async def asked(request: Request, path: str, **parameters: Any) -> Any:
         await request.app({**scope, "state": dict(reader)}, receive, send)
 
     transport = httpx.ASGITransport(app=as_the_reader, client=client)
-    async with httpx.AsyncClient(transport=transport, base_url=str(request.base_url), headers=headers) as asking:
+    address = str(request.base_url)
+    async with httpx.AsyncClient(transport=transport, base_url=address, headers=headers, trust_env=False) as asking:
         answer = await asking.get(path, params=sent)
     if answer.is_success:
         return answer.json()

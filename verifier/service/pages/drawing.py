@@ -17,6 +17,17 @@ PARTS = ("exact", "certified", "falsified", "misclassified", "empty", "unresolve
 
 
 @dataclass(frozen=True)
+class Bar:
+    """Where a bracket's parts begin and how wide they are."""
+
+    start: float
+    proven: float
+    low: float
+    open: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Scale:
     """Which numbers a bar's two ends stand for; the same for all bars of a table."""
 
@@ -30,6 +41,11 @@ class Scale:
             return 0.0
         share = (known - self.low) / (self.high - self.low)
         return round(WIDE * min(1.0, max(0.0, share)), 2)
+
+    def bar(self, sample: Mapping[str, Any]) -> Bar:
+        """A sample's bracket, drawn from zero."""
+        zero, low, high = (self.place(end) for end in (0.0, sample["lower"], sample["upper"]))
+        return Bar(min(zero, low), round(abs(low - zero), 2), low, round(max(0.0, high - low), 2), high)
 
 
 def scale(samples: Iterable[Mapping[str, Any]], radius: float | None, signed: bool = False) -> Scale:

@@ -12,9 +12,11 @@ from functools import cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
 
 from verifier.service.pages import drawing, static_files, wording
 from verifier.service.pages.asking import Item, Listing, RefusedError, asked, listed
@@ -47,9 +49,10 @@ class PageRoute(APIRoute):
         async def handled(request: Request) -> Response:
             try:
                 return await shown(request)
-            except RefusedError as refused:
+            except (RefusedError, RequestValidationError) as error:
+                refused = error if isinstance(error, RefusedError) else _nothing_here()
                 template = "sign_in.html" if refused.status == NOT_KNOWN else "refused.html"
-                return _page(template, status=refused.status, refused=refused)
+                return await _page(template, status=refused.status, refused=refused)
 
         return handled
 
@@ -62,15 +65,15 @@ async def home(request: Request, part: str = "", state: str | None = None, curso
     """Ask a question; and the runs there are."""
     runs = await listed(request, "/runs", RUNS, state=state or None, cursor=cursor)
     if part == "runs":
-        return _page("parts/runs.html", runs=runs, state=state)
+        return await _page("parts/runs.html", runs=runs, state=state)
     models, data = await listed(request, "/models"), await listed(request, "/data")
-    return _page("home.html", runs=runs, state=state, models=models.items, data=data.items)
+    return await _page("home.html", runs=runs, state=state, models=models.items, data=data.items)
 
 
 @router.get("/sign-in")
 async def sign_in() -> Response:
     """Where a token is given."""
-    return _page("sign_in.html", refused="This server answers those who have a token.")
+    return await _page("sign_in.html", refused="This server answers those who have a token.")
 
 
 @router.get("/view/models/{model}")
@@ -78,15 +81,15 @@ async def model_page(request: Request, model: str, part: str = "") -> Response:
     """One network: `inspect`'s facts, and its layers as a picture."""
     found = await asked(request, f"/models/{model}")
     if part:
-        return _page("parts/model.html", model=found)
+        return await _page("parts/model.html", model=found)
     runs = await listed(request, "/runs", RUNS, model=model)
-    return _page("model.html", model=found, runs=runs, state=None)
+    return await _page("model.html", model=found, runs=runs, state=None)
 
 
 @router.get("/view/data/{data}")
 async def data_part(request: Request, data: str) -> Response:
     """The first samples of a data set, as pictures where they are; a part of the first page."""
-    return _page("parts/data.html", data=await asked(request, f"/data/{data}"))
+    return await _page("parts/data.html", data=await asked(request, f"/data/{data}"))
 
 
 @router.get("/view/runs/{run}")
@@ -108,7 +111,7 @@ async def run_page(
     shown = _chosen(rows, sample)
     if shown is None and sample is not None:
         shown = await asked(request, f"/runs/{run}/samples/{sample}")
-    return _page(
+    return await _page(
         "run.html",
         run=found, data=await asked(request, f"/data/{found['data']['id']}"), rows=rows, curve=curve, sample=shown,
         whole=len(rows.items) == found["counts"]["total"], followed=sample is None,
@@ -124,9 +127,9 @@ async def sample_page(request: Request, run: str, index: int, part: str = "") ->
     data = await asked(request, f"/data/{found['data']['id']}")
     held = {"run": found, "sample": sample, "data": data, **_measured(found, [sample])}
     if part:
-        return _page("parts/sample.html", large=False, **held)
+        return await _page("parts/sample.html", large=False, **held)
     before, after = [await _there(request, f"/runs/{run}/samples/{other}") for other in (index - 1, index + 1)]
-    return _page("sample.html", large=True, before=before, after=after, **held)
+    return await _page("sample.html", large=True, before=before, after=after, **held)
 
 
 @router.get("/view/compare")
@@ -143,7 +146,7 @@ async def compare_page(request: Request, runs: Annotated[list[str] | None, Query
     alike = all(both[0][name] == both[1][name] for name in ("question", "radius"))
     differing = [pair for pair in pairs if pair.differs(verdicts=alike)]
     of_pairs = [item for pair in differing for item in (pair.first, pair.second)]
-    return _page(
+    return await _page(
         "compare.html",
         runs=both, curves=curves, same_data=same_data, pairs=pairs, differing=differing, leads=leads(pairs),
         comparable=_measures(both[0]) == _measures(both[1]), **_measured(both[0], of_pairs),
@@ -155,9 +158,19 @@ async def static(name: str) -> Response:
     """The style sheet, the script and the drawing."""
     found = static_files.static_file(name)
     if found is None:
-        raise RefusedError(404, "Not here", "There is no such file; go back to the list of runs.")
+        raise _nothing_here()
     headers = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
     return Response(found.content, media_type=found.media_type, headers=headers)
+
+
+@router.get("/view/{rest:path}")
+async def nothing(rest: str) -> Response:
+    """What is not there is a page, too."""
+    raise _nothing_here()
+
+
+def _nothing_here() -> RefusedError:
+    return RefusedError(404, "Not here", "There is no such page; go on from the list of runs.")
 
 
 def _chosen(rows: Listing, sample: int | None) -> Item | None:
@@ -190,8 +203,9 @@ def _measures(run: Item) -> tuple[Any, ...]:
     return _signed(run), run["options"].get("norm") or "linf", run["options"].get("margin") or 0
 
 
-def _page(template: str, status: int = 200, **values: object) -> Response:
-    text = _templates().get_template(template).render(**values)
+async def _page(template: str, status: int = 200, **values: object) -> Response:
+    """Rendered beside the loop: a long table would hold up everybody's events."""
+    text = await run_in_threadpool(_templates().get_template(template).render, **values)
     return HTMLResponse(text, status, HEADERS)
 
 

@@ -48,7 +48,9 @@ def gap(lower: float | str | None, upper: float | str | None) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return "0 %" if low == high else "open" if not math.isnan(low) else "–"
     share = (high - low) / max(abs(high), 1e-12)
-    return "0 %" if share <= 1e-4 else f"{100 * share:.1f} %" if share < 10 else "open"
+    if share < 5e-4:
+        return "0 %" if share <= 1e-4 else "<0.1 %"
+    return f"{100 * share:.1f} %" if share < 10 else "open"
 
 
 def share(part: float) -> str:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from starlette.types import ASGIApp
 
 from tests.verifier.service.pages.fake_service import FakeService, application
 
 NET = Path(__file__).parents[4] / "trainers" / "nets" / "digits-64-32-32-10.onnx"
+expect.set_options(timeout=20_000)
 CHROMIUM = shutil.which("chromium")
 
 
@@ -28,15 +32,27 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> FakeService:
     return held
 
 
-@pytest.fixture(scope="session")
-def address(service: FakeService) -> Iterator[str]:
-    """Where it is served."""
+DROP = """([name, content]) => {
+  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+  const dropped = new DataTransfer();
+  dropped.items.add(new File([bytes], name));
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true }));
+}"""
+
+
+def drop(page: Page, name: str, content: bytes) -> None:
+    """Let a file fall onto a page."""
+    page.evaluate(DROP, [name, base64.b64encode(content).decode()])
+
+
+@contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
+    """An application on a port of its own, and where that is."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(application(service), port=port, log_level="error", timeout_graceful_shutdown=1)
-    )
+    config = uvicorn.Config(app, port=port, log_level="error", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -44,6 +60,13 @@ def address(service: FakeService) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="session")
+def address(service: FakeService) -> Iterator[str]:
+    """Where it is served."""
+    with served(application(service)) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -114,7 +114,9 @@ def test_compared_runs_tell_what_differs(client: TestClient) -> None:
         ("/view/models/none", 404, "There is no &#39;none&#39;"),
         ("/view/data/none", 404, "There is no &#39;none&#39;"),
         ("/view/compare?runs=run1", 400, "Choose two runs"),
-        ("/static/routes.py", 404, "There is no such file"),
+        ("/static/routes.py", 404, "There is no such page"),
+        ("/view/anything/else", 404, "There is no such page"),
+        ("/view/runs/run1/samples/first", 404, "There is no such page"),
         ("/static/..%2froutes.py", 404, ""),
     ],
 )
@@ -152,7 +154,7 @@ def test_numbers_keep_their_width() -> None:
 
 
 def test_a_scale_holds_every_bracket() -> None:
-    rows = [{"lower": 0.1, "upper": 0.4}, {"lower": -1.0, "upper": "inf"}]
+    rows: list[dict[str, Any]] = [{"lower": 0.1, "upper": 0.4}, {"lower": -1.0, "upper": "inf"}]
     held = drawing.scale(rows, None, signed=True)
     assert held.low < -1.0 < 0.4 < held.high
     assert [held.place(end) for end in (held.low, held.high, "inf", "-inf")] == [0.0, 100.0, 100.0, 0.0]

@@ -52,7 +52,7 @@ function gap(lower, upper) {
   const [low, high] = [number(lower), number(upper)];
   if (!(Number.isFinite(low) && Number.isFinite(high))) return low === high ? "0 %" : Number.isNaN(low) ? "–" : "open";
   const share = (high - low) / Math.max(Math.abs(high), 1e-12);
-  return share <= 1e-4 ? "0 %" : share < 10 ? `${(100 * share).toFixed(1)} %` : "open";
+  return share <= 1e-4 ? "0 %" : share < 5e-4 ? "<0.1 %" : share < 10 ? `${(100 * share).toFixed(1)} %` : "open";
 }
 
 function duration(seconds) {
@@ -320,7 +320,7 @@ function bracketChart(sample) {
       marks: Number.isFinite(radius) && !signed ? [{ y: radius, label: "radius asked" }] : [],
       dots,
       read,
-      idle: history.length ? `now: ${value(low)} to ${value(high)}, open ${gap(low, high)}` : "waiting for its turn",
+      idle: history.length ? `now: ${value(low)} to ${value(high)}, open ${gap(low, high)}` : sample.element.dataset.state === "running" ? "no bound yet" : "waiting for its turn",
     };
   });
   zoom.addEventListener("change", () => chart.soon());
@@ -731,7 +731,10 @@ function watchRun(main) {
       if (element.tagName !== "ARTICLE") showFields(element, item, given);
     }
     if (large && large.index === given.index) large.take(item, given);
-    if (before !== item.state) followed();
+    if (before !== item.state) {
+      followed();
+      runSoon();
+    }
     if (table && table.filter && before !== item.state && !table.root.contains(document.activeElement)) table.narrow();
     curveSoon();
   }
@@ -755,6 +758,53 @@ function watchRun(main) {
     setText(document.querySelector('[data-run-field="left"]'), text);
   }
 
+  const VERDICTS = ["exact", "certified", "falsified", "unresolved", "misclassified", "empty"];
+
+  // What the rows say, where all of them are on the page; the server tells it when a run begins and ends.
+  function counted() {
+    const of = (fits) => [...items.values()].filter(fits).length;
+    const counts = Object.fromEntries(VERDICTS.map((name) => [name, of((item) => item.state === "done" && item.verdict === name)]));
+    for (const state of ["done", "running", "failed"]) counts[state] = of((item) => item.state === state);
+    return { ...counts, total: items.size, open: of((item) => ["waiting", "running"].includes(item.state)) + counts.unresolved };
+  }
+
+  function showCounts(counts) {
+    setText(document.querySelector('[data-run-field="done"]'), `${counts.done} of ${counts.total} answered`);
+    say(`${counts.done} of ${counts.total} answered`);
+    for (const chip of document.querySelectorAll("[data-count]")) setText(chip, String(counts[chip.dataset.count]));
+    let start = 0;
+    for (const part of document.querySelectorAll("[data-progress] [data-part]")) {
+      const width = (100 * (counts[part.dataset.part] || 0)) / Math.max(1, counts.total);
+      part.setAttribute("x", start.toFixed(2));
+      part.setAttribute("width", width.toFixed(2));
+      start += width;
+    }
+    const bar = document.querySelector("[data-progress]");
+    if (bar) bar.setAttribute("aria-label", `${counts.done} of ${counts.total} answered`);
+    for (const link of document.querySelectorAll("[data-answered]")) link.toggleAttribute("data-none", !counts.done);
+    const resume = document.querySelector('[data-act="resume"]');
+    if (resume) resume.hidden = going(main.dataset.state) || !counts.open;
+  }
+
+  let telling = 0;
+
+  // After a sample began or ended: counts at once, and how long the rest will take every few seconds.
+  function runSoon() {
+    if (table && table.whole) showCounts(counted());
+    if (telling) return;
+    telling = setTimeout(
+      async () => {
+        telling = 0;
+        try {
+          if (going(main.dataset.state)) takeRun(await ask(`/runs/${run}`));
+        } catch {
+          // the next sample tries again
+        }
+      },
+      3000,
+    );
+  }
+
   function takeRun(given) {
     const was = main.dataset.state;
     main.dataset.state = given.state;
@@ -764,25 +814,7 @@ function watchRun(main) {
       state.className = `state is-${given.state}`;
     }
     const { counts } = given;
-    if (counts) {
-      setText(document.querySelector('[data-run-field="done"]'), `${counts.done} of ${counts.total} answered`);
-      say(`${counts.done} of ${counts.total} answered`);
-      for (const chip of document.querySelectorAll("[data-count]")) {
-        setText(chip, String(counts[chip.dataset.count]));
-      }
-      let start = 0;
-      for (const part of document.querySelectorAll("[data-progress] [data-part]")) {
-        const width = (100 * (counts[part.dataset.part] || 0)) / Math.max(1, counts.total);
-        part.setAttribute("x", start.toFixed(2));
-        part.setAttribute("width", width.toFixed(2));
-        start += width;
-      }
-      const bar = document.querySelector("[data-progress]");
-      if (bar) bar.setAttribute("aria-label", `${counts.done} of ${counts.total} answered`);
-      for (const link of document.querySelectorAll("[data-answered]")) link.toggleAttribute("data-none", !counts.done);
-      const resume = document.querySelector('[data-act="resume"]');
-      if (resume) resume.hidden = going(given.state) || !counts.open;
-    }
+    if (counts) showCounts(counts);
     if (given.seconds_left !== undefined) left(given.seconds_left);
     if (!going(given.state)) left(null);
     for (const [act, when] of [["cancel", going(given.state)], ["delete", !going(given.state)]]) {
