@@ -126,7 +126,7 @@ class _Question:
         self.whole = any(not case for case in part.rows)  # a case that its box alone satisfies
         if not self.whole:
             built = asked_of(networks.graph(part.places), part)
-            self.graph, self.goals = built.graph, built.goals
+            self.graph, self.goals, self.cases = built.graph, built.goals, built.cases
         self.ceiling = float(np.nextafter(self.region.reach(Norm.LINF) * (1.0 + 1e-9), np.inf)) + 1e-12
 
     def answer(self) -> tuple[bool, int, Basis]:
@@ -153,7 +153,7 @@ class _Question:
         """The same by boxes."""
         splits = in_time(
             self.deadline,
-            lambda: InputSplitting.on(device_graph, self.goals, self.region, self.incumbent, self.options.seed),
+            lambda: InputSplitting.on(device_graph, self.cases, self.region, self.incumbent, self.options.seed),
             None,
         )
         if splits is None:

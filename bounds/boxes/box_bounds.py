@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bounds.boxes.mixtures import mixture
 from bounds.geometry.box import least_over, paid
 from bounds.propagation.backward_pass import ReluRule, ReluStep, backward, chords
 from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import network_bounds
 from bounds.rounding import UNIT_ROUNDOFF
-from encoders.question import Goal, Norm, Region
+from encoders.question import Norm, Region
 
 ROWS_AT_ONCE = {"cpu": 1024, "cuda": 65536}  # of a pass: more leave a core's cache
 Lines = dict[int, tuple[Tensor, Tensor, Tensor]]
@@ -126,19 +127,23 @@ def _narrow(least: Tensor, most: Tensor, entries: Tensor, low: Tensor, high: Ten
 
 
 class BoxBounds:
-    """Bounds boxes of one region; `rows` are the goals' rows, each once, and `of_goal` says which are whose."""
+    """Bounds boxes of one region, and the rows of cases: `of_goal` [cases, most rows of one] says which are whose.
 
-    def __init__(self, device_graph: DeviceGraph, region: Region, goals: tuple[Goal, ...]) -> None:
+    Rows are the outputs of the graph. A case is reached at an input where all of its rows are at most zero.
+    """
+
+    def __init__(self, device_graph: DeviceGraph, region: Region, cases: Sequence[Sequence[int]]) -> None:
         self.device_graph = device_graph
         self.bounds = network_bounds(device_graph, region, Norm.LINF, np.inf)
-        each = [np.column_stack([goal.rows, goal.offset]) for goal in goals]
-        rows, number = np.unique(np.concatenate(each), axis=0, return_inverse=True)
-        self.rows, self.offset = device_graph.tensor(rows[:, :-1]), device_graph.tensor(rows[:, -1])
-        widest = max(len(one) for one in each)
-        places = np.split(number.reshape(-1), np.cumsum([len(one) for one in each])[:-1])
-        # A goal of fewer rows has its last one several times, which changes nothing.
-        padded = np.array([np.pad(one, (0, widest - len(one)), mode="edge") for one in places])
-        self.of_goal = torch.as_tensor(padded, device=device_graph.device)  # [goals, most rows of one]
+        count = device_graph.graph.classes
+        self.mixed = any(len(case) > 1 for case in cases)
+        # Behind the rows themselves stands a mixture of each case's own; who has few rows has the first several times.
+        widest = max(map(len, cases))
+        padded = [
+            [*case, *[case[0]] * (widest - len(case)), *([count + k] if self.mixed else [])]
+            for k, case in enumerate(cases)
+        ]
+        self.of_goal = torch.as_tensor(padded, dtype=torch.int64, device=device_graph.device)
         relus = device_graph.graph.relus
         ends = np.cumsum([0, *(device_graph.graph.nodes[i].size for i in relus)]).tolist()
         self.places = {i: slice(*ends[k : k + 2]) for k, i in enumerate(relus)}  # of its neurons among all
@@ -147,6 +152,7 @@ class BoxBounds:
         moving = torch.nonzero(lower < upper)[:, 0]
         self.moving = moving if len(moving) else moving.new_zeros(1)  # where none is, one that stays stands for all
         self.sides = lower[self.moving], upper[self.moving]
+        self.rows = count + (len(cases) if self.mixed else 0)
         self.reach = torch.maximum(*(side.abs() for side in self.sides))
         self.sizes = {i: torch.maximum(v.abs(), self.bounds.upper[i].abs())[0] for i, v in self.bounds.lower.items()}
 
@@ -177,8 +183,8 @@ class BoxBounds:
 
     def nearest(self, steps: Tensor) -> Tensor:
         """The worst row of the nearest goal at some steps [M, n]: at most 0 where a goal is reached."""
-        rows = self.device_graph.forward(self.inputs(steps)) @ self.rows.T + self.offset
-        return rows[:, self.of_goal].amax(2).amin(1)
+        values = self.device_graph.forward(self.inputs(steps))
+        return values[:, self.of_goal[:, : self.of_goal.shape[1] - self.mixed]].amax(2).amin(1)
 
     def hardest(self, least: Tensor, left: Tensor) -> Tensor:
         """The row [B] that is nearest to excluding the goal that is farthest from it, of least values [B, R]."""
@@ -199,11 +205,22 @@ class BoxBounds:
                 neurons.append(layer)
             chord, offset, slope = chords(least, most)
             lines[position] = slope, chord - slope, offset
-        behind = boxes.least.new_zeros(len(boxes), len(self.rows), self.neurons)
-        last, asked = len(self.device_graph.graph.nodes) - 1, self.rows.repeat(len(boxes), 1)
-        rows = self._below(last, asked, len(boxes), lines, behind)
-        value = paid(rows.normal[..., :0], rows.value + self.offset, self.reach[:0])
-        return Bounded(boxes, tuple(neurons), Below(rows.normal, value), behind)
+        count = self.device_graph.graph.classes
+        units = torch.eye(count, dtype=boxes.least.dtype, device=boxes.least.device).expand(len(boxes), -1, -1)
+        rows, behind = self._rows(units, lines)
+        if self.mixed:
+            own = self.of_goal[:, :-1]
+            share = mixture(rows.normal[:, own], rows.value[:, own], boxes.lower, boxes.upper)
+            weights = torch.zeros_like(units[:, :1]).repeat(1, len(own), 1).scatter_add_(2, own.expand_as(share), share)
+            more, more_behind = self._rows(weights, lines)
+            rows, behind = Below.joined([rows, more]), torch.cat([behind, more_behind], dim=1)
+        return Bounded(boxes, tuple(neurons), rows, behind)
+
+    def _rows(self, weights: Tensor, lines: Lines) -> tuple[Below, Tensor]:
+        """Functions below weighted sums [B, K, rows] of the rows, and their coefficients behind the neurons."""
+        behind = weights.new_zeros(*weights.shape[:2], self.neurons)
+        last = len(self.device_graph.graph.nodes) - 1
+        return self._below(last, weights.flatten(0, 1), len(weights), lines, behind), behind
 
     def _open(self, position: int, boxes: Boxes, least: Tensor, most: Tensor, lines: Lines) -> OpenFunctions | None:
         """Functions of a layer's open neurons; their ranges are narrowed in place."""

@@ -8,6 +8,7 @@ cover their parent. Everything is float64 with its rounding accounted for: the b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ from bounds.boxes.cuts import halves
 from bounds.boxes.narrowing import narrowed
 from bounds.propagation.device_graph import DeviceGraph
 from encoders.deadline import Deadline, OutOfTimeError, under
-from encoders.question import Goal, Region
+from encoders.question import Region
 from verifier.question.incumbent import Incumbent
 
 BOXES = 128  # bounded at a time
@@ -42,10 +43,15 @@ class InputSplitting:
 
     @classmethod
     def on(
-        cls, device_graph: DeviceGraph, goals: tuple[Goal, ...], region: Region, incumbent: Incumbent, seed: int = 0
+        cls,
+        device_graph: DeviceGraph,
+        cases: Sequence[Sequence[int]],
+        region: Region,
+        incumbent: Incumbent,
+        seed: int = 0,
     ) -> InputSplitting:
-        """The whole box."""
-        bounds = BoxBounds(device_graph, region, goals)
+        """The whole box; each case is some outputs of the graph, and is reached where all of them are at most zero."""
+        bounds = BoxBounds(device_graph, region, cases)
         return cls(bounds, incumbent, bounds.whole, torch.Generator().manual_seed(seed))
 
     @property
@@ -55,7 +61,7 @@ class InputSplitting:
 
     def run(self, deadline: Deadline) -> bool:
         """Go on until every box is closed, a witness is known, or time is up; says whether every box is closed."""
-        most = max(1, min(BOXES, NUMBERS // (1 + self.bounds.neurons * len(self.bounds.rows))))
+        most = max(1, min(BOXES, NUMBERS // (1 + self.bounds.neurons * self.bounds.rows)))
         while len(self.boxes) and self.whole < MOST_WHOLE and self.incumbent.best is None and not deadline.passed:
             chosen = self.boxes.take(slice(-most, None))
             try:
