@@ -32,14 +32,14 @@ def answer(found: Collected, data: str, radii: Sequence[float]) -> str:
     ]
     chosen = radii if len(radii) <= IN_A_SENTENCE else [radii[0], radii[len(radii) // 2], radii[-1]]
     if chosen:
-        parts = [f"within {radius:g} {_robust_in_words(found.robust(radius))}" for radius in chosen]
-        sentences.append(f"Proven to have no adversary are {'; '.join(parts)}.")
+        parts = [_robust_in_words(found.robust(radius), radius) for radius in chosen]
+        sentences.append(f"Proven to have no adversary are {', '.join(parts)}.")
     return " ".join([*sentences, _nearest(found)])
 
 
-def _robust_in_words(share: Share) -> str:
+def _robust_in_words(share: Share, radius: float) -> str:
     undecided = f", {share.high - share.low} undecided" if share.high > share.low else ""
-    return f"{share.low} of {share.samples} ({_told(share)}{undecided})"
+    return f"{share.low} of {share.samples} within {radius:g} ({_told(share)}{undecided})"
 
 
 def _told(share: Share) -> str:
