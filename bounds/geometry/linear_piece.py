@@ -14,8 +14,8 @@ from encoders.arrays import FloatArray
 from encoders.errors import SolverError
 from encoders.question import Norm
 from encoders.solvers.base import Status
-from encoders.solvers.linear import LinearAnswer, solve_linear
-from encoders.solvers.quadratic import solve_quadratic
+from encoders.solvers.highs_linear import LinearAnswer, solve_linear
+from encoders.solvers.highs_quadratic import solve_quadratic
 
 LEVELS, FINE = 24, 1e-7  # halvings of a level, and of what could fall how little is left
 

@@ -21,7 +21,7 @@ from bounds.nodes.records import Nodes, Pass
 from encoders.arrays import FloatArray
 from encoders.question import Norm
 from encoders.solvers.base import Status
-from encoders.solvers.linear import LinearAnswer
+from encoders.solvers.highs_linear import LinearAnswer
 
 LEAST_SHARE = 1e-9  # of the goal among the multipliers, below which it plays no part
 FARKAS_SCALES = (1.0, 1e2, 1e4, 1e6)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from verifier.checker.arithmetic import Numbers
-from verifier.checker.below import Functions, Intervals, Range, Relaxation, Setting, rule, unit_rows
+from verifier.checker.backward_pass import Functions, Intervals, Range, Relaxation, Setting, rule, unit_rows
 from verifier.checker.errors import RefusedError
 from verifier.checker.multipliers import Multipliers
 from verifier.checker.statement import Goal

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from verifier.checker.arithmetic import Arithmetic
-from verifier.checker.below import Functions, Range, Setting
+from verifier.checker.backward_pass import Functions, Range, Setting
 from verifier.checker.errors import RefusedError
 from verifier.checker.lines import a_list, dyadic, exponent, integer, integers, only
 from verifier.checker.multipliers import KEYS, Multipliers, read_multipliers

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from encoders.solvers.base import Status
-from encoders.solvers.linear import farkas_gap, solve_linear
+from encoders.solvers.highs_linear import farkas_gap, solve_linear
 from tests.draws import examples
 
 INF = np.inf

@@ -7,8 +7,8 @@ import pytest
 from scipy import sparse
 
 from encoders.solvers.base import Status
-from encoders.solvers.linear import farkas_gap
-from encoders.solvers.quadratic import solve_quadratic
+from encoders.solvers.highs_linear import farkas_gap
+from encoders.solvers.highs_quadratic import solve_quadratic
 
 SUM = sparse.csr_array(np.array([[1.0, 1.0]]))
 

@@ -12,8 +12,8 @@ from scipy import sparse
 
 from encoders.arrays import FloatArray
 from encoders.solvers.base import Status
+from encoders.solvers.highs_linear import LinearAnswer, solve_linear
 from encoders.solvers.highs_native import instance, pass_arrays, status_of
-from encoders.solvers.linear import LinearAnswer, solve_linear
 
 TRIANGULAR = 1  # HiGHS's number for a lower triangle by columns
 STEPS = 20  # of the active set for each row and column, far more than any program took that ended
