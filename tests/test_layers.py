@@ -16,6 +16,7 @@ FOLDERS = """
 plumbline
 benchmarks
 verifier.cli
+verifier.service
 verifier.studies.curve
 verifier.studies.comparison
 verifier.studies.gap_report
