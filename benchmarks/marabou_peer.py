@@ -76,8 +76,8 @@ def main() -> None:
         if (found := distance(model, data.x[index], label=int(data.y[index]))).verdict is Verdict.EXACT
     }
     for share in map(float, given.shares.split(",")):
-        found = [beside(model, data.x[k], share * far, given.time_limit) for k, far in distances.items()]
-        print(told(share, found), flush=True)
+        answers = [beside(model, data.x[k], share * far, given.time_limit) for k, far in distances.items()]
+        print(told(share, answers), flush=True)
 
 
 def beside(model: Model, x: np.ndarray, radius: float, limit: float) -> Beside:

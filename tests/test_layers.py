@@ -43,6 +43,7 @@ verifier
 trainers
 bounds.lower
 bounds.attacks
+bounds.boxes
 bounds.tightening
 bounds.semidefinite
 bounds.discrete

@@ -27,6 +27,7 @@ from verifier.cli import (
     report,
     scale,
     serve,
+    summary,
     train,
     transfer,
     universal,
@@ -58,6 +59,9 @@ examples:
   plumbline distance net.onnx --data images.npz --json results.jsonl --out adversaries
       one line per sample as it finishes, and pictures; the same command again goes on where it stopped
 
+  plumbline summary results-*.jsonl
+      what the files of several jobs hold together, and what is missing
+
   plumbline report  net.onnx --data digits --samples 0:50 --norm linf --norm l1 --jobs 2
       how tight every bound and attack is against the exact distance, as a page in out/report
 
@@ -75,7 +79,8 @@ exit status:
   0  every sample has its answer          2  bad usage or bad input
   1  some sample is unresolved            3  soundness alarm: two proven facts contradict each other
 
-Plumbline stops with status 130 on Ctrl-C; finished results stay in the --json file.
+Ctrl-C and SIGTERM stop within seconds with status 130 and 143: what is known of every sample in progress is shown and
+written, and the same command goes on from there. A second signal ends at once.
 """
 
 
@@ -113,6 +118,7 @@ COMMANDS = (
     ),
     Command("transfer", "do the adversaries of one network fool the others?", transfer.add_arguments, transfer.run),
     Command("difference", "the greatest difference of two networks' scores", difference.add_arguments, difference.run),
+    Command("summary", "what several --json files of one question hold together", summary.add_arguments, summary.run),
     Command("check", "is a proof right? By code that shares nothing with its writer", check.add_arguments, check.run),
     Command("serve", "questions over HTTP, and a page to ask and watch", serve.add_arguments, serve.run),
     Command("scale", "how far apart the classes of a data set lie", scale.add_arguments, scale.run),

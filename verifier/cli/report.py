@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from encoders.question import Norm
     from verifier.options import Options
     from verifier.question.model import Model
-    from verifier.runs.journal import Journal, Record
+    from verifier.runs.journal import Record
     from verifier.runs.journalled import Run
     from verifier.runs.samples import Samples
     from verifier.studies.gap_report.conditions import Conditions
@@ -151,7 +152,7 @@ class Report:
                     break
                 print(f"{question.norm}:")
                 ends = None if self.ends is None else time.time() + (self.ends - time.time()) / (len(questions) - place)
-                self._measure(question, jobs, batch, finished[question.norm], ends)
+                self._measure(question, jobs, batch, finished, ends)
         finally:
             self._write(finished)
         records = [record for done in finished.values() for record in done.values()]
@@ -159,26 +160,46 @@ class Report:
         return UNRESOLVED if short or any(r["verdict"] == Verdict.UNRESOLVED for r in records) else ANSWERED
 
     def _measure(
-        self, question: Options, jobs: int, batch: int | None, done: dict[int, Record], ends: float | None
+        self,
+        question: Options,
+        jobs: int,
+        batch: int | None,
+        finished: dict[Norm, dict[int, Record]],
+        ends: float | None,
     ) -> None:
+        """One norm; records go to `finished` as they are there."""
+        from encoders.interrupts import interrupted
         from verifier.cli.display import HEADER, Display, row
         from verifier.runs.journal import Journal
-        from verifier.runs.journalled import answers, journalled
+        from verifier.runs.journalled import Attempts, answers, journalled
         from verifier.studies.gap_report.budget import Budget
         from verifier.studies.gap_report.measure import ReportJob
 
         run, indices, out = self._run(question), self.conditions.asked, self.conditions.out
+        done = finished[question.norm]
         folder = out / "journal"
         folder.mkdir(parents=True, exist_ok=True)
         with Journal(folder / f"{question.norm}.jsonl", run.record) as journal, Display(len(indices)) as display:
-            self._forget_what_was_left_out(journal, question)
-            left = [index for index in indices if index not in journal.done]
+
+            def again(record: Record) -> bool:
+                return self._again(record, question)
+
+            left = [index for index in indices if index not in journal.done or again(journal.done[index])]
             budget = None
             if ends is not None:
                 budget = Budget(ends, {index: place for place, index in enumerate(left)}, max(1, min(jobs, len(left))))
             job = ReportJob(question, report=self.options, folder=out, budget=budget, proofs=self.proofs)
+
+            def at_last(unfinished: Sequence[Record]) -> None:
+                """What a signal could not end in time is on the page as it stands; nothing else is waited for."""
+                done.update({record["index"]: record for record in unfinished})
+                self._write(finished)
+                os._exit(interrupted() or UNRESOLVED)
+
             print(HEADER, flush=True)
-            with closing(journalled(journal, indices, answers(run, job, jobs, display.running, batch))) as stream:
+            attempts = Attempts(run, job, journal)
+            fresh = answers(run, job, jobs, display.running, batch, attempts=attempts, at_last=at_last)
+            with closing(journalled(journal, indices, fresh, again)) as stream:
                 for one in stream:
                     if one.record is None:
                         _raise(one.index, one.error)
@@ -186,13 +207,17 @@ class Report:
                     done[one.index] = one.record
                     display.finished(one.index, row(one.record))
 
-    def _forget_what_was_left_out(self, journal: Journal, question: Options) -> None:
-        """With no limit on the time, techniques that did not fit before are measured now; so are proofs not written."""
-        for index, record in list(journal.done.items()):
-            unlimited = self.ends is None and question.time_limit is None
-            right = record["verdict"] != "misclassified"
-            if (unlimited and record.get("left_out")) or (self.proofs and right and record.get("proof") is None):
-                del journal.done[index]
+    def _again(self, record: Record, question: Options) -> bool:
+        """Whether a sample is worked on again: one that is open, or that lacks a proof that is asked for now.
+
+        With no limit on the time also one of which techniques were left out, because they did not fit before.
+        """
+        from verifier.runs.journal import is_open
+
+        unlimited = self.ends is None and question.time_limit is None
+        right = record["verdict"] != "misclassified"
+        lacking = self.proofs and right and record.get("proof") is None
+        return is_open(record) or lacking or bool(unlimited and record.get("left_out"))
 
     def _run(self, question: Options) -> Run:
         from encoders.plugins import taking_part
@@ -200,11 +225,13 @@ class Report:
         from verifier.runs.samples import origin_of
 
         options = {
-            **question.record("norm", "box", "tolerance", "seed"),
+            **question.record("norm", "box", "tolerance"),
+            "attacks_seed": question.seed,
             **self.options.record(),
-            **taking_part(data=origin_of(self.samples.name), engines=question.plugins, **self.options.plugins),
+            **taking_part(data=origin_of(self.samples.name), **self.options.plugins),
         }
-        return Run("report", self.model, self.samples, options)
+        effort = question.record("time_limit", "engine", "device", "seed") | taking_part(engines=question.plugins)
+        return Run("report", self.model, self.samples, options, effort)
 
     def _write(self, finished: Mapping[Norm, Mapping[int, Record]]) -> None:
         from verifier.studies.gap_report.files import write

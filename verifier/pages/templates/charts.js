@@ -2,7 +2,6 @@
 // Charts and tables are complete without it; nothing is fetched, and every text is set as text.
 "use strict";
 
-const SVG = "http://www.w3.org/2000/svg";
 const STEP = 0.01; // of the axis, that an arrow key moves
 
 function made(name, attributes, text) {
@@ -13,7 +12,7 @@ function made(name, attributes, text) {
 }
 
 function drawn(name, attributes, parent) {
-  const element = document.createElementNS(SVG, name);
+  const element = document.createElementNS(parent.namespaceURI, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   parent.append(element);
   return element;

@@ -93,7 +93,7 @@ class _Beside:
         """What the record holds beside the answer, and what that narrows of the answer."""
         result, options = self.result, self.job.options
         told: Record = {
-            "bounds": {}, "attacks": {}, "estimates": {}, "left_out": {}, "adversary": None, "proof": None,
+            "bounds": {}, "attacks": {}, "estimates": {}, "left_out": {}, "adversary": None,
             "proven_by": result.engine,
         }  # fmt: skip
         if result.verdict is Verdict.MISCLASSIFIED:

@@ -118,8 +118,14 @@ def within(distances: FloatArray, radii: FloatArray) -> FloatArray:
     return np.asarray(np.searchsorted(ordered, radii, side="right") / max(1, ordered.size))
 
 
+def _whole(record: Record) -> Record:
+    """A line with all that a report reads: one of a sample that was stopped on its way holds its bracket alone."""
+    return {"bounds": {}, "attacks": {}, "estimates": {}, "proven_by": record.get("engine"), **record}
+
+
 def collected(norm: Norm, records: Sequence[Record]) -> Collected:
     """The lines of one norm's journal."""
+    records = [_whole(record) for record in records]
     right = np.array([record["verdict"] != Verdict.MISCLASSIFIED for record in records], dtype=bool)
     techniques = []
     for kind, key in HELD_UNDER.items():
