@@ -17,6 +17,10 @@ plumbline
 benchmarks
 verifier.cli
 verifier.service
+<<<<<<< HEAD
+=======
+verifier.service.pages
+>>>>>>> wt-page
 verifier.studies.curve
 verifier.studies.comparison
 verifier.studies.gap_report
@@ -42,6 +46,7 @@ verifier
 trainers
 bounds.lower
 bounds.attacks
+bounds.boxes
 bounds.tightening
 bounds.semidefinite
 bounds.discrete

@@ -73,7 +73,7 @@ def test_in_other_processes_and_in_the_record(
     assert main(command) == 1
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(line["verdict"], line["engine"], line["lower"]) for line in lines] == [("unresolved", "idle", 0.0)] * 2
-    assert lines[0]["run"]["plugins"] == {"engines": {HERE + "Idle": DIGEST}}
+    assert lines[0]["attempts"][0]["plugins"] == {"engines": {HERE + "Idle": DIGEST}}
     assert verifier.distance(swap, X).verdict == "exact"
     capsys.readouterr()
 

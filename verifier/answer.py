@@ -39,6 +39,7 @@ from verifier.question.output_change import OutputChange
 from verifier.question.problem import NOTHING, Known, Problem, Progress, Running
 from verifier.question.results import Basis, Result, Verdict, check_sandwich, meet
 from verifier.regions import check_classes, checked_label, region_for, viewed
+from verifier.why_open import Moves, why_open
 
 ATTACK_SHARE = 0.3  # of the time limit, at the most
 FEW_NEURONS = 600  # the search of a net as small finds a nearer adversary itself, sooner than more polishing would
@@ -185,6 +186,7 @@ class _Question:
     rooms: FloatArray = field(default_factory=lambda: np.zeros(0))  # what rounding an input does to each constraint
     change: OutputChange | None = None
     known: Known = NOTHING
+    moves: Moves = field(default_factory=Moves)
 
     def told(self, found: Result) -> Result:
         """The result with its adversary as one of the file."""
@@ -230,13 +232,14 @@ class _Question:
 
     def _telling(self, incumbent: Incumbent, progress: Progress | None, error: float | None = None) -> Progress:
         """Hand on what an engine tells, with what is known besides, and the answer that it comes to so far."""
-        if progress is None:
-            return lambda running: None
 
         def tell(running: Running) -> None:
             if self.known.lower > running.lower:
                 running = replace(running, lower=self.known.lower, basis=self.known.basis)
             lower, upper = min(running.lower, incumbent.upper), incumbent.upper
+            self.moves.see(self.clock.now(), lower, upper)
+            if progress is None:
+                return
             found = self.result(
                 self._verdict(lower, upper), lower, upper, basis=running.basis, adversary=incumbent.best,
                 nodes=running.nodes, open_phases=running.open_phases, execution_error=error,
@@ -319,8 +322,15 @@ class _Question:
         lower = proof.lower
         if self.grid is None and lower >= beyond:
             lower = float("inf")
+        verdict = self._verdict(lower, incumbent.upper)
+        why = None
+        if verdict is Verdict.UNRESOLVED:
+            why = why_open(
+                self.moves, self.clock.now(), proof.open_phases, options.engine, device, deadline.passed,
+                self.clock.stopped,
+            )  # fmt: skip
         return self.result(
-            self._verdict(lower, incumbent.upper),
+            verdict,
             lower if lower == float("inf") else min(lower, incumbent.upper),
             incumbent.upper,
             basis=proof.basis,
@@ -329,6 +339,7 @@ class _Question:
             nodes=proof.nodes,
             open_phases=proof.open_phases,
             execution_error=error,
+            why_open=why,
         )
 
     def _may_be_certified_at_once(self) -> bool:

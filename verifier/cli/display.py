@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections import deque
+from collections.abc import Sequence
 from types import TracebackType
+from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -64,8 +67,10 @@ def rounded(value: float, direction: object) -> str:
 class Display:
     """The samples in progress: a live table on a terminal, now and then a plain line elsewhere."""
 
-    def __init__(self, total: int, sides: tuple[str, str] = ("proven lower", "replayed upper")) -> None:
-        self._total, self._finished, self._sides = total, 0, sides
+    def __init__(
+        self, total: int, sides: tuple[str, str] = ("proven lower", "replayed upper"), rows: TextIO | None = None
+    ) -> None:
+        self._total, self._finished, self._sides, self._rows = total, 0, sides, rows
         self._running: dict[int, tuple[float, float, float]] = {}
         self._said: dict[int, float] = {}
         console = Console(stderr=True)
@@ -100,11 +105,11 @@ class Display:
             )
 
     def finished(self, index: int, line: str) -> None:
-        """A sample is done: its row goes to stdout."""
+        """A sample is done: its row goes to stdout, or where rows go."""
         self._finished += 1
         self._running.pop(index, None)
         self._said.pop(index, None)
-        print(line, flush=True)
+        print(line, file=self._rows, flush=True)
 
     def _table(self) -> Table:
         table = Table(title=f"{self._finished} of {self._total} done", title_justify="left", box=None)
@@ -114,6 +119,33 @@ class Display:
         for index, (lower, upper, started) in sorted(self._running.items()):
             table.add_row(str(index), rounded(lower, math.floor), rounded(upper, math.ceil), f"{now - started:.0f}")
         return table
+
+
+class Rows:
+    """Rows as samples finish, or in the order of `indices`: each then waits for those before it."""
+
+    def __init__(self, display: Display, indices: Sequence[int] | None = None) -> None:
+        self._display = display
+        self._next = None if indices is None else deque(indices)
+        self._waiting: dict[int, str] = {}
+
+    def __enter__(self) -> Rows:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """What still waits for a sample that has no row is shown after all."""
+        for index in sorted(self._waiting):
+            self._display.finished(index, self._waiting[index])
+
+    def finished(self, index: int, line: str) -> None:
+        """A sample is done."""
+        if self._next is None:
+            self._display.finished(index, line)
+            return
+        self._waiting[index] = line
+        while self._next and self._next[0] in self._waiting:
+            first = self._next.popleft()
+            self._display.finished(first, self._waiting.pop(first))
 
 
 def progress_bar() -> Progress:

@@ -15,8 +15,10 @@ from verifier.cli.shared_options import (
     add_grid,
     add_output,
     add_proofs,
+    add_shard,
     add_source,
     add_units_and_constraints,
+    chosen_samples,
     classes,
     grid_levels,
     with_units_and_constraints,
@@ -44,7 +46,7 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    add_source(parser)
+    add_shard(add_source(parser))
     question = parser.add_argument_group("the question")
     question.add_argument("--norm", default="linf", metavar="P", help="linf, l1, l2 or l0 (default: linf)")
     question.add_argument(
@@ -100,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.runs.perturbed import PerturbedJob
     from verifier.runs.proven import proof_beside, proof_folder
     from verifier.runs.run import check_jobs
-    from verifier.runs.samples import check_box, load_mask, load_samples, parse_samples
+    from verifier.runs.samples import check_box, load_mask, load_samples
 
     options = Options(
         norm=arguments.norm,
@@ -131,7 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = with_units_and_constraints(options, arguments, model)
     classes = model.classes if options.change is None else None
     samples = load_samples(arguments.data, model.input_shape, classes, model.input_type)
-    indices = parse_samples(arguments.samples, samples.count)
+    indices = chosen_samples(arguments, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
     beside = None
@@ -143,7 +145,7 @@ def run(arguments: argparse.Namespace) -> int:
             chosen.of(model, samples.x[index], options.box)
         job = PerturbedJob(options, radius, perturbation=chosen)
     command = "distance" if radius is None else "verify"
-    question = ManySamples.of(command, model, samples, job, table, arguments.json, arguments.out, beside is not None)
+    question = ManySamples.of(command, model, samples, job, table, arguments, beside is not None)
     return question.ask(indices, arguments.jobs, arguments.batch)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -17,13 +16,13 @@ INTERRUPTED_LINE = "interrupted; what was finished is kept"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    arguments = parse(sys.argv[1:] if argv is None else argv)
     with interrupts_stop():
-        return _run(arguments)
+        return _run(sys.argv[1:] if argv is None else argv)
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(argv: Sequence[str]) -> int:
     try:
+        arguments = parse(argv)
         status: int = arguments.run(arguments)
         return status if interrupted() is None else _say(INTERRUPTED_LINE, interrupted() or INTERRUPTED)
     except KeyboardInterrupt:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from encoders.errors import PlumblineError, SolverError, SoundnessError
+from encoders.interrupts import interrupted
 
 if TYPE_CHECKING:
     from verifier.question.model import Model
     from verifier.runs.job import Answer, Asking
     from verifier.runs.journal import Record
-    from verifier.runs.journalled import Run
+    from verifier.runs.journalled import Attempts, Run
     from verifier.runs.samples import Samples
 
 A = TypeVar("A", bound="Answer")
@@ -42,6 +45,8 @@ class ManySamples(Generic[A]):
     json: Path | None = None
     out: Path | None = None
     proofs: bool = False  # whether the job writes a proof of each result
+    again: str | None = None  # samples that are asked anew, whatever the journal holds
+    ordered: bool = False  # rows in the order of the samples, not as they finish
 
     @classmethod
     def of(
@@ -51,8 +56,7 @@ class ManySamples(Generic[A]):
         samples: Samples,
         job: Asking[A],
         table: Table,
-        json: Path | None = None,
-        out: Path | None = None,
+        arguments: argparse.Namespace,
         proofs: bool = False,
         **more: Any,
     ) -> ManySamples[A]:
@@ -60,36 +64,74 @@ class ManySamples(Generic[A]):
         from verifier.runs.journalled import run_of
         from verifier.runs.samples import origin_of
 
-        return cls(job, run_of(command, model, samples, job, origin_of(samples.name), more), table, json, out, proofs)
+        run = run_of(command, model, samples, job, origin_of(samples.name), more)
+        return cls(job, run, table, arguments.json, arguments.out, proofs, arguments.again, arguments.ordered)
 
     def ask(self, indices: tuple[int, ...], jobs: int, batch: int | None = None) -> int:
-        """Answer what is not answered yet, showing every row; returns the exit status."""
-        from verifier.cli.display import Display
+        """Answer what is open, showing every row; returns the exit status."""
+        from verifier.cli.display import Display, Rows
         from verifier.question.results import Verdict
-        from verifier.runs.journal import Journal
-        from verifier.runs.journalled import answers, journalled
+        from verifier.runs.journal import STANDARD_OUTPUT, Journal, is_open
+        from verifier.runs.journalled import Attempts, answers, journalled
+        from verifier.runs.samples import parse_samples
         from verifier.runs.summary import summary
 
+        anew = frozenset[int]() if self.again is None else frozenset(parse_samples(self.again, self.run.samples.count))
+        table = sys.stderr if self.json == STANDARD_OUTPUT else sys.stdout
         records: list[Record] = []
         kept: set[int] = set()
+
+        def at_last(unfinished: Sequence[Record]) -> None:
+            """What a signal could not end in time is shown as it stands; nothing else is waited for."""
+            for record in unfinished:
+                records.append(record)
+                print(self.table.row(record), file=table)
+            print(summary(records, kept), file=table, flush=True)
+            os._exit(interrupted() or UNRESOLVED)
+
         with ExitStack() as stack:
             journal = None if self.json is None else stack.enter_context(Journal(self.json, self.run.record))
             if self.out is not None:
                 self.out.mkdir(parents=True, exist_ok=True)
-            kept |= set() if journal is None else set(journal.done)
-            print(self.table.header, flush=True)
-            display = stack.enter_context(Display(len(indices), self.table.sides))
-            fresh = answers(self.run, self.job, jobs, display.running, batch, self._save_witnesses)
-            for done in stack.enter_context(closing(journalled(journal, indices, fresh))):
-                if done.record is None:
-                    self._report(done.index, done.error)
+            attempts = Attempts(self.run, self.job, journal, anew)
+
+            def again(record: Record) -> bool:
+                return is_open(record) or record["index"] in anew
+
+            done = {} if journal is None else dict(journal.done)
+            kept |= {index for index, record in done.items() if not again(record)}
+            self._save_missing(attempts, [index for index in indices if index in kept])
+            print(self.table.header, file=table, flush=True)
+            display = stack.enter_context(Display(len(indices), self.table.sides, table))
+            rows = stack.enter_context(Rows(display, indices if self.ordered else None))
+            fresh = answers(
+                self.run, self.job, jobs, display.running, batch, self._save_witnesses, attempts, at_last
+            )  # fmt: skip
+            for one in stack.enter_context(closing(journalled(journal, indices, fresh, again))):
+                if one.record is None:
+                    self._report(one.index, one.error)
                     continue
-                records.append(done.record)
-                display.finished(done.index, self.table.row(done.record))
-        print(summary(records, kept, self.proofs))
-        if len(records) < len(indices):
+                records.append(one.record)
+                rows.finished(one.index, self.table.row(one.record))
+        left = len(indices) - len(records)
+        print(
+            summary(records, kept, self.proofs) + (f"; {left} not begun" if interrupted() and left else ""), file=table
+        )
+        if left:
             return BAD_INPUT
         return UNRESOLVED if any(record["verdict"] == Verdict.UNRESOLVED for record in records) else ANSWERED
+
+    def _save_missing(self, attempts: Attempts, indices: Sequence[int]) -> None:
+        """Adversaries of answers that were there before `--out` was, from where the journal keeps them."""
+        from verifier.runs.saved_adversary import save_adversary
+
+        if self.out is None or attempts.adversaries is None:
+            return
+        for index in indices:
+            for name, witness in attempts.adversaries.read(index).items():
+                if not (self.out / f"{name}-{index}.npz").exists():
+                    original = self.run.samples.x[index]
+                    save_adversary(self.out, index, original, witness, self.job.options.box, name)
 
     def _save_witnesses(self, answer: A) -> Record:
         from verifier.runs.saved_adversary import save_adversary

@@ -16,8 +16,10 @@ from verifier.cli.shared_options import (
     add_grid,
     add_output,
     add_proofs,
+    add_shard,
     add_source,
     add_units_and_constraints,
+    chosen_samples,
     classes,
     grid_levels,
     with_units_and_constraints,
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inside the box). Negative where no input of the ball is classified otherwise. Lower is attained by an input "
         "that replays, upper is proven."
     )
-    add_source(parser)
+    add_shard(add_source(parser))
     question = parser.add_argument_group("the question")
     question.add_argument("--radius", type=float, required=True, metavar="R", help="how far inputs may move, in --norm")
     question.add_argument("--norm", default="linf", metavar="P", help="linf, l1 or l2 (default: linf)")
@@ -64,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.runs.greatest_values import MarginJob
     from verifier.runs.proven import proof_folder
     from verifier.runs.run import check_jobs
-    from verifier.runs.samples import check_box, load_mask, load_samples, parse_samples
+    from verifier.runs.samples import check_box, load_mask, load_samples
 
     options = Options(
         norm=arguments.norm, targets=arguments.target, box=arguments.box, time_limit=arguments.time_limit,
@@ -80,13 +82,13 @@ def run(arguments: argparse.Namespace) -> int:
     options = with_units_and_constraints(options, arguments, model)
     check_askable(model, options)
     samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
-    indices = parse_samples(arguments.samples, samples.count)
+    indices = chosen_samples(arguments, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
     proofs = None if arguments.proof is None else proof_folder(arguments.proof, model, options)
     job = MarginJob(options, arguments.radius, mask, each=arguments.each, proofs=proofs)
     question = ManySamples.of(
-        "margin", model, samples, job, table, arguments.json, arguments.out, proofs is not None, each=arguments.each
+        "margin", model, samples, job, table, arguments, proofs is not None, each=arguments.each
     )  # fmt: skip
     return question.ask(indices, arguments.jobs, arguments.batch)
 

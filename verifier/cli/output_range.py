@@ -17,7 +17,9 @@ from verifier.cli.shared_options import (
     add_model,
     add_output,
     add_samples,
+    add_shard,
     add_units_and_constraints,
+    chosen_samples,
     grid_levels,
     with_units_and_constraints,
 )
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "within a radius of samples. The inner ends are attained by inputs that replay, the outer ends are proven."
     )
     add_model(parser)
-    add_samples(parser, required=False)
+    add_shard(add_samples(parser, required=False))
     question = parser.add_argument_group("the question")
     question.add_argument(
         "--output-row", type=numbers, action="append", metavar="A,B,…",
@@ -71,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.question.model import load
     from verifier.runs.greatest_values import RangeJob
     from verifier.runs.run import check_jobs
-    from verifier.runs.samples import Samples, check_box, load_mask, load_samples, parse_samples
+    from verifier.runs.samples import Samples, check_box, load_mask, load_samples
 
     if arguments.data is None and (arguments.radius is not None or arguments.samples is not None):
         raise OptionError("--radius and --samples are about samples: name data with --data, or leave them out")
@@ -95,13 +97,13 @@ def run(arguments: argparse.Namespace) -> int:
         samples = Samples(WHOLE_BOX, middle_of_box(model, options)[None], None)
     else:
         samples = load_samples(arguments.data, model.input_shape, classes, model.input_type)
-    indices = parse_samples(arguments.samples, samples.count)
+    indices = chosen_samples(arguments, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
     job = RangeJob(options, arguments.radius, mask, combinations=combinations)
     table = Table(HEADER, rows, ("lower", "upper"))
     question = ManySamples.of(
-        "range", model, samples, job, table, arguments.json, arguments.out, combinations=combinations
+        "range", model, samples, job, table, arguments, combinations=combinations
     )  # fmt: skip
     return question.ask(indices, arguments.jobs, arguments.batch)
 

@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import NoReturn
 
 from verifier import __version__
@@ -26,6 +27,7 @@ from verifier.cli import (
     report,
     scale,
     serve,
+    summary,
     train,
     transfer,
     universal,
@@ -57,6 +59,9 @@ examples:
   plumbline distance net.onnx --data images.npz --json results.jsonl --out adversaries
       one line per sample as it finishes, and pictures; the same command again goes on where it stopped
 
+  plumbline summary results-*.jsonl
+      what the files of several jobs hold together, and what is missing
+
   plumbline report  net.onnx --data digits --samples 0:50 --norm linf --norm l1 --jobs 2
       how tight every bound and attack is against the exact distance, as a page in out/report
 
@@ -74,7 +79,8 @@ exit status:
   0  every sample has its answer          2  bad usage or bad input
   1  some sample is unresolved            3  soundness alarm: two proven facts contradict each other
 
-Plumbline stops with status 130 on Ctrl-C; finished results stay in the --json file.
+Ctrl-C and SIGTERM stop within seconds with status 130 and 143: what is known of every sample in progress is shown and
+written, and the same command goes on from there. A second signal ends at once.
 """
 
 
@@ -112,6 +118,7 @@ COMMANDS = (
     ),
     Command("transfer", "do the adversaries of one network fool the others?", transfer.add_arguments, transfer.run),
     Command("difference", "the greatest difference of two networks' scores", difference.add_arguments, difference.run),
+    Command("summary", "what several --json files of one question hold together", summary.add_arguments, summary.run),
     Command("check", "is a proof right? By code that shares nothing with its writer", check.add_arguments, check.run),
     Command("serve", "questions over HTTP, and a page to ask and watch", serve.add_arguments, serve.run),
     Command("scale", "how far apart the classes of a data set lie", scale.add_arguments, scale.run),
@@ -134,10 +141,25 @@ class Parser(argparse.ArgumentParser):
         print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
 
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Complain of arguments that nobody takes, naming the flag that was meant where one is close."""
+        known = [flag for action in self._actions for flag in action.option_strings]
+        close = get_close_matches(unknown[0].partition("=")[0], known, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of one call; exits with 0 after --help and --version, with 2 on bad usage."""
-    return build_parser().parse_args(_with_joined_numbers(argv))
+    parser = build_parser()
+    if not argv:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
+    parsed, unknown = parser.parse_known_args(_with_joined_numbers(argv))
+    if unknown:
+        parsed.own_parser.refuse(unknown)
+    parsed.given = tuple(argv)  # as it was typed: pages say by what they were made
+    return parsed
 
 
 def build_parser() -> Parser:
@@ -154,7 +176,7 @@ def build_parser() -> Parser:
     for one in COMMANDS:
         command = commands.add_parser(one.name, help=one.summary, allow_abbrev=False)
         one.add_arguments(command)
-        command.set_defaults(run=one.run, grammar=parser)  # the whole grammar is what `completion` needs
+        command.set_defaults(run=one.run, own_parser=command, grammar=parser)  # `completion` needs the whole grammar
     return parser
 
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from encoders.errors import OptionError
+
 if TYPE_CHECKING:
     from verifier.options import Options
     from verifier.question.model import Model
@@ -52,14 +54,14 @@ def add_scores(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_source(parser: argparse.ArgumentParser) -> None:
-    """`MODEL`, `--data D` and `--samples S`."""
+def add_source(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """`MODEL`, `--data D` and `--samples S`; returns the group of the latter."""
     add_model(parser)
-    add_samples(parser)
+    return add_samples(parser)
 
 
-def add_samples(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """`--data D` and `--samples S`."""
+def add_samples(parser: argparse.ArgumentParser, required: bool = True) -> argparse._ArgumentGroup:
+    """`--data D` and `--samples S`; returns their group."""
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data", required=required, metavar="D",
@@ -67,6 +69,28 @@ def add_samples(parser: argparse.ArgumentParser, required: bool = True) -> None:
         "y, an .npy, or module:Name; uint8 is divided by 255",
     )  # fmt: skip
     data.add_argument("--samples", metavar="S", help="0:100, 0:100:5 or 3,8,11, counted from 0 (default: all)")
+    return data
+
+
+def add_shard(data: argparse._ActionsContainer) -> None:
+    """`--shard K/N`."""
+    data.add_argument(
+        "--shard", type=_shard, metavar="K/N",
+        help="of these samples the K-th of N parts, as for a job of an array; plumbline summary joins their files",
+    )  # fmt: skip
+
+
+def chosen_samples(arguments: argparse.Namespace, count: int) -> tuple[int, ...]:
+    """The samples that are asked about: those of `--samples`, or this shard's of them."""
+    from verifier.runs.samples import parse_samples
+
+    indices = parse_samples(arguments.samples, count)
+    if arguments.shard is None:
+        return indices
+    part, parts = arguments.shard
+    if parts > len(indices):
+        raise OptionError(f"--shard {part}/{parts}: there are {len(indices)} samples; give no more parts than that")
+    return indices[part - 1 :: parts]
 
 
 def add_effort(
@@ -103,8 +127,11 @@ def add_output(parser: argparse.ArgumentParser, saved: str) -> argparse._Argumen
     output = parser.add_argument_group("output")
     output.add_argument(
         "--json", type=Path, metavar="FILE",
-        help="one JSON object per sample and line, as each finishes; an existing file of the same run is resumed",
+        help="one JSON object per sample and line, as each finishes (- is standard output); an existing file of the "
+        "same question is gone on with where samples are open",
     )  # fmt: skip
+    output.add_argument("--again", metavar="S", help="samples to ask anew, whatever the --json file holds of them")
+    output.add_argument("--ordered", action="store_true", help="rows in the order of the samples, not as they finish")
     output.add_argument("--out", type=Path, metavar="DIR", help=f"save {saved}: arrays and a picture")
     return output
 
@@ -216,6 +243,16 @@ def _radius(text: str) -> tuple[str, float]:
         return norm, float(radius)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no norm and radius; write such as linf:0.1") from None
+
+
+def _shard(text: str) -> tuple[int, int]:
+    try:
+        part, parts = (int(number) for number in text.split("/"))
+        if not 1 <= part <= parts:
+            raise ValueError
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no part; write such as 3/16, the third of sixteen") from None
+    return part, parts
 
 
 def _grid(text: str) -> int | Path:

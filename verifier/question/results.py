@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.arrays import Inputs
+from encoders.arrays import FloatArray, Inputs
 from encoders.errors import SoundnessError
 from encoders.question import Norm
 
@@ -56,11 +56,19 @@ class Adversary:
 
 
 @dataclass(frozen=True, eq=False)
+class PerturbedAdversary(Adversary):
+    """An adversary's image, and the `variables` that make it of the sample; `distance` is their length."""
+
+    variables: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
 class Result:
     """One sample's answer:  every adversary is at distance ≥ lower; one was replayed at distance upper (or inf).
 
     `execution_error` is how far a goal's scores can be, as executed, from the real ones on the ball that `lower` is
     about; None where the question is about real arithmetic, or was answered without a proof.
+    `why_open` says in a sentence what stands in the way of an unresolved question.
     Of a change of an output, `before` is what the file gives for the sample, `after` what it gives for the adversary.
     """
 
@@ -81,6 +89,7 @@ class Result:
     execution_error: float | None = None
     before: float | None = None
     after: float | None = None
+    why_open: str | None = None
 
     def __post_init__(self) -> None:
         check_sandwich(self.lower, self.upper, self.norm)

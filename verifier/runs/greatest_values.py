@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from encoders.arrays import Inputs
 from encoders.deadline import Clock
-from verifier.greatest_value import UNKNOWN
-from verifier.margin_answer import NO_LOSS, Closed, GreatestLoss, OutputRange, margin_asked, range_asked
+from verifier.greatest_value import UNKNOWN, KnownValue
+from verifier.margin_answer import NO_LOSS, Closed, GreatestLoss, KnownLoss, OutputRange, margin_asked, range_asked
 from verifier.question.model import Model
 from verifier.question.problem import Progress, Running
 from verifier.question.results import Adversary, Basis, weakest
@@ -60,6 +61,11 @@ class MarginJob(Asking[GreatestLoss]):
 
     def witnesses(self, answer: GreatestLoss) -> dict[str, Adversary]:
         return {} if answer.worst is None else {"worst": answer.worst}
+
+    def known(self, record: Record, witnesses: Mapping[str, Adversary]) -> KnownLoss:
+        upper, basis = float(record["upper"]), Basis(record["basis"])
+        by_target = {int(target): float(sides[1]) for target, sides in record.get("by_target", {}).items()}
+        return KnownLoss(KnownValue(upper, basis, _inputs(witnesses.get("worst"))), by_target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +139,19 @@ class RangeJob(Asking[Ranges]):
                 if witness is not None:
                     found[f"{name}-{k}"] = witness
         return found
+
+    def known(self, record: Record, witnesses: Mapping[str, Adversary]) -> list[tuple[KnownValue, KnownValue]]:
+        return [
+            (
+                KnownValue(-float(one["least"][0]), Basis(one["basis"]), _inputs(witnesses.get(f"lowest-{k}"))),
+                KnownValue(float(one["greatest"][1]), Basis(one["basis"]), _inputs(witnesses.get(f"highest-{k}"))),
+            )
+            for k, one in enumerate(record["ranges"])
+        ]
+
+
+def _inputs(found: Adversary | None) -> Inputs | None:
+    return None if found is None else found.input.reshape(1, -1)
 
 
 def _nothing_of(combination: Sequence[float]) -> OutputRange:

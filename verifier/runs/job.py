@@ -16,8 +16,8 @@ from verifier.answer import asked
 from verifier.batching.request import Work
 from verifier.options import Options, check_radius
 from verifier.question.model import Model
-from verifier.question.problem import NOTHING, Progress, Running
-from verifier.question.results import Adversary, Result
+from verifier.question.problem import NOTHING, Known, Progress, Running
+from verifier.question.results import Adversary, Basis, PerturbedAdversary, Result
 from verifier.runs.journal import Record, record_of
 
 
@@ -88,6 +88,10 @@ class Asking(ABC, Generic[A]):
     def witnesses(self, answer: A) -> dict[str, Adversary]:
         """The inputs that an answer shows, by what each is called where it is saved."""
 
+    def known(self, record: Record, witnesses: Mapping[str, Adversary]) -> Any:
+        """What a line of a journal, and the inputs kept beside it, let the next attempt take as given."""
+        del record, witnesses
+
 
 @dataclass(frozen=True, eq=False)
 class Job(Asking[Result]):
@@ -108,6 +112,18 @@ class Job(Asking[Result]):
 
     def witnesses(self, answer: Result) -> dict[str, Adversary]:
         return {} if answer.adversary is None else {"adversary": answer.adversary}
+
+    def known(self, record: Record, witnesses: Mapping[str, Adversary]) -> Known:
+        return known_of(record, witnesses)
+
+
+def known_of(record: Record, witnesses: Mapping[str, Adversary]) -> Known:
+    """What the line of a distance or a radius leaves."""
+    lower, basis, found = float(record["lower"]), Basis(record["basis"]), witnesses.get("adversary")
+    if found is None:
+        return Known(lower, basis)
+    own = found.variables if isinstance(found, PerturbedAdversary) else found.input
+    return Known(lower, basis, own, found.found_by)
 
 
 class Executor(Protocol):

@@ -1,20 +1,30 @@
-"""Results as JSON lines, each on the disk as soon as it is known: a second run goes on where the first ended."""
+"""Results as JSON lines, each on the disk as soon as it is known: a second run goes on where the first ended.
+
+A sample may have several lines, one for each minute that it took and each run that went on with it: the last one
+counts. A file has one writer at a time.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
+import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from encoders.errors import DataError, OptionError
-from verifier.question.results import Result
+from verifier.question.results import Result, Verdict
 
 Record = dict[str, Any]
 FIRST_BYTES = b'{"index": '
+STANDARD_OUTPUT = Path("-")
+# What cannot change a true bracket, only how soon it is narrow. Older files hold it in `run`.
+EFFORT = ("time_limit", "engine", "device", "seed")
 
 
 def record_of(result: Result, run: Mapping[str, Any]) -> Record:
@@ -38,8 +48,18 @@ def record_of(result: Result, run: Mapping[str, Any]) -> Record:
         "nodes": result.nodes,
         "open_phases": result.open_phases,
         "execution_error": None if result.execution_error is None else number(result.execution_error),
+        **({} if result.why_open is None else {"why_open": result.why_open}),
         "run": dict(run),
     }
+
+
+def attempted(record: Record, effort: Mapping[str, Any], earlier: Record | None = None, ended: str = "ended") -> Record:
+    """A record with how its time was spent, by earlier attempts too: `effort` is what each of them was given."""
+    attempt = {"seconds": record["seconds"], "nodes": record["nodes"], **effort, "ended": ended}
+    spent = [*(earlier or {}).get("attempts", ()), attempt]
+    told = {"seconds": round(sum(one["seconds"] for one in spent), 6), "nodes": sum(one["nodes"] for one in spent)}
+    rest = {name: value for name, value in record.items() if name != "run"}
+    return {**rest, **told, "attempts": spent, "run": record["run"]}
 
 
 def already_there(record: Mapping[str, Any]) -> bool:
@@ -49,16 +69,27 @@ def already_there(record: Mapping[str, Any]) -> bool:
     return bool(record["target"] == record["predicted"] and record["upper"] == 0)
 
 
+def is_open(record: Mapping[str, Any]) -> bool:
+    """Whether more time could narrow a record's bracket."""
+    return record.get("verdict") == Verdict.UNRESOLVED
+
+
 class Journal:
-    """The file that `--json` names, and what it already held for the same run."""
+    """The file that `--json` names, and what it already held for the same run; `-` is standard output."""
 
     def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
         self.path = path
         self.done: dict[int, Record] = {}
-        self._regular = not path.exists() or path.is_file()  # a pipe or /dev/stdout has no past
-        if self._regular:
-            self._resume(json.loads(json.dumps(run)))
-        self._file: BinaryIO = open(path, "ab")  # noqa: SIM115 (closed by __exit__)
+        self.regular = path != STANDARD_OUTPUT and (not path.exists() or path.is_file())  # a pipe has no past
+        self._writing = threading.Lock()
+        self._file: BinaryIO = sys.stdout.buffer if path == STANDARD_OUTPUT else open(path, "ab")  # noqa: SIM115
+        try:
+            if self.regular:
+                self._lock()
+                self._resume(json.loads(json.dumps(run)))
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Journal:
         return self
@@ -66,54 +97,83 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if self.path != STANDARD_OUTPUT:
+            self._file.close()
 
     def write(self, record: Record) -> None:
         """Append one line and wait until it is on the disk."""
-        self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
-        self._file.flush()
-        if self._regular:
-            os.fsync(self._file.fileno())
-        self.done[int(record["index"])] = record
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        with self._writing:
+            self._file.write(line)
+            self._file.flush()
+            if self.regular:
+                os.fsync(self._file.fileno())
+            self.done[int(record["index"])] = record
+
+    def _lock(self) -> None:
+        """Held until the file is closed, or this process ends however it ends."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OptionError(
+                f"{self.path}: another run is writing it; wait for its end, or name another file with --json"
+            ) from None
+        except OSError:  # a file system without locks
+            return
 
     def _resume(self, run: Record) -> None:
-        content = self.path.read_bytes() if self.path.exists() else b""
-        *lines, rest = content.split(b"\n")
-        for number, line in enumerate(lines, start=1):
-            record = self._parse(number, line)
-            _refuse_other_run(self.path, record["run"], run)
+        for record in parsed(self.path):
+            refuse_other_run(self.path, record["run"], run)
             self.done[record["index"]] = record
-        if rest:  # the line that a crash cut short: its sample is done again
-            if not (rest.startswith(FIRST_BYTES) or FIRST_BYTES.startswith(rest)):
-                raise self._foreign(len(lines) + 1)
-            os.truncate(self.path, len(content) - len(rest))
-
-    def _parse(self, number: int, line: bytes) -> Record:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            raise self._foreign(number) from None
-        if not (
-            isinstance(record, dict) and isinstance(record.get("index"), int) and isinstance(record.get("run"), dict)
-        ):
-            raise self._foreign(number)
-        return record
-
-    def _foreign(self, number: int) -> DataError:
-        return DataError(f"{self.path}: line {number} is not a result of plumbline; name another file with --json")
+        cut = len(self.path.read_bytes().rpartition(b"\n")[2])
+        if cut:  # the line that a crash cut short: its sample is done again
+            os.truncate(self.path, self.path.stat().st_size - cut)
 
 
-def _refuse_other_run(path: Path, before: Record, now: Record) -> None:
+def parsed(path: Path) -> list[Record]:
+    """All lines of a file, but for a last one that a crash cut short."""
+    *lines, rest = path.read_bytes().split(b"\n")
+    found = [_parsed(path, number, line) for number, line in enumerate(lines, start=1)]
+    if rest and not (rest.startswith(FIRST_BYTES) or FIRST_BYTES.startswith(rest)):
+        raise _foreign(path, len(lines) + 1)
+    return found
+
+
+def _parsed(path: Path, number: int, line: bytes) -> Record:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        raise _foreign(path, number) from None
+    if not (isinstance(record, dict) and isinstance(record.get("index"), int) and isinstance(record.get("run"), dict)):
+        raise _foreign(path, number)
+    return record
+
+
+def _foreign(path: Path, number: int) -> DataError:
+    return DataError(f"{path}: line {number} is not a result of plumbline; name another file")
+
+
+def refuse_other_run(
+    path: Path, before: Record, now: Record, instead: str = "use the same options to resume, or another --json file"
+) -> None:
+    """Refuse a file that is about another question, naming what differs."""
+    if EFFORT[0] not in now:
+        before = _without_effort(before)
     differing = [
         f"{name} was {json.dumps(before.get(name))}, now {json.dumps(now.get(name))}"
         for name in sorted({*before, *now})
         if before.get(name) != now.get(name)
     ]
     if differing:
-        raise OptionError(
-            f"{path} holds results of another run ({'; '.join(differing)}); "
-            f"use the same options to resume, or another --json file"
-        )
+        raise OptionError(f"{path} holds results of another run ({'; '.join(differing)}); {instead}")
+
+
+def _without_effort(run: Record) -> Record:
+    """As `run` is written where effort is no part of it: nor is where an engine comes from."""
+    kept = {name: value for name, value in run.items() if name not in EFFORT}
+    if "plugins" in kept:
+        kept["plugins"] = {kind: origins for kind, origins in run["plugins"].items() if kind != "engines"} or None
+    return kept
 
 
 def number(value: float) -> float | str:

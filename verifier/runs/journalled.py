@@ -7,17 +7,23 @@ attack.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from encoders.deadline import EVERYTHING
+from encoders.errors import SoundnessError
 from encoders.interrupts import cooperative
 from encoders.plugins import taking_part
 from verifier.question.model import Model
-from verifier.runs.job import A, Asking, SampleProgress
-from verifier.runs.journal import Journal, Record
+from verifier.question.problem import Running
+from verifier.runs.job import A, Asking, Outcome, SampleProgress
+from verifier.runs.journal import EFFORT, Journal, Record, attempted, is_open
+from verifier.runs.kept_adversaries import KeptAdversaries
+from verifier.runs.merged_journals import check_overlap
 from verifier.runs.run import outcomes
+from verifier.runs.running_brackets import RunningBrackets
 from verifier.runs.samples import Samples
 
 
@@ -25,13 +31,15 @@ from verifier.runs.samples import Samples
 class Run:
     """What is done with the samples of a data set and a model: all that an answer depends on but the sample's number.
 
-    `options` are what of a command's options answers depend on, and where parts come from that are not ours.
+    `options` are what of a command's options answers depend on, and where parts come from that are not ours; `effort`
+    is what they do not depend on, but for how soon they are there.
     """
 
     command: str
     model: Model
     samples: Samples
     options: Mapping[str, Any] = field(default_factory=dict)
+    effort: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def record(self) -> Record:
@@ -49,13 +57,10 @@ def run_of(
     more: Mapping[str, Any] | None = None,
 ) -> Run:
     """The run of a command; `origin` says where the data comes from, if it is a plugin, `more` is the command's own."""
-    options = {
-        **job.identity,
-        **job.options.record(),
-        **(more or {}),
-        **taking_part(data=origin or {}, engines=job.options.plugins),
-    }
-    return Run(command, model, samples, options)
+    told = job.options.record()
+    effort = {name: told.pop(name) for name in EFFORT} | taking_part(engines=job.options.plugins)
+    options = {**job.identity, **told, **(more or {}), **taking_part(data=origin or {})}
+    return Run(command, model, samples, options, effort)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,26 +75,83 @@ class Finished:
 Fresh = Generator[Finished, None, None]
 
 
-def journalled(journal: Journal | None, indices: Sequence[int], fresh: Callable[[list[int]], Fresh]) -> Fresh:
+def _never(record: Record) -> bool:
+    del record
+    return False
+
+
+def journalled(
+    journal: Journal | None,
+    indices: Sequence[int],
+    fresh: Callable[[list[int]], Fresh],
+    again: Callable[[Record], bool] = _never,
+) -> Fresh:
     """Each sample as it is there: those that the journal holds, then what `fresh` makes of the others.
 
+    `again` says which of those that it holds are worked on again; they are told as they were where a stop comes first.
     Closing it early stops whatever still runs; a signal ends it with what is known of the samples in progress, and
     without those that were not begun. A sample that failed is in no journal, and is tried again next time.
     """
     known = {} if journal is None else dict(journal.done)
+    left = [index for index in indices if index not in known or again(known[index])]
+    waiting = set(left)
     for index in indices:
-        if index in known:
+        if index not in waiting:
             yield Finished(index, known[index])
-    with closing(fresh([index for index in indices if index not in known])) as stream:
+    with closing(fresh(left)) as stream:
         for one in stream:
             if journal is not None and one.record is not None:
                 journal.write(one.record)
+            waiting.discard(one.index)
             yield one
+    for index in left:
+        if index in waiting and index in known:
+            yield Finished(index, known[index])
 
 
 def _nothing(answer: object) -> Record:
     del answer
     return {}
+
+
+@dataclass(frozen=True, eq=False)
+class Attempts:
+    """What a journal holds of samples that are worked on again, and the lines that come of it.
+
+    `anew` are those of which nothing is taken as given.
+    """
+
+    run: Run
+    job: Asking[Any]
+    journal: Journal | None = None
+    anew: frozenset[int] = frozenset()
+
+    @property
+    def adversaries(self) -> KeptAdversaries | None:
+        """Where adversaries are kept; nowhere without a file."""
+        regular = self.journal is not None and self.journal.regular
+        return KeptAdversaries.beside(self.journal.path) if self.journal is not None and regular else None
+
+    def known(self, index: int) -> Any:
+        """What the next attempt at a sample is to take as given, as its job understands it."""
+        before = self.before(index)
+        if before is None or index in self.anew:
+            return None
+        return self.job.known(before, {} if self.adversaries is None else self.adversaries.read(index))
+
+    def before(self, index: int) -> Record | None:
+        """The last line about a sample."""
+        return None if self.journal is None else self.journal.done.get(index)
+
+    def line(self, answer: Any, earlier: Record | None, running: bool = False) -> Record:
+        """The line of an answer, with how the time was spent, by earlier attempts too; its adversaries are kept."""
+        record = self.job.record(answer, self.run.record)
+        if earlier is not None:
+            check_overlap(earlier, record)
+        ended = "running" if running else "stopped" if EVERYTHING.asked and is_open(record) else "ended"
+        if self.adversaries is not None:
+            self.adversaries.write(answer.index, self.job.witnesses(answer))
+        return attempted(record, self.run.effort, earlier, ended)
 
 
 def answers(
@@ -99,20 +161,63 @@ def answers(
     progress: SampleProgress,
     batch: int | None = None,
     more: Callable[[A], Record] = _nothing,
+    attempts: Attempts | None = None,
+    at_last: Callable[[Sequence[Record]], None] | None = None,
 ) -> Callable[[list[int]], Fresh]:
     """The exact answers of samples, for `journalled`.
 
     `more(result)` is what else a record holds; it is called, and may write files, before the line is on the disk: a
     sample that the journal calls done has everything it should have.
+    With `attempts` samples go on from their earlier lines, and brackets on the way are written down each minute;
+    `at_last` is told the lines of those that a stop could not end.
     """
 
     def fresh(left: list[int]) -> Fresh:
-        with cooperative(), closing(outcomes(run.model, job, run.samples, left, jobs, progress, batch)) as stream:
+        earlier = {} if attempts is None else {index: attempts.before(index) for index in left}
+        known = {} if attempts is None else {index: attempts.known(index) for index in left}
+        with ExitStack() as stack:
+            stack.enter_context(cooperative())
+            told, running = progress, None
+            if attempts is not None and attempts.journal is not None:
+                journal = attempts.journal
+
+                def write(index: int, answer: A) -> Record:
+                    record = attempts.line(answer, earlier[index], running=True)
+                    journal.write(record)
+                    return record
+
+                running = stack.enter_context(RunningBrackets(write, at_last))
+                told = _both(progress, running.see)
+            stream = stack.enter_context(closing(outcomes(run.model, job, run.samples, left, jobs, told, batch, known)))
             for outcome in stream:
-                if outcome.result is None:
-                    yield Finished(outcome.index, error=outcome.error)
-                    continue
-                record = job.record(outcome.result, run.record) | (outcome.beside or {}) | more(outcome.result)
-                yield Finished(outcome.index, record)
+                if running is not None:
+                    running.ended(outcome.index)
+                yield _finished(outcome, run, job, more, attempts, earlier.get(outcome.index))
 
     return fresh
+
+
+def _both(first: SampleProgress, second: SampleProgress) -> SampleProgress:
+    def told(index: int, running: Running) -> None:
+        first(index, running)
+        second(index, running)
+
+    return told
+
+
+def _finished(
+    outcome: Outcome[A],
+    run: Run,
+    job: Asking[A],
+    more: Callable[[A], Record],
+    attempts: Attempts | None,
+    earlier: Record | None,
+) -> Finished:
+    if outcome.result is None:
+        return Finished(outcome.index, error=outcome.error)
+    try:
+        own = job.record(outcome.result, run.record) if attempts is None else attempts.line(outcome.result, earlier)
+    except SoundnessError as alarm:
+        return Finished(outcome.index, error=alarm)
+    last = own.pop("run")
+    return Finished(outcome.index, {**own, **(outcome.beside or {}), **more(outcome.result), "run": last})

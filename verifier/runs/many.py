@@ -66,7 +66,7 @@ class Answers(Iterator[Result]):
         for _ in self:
             pass
         found = sorted(self.finished, key=lambda result: result.index)
-        return Results(tuple(found), self.run.record, dict(sorted(self.failed.items())))
+        return Results(tuple(found), self.run.record, dict(sorted(self.failed.items())), self.run.effort)
 
 
 def distances(

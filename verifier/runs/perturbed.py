@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from encoders.arrays import FloatArray
 from encoders.deadline import Clock
 from encoders.errors import OptionError
 from verifier.answer import asked
 from verifier.perturbations import Box, Perturbation, bias_field, brightness, contrast, haze, patch
 from verifier.question.model import Model
-from verifier.question.problem import NOTHING, Progress, Running
-from verifier.question.results import Adversary, Result
-from verifier.runs.job import Asking, Given, Outcome
+from verifier.question.problem import NOTHING, Known, Progress, Running
+from verifier.question.results import Adversary, PerturbedAdversary, Result
+from verifier.runs.job import Asking, Given, Outcome, known_of
 from verifier.runs.journal import Record, record_of
 
 SEPARATOR = ":"
@@ -88,13 +87,6 @@ class Chosen:
 
 
 @dataclass(frozen=True, eq=False)
-class PerturbedAdversary(Adversary):
-    """An adversary's image, and the `variables` that make it of the sample; `distance` is their length."""
-
-    variables: FloatArray
-
-
-@dataclass(frozen=True, eq=False)
 class PerturbedJob(Asking[Result]):
     """How far the variables must move for every sample (radius None), or whether any within the radius do it."""
 
@@ -132,3 +124,6 @@ class PerturbedJob(Asking[Result]):
 
     def witnesses(self, answer: Result) -> dict[str, Adversary]:
         return {} if answer.adversary is None else {"adversary": answer.adversary}
+
+    def known(self, record: Record, witnesses: Mapping[str, Adversary]) -> Known:
+        return known_of(record, witnesses)

@@ -52,6 +52,12 @@ class Processes:
         # Enough samples at a time to keep the slots taken, and few enough to keep the processes busy until the end.
         size = 1 if self.slots == 1 else max(1, min(CHUNK * self.slots, -(-len(samples) // (2 * self.jobs))))
         left = {given.index for given in samples}
+        latest: dict[int, Running] = {}
+
+        def seen(index: int, running: Running) -> None:
+            latest[index] = running
+            progress(index, running)
+
         try:
             with interrupts_blocked():
                 parts = [samples[first : first + size] for first in range(0, len(samples), size)]
@@ -61,8 +67,7 @@ class Processes:
                 if EVERYTHING.asked and not stop.is_set():
                     stop.set()
                     last_words = time.monotonic() + LAST_WORDS
-                    for future in waiting:
-                        future.cancel()
+                    pool.shutdown(wait=False, cancel_futures=True)
                 done, waiting = wait(waiting, timeout=POLL_INTERVAL, return_when=FIRST_COMPLETED)
                 for future in done:
                     try:
@@ -74,9 +79,12 @@ class Processes:
                             "a worker process died: out of memory (try fewer jobs), or in a script that asks outside "
                             "of `if __name__ == '__main__':`, which each worker runs first"
                         ) from None
-                for outcome in _received(messages, progress, patient=not waiting):
+                for outcome in _received(messages, seen, patient=not waiting):
                     left.discard(outcome.index)
                     yield outcome
+            for index in sorted(left & set(latest)):  # what was told last, where there was no time for more
+                if latest[index].answer is not None:
+                    yield Outcome(index, latest[index].answer)
         finally:
             ours = set(multiprocessing.active_children()) - before
             pool.shutdown(wait=not left, cancel_futures=True)

@@ -10,7 +10,7 @@ from typing import Any, overload
 from encoders.arrays import Inputs
 from encoders.errors import OptionError, SolverError
 from verifier.question.results import Result
-from verifier.runs.journal import Record, record_of
+from verifier.runs.journal import Record, attempted, record_of
 from verifier.runs.summary import summary
 
 
@@ -21,6 +21,7 @@ class Results(Sequence[Result]):
     results: tuple[Result, ...]
     run: Mapping[str, Any]
     failed: Mapping[int, SolverError] = field(default_factory=dict)
+    effort: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.results)
@@ -31,7 +32,7 @@ class Results(Sequence[Result]):
     def __getitem__(self, place: slice) -> Results: ...
     def __getitem__(self, place: int | slice) -> Result | Results:
         if isinstance(place, slice):
-            return Results(self.results[place], self.run, self.failed)
+            return Results(self.results[place], self.run, self.failed, self.effort)
         return self.results[place]
 
     def __repr__(self) -> str:
@@ -40,7 +41,7 @@ class Results(Sequence[Result]):
     @property
     def records(self) -> list[Record]:
         """What `--json` writes of each."""
-        return [record_of(result, self.run) for result in self.results]
+        return [attempted(record_of(result, self.run), self.effort) for result in self.results]
 
     @property
     def adversaries(self) -> list[Inputs | None]:
@@ -52,11 +53,14 @@ class Results(Sequence[Result]):
         return "".join(json.dumps(record, allow_nan=False) + "\n" for record in self.records)
 
     def to_pandas(self) -> Any:
-        """A data frame with a row for each sample and the fields of a record, but for the run that they share."""
+        """A data frame with a row for each sample and the fields of a record, but for its attempts and its run."""
         try:
             import pandas as pd
         except ImportError:
             raise OptionError("to_pandas needs pandas, which is not installed; pip install pandas") from None
-        rows = [{name: value for name, value in record.items() if name != "run"} for record in self.records]
+        rows = [
+            {name: value for name, value in record.items() if name not in ("run", "attempts")}
+            for record in self.records
+        ]
         frame = pd.DataFrame(rows, columns=None if rows else ["index", "verdict", "lower", "upper"])
         return frame.astype({"lower": float, "upper": float}).set_index("index")

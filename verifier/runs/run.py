@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from bounds.device import pick_device
 from encoders.layer_graph.graph import Relu
@@ -27,16 +28,17 @@ def outcomes(
     jobs: int,
     progress: SampleProgress,
     batch: int | None = None,
+    known: Mapping[int, Any] | None = None,
 ) -> Generator[Outcome[A], None, None]:
     """Each sample's outcome as it finishes. Closing the iterator early stops whatever still runs.
 
     `jobs` processes with up to `batch` samples side by side in each; by default as many as pay (`slots_for`).
-    Jobs that outnumber the samples are shared out among these.
+    Jobs that outnumber the samples are shared out among these. `known` is what each sample's attempt goes on from.
     """
     check_jobs(jobs, batch)
     slots = slots_for(model, job.options) if batch is None else batch
     at_once = max(1, min(jobs, len(indices)))
-    given = [Given(index, samples.x[index], samples.label(index)) for index in indices]
+    given = [Given(index, samples.x[index], samples.label(index), (known or {}).get(index)) for index in indices]
     yield from executor_for(at_once, slots).outcomes(model, replace(job, workers=jobs // at_once), given, progress)
 
 

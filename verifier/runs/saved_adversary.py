@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.arrays import Inputs
+from encoders.files import replacing
 from verifier.question.input_shape import image_shape
-from verifier.question.results import Adversary
-from verifier.runs.perturbed import PerturbedAdversary
+from verifier.question.results import Adversary, PerturbedAdversary
 from verifier.several_networks import GreatestDifference, JointDistance
 
 FloatImage = NDArray[np.float64]
@@ -37,16 +37,17 @@ def save_adversary(
     difference = changed.astype(np.float64) - original
     arrays = directory / f"{name}-{index}.npz"
     more: dict[str, Any] = {"variables": adversary.variables} if isinstance(adversary, PerturbedAdversary) else {}
-    np.savez_compressed(
-        arrays,
-        original=original,
-        adversary=changed,
-        difference=difference,
-        scores=adversary.scores,
-        label=adversary.label,
-        distance=adversary.distance,
-        **more,
-    )
+    with replacing(arrays) as file:
+        np.savez_compressed(
+            file,
+            original=original,
+            adversary=changed,
+            difference=difference,
+            scores=adversary.scores,
+            label=adversary.label,
+            distance=adversary.distance,
+            **more,
+        )
     picture = directory / f"{name}-{index}.png"
     return (arrays, picture) if _save_strips(picture, [original], [changed], box) else (arrays,)
 
@@ -62,15 +63,16 @@ def save_joint(
         return
     shape = originals[0].shape
     changed = [witness.reshape(shape) for witness in found.witness[: len(originals)]]
-    np.savez_compressed(
-        directory / f"perturbation-{index}.npz",
-        perturbation=found.perturbation.reshape(shape),
-        originals=np.stack(originals),
-        witnesses=np.stack(changed),
-        classes=found.classes,
-        fooled=found.fooled,
-        distance=found.upper,
-    )
+    with replacing(directory / f"perturbation-{index}.npz") as file:
+        np.savez_compressed(
+            file,
+            perturbation=found.perturbation.reshape(shape),
+            originals=np.stack(originals),
+            witnesses=np.stack(changed),
+            classes=np.asarray(found.classes),
+            fooled=np.asarray(found.fooled),
+            distance=np.asarray(found.upper),
+        )
     _save_strips(directory / f"perturbation-{index}.png", originals, changed, box)
 
 
@@ -81,14 +83,15 @@ def save_difference(
     if found.worst is None or found.output is None:
         return
     worst = found.worst.input.reshape(original.shape)
-    np.savez_compressed(
-        directory / f"difference-{index}.npz",
-        original=original,
-        worst=worst,
-        scores=found.worst.scores.reshape(2, -1),
-        output=found.output,
-        difference=found.lower,
-    )
+    with replacing(directory / f"difference-{index}.npz") as file:
+        np.savez_compressed(
+            file,
+            original=original,
+            worst=worst,
+            scores=found.worst.scores.reshape(2, -1),
+            output=np.asarray(found.output),
+            difference=np.asarray(found.lower),
+        )
     _save_strips(directory / f"difference-{index}.png", [original], [worst], box)
 
 
@@ -104,7 +107,9 @@ def _save_strips(path: Path, originals: Sequence[Inputs], changed: Sequence[Inpu
         for before, after in zip(originals, changed, strict=True)
     ]
     gap = np.full((GAP, *strips[0].shape[1:]), 255, dtype=np.uint8)
-    Image.fromarray(np.concatenate([strips[0], *(part for one in strips[1:] for part in (gap, one))])).save(path)
+    picture = Image.fromarray(np.concatenate([strips[0], *(part for one in strips[1:] for part in (gap, one))]))
+    with replacing(path) as file:
+        picture.save(file, format="png")
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,43 @@ def test_other_options_are_refused_by_name_and_the_file_stays(tmp_path: Path) ->
     assert "model" not in str(caught.value)
     assert "box" not in str(caught.value)
     assert path.read_bytes() == content
+
+
+def test_what_cannot_change_a_bracket_is_no_other_question(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    before = {**RUN, "engine": "module:E", "seed": 3, "device": "cpu", "plugins": {"engines": {"module:E": "a"}}}
+    write(path, 0, run=before)  # as files were written while it was part of the question
+    now = {name: value for name, value in RUN.items() if name != "time_limit"}
+    with Journal(path, now) as journal:
+        assert sorted(journal.done) == [0]
+        with pytest.raises(OptionError, match="another run is writing it; wait for its end"):
+            Journal(path, now)
+    with pytest.raises(OptionError, match="norm was"):
+        Journal(path, {**now, "norm": "l1"})
+    with Journal(path, now) as journal:  # a refusal leaves no lock
+        assert sorted(journal.done) == [0]
+
+
+def test_the_last_line_of_a_sample_counts(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    with Journal(path, RUN) as journal:
+        for lower in (0.125, 0.25):
+            journal.write(record_of(result(0, lower), RUN))
+    with Journal(path, RUN) as journal:
+        assert journal.done[0]["lower"] == 0.25
+
+
+def test_standard_output_has_no_past(
+    capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(open(1, "wb", closefd=False)))  # noqa: SIM115
+    for _ in range(2):
+        with Journal(Path("-"), RUN) as journal:
+            assert not journal.done
+            journal.write(record_of(result(0), RUN))
+    written = capfdbinary.readouterr().out.splitlines()
+    assert [json.loads(line)["index"] for line in written] == [0, 0]
+    assert not Path("-").exists()
 
 
 @pytest.mark.parametrize("content", ["notes to myself", "notes\n", '{"a": 1}\n', "[1]\n", "\n", '{"index": 1}\n'])

@@ -8,6 +8,7 @@ once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,23 @@ FARTHER = 0.5  # of the way to the nearest adversary: the ball that goals are as
 PATIENCE_BY_ALL_LAYERS = 10.0  # nodes
 
 
+def by_passes(
+    problem: Problem, device_graph: DeviceGraph, low: float, high: float, prove: Callable[[float], None]
+) -> tuple[float, float]:
+    """What plain passes prove on a few balls, between `low`, which is proven, and `high`: the largest ball that they
+    close, and the least that they do not. Whatever a pass proves is told at once."""
+    ball = high
+    for _ in range(LOOKS):
+        look()
+        found = nearest_possible(device_graph, problem.region, problem.norm, problem.goals, ball)
+        prove(found)
+        low, high = (max(low, ball, found), high) if found >= ball else (max(low, found), ball)
+        if low >= high:
+            break
+        ball = 0.5 * (low + high)
+    return low, high
+
+
 @dataclass
 class LookAhead:
     """One look ahead; `proven` and the balls are what it leaves. The time limit ends it, patience does not: it is what
@@ -63,19 +81,17 @@ class LookAhead:
         self._prove(min(float(self.cleared.min()), self.reach))
 
     def _look(self) -> None:
-        """What plain passes prove on a few balls, then all layers; or a smaller first ball where many phases open."""
+        """What plain passes prove on a few balls, then all layers; or a smaller first ball where many phases open.
+
+        The passes come before fresh attacks too: an end that comes soon leaves more than nothing then.
+        """
         problem = self.problem
+        by_passes(problem, self.device_graph, min(self.proven, self.reach), self.reach, self._prove)
         self.witnesses.scout(None, problem.deadline.within(SCOUTED * problem.deadline.left))
         reach = self.reach
-        low, high, ball = min(self.proven, reach), reach, reach
-        for _ in range(LOOKS):
-            look()
-            found = nearest_possible(self.device_graph, problem.region, problem.norm, problem.goals, ball)
-            self._prove(found)
-            low, high = (max(ball, self.proven), high) if found >= ball else (max(low, self.proven), ball)
-            if low >= high:
-                return
-            ball = 0.5 * (low + high)
+        low, high = by_passes(problem, self.device_graph, min(self.proven, reach), reach, self._prove)
+        if low >= high:
+            return
         if self.balls.radius <= self.proven:  # no adversary is known, and the small ball tried first is proven already
             self.balls.start_beyond(self.proven, problem.ceiling)
             return

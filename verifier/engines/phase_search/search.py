@@ -23,7 +23,7 @@ from bounds.tightening.base import Effort
 from bounds.tightening.by_all_layers import ByAllLayers
 from bounds.tightening.by_one_layer import ByOneLayer
 from bounds.tightening.raising import ascended
-from encoders.deadline import Deadline, under
+from encoders.deadline import Deadline, in_time, under
 from encoders.layer_graph.graph import Relu
 from encoders.question import Norm
 from verifier.batching.node_request import NodeRequest
@@ -32,7 +32,7 @@ from verifier.engines.base import Proof
 from verifier.engines.phase_search.adversaries import SEARCH, Witnesses, WitnessOptions
 from verifier.engines.phase_search.ball_schedule import STAGE_GROWTH, BallSchedule
 from verifier.engines.phase_search.branching import by_program, by_relaxation
-from verifier.engines.phase_search.look_ahead import LookAhead
+from verifier.engines.phase_search.look_ahead import LookAhead, by_passes
 from verifier.engines.phase_search.open_nodes import Taken
 from verifier.engines.phase_search.stage import Stage
 from verifier.question.incumbent import Incumbent
@@ -47,6 +47,7 @@ PROGRAM_SECONDS, PROGRAM_ENTRIES = 1.0, 2_000_000  # for one node, at most
 PROGRAMS_AT_ONCE = 32
 BATCH_SECONDS = 2.0  # at most, or a time limit is overshot by as much
 GAIN_RATE = 0.1
+LITTLE_PROVEN = 0.25  # of a decision's radius: where roots prove less, smaller balls are looked at
 DEEP_BATCH = 16  # nodes at a time while memory is short: each has at most its depth in open siblings below it
 
 
@@ -83,6 +84,7 @@ class Search:
         self.visited = 0
         self.root_open = 0
         self.proven = min(problem.known.start, problem.ceiling)
+        self.looked = False  # at smaller balls, of a decision
         self.patient_until = Deadline(None)
         self.stage: Stage | None = None  # the ball that is searched, once its roots are in it
         self.finished = False  # every node is closed: whatever gap is left lies between float32 and real scores
@@ -126,6 +128,7 @@ class Search:
             stage = self.stage = self.stage or await self._opened()
             if stage is None:  # not even the net of this ball was made in time
                 break
+            self._prove_less(stage)
             await self._close(stage)
             self._clear(stage)
             self.finished = stage.whole and not len(stage.frontier)
@@ -145,6 +148,21 @@ class Search:
             )  # fmt: skip
             ahead.run()
             self.proven = max(self.proven, ahead.proven)
+
+    def _prove_less(self, stage: Stage) -> None:
+        """For a decision whose roots say nothing of distances: what passes prove of smaller balls, once, so that an
+        end that comes too early leaves more than zero."""
+        if self.problem.falsify_at is None or self.looked or self.stopped or not len(stage.frontier):
+            return
+        self.looked = True
+        if max(self.proven, stage.lowest) >= LITTLE_PROVEN * stage.target:
+            return
+
+        def prove(found: float) -> None:
+            self.proven = max(self.proven, min(found, stage.target))
+
+        ball = 0.5 * stage.target
+        in_time(self.problem.deadline, lambda: by_passes(self.problem, self.device_graph, 0.0, ball, prove), (0.0, 0.0))
 
     def _first_ball(self) -> float:
         """The first ball to search: the whole question if an adversary is known, else a small one that then grows.

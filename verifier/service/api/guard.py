@@ -9,6 +9,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from verifier.service.access import Rate, Tokens
@@ -75,7 +76,10 @@ class Guard:
             told = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
             if refused.status in (408, 413):
                 told["Connection"] = "close"  # the rest of the body is not waited for
-            await problem(refused.status, str(refused), told)(scope, receive, sending)
+            answer: Response = problem(refused.status, str(refused), told)
+            if refused.status == 401 and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+                answer = RedirectResponse("/sign-in", 303)  # a person, not a program
+            await answer(scope, receive, sending)
 
     def _most(self, path: str) -> int:
         return self.limits.upload_bytes if path in UPLOADS else SMALL

@@ -1,0 +1,201 @@
+"""Commands that are stopped, gone on with, asked anew, split over jobs: the same answers, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.draws import draws
+from verifier.cli.main import main
+
+NET = "trainers/nets/digits-64-32-32-10.onnx"
+ASKED = {
+    "distance": ["distance", NET, "--data", "digits", "--samples", "0:2"],
+    "verify": ["verify", NET, "--data", "digits", "--samples", "0:6", "--radius", "0.07"],
+    "margin": ["margin", NET, "--data", "digits", "--samples", "0:4", "--radius", "0.03"],
+}
+Record = dict[str, Any]
+
+
+def lines(path: Path) -> list[Record]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def last(path: Path) -> dict[int, Record]:
+    """The line of each sample that counts."""
+    return {record["index"]: record for record in lines(path)}
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[int, Record]]:
+    """What runs that nobody stops answer."""
+    folder = tmp_path_factory.mktemp("truth")
+    for command, given in ASKED.items():
+        assert main([*given, "--json", str(folder / f"{command}.jsonl")]) == 0
+    return {command: last(folder / f"{command}.jsonl") for command in ASKED}
+
+
+@contextmanager
+def signalled(number: int, seconds: float) -> Iterator[None]:
+    """The signal comes after so many seconds."""
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+    handlers = [(one, signal.signal(one, signal.default_int_handler)) for one in (signal.SIGINT, signal.SIGTERM)]
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    except KeyboardInterrupt:  # before the command listens
+        pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for one, handler in [(signal.SIGALRM, before), *handlers]:
+            signal.signal(one, handler)
+
+
+def true(found: Record, exact: Record) -> bool:
+    """Whether two brackets of one number can both be."""
+    slack = 1e-6
+    return bool(
+        float(found["lower"]) <= float(exact["upper"]) + slack
+        and float(exact["lower"]) <= float(found["upper"]) + slack
+    )
+
+
+def stopped_again_and_again(command: str, exact: dict[int, Record], journal: Path, seed: int) -> int:
+    """Stop a command at a random moment, go on, stop it again; how often it was stopped before it had all answers.
+
+    Every line on the disk is held against the truth, and the last ones are what an undisturbed run says.
+    """
+    rng, stops = np.random.default_rng(seed), 0
+    while True:
+        number = int(rng.choice([signal.SIGINT, signal.SIGTERM]))
+        status = 128 + number
+        with signalled(number, float(rng.uniform(0.02, 1.5) * 1.3**stops)):
+            status = main([*ASKED[command], "--json", str(journal), *(["--batch", "1"] if rng.random() < 0.5 else [])])
+        found = lines(journal)
+        assert all(true(record, exact[record["index"]]) for record in found)
+        assert status in (0, 128 + number)
+        if status == 0:
+            break
+        stops += 1
+    assert set(last(journal)) == set(exact)
+    for index, record in last(journal).items():
+        assert record["verdict"] == exact[index]["verdict"]
+        assert len(record["attempts"]) <= stops + 1
+        assert record["seconds"] == pytest.approx(sum(one["seconds"] for one in record["attempts"]))
+        assert [one["ended"] for one in record["attempts"]][-1] == "ended"
+    return stops
+
+
+@pytest.mark.parametrize("command", ASKED)
+def test_stopped_at_random_moments(command: str, truth: dict[str, dict[int, Record]], tmp_path: Path) -> None:
+    for seed in range(draws(1, 4)):
+        stopped_again_and_again(command, truth[command], tmp_path / f"{seed}.jsonl", seed)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("command", ASKED)
+def test_stopped_at_hundreds_of_moments(command: str, truth: dict[str, dict[int, Record]], tmp_path: Path) -> None:
+    stops, seed = 0, 100
+    while stops < 150:
+        stops += stopped_again_and_again(command, truth[command], tmp_path / f"{seed}.jsonl", seed)
+        seed += 1
+
+
+QUICK = ["verify", NET, "--data", "digits", "--radius", "0.01"]
+HARD = ["distance", NET, "--data", "digits", "--samples", "0:2", "--batch", "1"]
+
+
+def test_more_time_goes_on_where_samples_are_open(tmp_path: Path, truth: dict[str, dict[int, Record]]) -> None:
+    journal = tmp_path / "results.jsonl"
+    assert main([*HARD, "--time-limit", "1e-6", "--json", str(journal)]) == 1
+    first = last(journal)
+    assert [record["verdict"] for record in first.values()] == ["unresolved"] * 2
+    assert all("try more time" in record["why_open"] for record in first.values())
+    assert main([*HARD, "--seed", "1", "--json", str(journal)]) == 0
+    for index, record in last(journal).items():
+        assert record["verdict"] == "exact"
+        assert "why_open" not in record
+        assert true(record, truth["distance"][index])
+        assert [(one["time_limit"], one["seed"]) for one in record["attempts"]] == [(1e-6, 0), (None, 1)]
+        assert record["lower"] >= first[index]["lower"]
+    assert main([*HARD, "--json", str(journal)]) == 0
+    assert len(lines(journal)) == 4  # nothing was open
+    assert main([*HARD, "--again", "1", "--json", str(journal)]) == 0
+    assert [record["index"] for record in lines(journal)[4:]] == [1]
+    assert len(last(journal)[1]["attempts"]) == 3
+
+
+def test_an_earlier_bracket_that_cannot_be_is_an_alarm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = tmp_path / "results.jsonl"
+    one = ["distance", NET, "--data", "digits", "--samples", "0", "--json", str(journal)]
+    assert main([*one, "--time-limit", "1e-6"]) == 1
+    forged = {**lines(journal)[0], "lower": 0.9, "upper": "inf"}
+    journal.write_text(json.dumps(forged) + "\n")
+    capsys.readouterr()
+    assert main(one) == 3
+    assert "alarm" in capsys.readouterr().err
+
+
+def test_out_that_comes_later_writes_what_is_missing(tmp_path: Path) -> None:
+    journal, out = tmp_path / "results.jsonl", tmp_path / "out"
+    falsified = ["verify", NET, "--data", "digits", "--samples", "0:3", "--radius", "0.3", "--json", str(journal)]
+    assert main(falsified) == 0
+    count = len(lines(journal))
+    assert main([*falsified, "--out", str(out)]) == 0
+    assert len(lines(journal)) == count
+    found = last(journal)
+    for index in range(3):
+        with np.load(out / f"adversary-{index}.npz") as saved:
+            assert float(saved["distance"]) == found[index]["upper"]
+            assert int(saved["label"]) == found[index]["target"]
+    assert (out / "adversary-0.png").exists()
+
+
+def test_standard_output_is_records_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--samples", "0:2", "--json", "-"]) == 0
+    shown = capfd.readouterr()
+    assert [json.loads(line)["index"] for line in shown.out.splitlines()] == [0, 1]
+    assert shown.err.splitlines()[0].startswith("sample label class")
+    assert "2 samples" in shown.err
+
+
+def test_rows_in_the_order_of_the_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--samples", "4,2,9,0", "--ordered"]) == 0
+    rows = capsys.readouterr().out.splitlines()[1:-1]
+    assert [int(row.split()[0]) for row in rows] == [4, 2, 9, 0]
+
+
+def test_shards_are_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(tmp_path / f"{part}.jsonl") for part in (1, 2, 3)]
+    for part in (1, 3):
+        assert main([*QUICK, "--samples", "0:7", "--shard", f"{part}/3", "--json", files[part - 1]]) == 0
+    capsys.readouterr()
+    table = tmp_path / "all.csv"
+    assert main(["summary", files[0], files[2], "--samples", "0:7", "--csv", str(table)]) == 1
+    shown = capsys.readouterr().out.splitlines()
+    assert [int(row.split()[0]) for row in shown[1:6]] == [0, 2, 3, 5, 6]
+    assert shown[-1] == "missing: 1,4"
+    header, *rows = table.read_text().splitlines()
+    assert header.startswith("index,label,predicted,norm,radius,verdict,lower,upper")
+    assert [row.split(",")[0] for row in rows] == ["0", "2", "3", "5", "6"]
+    assert main([*QUICK, "--samples", "0:7", "--shard", "2/3", "--json", files[1]]) == 0
+    assert main(["summary", *files]) == 0
+    assert main([*QUICK, "--samples", "0:7", "--shard", "1/9"]) == 2
+    for wrong in ("0/3", "4/3", "x"):
+        with pytest.raises(SystemExit):
+            main([*QUICK, "--shard", wrong])
+
+
+def test_files_of_two_questions_are_no_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(tmp_path / name) for name in ("a.jsonl", "b.jsonl")]
+    assert main([*QUICK, "--samples", "0", "--json", files[0]]) == 0
+    assert main([*QUICK[:-1], "0.02", "--samples", "0", "--json", files[1]]) == 0
+    assert main(["summary", *files]) == 2
+    assert "radius was 0.02, now 0.01" in capsys.readouterr().err
