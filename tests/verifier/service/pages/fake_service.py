@@ -39,6 +39,7 @@ class FakeService:
 
     def __init__(self, folder: Path, step_seconds: float, token: str | None = None) -> None:
         self.folder, self.step_seconds, self.token = folder, step_seconds, token
+        self.events_at_once: int | None = None  # after so many, a connection breaks
         self.models: dict[str, Item] = {}
         self.runs: dict[str, Item] = {}
         self.samples: dict[str, dict[int, Item]] = {}
@@ -378,8 +379,9 @@ async def events(request: Request, run: str, last_event_id: Annotated[int | None
 
     async def sent() -> AsyncIterator[str]:
         seen = len(held) if last_event_id is None else last_event_id + 1
-        yield ": hello\n\n"
-        while not await request.is_disconnected():
+        yield "retry: 50\n\n"
+        last = math.inf if service.events_at_once is None else seen + service.events_at_once
+        while seen < last and not await request.is_disconnected():
             for number in range(seen, len(held)):
                 kind, event = held[number]
                 yield f"id: {number}\nevent: {kind}\ndata: {json.dumps(event)}\n\n"

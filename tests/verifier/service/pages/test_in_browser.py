@@ -141,6 +141,20 @@ def test_what_stays_open_is_explained_and_goes_on_with_more_time(page: Page, add
     expect(page.get_by_role("button", name="Go on")).to_be_hidden()
 
 
+def test_connections_that_break_lose_nothing(
+    page: Page, address: str, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "events_at_once", 10)
+    connected: list[str] = []
+    page.on("request", lambda one: connected.append(one.url) if one.url.endswith("/events") else None)
+    ask(page, address, "0:4")
+    finished(page)
+    expect(page.locator("tr .is-exact")).to_have_count(4)
+    expect(page.locator('[data-run-field="done"]')).to_have_text("4 of 4 answered")
+    expect(page.locator('[data-count="exact"]')).to_have_text("4")
+    assert len(connected) > 2
+
+
 def test_a_run_is_cancelled_and_deleted(page: Page, address: str) -> None:
     ask(page, address, "0:200")
     page.get_by_role("button", name="Cancel").click()
