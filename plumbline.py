@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from verifier import Result as Result
     from verifier import Results as Results
     from verifier import Verdict as Verdict
+    from verifier import connect as connect
     from verifier import difference as difference
     from verifier import distance as distance
     from verifier import distances as distances

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from verifier.runs.many import distances as distances
     from verifier.runs.many import verdicts as verdicts
     from verifier.runs.results import Results as Results
+    from verifier.service.client import connect as connect
     from verifier.several_networks import GreatestDifference as GreatestDifference
     from verifier.several_networks import JointDistance as JointDistance
     from verifier.several_networks import difference as difference
@@ -64,6 +65,7 @@ _HOMES = {
     "Results": "verifier.runs.results",
     "Verdict": "verifier.question.results",
     "difference": "verifier.several_networks",
+    "connect": "verifier.service.client",
     "distance": "verifier.answer",
     "distances": "verifier.runs.many",
     "load": "verifier.question.loading",
@@ -92,6 +94,7 @@ __all__ = [
     "Result",
     "Results",
     "Verdict",
+    "connect",
     "difference",
     "distance",
     "distances",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoders.errors import OptionError
+from verifier.cli.remote import add_server, ask_server
 from verifier.cli.shared_options import (
     add_box,
     add_effort,
@@ -86,7 +87,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
     add_effort(parser)
 
-    add_proofs(add_output(parser, "each adversary"))
+    output = add_output(parser, "each adversary")
+    add_proofs(output)
+    add_server(output)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -120,6 +123,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     radius = getattr(arguments, "radius", None)
     Job(options, radius)  # refuses a bad radius before anything is loaded
+    table = Table(HEADER, row) if options.change is None else Table(CHANGE_HEADER, change_row)
+    if arguments.server is not None:
+        return ask_server(arguments, "distance" if radius is None else "verify", table)
     chosen = _perturbation(arguments)
     check_jobs(arguments.jobs, arguments.batch)
     model = load(arguments.model, arguments.output, arguments.threshold, classifier=False)
@@ -139,7 +145,6 @@ def run(arguments: argparse.Namespace) -> int:
             chosen.of(model, samples.x[index], options.box)
         job = PerturbedJob(options, radius, perturbation=chosen)
     command = "distance" if radius is None else "verify"
-    table = Table(HEADER, row) if options.change is None else Table(CHANGE_HEADER, change_row)
     question = ManySamples.of(command, model, samples, job, table, arguments, beside is not None)
     return question.ask(indices, arguments.jobs, arguments.batch)
 

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from verifier.cli.remote import add_server, ask_server
 from verifier.cli.shared_options import (
     VALUE_CLOSED,
     VALUE_TOLERANCE,
@@ -51,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     question.add_argument("--mask", type=Path, metavar="FILE", help="which inputs (or pixels) may move")
     add_units_and_constraints(question)
     add_effort(parser, VALUE_TOLERANCE, VALUE_CLOSED)
-    add_proofs(add_output(parser, "each worst input"))
+    output = add_output(parser, "each worst input")
+    add_proofs(output)
+    add_server(output)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -72,6 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     MarginJob(options, arguments.radius)  # refuses a bad radius before anything is loaded
     check_jobs(arguments.jobs, arguments.batch)
+    table = Table(HEADER, row, ("replayed lower", "proven upper"))
+    if arguments.server is not None:
+        return ask_server(arguments, "margin", table)
     model = load(arguments.model, arguments.output, arguments.threshold)
     options = with_units_and_constraints(options, arguments, model)
     check_askable(model, options)
@@ -81,7 +87,6 @@ def run(arguments: argparse.Namespace) -> int:
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
     proofs = None if arguments.proof is None else proof_folder(arguments.proof, model, options)
     job = MarginJob(options, arguments.radius, mask, each=arguments.each, proofs=proofs)
-    table = Table(HEADER, row, ("replayed lower", "proven upper"))
     question = ManySamples.of(
         "margin", model, samples, job, table, arguments, proofs is not None, each=arguments.each
     )  # fmt: skip

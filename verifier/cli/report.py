@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoders.errors import OptionError, PlumblineError, SolverError
+from verifier.cli.remote import add_server, report_from_server
 from verifier.cli.shared_options import add_box, add_effort, add_source
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--out", type=Path, default=Path("out/report"), metavar="DIR", help="the folder (default: out/report)"
     )
+    add_server(output)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -102,6 +104,8 @@ def run(arguments: argparse.Namespace) -> int:
         for norm in norms
     ]  # fmt: skip
     check_jobs(arguments.jobs, arguments.batch)
+    if arguments.server is not None:
+        return report_from_server(arguments)
     model = load(arguments.model, arguments.output, arguments.threshold)
     if model.quantised is not None:
         raise OptionError(f"{model.path}: the report knows no quantised network; ask distance or verify with --grid N")

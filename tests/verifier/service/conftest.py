@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,31 @@ def working(settings: Settings, reading_here: None) -> Iterator[TestClient]:
     """A service with one worker."""
     with serving(settings, workers=1) as (made, _):
         yield made
+
+
+@contextmanager
+def answering(settings: Settings, workers: int = 0) -> Iterator[tuple[str, Service]]:
+    """The URL of a service on a real port, with workers in this process."""
+    import uvicorn
+
+    from verifier.service.serving import bound_socket
+    from verifier.service.worker import Worker
+
+    service = Service.of(settings)
+    listening = bound_socket(replace(settings, port=0))
+    config = uvicorn.Config(create_app(service, with_workers=False), log_level="warning", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    made = [Worker(f"here-{k}", service.store, service.files, settings.place) for k in range(workers)]
+    threads = [threading.Thread(target=one.work, daemon=True) for one in made]
+    answers = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    for thread in (answers, *threads):
+        thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", service
+    finally:
+        for one in made:
+            one.stopping.set()
+        for thread in threads:
+            thread.join()
+        server.should_exit = True
+        answers.join()

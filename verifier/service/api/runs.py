@@ -23,6 +23,7 @@ from verifier.service.api.schemas import Curve, ListOf, Named, NewRun, Resumed, 
 from verifier.service.errors import NotThereError, TooManyError
 from verifier.service.files import laid_out
 from verifier.service.inspection import check_question, isolated
+from verifier.service.merging import told as line_of
 from verifier.service.service import DIGITS, Service
 from verifier.service.store.records import (
     Details,
@@ -191,6 +192,15 @@ def sample(service: ServiceHere, owner: Owner, key: Key, index: Index) -> Sample
 def _sample(service: Service, owner: str, key: str, index: int) -> tuple[StoredSample, Details]:
     service.store.run(owner, key)
     return service.store.sample(key, index)
+
+
+@router.get("/runs/{key}/samples/{index}/record", responses=responses())
+def record(service: ServiceHere, owner: Owner, key: Key, index: Index) -> dict[str, Any]:
+    """The sample's line of the command line's `--json`."""
+    held, details = _sample(service, owner, key, index)
+    if details.record is None:
+        raise NotThereError(f"sample {index}: it has no answer yet; wait until it has finished")
+    return line_of(details.record, held)
 
 
 @router.get(

@@ -1,0 +1,149 @@
+"""The command line and Python as clients: the same rows, files and exit status as without a server."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import verifier
+from encoders.errors import DataError, OptionError, SoundnessError
+from tests.verifier.service.asking import NET
+from tests.verifier.service.conftest import answering
+from verifier.cli.main import main
+from verifier.service.client import PAUSES, ServerError, connect
+from verifier.service.settings import Settings
+
+QUICK = ["--data", "digits", "--samples", "0:3", "--radius", "0.02"]
+
+
+@pytest.fixture
+def url(settings: Settings, reading_here: None) -> Iterator[str]:
+    """A server with a worker, on a port of its own."""
+    with answering(settings, workers=1) as (found, _):
+        yield found
+
+
+def rows(text: str) -> list[str]:
+    """What a command printed, without how long it took."""
+    timeless = (re.sub(r" \d+\.\d\d |; seconds a sample.*", " ", line) for line in text.splitlines())
+    return sorted(" ".join(line.split()) for line in timeless)
+
+
+@pytest.mark.parametrize("command", ["verify", "margin"])
+def test_the_same_rows_files_and_status(
+    url: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+    for where in ("here", "there"):
+        files = ["--json", str(tmp_path / f"{where}.jsonl"), "--out", str(tmp_path / where)]
+        files += ["--proof", str(tmp_path / f"{where}-proofs")]
+        server = ["--server", url] if where == "there" else []
+        assert main([command, str(NET), *QUICK, *files, *server]) == 0
+        told.append(rows(capsys.readouterr().out))
+    assert told[0] == told[1]
+    here, there = (
+        {one["index"]: one for one in map(json.loads, (tmp_path / f"{where}.jsonl").read_text().splitlines())}
+        for where in ("here", "there")
+    )
+    for index, record in here.items():
+        other = there[index]
+        assert {**record, "seconds": 0, "proof": 0} == {**other, "seconds": 0, "proof": 0}
+    names = [sorted(path.name for path in (tmp_path / f"{where}-proofs").iterdir()) for where in ("here", "there")]
+    assert names[0] == names[1]
+
+
+def test_an_open_sample_is_status_1_and_a_run_is_come_back_to(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ask = ["distance", str(NET), "--data", "digits", "--samples", "0:2", "--time-limit", "1e-4", "--engine", "search"]
+    assert main([*ask, "--server", url]) == 1
+    first = rows(capsys.readouterr().out)
+    (run,) = connect(url)._json("GET", "/runs")["items"]
+    assert main([*ask, "--server", f"{url}/runs/{run['id']}"]) == 1
+    assert rows(capsys.readouterr().out) == first
+    assert connect(url)._json("GET", "/runs")["total"] == 1
+
+
+def test_ctrl_c_detaches_and_says_how_to_come_back(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt() -> None:
+        while not connect(url)._json("GET", "/runs")["total"]:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert main(["distance", str(NET), "--data", "digits", "--samples", "0:300", "--server", url]) == 130
+    said = capsys.readouterr().err
+    (run,) = connect(url)._json("GET", "/runs")["items"]
+    assert f"--server {url}/runs/{run['id']} comes back to it" in said
+    assert run["state"] in ("queued", "running")
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--mask", "m.npy"], "--mask is read on this machine"),
+        (["--data", "mnist"], "mnist: a server takes an .npz, an .npy, or digits"),
+        (["--server", "localhost"], "give a URL such as"),
+    ],
+)
+def test_what_a_server_does_not_know(
+    url: str, flags: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["distance", str(NET), "--data", "digits", "--samples", "0:1", "--server", url, *flags]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_from_python(url: str, tmp_path: Path) -> None:
+    service = verifier.connect(url)
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 64), dtype=np.float32))
+    run = service.ask(NET, tmp_path / "d.npz", "verify", radius=1e-6, norm="l2", title="zeros")
+    assert [record["index"] for record in run.records()] == [0, 1]
+    assert service.upload_model(NET) == service.upload_model(NET)
+    assert service.upload_data(tmp_path / "d.npz") == run.state()["data"]["id"]
+    assert run.state()["title"] == "zeros"
+    assert service.run(run.key).key == run.key
+    with pytest.raises(OptionError, match="choose from linf"):
+        service.ask(NET, "digits", "verify", radius=0.1, norm="l7")
+    with pytest.raises(ServerError, match="there is none"):
+        service.run("nothing")
+    with pytest.raises(DataError, match="no such file"):
+        service.upload_data(tmp_path / "none.npz")
+
+
+def test_an_alarm_is_an_alarm_here_too(settings: Settings, reading_here: None) -> None:
+    with answering(settings) as (url, service):
+        run = connect(url).ask(NET, "digits", "verify", radius=0.1, samples="0:2")
+        service.store.register("w")
+        service.store.claim("w", {})
+        service.store.fail("w", run.key, 0, "SOUNDNESS ALARM: sample 0: out of order", alarm=True)
+        with pytest.raises(SoundnessError, match="sample 0: out of order"):
+            list(run.records())
+
+
+def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifier.service.client.PAUSES", PAUSES[:1])
+    with pytest.raises(ServerError, match="no server answers there"):
+        connect("http://127.0.0.1:9").run("x")
+
+
+def test_events_miss_nothing_when_a_listener_comes_back(url: str) -> None:
+    run = connect(url).ask(NET, "digits", "verify", radius=0.02, samples="0:12")
+    ended: list[int] = []
+    last: dict[str, Any] = {}
+    while last.get("state") != "finished":
+        for kind, told in run.events():  # one event at a time, and the line is left
+            if kind == "sample" and told["state"] == "done":
+                ended.append(told["index"])
+            last = told if kind == "run" else last
+    items = list(run.samples())
+    assert sorted(set(ended)) <= list(range(12))
+    assert [item["index"] for item in items] == list(range(12))
+    assert sorted(item["index"] for item in run.finished()) == list(range(12))
