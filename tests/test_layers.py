@@ -17,10 +17,7 @@ plumbline
 benchmarks
 verifier.cli
 verifier.service
-<<<<<<< HEAD
-=======
 verifier.service.pages
->>>>>>> wt-page
 verifier.studies.curve
 verifier.studies.comparison
 verifier.studies.gap_report
