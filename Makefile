@@ -17,7 +17,7 @@ FUZZ_SEED ?= $(shell date +%s)000
 FIRST_SEED := $(or $(FIRST_SEED),$(shell date +%s))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types tests format test-file bench bench-baseline fuzz test-thorough docs docs-serve docs-links study nets clean
+.PHONY: help setup demo test lint types tests format test-file bench bench-baseline fuzz test-thorough serve docs docs-serve docs-links study nets clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
@@ -79,6 +79,9 @@ test-thorough: $(READY)  ## random tests: ten times the cases, drawn afresh (tak
 	@echo "FIRST_SEED=$(FIRST_SEED)"
 	OMP_NUM_THREADS=1 PLUMBLINE_TRUST_EXAMPLES=1200 PLUMBLINE_TRUST_FIRST=$(FIRST_SEED) \
 		$(BIN)/pytest -n $(TEST_JOBS) -m "hypothesis or thorough or exhaustive" --hypothesis-profile thorough
+
+serve: $(READY)  ## the service at localhost:8642, with a digits net and its data loaded
+	$(BIN)/plumbline serve --data-dir out/service --example
 
 docs: $(READY)  ## the pages, in out/docs; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -n -q docs out/docs

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from verifier.cli.many_samples import Table
     from verifier.service.client import Client, RemoteRun
 
-HERE = ("mask", "scale", "constraints", "perturbation")  # files and parts that are asked about on this machine alone
+HERE = ("mask", "scale", "constraints", "perturbation", "again")  # what is read and kept on this machine alone
 OPTIONS = (
     "norm", "target", "margin", "box", "time_limit", "tolerance", "engine", "seed", "grid", "count", "execution",
     "change", "direction", "output_index", "each",
@@ -34,7 +34,6 @@ def add_server(group: argparse._ActionsContainer) -> None:
 def ask_server(arguments: argparse.Namespace, question: str, table: Table) -> int:
     """Ask a server and show what it answers; Ctrl-C leaves the run there."""
     run = _run(arguments, question, options_of(arguments), proofs=arguments.proof is not None)
-    print(table.header, flush=True)
     return watched(run, table, arguments.json, arguments.out, arguments.proof)
 
 
@@ -76,15 +75,18 @@ def watched(
     """Rows as samples finish, then the last line; returns the exit status."""
     from verifier.cli.display import Display
     from verifier.cli.many_samples import ANSWERED, BAD_INPUT, UNRESOLVED
+    from verifier.runs.journal import STANDARD_OUTPUT
     from verifier.runs.summary import summary
 
+    shown = sys.stderr if journal == STANDARD_OUTPUT else sys.stdout
+    print(table.header, file=shown, flush=True)
     for folder in (out, proofs):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
     records: list[dict[str, Any]] = []
     failed = 0
     try:
-        with Display(run.state()["counts"]["total"], table.sides) as display:
+        with Display(run.state()["counts"]["total"], table.sides, shown) as display:
             for item in run.finished():
                 if item["state"] == "failed":
                     failed += 1
@@ -101,7 +103,7 @@ def watched(
         )
         raise
     run.check()
-    print(summary(records, (), proofs is not None))
+    print(summary(records, (), proofs is not None), file=shown)
     if failed or len(records) < run.state()["counts"]["total"]:
         return BAD_INPUT
     return UNRESOLVED if any(record["verdict"] == "unresolved" for record in records) else ANSWERED
@@ -112,7 +114,11 @@ def _save(
     proofs: Path | None,
 ) -> None:  # fmt: skip
     """What the flags say where to keep."""
-    if journal is not None:
+    from verifier.runs.journal import STANDARD_OUTPUT
+
+    if journal == STANDARD_OUTPUT:
+        print(json.dumps(record, allow_nan=False), flush=True)
+    elif journal is not None:
         with open(journal, "a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
     if out is not None and item["has_adversary"]:
@@ -134,7 +140,7 @@ def report_from_server(arguments: argparse.Namespace) -> int:
     status = 0
     for norm in arguments.norm or ["linf"]:
         run = _run(arguments, "report", options | {"norm": norm}, proofs=False)
-        print(f"{norm}:\n{HEADER}", flush=True)
+        print(f"{norm}:", flush=True)
         status = max(status, watched(run, Table(HEADER, row)))
         arguments.out.mkdir(parents=True, exist_ok=True)
         page = arguments.out / f"report-{norm}.html"

@@ -9,6 +9,7 @@ from typing import Any
 from encoders.errors import OptionError
 
 PORT = 8642
+EXAMPLE = Path(__file__).parents[2] / "trainers" / "nets" / "digits-64-32-32-10.onnx"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that answer (default: 1)")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="who may ask; needed for any other address")
     parser.add_argument("--new-token", metavar="NAME", help="add a token to --token-file, print it, and end")
+    parser.add_argument("--example", action="store_true", help="begin with the digits net of the package loaded")
     parser.add_argument(
         "--limit", action="append", default=[], metavar="NAME=N", help="change a limit of /limits; may be repeated"
     )
@@ -61,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         files=arguments.files, workers=arguments.workers, token_file=arguments.token_file,
         limits=Limits(**dict(_limit(text) for text in arguments.limit)),
     )  # fmt: skip
-    return serve(settings)
+    return serve(settings, EXAMPLE if arguments.example else None)
 
 
 def _new_token(path: Path | None, name: str) -> int:

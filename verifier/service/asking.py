@@ -23,7 +23,7 @@ from verifier.runs.journal import Record
 from verifier.runs.journalled import run_of
 from verifier.runs.proven import proof_beside, proof_folder
 from verifier.runs.samples import Samples, check_box, load_samples, parse_samples
-from verifier.studies.gap_report.measure import Brackets
+from verifier.studies.gap_report.measure import ReportJob
 from verifier.studies.gap_report.options import ReportOptions
 
 QUESTIONS = ("distance", "verify", "margin", "report")
@@ -58,8 +58,6 @@ class Question:
                 raise OptionError(f"{name} {value!r}: a service takes Plumbline's own by name, and no others")
         if "grid" in self.options and not isinstance(self.options["grid"], int | None):
             raise OptionError("grid: a service takes one whole number for all inputs, as 255 for 8-bit images")
-        if self.proofs and self.kind == "report":
-            raise OptionError("proofs: a report has none; ask distance, verify or margin")
 
     def asked(self) -> Options:
         """The options of the question, validated."""
@@ -67,19 +65,19 @@ class Question:
         given = {name: value for name, value in self.options.items() if name not in OWN}
         return Options(**(usual | given))
 
-    def job(self, model: Model, proofs: Path | None = None) -> Asking[Any]:
-        """What every sample is asked, its proof written into a folder."""
+    def job(self, model: Model, folder: Path | None = None) -> Asking[Any]:
+        """What every sample is asked; what files it writes, as proofs, it writes into a folder."""
         options = self.asked()
+        proofs = proof_folder(folder, model, options) if self.proofs and folder is not None else None
         if self.kind == "margin":
             each = self.options.get("each", False)
             if not isinstance(each, bool):
                 raise OptionError(f"each {each!r}: give true or false")
-            folder = None if proofs is None else proof_folder(proofs, model, options)
-            return MarginJob(options, checked_radius(self.radius or 0.0), each=each, proofs=folder)
+            return MarginJob(options, checked_radius(self.radius or 0.0), each=each, proofs=proofs)
         if self.kind == "report":
-            return Job(options, beside=Brackets(self.report_options()))
-        beside = None if proofs is None else partial(proof_beside, proof_folder(proofs, model, options))
-        return Job(options, self.radius, beside=beside)
+            report, own = self.report_options(), folder or Path()
+            return ReportJob(options, report=report, folder=own, proofs=proofs is not None)
+        return Job(options, self.radius, beside=None if proofs is None else partial(proof_beside, proofs))
 
     def report_options(self) -> ReportOptions:
         """Which bounds and attacks a report sets against the exact distance."""

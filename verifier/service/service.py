@@ -13,10 +13,10 @@ from pathlib import Path
 
 from verifier.service.access import Tokens
 from verifier.service.feed import Feed
-from verifier.service.files import Files, files_at
+from verifier.service.files import Files, files_at, laid_out
 from verifier.service.settings import Settings
 from verifier.service.store.database import connected, migrate
-from verifier.service.store.records import BUILT_IN, StoredData
+from verifier.service.store.records import BUILT_IN, StoredData, StoredModel
 from verifier.service.store.store import Store
 from verifier.service.supervisor import Supervisor
 
@@ -60,6 +60,17 @@ class Service:
     def data(self, owner: str, key: str) -> StoredData:
         """An owner's data set, or one that is built in."""
         return built_in(owner) if key == DIGITS else self.store.data(owner, key)
+
+    def model_folder(self, model: StoredModel) -> Path:
+        """A folder of this machine with a model's files."""
+        return laid_out(self.files, model.files.items(), self.settings.cache / "models" / model.sha256)
+
+    def data_source(self, data: StoredData) -> str:
+        """A file of this machine with the arrays of a data set, or the name of one that is built in."""
+        if data.builtin:
+            return data.id
+        name = f"data.{data.kind}"
+        return str(laid_out(self.files, [(name, data.sha256)], self.settings.cache / "data" / data.sha256) / name)
 
     def forget(self, digest: str) -> None:
         """Delete a file that nothing needs any more."""

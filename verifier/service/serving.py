@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import socket
+import threading
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 from encoders.errors import OptionError
 from verifier.service.api.app import create_app
+from verifier.service.api.models import keep_model
 from verifier.service.service import Service
-from verifier.service.settings import Settings
+from verifier.service.settings import LOCAL, Settings
 
 GRACE = 3  # seconds that requests in progress have when the server is told to stop
 KEEP_ALIVE = 30
@@ -38,9 +43,11 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
 
 
-def serve(settings: Settings) -> int:
-    """Answer until SIGINT or SIGTERM."""
+def serve(settings: Settings, example: Path | None = None) -> int:
+    """Answer until SIGINT or SIGTERM; an example is a model that whoever looks first finds there."""
     service = Service.of(settings)
+    if example is not None and not settings.token_file:
+        threading.Thread(target=_load, args=(service, example), daemon=True).start()
     listening = bound_socket(settings)
     host, port = listening.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
@@ -53,6 +60,14 @@ def serve(settings: Settings) -> int:
     server.service = service
     server.run(sockets=[listening])
     return 0
+
+
+def _load(service: Service, path: Path) -> None:
+    """The example, unless it is there."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not service.store.models(LOCAL, 1, sha256=digest).total:
+        with service.incoming() as folder:
+            keep_model(service, LOCAL, [Path(shutil.copy(path, folder))], folder)
 
 
 def bound_socket(settings: Settings) -> socket.socket:

@@ -33,6 +33,7 @@ from verifier.question.problem import Known, Progress, Running
 from verifier.question.results import Adversary, Basis
 from verifier.runs.in_process import InProcess
 from verifier.runs.job import Asking, Executor, Given, Outcome
+from verifier.runs.journal import EFFORT, attempted
 from verifier.runs.processes import CHUNK
 from verifier.runs.run import slots_for
 from verifier.runs.samples import Samples
@@ -122,10 +123,11 @@ class Worker:
             for one in claimed:
                 self._held[one.run_id, one.number] = Held(one, 1.5 * limit + OVERDUE)
         try:
-            with scratch(self.place.cache, run.proofs) as proofs:
-                asking = _Asking.of(run, model, data, self.files, self.place.cache, limit, proofs)
+            with scratch(self.place.cache) as folder:
+                asking = _Asking.of(run, model, data, self.files, self.place.cache, limit, folder)
                 slots = slots_for(asking.model, asking.job.options)
                 self._appetite[run.id] = 1 if slots == 1 else CHUNK * slots
+                asking.earlier.update(self._earlier(run, claimed))
                 given = [asking.given(one, self.files) for one in claimed]
                 for held in (self._held[one.run_id, one.number] for one in claimed):
                     held.asking = asking
@@ -144,6 +146,11 @@ class Worker:
         job = Stoppable(asking.job.options, inner=asking.job, stops={index: one.stop for index, one in held.items()})
         for outcome in self.executor(slots).outcomes(asking.model, job, given, progress):
             self._ended(asking, outcome, held[outcome.index])
+
+    def _earlier(self, run: StoredRun, claimed: list[Claimed]) -> dict[int, Any]:
+        """The lines that earlier attempts left of samples."""
+        again = [one.number for one in claimed if one.attempt > 1]
+        return {number: one.record for number, one in self.store.details(run.id, again).items()} if again else {}
 
     def executor(self, slots: int) -> Executor:
         """Where the samples are worked on."""
@@ -251,23 +258,26 @@ class _Asking:
     model: Model
     samples: Samples
     job: Asking[Any]
-    proofs: Path | None
+    folder: Path  # where the job writes files
+    effort: dict[str, Any]
+    earlier: dict[int, dict[str, Any] | None] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls, run: StoredRun, model: StoredModel, data: StoredData | None, files: Files, cache: Path, limit: float,
-        proofs: Path | None,
+        folder: Path,
     ) -> _Asking:  # fmt: skip
         question = Question(run.question, run.radius, run.options, run.proofs)
-        folder = laid_out(files, model.files.items(), cache / "models" / model.sha256)
-        read = loaded(folder / model.name, model.facts)
-        job = question.job(read, proofs)
+        held = laid_out(files, model.files.items(), cache / "models" / model.sha256)
+        read = loaded(held / model.name, model.facts)
+        job = question.job(read, folder)
+        effort = job.options.record(*EFFORT)
         job = replace(job, options=replace(job.options, time_limit=None if limit == float("inf") else limit))
         source = run.data_id
         if data is not None and data.kind != BUILT_IN:
             name = f"data.{data.kind}"
             source = str(laid_out(files, [(name, data.sha256)], cache / "data" / data.sha256) / name)
-        return cls(run, read, _samples(source, read, job.options.change is None), job, proofs)
+        return cls(run, read, _samples(source, read, job.options.change is None), job, folder, effort)
 
     def given(self, claim: Claimed, files: Files) -> Given:
         """A sample with what is known of it."""
@@ -288,20 +298,23 @@ class _Asking:
 
     def finding(self, outcome: Outcome[Any], files: Files, persistently: Callable[[Callable[[], str]], str]) -> Finding:
         """An answer as the database holds it, its adversary and its proof kept as files."""
-        record = self.job.record(outcome.result, self.run.record) | (outcome.beside or {})
+        earlier = self.earlier.get(outcome.index)
+        record = attempted(self.job.record(outcome.result, self.run.record), self.effort, earlier)
+        record |= outcome.beside or {}
         witness = next(iter(self.job.witnesses(outcome.result).values()), None)
-        adversary = None
-        if witness is not None:
-            arrays = adversary_file(self.samples.x[outcome.index], witness)
-            adversary = persistently(lambda: files.put(arrays))
-        proof, told = None, record.get("proof")
-        if self.proofs is not None and told is not None and told["file"] is not None:
-            content = (self.proofs / told["file"]).read_bytes()
-            proof = persistently(lambda: files.put(content))
+        content: dict[str, bytes] = {}
+        if isinstance(record.get("adversary"), str):  # a report's attacks may have come nearer
+            content["adversary"] = (self.folder / record["adversary"]).read_bytes()
+        elif witness is not None:
+            content["adversary"] = adversary_file(self.samples.x[outcome.index], witness)
+        told = record.get("proof")
+        if told is not None and told["file"] is not None:
+            content["proof"] = (self.folder / told["file"]).read_bytes()
+        kept = {name: persistently(partial(files.put, one)) for name, one in content.items()}
         return Finding(
             float(record["lower"]), float(record["upper"]), float(record["seconds"]), int(record["nodes"]),
             record.get("open_phases"), record["basis"], record["engine"], None, record["predicted"], record["target"],
-            record["found_by"], adversary, proof, why_open(record, self.run.time_limit), record,
+            record["found_by"], kept.get("adversary"), kept.get("proof"), why_open(record), record,
         )  # fmt: skip
 
 
@@ -323,29 +336,18 @@ def adversary_file(original: Any, adversary: Adversary) -> bytes:
     return held.getvalue()
 
 
-def why_open(record: Mapping[str, Any], time_limit: float | None) -> str | None:
+def why_open(record: Mapping[str, Any]) -> str | None:
     """In words, why a sample has no exact answer, and what would bring it nearer."""
     if record["verdict"] != "unresolved":
         return None
-    phases = record.get("open_phases")
-    said = []
-    if time_limit is not None:
-        said.append(f"its {time_limit:g} s were over after {record['nodes']:,} nodes; resume with more time")
-    else:
-        said.append("neither side moves any more; a larger tolerance, or a grid, may close it")
-    if phases:
-        said.append(f"{phases:,} ReLU phases are open between the two sides")
-    return "; ".join(said)
+    return str(record.get("why_open") or "its time was over; resume with more time, or raise the tolerance")
 
 
 @contextmanager
-def scratch(cache: Path, needed: bool) -> Iterator[Path | None]:
-    """A folder for proofs that are being written, gone afterwards."""
-    if not needed:
-        yield None
-        return
+def scratch(cache: Path) -> Iterator[Path]:
+    """A folder for what a job writes, gone afterwards: what counts is kept by then."""
     cache.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=cache, prefix="proofs-"))
+    folder = Path(tempfile.mkdtemp(dir=cache, prefix="written-"))
     try:
         yield folder
     finally:

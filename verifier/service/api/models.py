@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -27,7 +27,7 @@ from verifier.service.api.parts import (
 from verifier.service.api.problems import responses
 from verifier.service.api.schemas import DataItem, ListOf, ModelItem, Text, listed
 from verifier.service.errors import NotThereError, ServiceError
-from verifier.service.files import CHUNK, laid_out
+from verifier.service.files import CHUNK
 from verifier.service.inspection import ReadData, ReadModel, isolated, read_data, read_model
 from verifier.service.service import DIGITS, Service, built_in
 from verifier.service.store.records import StoredData, StoredModel, fresh_id
@@ -53,21 +53,32 @@ def add_model(
     the digest that the upload should have, if it is known.
     """
     with service.incoming() as folder:
-        paths = saved(files, folder)
-        main = [path for path in paths if path.suffix.lower() == ".onnx"]
-        if len(main) != 1:
-            raise ModelError(f"files: {len(main)} of them end in .onnx; give one, and beside it its external data")
-        found: ReadModel = isolated(
-            service.settings.limits, folder, read_model, main[0], output, threshold, service.settings.limits
-        )
-        _expect(sha256, found.sha256)
-        unused = sorted({path.name for path in paths} - {main[0].name, *found.external})
-        if unused:
-            raise ModelError(f"{main[0].name}: it does not name {', '.join(unused)}; leave out what is not its data")
-        digests = {path.name: _kept(service, path) for path in (main[0], *(p for p in paths if p != main[0]))}
+        return ModelItem.of(keep_model(service, owner, saved(files, folder), folder, output, threshold, sha256))
+
+
+def keep_model(
+    service: Service,
+    owner: str,
+    paths: Sequence[Path],
+    folder: Path,
+    output: str | None = None,
+    threshold: float | None = None,
+    sha256: str | None = None,
+) -> StoredModel:
+    """Read a model's files, keep them, and say whose they are."""
+    main = [path for path in paths if path.suffix.lower() == ".onnx"]
+    if len(main) != 1:
+        raise ModelError(f"files: {len(main)} of them end in .onnx; give one, and beside it its external data")
+    limits = service.settings.limits
+    found: ReadModel = isolated(limits, folder, read_model, main[0], output, threshold, limits)
+    _expect(sha256, found.sha256)
+    unused = sorted({path.name for path in paths} - {main[0].name, *found.external})
+    if unused:
+        raise ModelError(f"{main[0].name}: it does not name {', '.join(unused)}; leave out what is not its data")
+    digests = {path.name: _kept(service, path) for path in (main[0], *(p for p in paths if p != main[0]))}
     model = StoredModel(fresh_id(), owner, main[0].name, found.sha256, digests, found.facts, time.time())
     service.store.add_model(model)
-    return ModelItem.of(model)
+    return model
 
 
 @router.get("/models", responses=responses())
@@ -170,9 +181,7 @@ def original(service: Service, data: StoredData) -> Any:
     """The samples of a data set as they are in it."""
     if data.id == DIGITS:
         return _digits()
-    name = f"data.{data.kind}"
-    folder = laid_out(service.files, [(name, data.sha256)], service.settings.cache / "data" / data.sha256)
-    return _arrays(folder / name)
+    return _arrays(Path(service.data_source(data)))
 
 
 @lru_cache(maxsize=1)

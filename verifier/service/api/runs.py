@@ -21,15 +21,16 @@ from verifier.service.api.parts import PAGE, Cursor, Limit, Owner, ServiceHere, 
 from verifier.service.api.problems import responses
 from verifier.service.api.schemas import Curve, ListOf, Named, NewRun, Resumed, RunItem, SampleItem, listed
 from verifier.service.errors import NotThereError, TooManyError
-from verifier.service.files import laid_out
 from verifier.service.inspection import check_question, isolated
 from verifier.service.merging import told as line_of
-from verifier.service.service import DIGITS, Service
+from verifier.service.reports import Reported, report_page
+from verifier.service.service import Service
 from verifier.service.store.records import (
     Details,
     Event,
     RunState,
     SampleState,
+    StoredData,
     StoredModel,
     StoredRun,
     StoredSample,
@@ -64,13 +65,7 @@ def add_run(
     limits, (runs, samples) = service.settings.limits, service.store.open_of(owner)
     if runs >= limits.open_runs:
         raise TooManyError(f"{runs} runs are open; wait for one to finish, or cancel one")
-    folder = laid_out(service.files, model.files.items(), service.settings.cache / "models" / model.sha256)
-    source = DIGITS
-    if not data.builtin:
-        name = f"data.{data.kind}"
-        source = str(
-            laid_out(service.files, [(name, data.sha256)], service.settings.cache / "data" / data.sha256) / name
-        )
+    folder, source = service.model_folder(model), service.data_source(data)
     found = isolated(
         limits, folder, check_question, folder / model.name, model.facts, source, asked.samples, asked.question,
         asked.radius, asked.options, asked.proofs,
@@ -344,14 +339,19 @@ def curve(service: ServiceHere, owner: Owner, key: Key) -> Curve:
 )
 def report(service: ServiceHere, owner: Owner, key: Key) -> HTMLResponse:
     """The report of a run, of what is finished, as one page."""
-    held, model = service.store.run(owner, key), None
+    held = service.store.run(owner, key)
     if held.question == "margin":
         raise NotThereError("a margin has no report; ask distance, verify or report")
     model, data = service.store.model(owner, held.model_id), service.data(owner, held.data_id)
-    records = [record for _, record in service.store.answers(key)]
-    if not records:
+    answers = list(service.store.answers(key))
+    if not answers:
         raise NotThereError("no sample has finished; wait for the first")
-    page = _report(service, held, model, data.id if data.builtin else data.sha256, data.kind, records)
+    adversaries = {one.number: one.adversary for one, _ in answers if one.adversary is not None}
+    reported = Reported(
+        held.question, held.radius, held.options, held.samples or None, data.name, [line for _, line in answers],
+        adversaries,
+    )  # fmt: skip
+    page = _report(service, reported, model, data)
     return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_POLICY})
 
 
@@ -361,21 +361,12 @@ REPORT_POLICY = (
 )
 
 
-def _report(
-    service: Service, held: StoredRun, model: StoredModel, data: str, kind: str, records: list[dict[str, Any]]
-) -> str:
-    from verifier.service.reports import report_page
-
-    cache = service.settings.cache
-    folder = laid_out(service.files, model.files.items(), cache / "models" / model.sha256)
-    source = data
-    if data != DIGITS:
-        source = str(laid_out(service.files, [(f"data.{kind}", data)], cache / "data" / data) / f"data.{kind}")
+def _report(service: Service, reported: Reported, model: StoredModel, data: StoredData) -> str:
+    folder, source = service.model_folder(model), service.data_source(data)
     with service.incoming() as out:
-        limits = service.settings.limits
         page: str = isolated(
-            limits, folder, report_page, folder / model.name, model.facts, source, held.question, held.radius,
-            held.options, records, held.total, out,
+            service.settings.limits, folder, report_page, folder / model.name, model.facts, source,
+            service.settings.files_url, reported, out,
         )  # fmt: skip
         return page
 

@@ -250,11 +250,10 @@ class Store:
             if not connection.execute(select(_left(key))).scalar_one():
                 raise ConflictError("every sample has its answer; there is nothing to go on with")
             options = {**run.options, "time_limit": time_limit}
-            record = {**run.record, "time_limit": time_limit}
             connection.execute(
                 update(RUNS)
                 .where(RUNS.c.id == key)
-                .values(state=RunState.QUEUED, finished_at=None, time_limit=time_limit, options=options, record=record)
+                .values(state=RunState.QUEUED, finished_at=None, time_limit=time_limit, options=options)
             )
             self._happened(connection, key, "run")
 

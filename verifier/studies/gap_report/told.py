@@ -32,14 +32,14 @@ def answer(found: Collected, data: str, radii: Sequence[float]) -> str:
     ]
     chosen = radii if len(radii) <= IN_A_SENTENCE else [radii[0], radii[len(radii) // 2], radii[-1]]
     if chosen:
-        parts = [f"within {radius:g} {_robust_in_words(found.robust(radius))}" for radius in chosen]
-        sentences.append(f"Proven to have no adversary are {'; '.join(parts)}.")
+        parts = [_robust_in_words(found.robust(radius), radius) for radius in chosen]
+        sentences.append(f"Proven to have no adversary are {', '.join(parts)}.")
     return " ".join([*sentences, _nearest(found)])
 
 
-def _robust_in_words(share: Share) -> str:
+def _robust_in_words(share: Share, radius: float) -> str:
     undecided = f", {share.high - share.low} undecided" if share.high > share.low else ""
-    return f"{share.low} of {share.samples} ({_told(share)}{undecided})"
+    return f"{share.low} of {share.samples} within {radius:g} ({_told(share)}{undecided})"
 
 
 def _told(share: Share) -> str:
@@ -131,7 +131,7 @@ def _sample(found: Collected, k: int) -> tuple[Any, ...]:
         str(found.indices[k]), _or_dash(record["label"]), _or_dash(record["predicted"]), record["verdict"],
         f"{found.lower[k]:.6f}", f"{found.upper[k]:.6f}", _or_dash(record["target"]),
         "–" if wrong else record["proven_by"], "–" if wrong else record["basis"], _or_dash(record["found_by"]),
-        f"{found.seconds[k]:.2f}", _file(adversary_file(record)), _file(proof_file(record)),
+        f"{found.seconds[k]:.2f}", _file(adversary_file(record)), _proof(record),
     )  # fmt: skip
 
 
@@ -164,6 +164,12 @@ def proof_file(record: Record) -> str | None:
     """Where the proof of a line of the journal is, from the report's folder; None where there is none."""
     file: str | None = (record.get("proof") or {}).get("file")
     return file
+
+
+def _proof(record: Record) -> Link | str:
+    """The file, or why there is none."""
+    why = (record.get("proof") or {}).get("why")
+    return f"none: {why}" if why else _file(proof_file(record))
 
 
 def _file(path: object) -> Link | str:
