@@ -66,7 +66,7 @@ class InputSplitting:
             chosen = self.boxes.take(slice(-most, None))
             try:
                 with under(deadline):
-                    left = self._left_of(chosen)
+                    left = self.left_of(chosen)
             except OutOfTimeError:
                 break
             self.visited += len(chosen)
@@ -74,7 +74,7 @@ class InputSplitting:
         return self.closed
 
     @torch.no_grad()
-    def _left_of(self, boxes: Boxes) -> Boxes:
+    def left_of(self, boxes: Boxes) -> Boxes:
         """What one pass leaves of boxes, in halves, the most promising last; what cannot be halved is counted."""
         bounded = self.bounds.bounded(boxes)
         lower, upper, left = narrowed(bounded.rows, self.bounds.of_goal, boxes.lower, boxes.upper, boxes.left)

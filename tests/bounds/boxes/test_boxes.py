@@ -122,17 +122,25 @@ def test_rounding_is_in_a_row() -> None:
 
 
 def test_two_rows_that_exclude_each_other_only_together() -> None:
-    """x + 1/10 and 1/10 - x are never both at most zero, though each is somewhere in [-1, 1]."""
-    normal, value = torch.tensor([[[[1.0], [-1.0]]]]).double(), torch.full((1, 1, 2), 0.1, dtype=torch.float64)
-    lower, upper = -torch.ones(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
-    share = mixture(normal, value, lower, upper)
-    assert share[0, 0].tolist() == pytest.approx([0.5, 0.5])
-    graph = affine_chain([np.array([[1.0], [-1.0]])], [np.full(2, 0.1)])
-    bounds = BoxBounds(DeviceGraph(graph), Region(np.zeros(1), -np.ones(1), np.ones(1)), ((0, 1),))
+    """x + y + 1/10 and 1/5 - 2 x - 2 y are never both at most zero, though each leaves most of [-1, 1]²."""
+    graph = affine_chain([np.array([[1.0, 1.0], [-2.0, -2.0]])], [np.array([0.1, 0.2])])
+    bounds = BoxBounds(DeviceGraph(graph), Region(np.zeros(2), -np.ones(2), np.ones(2)), ((0, 1),))
     whole = bounds.whole
     rows = bounds.bounded(whole).rows
     assert (rows.least(whole)[0, :2] < 0).all()
     assert not narrowed(rows, bounds.of_goal, whole.lower, whole.upper, whole.left)[2].any()
+
+
+def test_what_two_cases_leave_is_kept_together() -> None:
+    """x ≤ -1/2 or x ≥ 1/2 in [-1, 1]: each alone leaves a quarter, both leave all of it, and none of x ≤ -2."""
+    graph = affine_chain([np.array([[1.0], [-1.0], [1.0]])], [np.array([0.5, 0.5, 2.0])])
+    region = Region(np.zeros(1), -np.ones(1), np.ones(1))
+    for cases, lower, upper in ((((0,),), -1.0, -0.5), (((1,), (2,)), 0.5, 1.0), (((0,), (1,), (2,)), -1.0, 1.0)):
+        bounds = BoxBounds(DeviceGraph(graph), region, cases)
+        whole = bounds.whole
+        found = narrowed(bounds.bounded(whole).rows, bounds.of_goal, whole.lower, whole.upper, whole.left)
+        assert (float(found[0]), float(found[1])) == pytest.approx((lower, upper))
+        assert found[2].tolist() == [[case != (2,) for case in cases]]
 
 
 def test_shares_are_parts_of_one() -> None:

@@ -60,6 +60,15 @@ def test_a_case_of_two_rows_is_reached_where_both_are() -> None:
         assert splits.visited > 0
 
 
+def test_a_tie_that_no_box_closes_stays_open() -> None:
+    """At its only input the row is zero, which nobody takes for a witness here."""
+    graph = affine_chain([np.array([[1.0]])], [np.zeros(1)])
+    splits = splitting(graph, Region(np.zeros(1), np.zeros(1), np.zeros(1)))
+    splits.incumbent.wins = lambda scores: scores[:, 0] < 0
+    assert not splits.run(NEVER)
+    assert len(splits.boxes) == 0
+
+
 def test_no_time_closes_nothing() -> None:
     graph, region = moved(1, HAIR)
     splits = splitting(graph, region)
