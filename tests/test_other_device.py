@@ -252,7 +252,9 @@ def test_boxes_of_a_property() -> None:
     def left(device: str) -> list[FloatArray]:
         region = Region(CENTER, CENTER - 0.4, CENTER + 0.4)
         net = DeviceGraph(NET, device)
-        incumbent = Incumbent(region, Norm.LINF, NET.evaluate, NET.evaluate, lambda scores: scores[:, 0] < -np.inf)
+        incumbent = Incumbent(
+            region, Norm.LINF, lambda x: NET.evaluate(x.astype(np.float64)), NET.evaluate, lambda y: y[:, 0] < -np.inf
+        )
         splits = InputSplitting.on(net, ((0, 1), (2,)), region, incumbent)
         for _ in range(3):
             splits.boxes = splits.left_of(splits.boxes)

@@ -83,6 +83,13 @@ class InputSplitting:
             return boxes.take(open_)
         bounded = bounded.take(open_)
         parts = bounded.on(lower[open_], upper[open_], left[open_])
+        bounded = self.bounds.sharpened(bounded, parts, self.bounds.hardest(bounded.rows.least(parts), parts.left))
+        lower, upper, left = narrowed(bounded.rows, self.bounds.of_goal, parts.lower, parts.upper, parts.left)
+        open_ = left.any(1)
+        if not open_.any():
+            return parts.take(open_)
+        bounded = bounded.take(open_)
+        parts = bounded.on(lower[open_], upper[open_], left[open_])
         row = self.bounds.hardest(bounded.rows.least(parts), parts.left)
         self._offer(bounded, parts, row)
         found = halves(bounded, parts, row)
