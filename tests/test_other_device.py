@@ -24,7 +24,7 @@ from bounds.tightening.base import Effort
 from bounds.tightening.raising import bounded
 from encoders.arrays import FloatArray
 from encoders.layer_graph.linear_maps import Convolution, Dense, Gather, LinearMap, Scale, Sparse
-from encoders.question import CONVEX, Norm, goals_for
+from encoders.question import CONVEX, Norm, Region, goals_for
 from tests.draws import draws
 from tests.encoders.nets import random_chain, unit_box
 from tests.onnx_builder import to_onnx
@@ -35,9 +35,11 @@ from trainers.adversarial import ascend
 from trainers.datasets import digits
 from verifier.answer import ask, asked
 from verifier.batching.scheduler import Question, Scheduler
+from verifier.engines.input_splitting import InputSplitting
 from verifier.engines.phase_search.adversaries import WitnessOptions
 from verifier.engines.phase_search.search import Search, SearchOptions
 from verifier.options import Options
+from verifier.question.incumbent import Incumbent
 from verifier.question.model import Model, load
 from verifier.question.results import Result, Verdict
 
@@ -237,6 +239,30 @@ def test_on_the_grid(engine: str, norm: str, model: Model) -> None:
 @pytest.mark.parametrize(("engine", "norm"), [("highs", "l1"), ("subsets", "l0")])
 def test_off_the_grid(engine: str, norm: str, model: Model) -> None:
     same_answers(model, CENTER, None, norm=norm, engine=engine)
+
+
+@pytest.mark.parametrize("norm", CONVEX)
+def test_splits(norm: str, tmp_path: Path) -> None:
+    graph, center = random_chain(51, (2, 5, 4, 2))
+    found = same_answers(load(to_onnx(graph, tmp_path / "net.onnx")), center, None, norm=norm, engine="splits")
+    assert found.nodes > 0
+
+
+def test_boxes_of_a_property() -> None:
+    def left(device: str) -> list[FloatArray]:
+        region = Region(CENTER, CENTER - 0.4, CENTER + 0.4)
+        net = DeviceGraph(NET, device)
+        incumbent = Incumbent(
+            region, Norm.LINF, lambda x: NET.evaluate(x.astype(np.float64)), NET.evaluate, lambda y: y[:, 0] < -np.inf
+        )
+        splits = InputSplitting.on(net, ((0, 1), (2,)), region, incumbent)
+        for _ in range(3):
+            splits.boxes = splits.left_of(splits.boxes)
+        assert len(splits.boxes)
+        return [part.cpu().numpy() for part in vars(splits.boxes).values()]
+
+    for found, expected in zip(*both(left), strict=True):
+        near(found, expected)
 
 
 @pytest.mark.parametrize(("norm", "radius"), [(Norm.LINF, None), (Norm.L1, None), (Norm.L2, 0.1)])

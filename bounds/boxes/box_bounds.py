@@ -26,6 +26,7 @@ from bounds.rounding import UNIT_ROUNDOFF
 from encoders.question import Norm, Region
 
 ROWS_AT_ONCE = {"cpu": 1024, "cuda": 65536}  # of a pass: more leave a core's cache
+SHARPER = 5  # steps of slopes
 Lines = dict[int, tuple[Tensor, Tensor, Tensor]]
 """By ReLU node: slope of the lower line, how much steeper the chord is, and the chord's offset; [B, size] each."""
 
@@ -105,12 +106,14 @@ class Bounded:
     boxes: Boxes
     neurons: tuple[OpenFunctions, ...]
     rows: Below  # [B, R]
+    weights: Tensor  # [B, R, outputs] what each is the sum of
     behind: Tensor  # [B, R, neurons] a row's coefficients behind the neurons
 
     def take(self, index: Tensor) -> Bounded:
         """The boxes at `index`, a mask or positions."""
         neurons = tuple(layer.take(index) for layer in self.neurons)
-        return Bounded(self.boxes.take(index), neurons, self.rows.take(index), self.behind[index])
+        rows = self.rows.take(index)
+        return Bounded(self.boxes.take(index), neurons, rows, self.weights[index], self.behind[index])
 
     def on(self, lower: Tensor, upper: Tensor, left: Tensor) -> Boxes:
         """Parts of the boxes with the goals left there, and what the functions say of the neurons there."""
@@ -206,15 +209,50 @@ class BoxBounds:
             chord, offset, slope = chords(least, most)
             lines[position] = slope, chord - slope, offset
         count = self.device_graph.graph.classes
-        units = torch.eye(count, dtype=boxes.least.dtype, device=boxes.least.device).expand(len(boxes), -1, -1)
-        rows, behind = self._rows(units, lines)
+        weights = torch.eye(count, dtype=boxes.least.dtype, device=boxes.least.device).expand(len(boxes), -1, -1)
+        rows, behind = self._rows(weights, lines)
         if self.mixed:
             own = self.of_goal[:, :-1]
             share = mixture(rows.normal[:, own], rows.value[:, own], boxes.lower, boxes.upper)
-            weights = torch.zeros_like(units[:, :1]).repeat(1, len(own), 1).scatter_add_(2, own.expand_as(share), share)
-            more, more_behind = self._rows(weights, lines)
+            mixed = weights.new_zeros(len(boxes), len(own), count).scatter_add_(2, own.expand_as(share), share)
+            more, more_behind = self._rows(mixed, lines)
             rows, behind = Below.joined([rows, more]), torch.cat([behind, more_behind], dim=1)
-        return Bounded(boxes, tuple(neurons), rows, behind)
+            weights = torch.cat([weights, mixed], dim=1)
+        return Bounded(boxes, tuple(neurons), rows, weights, behind)
+
+    def sharpened(self, bounded: Bounded, parts: Boxes, row: Tensor) -> Bounded:
+        """The parts of the boxes, with a higher function of one row [B] of each where better slopes give one.
+
+        The lower line of an open neuron may have any slope; what raises the least value is one where the neuron is
+        active at the inputs that attain it, and zero where it is not. Slopes are the means of what these inputs say.
+        """
+        at = torch.arange(len(row), device=row.device)
+        weights = bounded.weights[at, row].unsqueeze(1)
+        best, behind = Below(bounded.rows.normal[at, row], bounded.rows.value[at, row]), bounded.behind[at, row]
+        highest = least_over(best.normal, best.value, parts.lower, parts.upper)
+        chord, offset, slope = chords(parts.least, parts.most)
+        is_open, normal = (parts.least < 0) & (parts.most > 0), best.normal
+        for step in range(1, SHARPER + 1):
+            there = torch.where(normal > 0, parts.lower, parts.upper)
+            values = self.device_graph.preactivations(self.inputs(there))
+            active = torch.cat([there[:, :0], *(values[i] for i in self.places)], dim=1) > 0
+            slope = torch.where(is_open, slope + (active.to(slope.dtype) - slope) / (1 + step), slope)
+            lines = {
+                i: (slope[:, place], (chord - slope)[:, place], offset[:, place]) for i, place in self.places.items()
+            }
+            found, coefficients = self._rows(weights, lines)
+            normal = found.normal[:, 0]
+            least = found.least(parts)[:, 0]
+            higher = (least > highest).unsqueeze(1)
+            best = Below(
+                torch.where(higher, normal, best.normal), torch.where(higher[:, 0], found.value[:, 0], best.value)
+            )
+            behind, highest = torch.where(higher, coefficients[:, 0], behind), torch.maximum(highest, least)
+        rows = Below(bounded.rows.normal.clone(), bounded.rows.value.clone())
+        rows.normal[at, row], rows.value[at, row] = best.normal, best.value
+        coefficients = bounded.behind.clone()
+        coefficients[at, row] = behind
+        return replace(bounded, boxes=parts, rows=rows, behind=coefficients)
 
     def _rows(self, weights: Tensor, lines: Lines) -> tuple[Below, Tensor]:
         """Functions below weighted sums [B, K, rows] of the rows, and their coefficients behind the neurons."""

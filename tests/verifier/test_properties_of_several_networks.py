@@ -259,3 +259,28 @@ def test_a_witness_is_in_the_numbers_of_the_files(tmp_path: Path) -> None:
     assert found.verdict.value == "sat"
     assert found.witness is not None
     assert [Fraction(float(x)) for x in found.witness] == [Fraction(float(np.float32(0.1)))] * 2
+
+
+@pytest.mark.parametrize(
+    ("declared", "file", "refused"),
+    [
+        (("float32", "float32"), np.float32, ""),
+        (("real", "real"), np.float32, ""),
+        (("real", "float64"), np.float64, ""),
+        (("float64", "real"), np.float32, "X is declared as float64, the file of f computes in float32"),
+        (("float64", "float32"), np.float64, "Y is declared as float32, the file of f computes in float64"),
+    ],
+)
+def test_types_are_the_files_own(
+    declared: tuple[str, str], file: type[np.float32 | np.float64], refused: str, tmp_path: Path
+) -> None:
+    model = load_network(to_onnx(ONE, tmp_path / "f.onnx", kind=file))
+    x, y = declared
+    network = f"(declare-network f (declare-input X {x} [1]) (declare-output Y {y} [1]))"
+    query = parse_vnnlib(f"(vnnlib-version <2.0>){network}{BOX}(assert (>= Y[0] 1.5))")
+    if refused:
+        with pytest.raises(PlumblineError) as caught:
+            check_property(model, query, PATIENT)
+        refusal(caught.value, refused)
+    else:
+        assert check_property(model, query, PATIENT).verdict.value == "sat"

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from encoders.errors import OptionError
 from verifier.cli.remote import add_server, ask_server
 from verifier.cli.shared_options import (
     add_box,
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from verifier.question.results import Result
     from verifier.runs.job import Asking
     from verifier.runs.perturbed import Chosen
-
-OF_INPUTS = ("mask", "scale", "constraints", "grid", "proof")  # files and steps that say something of each input
 
 
 def add_distance(parser: argparse.ArgumentParser) -> None:
@@ -141,9 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
         beside = partial(proof_beside, proof_folder(arguments.proof, model, options))
     job: Asking[Result] = Job(options, radius, mask, beside)
     if chosen is not None:
-        for index in indices[:1]:  # refuses what fits no sample before the first is asked about
-            chosen.of(model, samples.x[index], options.box)
-        job = PerturbedJob(options, radius, perturbation=chosen)
+        job = PerturbedJob.of(chosen, model, samples, indices, options, radius)
     command = "distance" if radius is None else "verify"
     question = ManySamples.of(command, model, samples, job, table, arguments, beside is not None)
     return question.ask(indices, arguments.jobs, arguments.batch)
@@ -151,13 +146,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _perturbation(arguments: argparse.Namespace) -> Chosen | None:
     """The perturbation that is asked for; what is about inputs is refused beside it, by name."""
-    from verifier.options import REAL
-    from verifier.runs.perturbed import Chosen
+    from verifier.runs.perturbed import Chosen, check_beside
 
     if arguments.perturbation is None:
         return None
-    given = [name for name in OF_INPUTS if getattr(arguments, name) is not None]
-    given += [name for name, usual in (("count", "inputs"), ("execution", REAL)) if getattr(arguments, name) != usual]
-    if given:
-        raise OptionError(f"--{given[0]} is about inputs, and a perturbation moves variables; leave out one of the two")
+    check_beside(vars(arguments), "--")
     return Chosen.parse(arguments.perturbation)

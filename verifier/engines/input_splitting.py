@@ -66,7 +66,7 @@ class InputSplitting:
             chosen = self.boxes.take(slice(-most, None))
             try:
                 with under(deadline):
-                    left = self._left_of(chosen)
+                    left = self.left_of(chosen)
             except OutOfTimeError:
                 break
             self.visited += len(chosen)
@@ -74,13 +74,20 @@ class InputSplitting:
         return self.closed
 
     @torch.no_grad()
-    def _left_of(self, boxes: Boxes) -> Boxes:
+    def left_of(self, boxes: Boxes) -> Boxes:
         """What one pass leaves of boxes, in halves, the most promising last; what cannot be halved is counted."""
         bounded = self.bounds.bounded(boxes)
         lower, upper, left = narrowed(bounded.rows, self.bounds.of_goal, boxes.lower, boxes.upper, boxes.left)
         open_ = left.any(1)
         if not open_.any():
             return boxes.take(open_)
+        bounded = bounded.take(open_)
+        parts = bounded.on(lower[open_], upper[open_], left[open_])
+        bounded = self.bounds.sharpened(bounded, parts, self.bounds.hardest(bounded.rows.least(parts), parts.left))
+        lower, upper, left = narrowed(bounded.rows, self.bounds.of_goal, parts.lower, parts.upper, parts.left)
+        open_ = left.any(1)
+        if not open_.any():
+            return parts.take(open_)
         bounded = bounded.take(open_)
         parts = bounded.on(lower[open_], upper[open_], left[open_])
         row = self.bounds.hardest(bounded.rows.least(parts), parts.left)

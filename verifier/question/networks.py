@@ -18,6 +18,7 @@ from encoders.properties.property import Property
 from verifier.question.model import Model
 
 Array = NDArray[Any]
+REAL = "real"  # what a query declares that is about files of any type
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,8 @@ class Networks:
 def networks_of(asked: Property, given: Model | Mapping[str, Model]) -> Networks:
     """The model of each network that the property declares: by its name, or one alone for the first.
 
-    A network that is equal to another one has that one's model, and none of its own.
+    A network that is equal to another one has that one's model, and none of its own. Tensors are declared in the files'
+    own types, as the format is strict about them, or as real.
     """
     declared = {network.name: network for network in asked.networks}
     models = {asked.networks[0].name: given} if isinstance(given, Model) else dict(given)
@@ -91,6 +93,14 @@ def networks_of(asked: Property, given: Model | Mapping[str, Model]) -> Networks
     kinds = {np.dtype(model.input_type).name for model in found.models}
     if len(kinds) > 1:
         raise DataError(f"networks of one property compute in the same numbers; these in {', '.join(sorted(kinds))}")
+    (kind,) = kinds
+    for one in declared.values():
+        for tensor in (one.input, one.output):
+            if tensor.kind not in (REAL, kind):
+                raise DataError(
+                    f"{tensor.name} is declared as {tensor.kind}, the file of {one.name} computes in {kind}; declare "
+                    f"that, or {REAL}, which is any type"
+                )
     return found
 
 

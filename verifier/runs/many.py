@@ -9,13 +9,15 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from encoders.errors import OptionError, PlumblineError, SolverError
+from encoders.validation import checked
 from verifier.options import Options, check_model, checked_radius
 from verifier.question.model import Model, opened
 from verifier.question.problem import Running
 from verifier.question.results import Result
 from verifier.question.sample_values import array_of, mask_of
-from verifier.runs.job import Job, Outcome, SampleProgress
+from verifier.runs.job import Asking, Job, Outcome, SampleProgress
 from verifier.runs.journalled import Run, run_of
+from verifier.runs.perturbed import Chosen, PerturbedJob, check_beside
 from verifier.runs.results import Results
 from verifier.runs.run import check_jobs, outcomes
 from verifier.runs.samples import check_box, fitted_samples
@@ -29,8 +31,8 @@ class Answers(Iterator[Result]):
     A solver that fails on one sample costs that sample, which is in `failed`; any other error ends the run.
     """
 
-    def __init__(self, run: Run, outcomes: Generator[Outcome[Result], None, None]) -> None:
-        self.run, self._outcomes = run, outcomes
+    def __init__(self, run: Run, job: Asking[Result], outcomes: Generator[Outcome[Result], None, None]) -> None:
+        self.run, self.job, self._outcomes = run, job, outcomes
         self.finished: list[Result] = []
         self.failed: dict[int, SolverError] = {}
 
@@ -66,7 +68,9 @@ class Answers(Iterator[Result]):
         for _ in self:
             pass
         found = sorted(self.finished, key=lambda result: result.index)
-        return Results(tuple(found), self.run.record, dict(sorted(self.failed.items())), self.run.effort)
+        return Results(
+            tuple(found), self.run.record, dict(sorted(self.failed.items())), self.run.effort, self.job.record
+        )
 
 
 def distances(
@@ -76,6 +80,7 @@ def distances(
     *,
     norm: str = "linf",
     mask: ArrayLike | None = None,
+    perturbation: str | None = None,
     jobs: int = 1,
     batch: int | None = None,
     progress: SampleProgress | None = None,
@@ -84,10 +89,12 @@ def distances(
     """The exact minimal perturbation of every sample, as `distance` finds that of one, each as it finishes.
 
     `x` are samples in the shape of the model's input, or one; uint8 is divided by 255. `y` are their labels, if known.
-    `jobs` processes work at once, with up to `batch` samples side by side in each. `progress` is called with a sample's
-    index and its running bracket. `options` are the fields of `Options`.
+    With a `perturbation`, as `brightness` or `patch:0:0:4:4`, the question is about its variables, and adversaries are
+    `PerturbedAdversary`. `jobs` processes work at once, with up to `batch` samples side by side in each. `progress` is
+    called with a sample's index and its running bracket. `options` are the fields of `Options`.
     """
-    return _asked(model, x, y, None, Options(**{"norm": norm, **options}), mask, jobs, batch, progress)
+    options = {"norm": norm, **options}
+    return _asked(model, x, y, None, Options(**options), mask, perturbation, jobs, batch, progress)
 
 
 def verdicts(
@@ -98,6 +105,7 @@ def verdicts(
     *,
     norm: str = "linf",
     mask: ArrayLike | None = None,
+    perturbation: str | None = None,
     jobs: int = 1,
     batch: int | None = None,
     progress: SampleProgress | None = None,
@@ -107,9 +115,8 @@ def verdicts(
 
     The arguments are those of `distances`.
     """
-    return _asked(
-        model, x, y, checked_radius(radius), Options(**{"norm": norm, **options}), mask, jobs, batch, progress
-    )
+    options, limit = {"norm": norm, **options}, checked_radius(radius)
+    return _asked(model, x, y, limit, Options(**options), mask, perturbation, jobs, batch, progress)
 
 
 def _asked(
@@ -119,6 +126,7 @@ def _asked(
     radius: float | None,
     options: Options,
     mask: ArrayLike | None,
+    perturbation: str | None,
     jobs: int,
     batch: int | None,
     progress: SampleProgress | None,
@@ -126,6 +134,9 @@ def _asked(
     """Everything is checked here, before the first sample is worked on."""
     check_jobs(jobs, batch)
     Job(options, radius)
+    chosen = None if perturbation is None else Chosen.parse(checked("perturbation", str, perturbation))
+    if chosen is not None:
+        check_beside({**vars(options), "mask": mask})
     model = opened(model)
     check_model(model, options)
     if y is not None and options.change is not None:
@@ -136,9 +147,11 @@ def _asked(
     indices = tuple(range(samples.count))
     if free is None:
         check_box(samples, indices, options.box)
-    job = Job(options, radius, free)
+    job: Asking[Result] = Job(options, radius, free)
+    if chosen is not None:
+        job = PerturbedJob.of(chosen, model, samples, indices, options, radius)
     stream = outcomes(model, job, samples, indices, jobs, progress or _silent, batch)
-    return Answers(run_of("distance" if radius is None else "verify", model, samples, job), stream)
+    return Answers(run_of("distance" if radius is None else "verify", model, samples, job), job, stream)
 
 
 def _named(outcome: Outcome[Result]) -> Exception:

@@ -6,7 +6,7 @@ make of the sample, with the variables beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,14 +16,21 @@ from numpy.typing import ArrayLike
 from encoders.deadline import Clock
 from encoders.errors import OptionError
 from verifier.answer import asked
+from verifier.options import REAL, Options
 from verifier.perturbations import Box, Perturbation, bias_field, brightness, contrast, haze, patch
 from verifier.question.model import Model
 from verifier.question.problem import NOTHING, Known, Progress, Running
 from verifier.question.results import Adversary, PerturbedAdversary, Result
 from verifier.runs.job import Asking, Given, Outcome, known_of
 from verifier.runs.journal import Record, record_of
+from verifier.runs.samples import Samples
 
 SEPARATOR = ":"
+OF_INPUTS: Mapping[str, str | None] = {
+    "mask": None, "scale": None, "constraints": None, "grid": None, "proof": None, "count": "inputs",
+    "execution": REAL,
+}  # fmt: skip
+"""What says something of inputs, and nothing of variables, with what it is where it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,14 @@ KINDS: Mapping[str, Kind] = {
     "patch": Kind(patch, RECTANGLE, needed=4, whole=RECTANGLE),
     "bias-field": Kind(bias_field, ("degree", "most"), whole=("degree",)),
 }
+
+
+def check_beside(given: Mapping[str, object], flag: str = "") -> None:
+    """Refuse, by its name behind `flag`, what is about inputs: beside a perturbation it would mean nothing."""
+    for name, usual in OF_INPUTS.items():
+        value = given.get(name, usual)
+        if value is not usual and (usual is None or value != usual):
+            raise OptionError(f"{flag}{name} is about inputs, a perturbation moves variables; leave out one of the two")
 
 
 @dataclass(frozen=True)
@@ -91,6 +106,21 @@ class PerturbedJob(Asking[Result]):
     """How far the variables must move for every sample (radius None), or whether any within the radius do it."""
 
     perturbation: Chosen = field(kw_only=True)
+
+    @classmethod
+    def of(
+        cls,
+        chosen: Chosen,
+        model: Model,
+        samples: Samples,
+        indices: Sequence[int],
+        options: Options,
+        radius: float | None,
+    ) -> PerturbedJob:
+        """One perturbation of these samples; what fits no sample is refused before the first is asked about."""
+        for index in indices[:1]:
+            chosen.of(model, samples.x[index], options.box)
+        return cls(options, radius, perturbation=chosen)
 
     @property
     def identity(self) -> Record:

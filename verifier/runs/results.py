@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -16,12 +16,16 @@ from verifier.runs.summary import summary
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Results(Sequence[Result]):
-    """Results in the order of their samples; `failed` are the samples on which a solver failed, by index."""
+    """Results in the order of their samples; `failed` are the samples on which a solver failed, by index.
+
+    `record` is how the question that was asked writes one of them down.
+    """
 
     results: tuple[Result, ...]
     run: Mapping[str, Any]
     failed: Mapping[int, SolverError] = field(default_factory=dict)
     effort: Mapping[str, Any] = field(default_factory=dict)
+    record: Callable[[Result, Mapping[str, Any]], Record] = record_of
 
     def __len__(self) -> int:
         return len(self.results)
@@ -32,7 +36,7 @@ class Results(Sequence[Result]):
     def __getitem__(self, place: slice) -> Results: ...
     def __getitem__(self, place: int | slice) -> Result | Results:
         if isinstance(place, slice):
-            return Results(self.results[place], self.run, self.failed, self.effort)
+            return Results(self.results[place], self.run, self.failed, self.effort, self.record)
         return self.results[place]
 
     def __repr__(self) -> str:
@@ -41,7 +45,7 @@ class Results(Sequence[Result]):
     @property
     def records(self) -> list[Record]:
         """What `--json` writes of each."""
-        return [attempted(record_of(result, self.run), self.effort) for result in self.results]
+        return [attempted(self.record(result, self.run), self.effort) for result in self.results]
 
     @property
     def adversaries(self) -> list[Inputs | None]:

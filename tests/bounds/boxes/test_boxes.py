@@ -69,7 +69,7 @@ def hold(bounds: BoxBounds, bounded: Bounded, steps: Tensor) -> None:
 
 
 def test_what_is_said_of_boxes_holds_in_them() -> None:
-    opened, closed = 0, 0
+    opened, closed, sharper = 0, 0, 0
     for seed in range(draws(12, 200)):
         bounds, random = drawn(seed)
         boxes = bounds.whole
@@ -84,22 +84,26 @@ def test_what_is_said_of_boxes_holds_in_them() -> None:
             inside = (steps >= lower).all(-1) & (steps <= upper).all(-1)
             assert (inside | ~reached.any(-1)).all(), seed
             closed += int((~left).sum())
-            left_over = left.any(1)
-            if not left_over.any():
+            open_ = left.any(1)
+            if not open_.any():
                 break
-            bounded, lower, upper, left = (part[left_over] if isinstance(part, Tensor) else part.take(left_over)
-                                           for part in (bounded, lower, upper, left))  # fmt: skip
+            bounded, lower, upper, left = bounded.take(open_), lower[open_], upper[open_], left[open_]
             parts = bounded.on(lower, upper, left)
             inner = points_of(parts, random)
             neurons, _ = values_of(bounds, inner)
             assert (neurons >= parts.least - INSIDE).all(), seed
             assert (neurons <= parts.most + INSIDE).all(), seed
-            boxes = halves(bounded, parts, bounds.hardest(bounded.rows.least(parts), left)).boxes
+            row = bounds.hardest(bounded.rows.least(parts), left)
+            before = bounded.rows.least(parts)
+            bounded = bounds.sharpened(bounded, parts, row)
+            hold(bounds, bounded, inner)
+            assert (bounded.rows.least(parts) >= before).all(), seed
+            sharper += int((bounded.rows.least(parts) > before).sum())
+            boxes = halves(bounded, parts, row).boxes
             within = (inner.unsqueeze(2) >= boxes.lower).all(-1) & (inner.unsqueeze(2) <= boxes.upper).all(-1)
             assert within.any(-1).all(), seed
             opened += len(boxes)
-    assert opened
-    assert closed
+    assert min(opened, closed, sharper) > 0
 
 
 def test_where_no_phase_is_open_functions_are_the_net() -> None:
@@ -122,17 +126,25 @@ def test_rounding_is_in_a_row() -> None:
 
 
 def test_two_rows_that_exclude_each_other_only_together() -> None:
-    """x + 1/10 and 1/10 - x are never both at most zero, though each is somewhere in [-1, 1]."""
-    normal, value = torch.tensor([[[[1.0], [-1.0]]]]).double(), torch.full((1, 1, 2), 0.1, dtype=torch.float64)
-    lower, upper = -torch.ones(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
-    share = mixture(normal, value, lower, upper)
-    assert share[0, 0].tolist() == pytest.approx([0.5, 0.5])
-    graph = affine_chain([np.array([[1.0], [-1.0]])], [np.full(2, 0.1)])
-    bounds = BoxBounds(DeviceGraph(graph), Region(np.zeros(1), -np.ones(1), np.ones(1)), ((0, 1),))
+    """x + y + 1/10 and 1/5 - 2 x - 2 y are never both at most zero, though each leaves most of [-1, 1]²."""
+    graph = affine_chain([np.array([[1.0, 1.0], [-2.0, -2.0]])], [np.array([0.1, 0.2])])
+    bounds = BoxBounds(DeviceGraph(graph), Region(np.zeros(2), -np.ones(2), np.ones(2)), ((0, 1),))
     whole = bounds.whole
     rows = bounds.bounded(whole).rows
     assert (rows.least(whole)[0, :2] < 0).all()
     assert not narrowed(rows, bounds.of_goal, whole.lower, whole.upper, whole.left)[2].any()
+
+
+def test_what_two_cases_leave_is_kept_together() -> None:
+    """x ≤ -1/2 or x ≥ 1/2 in [-1, 1]: each alone leaves a quarter, both leave all of it, and none of x ≤ -2."""
+    graph = affine_chain([np.array([[1.0], [-1.0], [1.0]])], [np.array([0.5, 0.5, 2.0])])
+    region = Region(np.zeros(1), -np.ones(1), np.ones(1))
+    for cases, lower, upper in ((((0,),), -1.0, -0.5), (((1,), (2,)), 0.5, 1.0), (((0,), (1,), (2,)), -1.0, 1.0)):
+        bounds = BoxBounds(DeviceGraph(graph), region, cases)
+        whole = bounds.whole
+        found = narrowed(bounds.bounded(whole).rows, bounds.of_goal, whole.lower, whole.upper, whole.left)
+        assert (float(found[0]), float(found[1])) == pytest.approx((lower, upper))
+        assert found[2].tolist() == [[case != (2,) for case in cases]]
 
 
 def test_shares_are_parts_of_one() -> None:

@@ -23,7 +23,7 @@ def drawn(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Te
 
 def exact_least(normal: torch.Tensor, value: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor) -> Fraction:
     sides = zip(*(map(Fraction, each.tolist()) for each in (normal, lower, upper)), strict=True)
-    return Fraction(float(value)) + sum(min(a * low, a * high) for a, low, high in sides)
+    return sum((min(a * low, a * high) for a, low, high in sides), Fraction(float(value)))
 
 
 def test_a_least_value_pays_for_its_rounding() -> None:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import plumbline
 from encoders.errors import OptionError
 from encoders.layer_graph.graph import affine_chain
 from tests.onnx_builder import to_onnx
 from tests.small_files import f32
 from verifier.cli.main import main
 from verifier.options import Options
-from verifier.runs.perturbed import KINDS, Chosen, PerturbedJob
+from verifier.runs.perturbed import KINDS, Chosen, PerturbedAdversary, PerturbedJob
 
 pytestmark = pytest.mark.usefixtures("quick_attacks")
 
@@ -35,6 +36,19 @@ def call(tmp_path: Path) -> list[str]:
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
     return sorted((json.loads(line) for line in path.read_text().splitlines()), key=lambda row: row["index"])
+
+
+def test_python_says_the_same(call: list[str], tmp_path: Path) -> None:
+    found = plumbline.distances(call[0], X, perturbation="brightness").collected()
+    assert main(["distance", *call, "--perturbation", "brightness", "--json", str(tmp_path / "rows.jsonl")]) == 0
+    ours = [json.loads(line) for line in found.to_json().splitlines()]
+    for one, theirs in zip(ours, rows_of(tmp_path / "rows.jsonl"), strict=True):
+        del one["seconds"], theirs["seconds"]
+        assert one == theirs
+    assert [one["variables"] for one in ours] == [pytest.approx([0.25], abs=1e-5), pytest.approx([0.5], abs=1e-5)]
+    assert all(isinstance(one.adversary, PerturbedAdversary) for one in found)
+    verdicts = plumbline.verdicts(call[0], X, 0.375, perturbation="brightness").collected()
+    assert [str(one.verdict) for one in verdicts] == ["falsified", "certified"]
 
 
 @pytest.mark.parametrize(

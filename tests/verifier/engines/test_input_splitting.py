@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bounds.propagation.device_graph import DeviceGraph
+from encoders.arrays import FloatArray, Inputs
 from encoders.deadline import NEVER, Clock, Deadline
 from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import Norm, Region
@@ -20,10 +22,13 @@ HAIR = 1e-3
 
 
 def splitting(graph: Graph, region: Region, cases: tuple[tuple[int, ...], ...] = ((0,),)) -> InputSplitting:
-    def wins(scores: np.ndarray) -> np.ndarray:
-        return np.any([(scores[:, list(case)] <= 0).all(axis=1) for case in cases], axis=0)
+    def wins(scores: FloatArray) -> NDArray[np.bool_]:
+        return np.array([any(bool((one[list(case)] <= 0).all()) for case in cases) for one in scores])
 
-    incumbent = Incumbent(region, Norm.LINF, lambda x: graph.evaluate(x), graph.evaluate, wins, np.float64)
+    def replay(inputs: Inputs) -> FloatArray:
+        return graph.evaluate(inputs.astype(np.float64))
+
+    incumbent = Incumbent(region, Norm.LINF, replay, graph.evaluate, wins, np.float64)
     return InputSplitting.on(DeviceGraph(graph), cases, region, incumbent)
 
 
@@ -58,6 +63,15 @@ def test_a_case_of_two_rows_is_reached_where_both_are() -> None:
         splits = splitting(graph, region, ((0, 1),))
         assert splits.run(NEVER) is closed
         assert splits.visited > 0
+
+
+def test_a_tie_that_no_box_closes_stays_open() -> None:
+    """At its only input the row is zero, which nobody takes for a witness here."""
+    graph = affine_chain([np.array([[1.0]])], [np.zeros(1)])
+    splits = splitting(graph, Region(np.zeros(1), np.zeros(1), np.zeros(1)))
+    splits.incumbent.wins = lambda scores: scores[:, 0] < 0
+    assert not splits.run(NEVER)
+    assert len(splits.boxes) == 0
 
 
 def test_no_time_closes_nothing() -> None:

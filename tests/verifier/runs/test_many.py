@@ -114,6 +114,13 @@ def test_a_solver_that_fails_costs_its_sample_and_another_error_the_run(
         ({"jobs": 0}, OptionError, "jobs 0"),
         ({"norm": "Linf"}, OptionError, "norm 'Linf'"),
         ({"time_limt": 3}, OptionError, "did you mean time_limit"),
+        ({"perturbation": "fog"}, OptionError, "perturbation 'fog': choose from brightness"),
+        ({"perturbation": 1}, OptionError, "perturbation 1"),
+        ({"perturbation": "patch:0:0:9:9"}, PlumblineError, "is no image"),
+        ({"perturbation": "brightness", "mask": [1, 0]}, OptionError, "^mask is about inputs"),
+        ({"perturbation": "brightness", "scale": [1, 2]}, OptionError, "^scale is about inputs"),
+        ({"perturbation": "brightness", "grid": 4}, OptionError, "^grid is about inputs"),
+        ({"perturbation": "brightness", "execution": "float32"}, OptionError, "^execution is about inputs"),
         ({"model": 3}, OptionError, "model: give what plumbline.load returns"),
     ],
 )
