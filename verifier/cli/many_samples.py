@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from encoders.errors import PlumblineError, SolverError, SoundnessError
+from encoders.files import replacing
 from encoders.interrupts import interrupted
 
 if TYPE_CHECKING:
@@ -171,7 +172,8 @@ class ManySamples(Generic[A]):
             arrays["scale"] = self.job.options.scale
         if self.job.options.constraints is not None:
             arrays |= {"A": self.job.options.constraints.matrix, "b": self.job.options.constraints.bound}
-        np.savez_compressed(folder / f"alarm-{index}.npz", **arrays)
+        with replacing(folder / f"alarm-{index}.npz") as file:
+            np.savez_compressed(file, **arrays)
         told = {
             "error": str(error),
             "index": index,
