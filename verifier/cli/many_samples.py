@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from encoders.errors import PlumblineError, SolverError, SoundnessError
 from encoders.files import replacing
-from encoders.interrupts import interrupted
+from encoders.interrupts import cooperative, interrupted
 
 if TYPE_CHECKING:
     from verifier.question.model import Model
@@ -91,6 +91,7 @@ class ManySamples(Generic[A]):
             os._exit(interrupted() or UNRESOLVED)
 
         with ExitStack() as stack:
+            stack.enter_context(cooperative())
             journal = None if self.json is None else stack.enter_context(Journal(self.json, self.run.record))
             if self.out is not None:
                 self.out.mkdir(parents=True, exist_ok=True)

@@ -93,6 +93,7 @@ def stopped_again_and_again(command: str, exact: dict[int, Record], journal: Pat
     return stops
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", ASKED)
 def test_stopped_at_random_moments(command: str, truth: dict[str, dict[int, Record]], tmp_path: Path) -> None:
     for seed in range(draws(1, 4)):

@@ -20,6 +20,7 @@ from bounds.attacks import ATTACKS
 from bounds.lower.cross_lipschitz import LocalCrossLipschitz
 from encoders.arrays import FloatArray, Inputs
 from encoders.errors import SolverError
+from encoders.interrupts import Interrupted
 from encoders.plugins import taking_part
 from encoders.question import Norm
 from verifier.options import Options
@@ -86,6 +87,8 @@ def measure_one(
                 raise one.error or RuntimeError(f"{subject.path}: sample {one.index} has no result")
             records[one.index] = one.record or unknown(one.index)  # told as open; tried again next time
             progress(subject, norm, len(records))
+    if len(records) < len(indices):
+        raise Interrupted
     return collected(subject, norm, accuracy(model, samples), [records[index] for index in indices], options)
 
 
