@@ -24,6 +24,7 @@ help:  ## list these commands
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Plumbline needs Python 3.11 or newer; name one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing into $(VENV), some minutes: torch is large."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[develop,docs,service,cluster]'
 	@touch $@
@@ -51,7 +52,7 @@ types: $(READY)  ## mypy --strict
 	$(BIN)/mypy
 
 tests: $(READY)  ## pytest
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_JOBS) $(PYTEST_OPTIONS)
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(TEST_JOBS) $(PYTEST_OPTIONS)
 
 format: $(READY)  ## ruff mends what it can, and formats
 	$(BIN)/ruff check --fix .

@@ -16,6 +16,8 @@ FOLDERS = """
 plumbline
 benchmarks
 verifier.cli
+verifier.service
+verifier.service.pages
 verifier.studies.curve
 verifier.studies.comparison
 verifier.studies.gap_report
@@ -41,6 +43,7 @@ verifier
 trainers
 bounds.lower
 bounds.attacks
+bounds.boxes
 bounds.tightening
 bounds.semidefinite
 bounds.discrete

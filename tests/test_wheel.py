@@ -46,6 +46,10 @@ def test_what_it_holds(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"plumbline.py", "verifier/py.typed", "verifier/pages/templates/base.html"} <= names
     assert "trainers/nets/digits-64-32-32-10.onnx" in names
+    pages = ROOT / "verifier" / "service" / "pages"
+    drawn = [path for kind in ("html", "css", "js", "svg") for path in pages.rglob(f"*.{kind}")]
+    assert drawn
+    assert {str(path.relative_to(ROOT)) for path in drawn} <= names
     assert not [name for name in names if name.startswith(("benchmarks/", "tests/", "docs/"))]
     missing = [
         str(path.relative_to(ROOT))

@@ -21,6 +21,7 @@ from pydantic import AfterValidator
 from bounds.attacks import AttackOptions, AttackProblem
 from bounds.attacks.box_descent import lowest_in_box
 from bounds.device import pick_device
+from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.arrays import FloatArray, Inputs
 from encoders.deadline import Clock, Deadline, in_time, under
@@ -125,7 +126,7 @@ class _Question:
         self.whole = any(not case for case in part.rows)  # a case that its box alone satisfies
         if not self.whole:
             built = asked_of(networks.graph(part.places), part)
-            self.graph, self.goals = built.graph, built.goals
+            self.graph, self.goals, self.cases = built.graph, built.goals, built.cases
         self.ceiling = float(np.nextafter(self.region.reach(Norm.LINF) * (1.0 + 1e-9), np.inf)) + 1e-12
 
     def answer(self) -> tuple[bool, int, Basis]:
@@ -134,20 +135,30 @@ class _Question:
         if self.incumbent.best is not None or self.whole:
             return False, 0, Basis.RIGOROUS
         device_graph = device_graph_for(self.graph, self.device)
+        if int((self.region.lower < self.region.upper).sum()) <= FEW_INPUTS:
+            return self._split(device_graph)
         ask = FirstPassRequest(device_graph, self.region, Norm.LINF, self.goals, self.ceiling, self.deadline)
         if _answered(ask) >= self.ceiling:
             return True, 0, Basis.RIGOROUS
         self._attack()
         if self.incumbent.best is not None:
             return False, 0, Basis.RIGOROUS
-        if int((self.region.lower < self.region.upper).sum()) <= FEW_INPUTS:
-            splits = InputSplitting.on(device_graph, self.goals, self.region, self.incumbent)
-            return splits.run(self.deadline), splits.visited, Basis.RIGOROUS
         problem = Problem(
             self.graph, self.region, Norm.LINF, self.goals, self.ceiling, self.ceiling, 1e-6, self.deadline, self.device
         )
         proof = engine_for(self.options.engine).close(problem, self.incumbent, lambda running: None)
         return proof.lower >= self.ceiling, proof.nodes, proof.basis
+
+    def _split(self, device_graph: DeviceGraph) -> tuple[bool, int, Basis]:
+        """The same by boxes."""
+        splits = in_time(
+            self.deadline,
+            lambda: InputSplitting.on(device_graph, self.cases, self.region, self.incumbent, self.options.seed),
+            None,
+        )
+        if splits is None:
+            return False, 0, Basis.RIGOROUS
+        return splits.run(self.deadline), splits.visited, Basis.RIGOROUS
 
     def _attack(self) -> None:
         """Look for a witness anywhere in the box."""

@@ -11,12 +11,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, final
 
 import numpy as np
 
 from bounds.propagation.device_graph import DeviceGraph
 from encoders.arrays import FloatArray
+from encoders.deadline import NEVER, OutOfTimeError, in_time, out_of_time
 from encoders.errors import DataError, OptionError, SoundnessError
 from encoders.layer_graph.graph import Graph, Relu
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
@@ -156,7 +158,8 @@ class LowerBound(ABC):
             others = [k for k in range(classes) if k != predicted]
             distances[row, others] = claimed[row, others] = best[row]
             if adversaries is not None and 0.0 < adversaries[row, others].min(initial=np.inf) < np.inf:
-                beyond = self._beyond(samples[row], adversaries[row, others].min())
+                nothing = np.zeros(len(others))
+                beyond = in_time(NEVER, partial(self._beyond, samples[row], adversaries[row, others].min()), nothing)
                 claimed[row, others] = np.maximum(claimed[row, others], beyond)
         self._check(claimed, adversaries)
         return LowerBounds(self.name, distances, seconds)
@@ -181,9 +184,12 @@ class LowerBound(ABC):
         walks = [Bisection(len(sample.goals), radius) for sample, radius in zip(samples, radii, strict=True)]
         for _ in range(samples[0].options.balls if samples else 0):
             live = [k for k, walk in enumerate(walks) if not walk.finished]
-            if not live:
+            if not live or out_of_time():
                 break
-            found = self._clipped([samples[k] for k in live], [walks[k].ball for k in live])
+            try:
+                found = self._clipped([samples[k] for k in live], [walks[k].ball for k in live])
+            except OutOfTimeError:  # what balls before have proven holds
+                break
             for k, one in zip(live, found, strict=True):
                 walks[k].take(one)
         return [np.clip(walk.best, 0.0, walk.radius) for walk in walks]

@@ -60,11 +60,12 @@ def backward(
     magnitudes: Magnitudes,
     rule: ReluRule,
     group: Grouping | None = None,
+    sign: float = 1.0,
 ) -> LinearFunction:
     """Rewrite rows of node `start` in terms of the input: a matrix [M, size], or [M] entries, for their unit vectors.
 
     `center` is [S, n], and `group` says whose each row is; without it there is one sample. Costs M adjoint passes; the
-    first of them is a look-up where unit vectors meet an Affine node.
+    first of them is a look-up where unit vectors meet an Affine node. Where `sign` is -1, so is each entry's unit.
     """
     group = group or Grouping.one(rows)
     nodes = device_graph.graph.nodes
@@ -79,12 +80,12 @@ def backward(
         look()
         node = nodes[position]
         if a.dim() == 1 and isinstance(node, Affine):
-            constant = constant + device_graph.bias[position][a]
+            constant = constant + sign * device_graph.bias[position][a]
             slack = slack + device_graph.gamma[position] * magnitudes.affine[position][group.member, a]
             for source, linear in zip(node.sources, device_graph.maps[position], strict=True):
-                _add(waiting, source, linear.rows(a))
+                _add(waiting, source, sign * linear.rows(a))
             continue
-        a = _units(device_graph, position, a)
+        a = _units(device_graph, position, a, sign)
         if isinstance(node, Affine):
             constant = constant + a @ device_graph.bias[position]
             slack = slack + device_graph.gamma[position] * group.dot(a.abs(), magnitudes.affine[position])
@@ -96,7 +97,7 @@ def backward(
             slack = slack + step.slack
             _add(waiting, node.source, step.coefficient)
     a = waiting.pop(0, None)
-    a = device_graph.zeros(count, device_graph.graph.input_size) if a is None else _units(device_graph, 0, a)
+    a = device_graph.zeros(count, device_graph.graph.input_size) if a is None else _units(device_graph, 0, a, sign)
     value = constant + group.dot(a, center)
     final = device_graph.gamma.get(start, 0.0)
     terms = (a.shape[1] + len(nodes) + 64) * UNIT_ROUNDOFF
@@ -104,12 +105,12 @@ def backward(
     return LinearFunction(a, value, slack * SLACK_INFLATION + UNDERFLOW)
 
 
-def _units(device_graph: DeviceGraph, position: int, rows: Tensor) -> Tensor:
-    """Entries written out as unit vectors; matrices as they are."""
+def _units(device_graph: DeviceGraph, position: int, rows: Tensor, sign: float) -> Tensor:
+    """Entries written out as unit vectors times the sign; matrices as they are."""
     if rows.dim() > 1:
         return rows
     matrix = device_graph.zeros(len(rows), device_graph.graph.nodes[position].size)
-    matrix[torch.arange(len(rows), device=rows.device), rows] = 1.0
+    matrix[torch.arange(len(rows), device=rows.device), rows] = sign
     return matrix
 
 

@@ -298,10 +298,16 @@ def _down(number: Fraction) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A part as the engines are asked it: a graph whose outputs are all rows, and a goal for each case."""
+    """A part as the engines are asked it: a graph whose outputs are all rows, and of each case which are its own."""
 
     graph: Graph
-    goals: tuple[Goal, ...]
+    cases: tuple[tuple[int, ...], ...]
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """The cases as goals."""
+        identity = np.eye(self.graph.classes)
+        return tuple(Goal(k, identity[list(case)], np.zeros(len(case))) for k, case in enumerate(self.cases))
 
 
 def asked_of(graph: Graph, part: Part) -> Asked:
@@ -316,11 +322,8 @@ def asked_of(graph: Graph, part: Part) -> Asked:
     # Every number is its fraction times (1 + θ), |θ| ≤ u: one rounding each.
     size = np.nextafter(np.abs(bias), np.inf)
     head = Affine((0, len(graph.nodes) - 1), maps, bias, "property", size, 1)
-    identity = np.eye(len(rows))
-    goals = tuple(
-        Goal(k, identity[[number[_key(row)] for row in case]], np.zeros(len(case))) for k, case in enumerate(part.rows)
-    )
-    return Asked(Graph((*graph.nodes, head), graph.input_shape), goals)
+    cases = tuple(tuple(number[_key(row)] for row in case) for case in part.rows)
+    return Asked(Graph((*graph.nodes, head), graph.input_shape), cases)
 
 
 def _key(row: Inequality) -> object:

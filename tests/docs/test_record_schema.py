@@ -90,7 +90,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Record]]
         "--attacks",
         "fgsm",
     ]
-    assert main([*report, "--out", str(folder / "report")]) == 0
+    assert main([*report, "--proofs", "--out", str(folder / "report")]) == 0
     journal = folder / "report" / "journal" / "linf.jsonl"
     found["report"] = [json.loads(line) for line in journal.read_text().splitlines()]
     return found
@@ -158,6 +158,9 @@ FAULTS: list[tuple[str, Callable[[Record], object]]] = [
     ("everywhere", lambda record: record.update(lower="-inf")),
     ("report", lambda record: record.pop("bounds")),
     ("report", lambda record: record["bounds"]["crown"].update(distance=None)),
+    ("report", lambda record: record.update(left_out={"magic": {}})),
+    ("report", lambda record: record.update(adversary="AAAA")),
+    ("distance", lambda record: record.update(left_out={})),
 ]
 
 

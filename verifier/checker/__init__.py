@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from verifier.checker.exact import Exact as Exact
     from verifier.checker.multipliers import Multipliers as Multipliers
     from verifier.checker.outward import Float as Float
-    from verifier.checker.proof import Checker as Checker
+    from verifier.checker.rules import Checker as Checker
     from verifier.checker.statement import Statement as Statement
     from verifier.checker.statement import read_statement as read_statement
 
 _HOMES = {
-    "Checker": "proof",
+    "Checker": "rules",
     "Exact": "exact",
     "Float": "outward",
     "Multipliers": "multipliers",

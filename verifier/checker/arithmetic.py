@@ -133,6 +133,10 @@ class Arithmetic(ABC):
         """A product, and how far each entry may be from what is right; None where it is right."""
 
     @abstractmethod
+    def product_above(self, one: Numbers, other: Numbers) -> Numbers:
+        """A product of numbers that are not negative, rounded up."""
+
+    @abstractmethod
     def sum(self, one: Numbers, other: Numbers) -> tuple[Numbers, Numbers | None]:
         """A sum, and how far each entry may be from what is right; None where it is right."""
 

@@ -17,7 +17,7 @@ from verifier.checker.lines import read_lines
 from verifier.checker.network import Network
 from verifier.checker.onnx_file import read_network
 from verifier.checker.outward import Float
-from verifier.checker.proof import Checker
+from verifier.checker.rules import Checker
 from verifier.checker.statement import Statement, read_statement
 from verifier.checker.witness import check_witness
 
@@ -97,7 +97,7 @@ def load(model: Path, statement: Statement) -> Network:
     """The network of the file that the statement names, by the digests of all that is read."""
     data = model.read_bytes()
     if hashlib.sha256(data).hexdigest() != statement.sha256:
-        raise RefusedError("the model is another file than the proof's: their sha256 differ")
+        raise RefusedError(f"the model is another file than the proof's, {statement.model[:80]!r}: their sha256 differ")
     return read_network(data, _external(model.parent, statement.external))
 
 

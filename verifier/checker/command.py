@@ -104,6 +104,8 @@ def _checked(proof: Path, model: Path, arithmetic: Any) -> Checked:
 
     if proof.is_dir():
         return Checked(proof, None, f"the folder holds no *{SUFFIX} files")
+    if not proof.exists():
+        return Checked(proof, None, "there is no such file")
     try:
         return Checked(proof, check(proof, model, arithmetic))
     except UncheckableError as error:

@@ -161,6 +161,9 @@ class Exact(Arithmetic):
     def product(self, one: Dyadics, other: Dyadics) -> tuple[Dyadics, None]:
         return one * other, None
 
+    def product_above(self, one: Dyadics, other: Dyadics) -> Dyadics:
+        return one * other
+
     def sum(self, one: Dyadics, other: Dyadics) -> tuple[Dyadics, None]:
         return one + other, None
 

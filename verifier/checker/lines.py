@@ -16,8 +16,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, cast
 
-from verifier.checker.errors import RefusedError
+from verifier.checker.errors import RefusedError, UncheckableError
 
+MAGIC = b"\x1f\x8b"  # with which every gzip file begins
 LINE_BYTES = 1 << 24  # of one line, unpacked
 LINES = 100_000_000
 EXPONENT = 5000  # of two, of either sign
@@ -28,6 +29,10 @@ HEXADECIMAL = re.compile(r"(-?)0x([0-9a-f]{1,64})(?:\.([0-9a-f]{0,64}))?p([+-]?[
 def read_lines(proof: Path | bytes) -> Iterator[dict[str, Any]]:
     """Each line's object in turn; only one is held in memory."""
     packed: BinaryIO = io.BytesIO(proof) if isinstance(proof, bytes) else proof.open("rb")
+    if (begin := packed.read(2)) and begin != MAGIC:
+        packed.close()
+        raise UncheckableError("it is no proof file: a proof is compressed by gzip")
+    packed.seek(0)
     with packed, gzip.GzipFile(fileobj=packed, mode="rb") as unpacked:
         for _ in range(LINES):
             try:

@@ -6,7 +6,7 @@ weights and arguments are (float64, or Python's integers in arrays of objects), 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -193,11 +193,17 @@ class Network:
     values: tuple[Value, ...]
     scores: int
     relus: tuple[int, ...]
+    constraints: int | None = None  # the value A x - b of the statement's constraints
 
     @property
     def classes(self) -> int:
         """How many class scores there are."""
         return self.values[self.scores].size
+
+    @property
+    def constraint_count(self) -> int:
+        """How many constraints the statement has."""
+        return 0 if self.constraints is None else self.values[self.constraints].size
 
     @property
     def inputs(self) -> int:
@@ -208,6 +214,11 @@ class Network:
     def work(self) -> int:
         """How many multiplications one pass through the whole network takes."""
         return sum(part.work for value in self.values if isinstance(value, Affine) for part, _ in value.terms)
+
+    def constrained(self, matrix: Array, bound: Array) -> Network:
+        """The same with a value A x - b of the input behind all others."""
+        beside = Affine(len(bound), ((Dense(matrix.T), 0),), -bound)
+        return replace(self, values=(*self.values, beside), constraints=len(self.values))
 
     def neurons(self, layer: int) -> int:
         """How many neurons a layer has."""

@@ -22,6 +22,7 @@ from verifier.checker.operators import OPERATORS, SOFTMAX, Constant, Graph, Oper
 
 OPSETS = range(7, 25)
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+TYPED = ("float_data", "double_data", "int32_data", "int64_data", "uint64_data", "string_data")
 ATTRIBUTES = {
     AttributeProto.INT: "i",
     AttributeProto.FLOAT: "f",
@@ -123,7 +124,7 @@ class _Reading:
         """A tensor of the file as float64 or int64, exactly."""
         if tensor.data_type not in (*FLOATS, TensorProto.INT64, TensorProto.BOOL):
             raise UncheckableError(f"the constant {tensor.name[:80]!r} has an element type that is not known here")
-        if tensor.HasField("segment") or (tensor.raw_data and (tensor.float_data or tensor.int32_data)):
+        if tensor.HasField("segment") or (tensor.raw_data and any(getattr(tensor, kind) for kind in TYPED)):
             raise UncheckableError(f"the constant {tensor.name[:80]!r} holds its numbers twice, or in segments")
         if tensor.data_location == TensorProto.EXTERNAL:
             tensor = self._loaded(tensor)

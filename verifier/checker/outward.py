@@ -127,6 +127,9 @@ class Float(Arithmetic):
         found = one * other
         return found, ROUNDING * np.abs(found) + UNDERFLOW
 
+    def product_above(self, one: Floats, other: Floats) -> Floats:
+        return np.where(one == 0, 0.0, np.nextafter(one * other, np.inf))
+
     def sum(self, one: Floats, other: Floats) -> tuple[Floats, Floats]:
         found = one + other
         return found, ROUNDING * np.abs(found)

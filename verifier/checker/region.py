@@ -18,6 +18,7 @@ from verifier.checker.statement import Statement
 PARAMETER_STEPS = 20
 NEARLY_NOTHING = 2.0**-50  # of what λ is where no entry runs into the box
 LEAST_PARAMETER = 2.0**-200
+ROOM_BITS = 60  # beyond those of a unit, to which rooms in units are rounded up
 
 
 class Region:
@@ -28,11 +29,13 @@ class Region:
         self.norm = statement.norm
         self.radius = arithmetic.outward([radius], up=True)
         self.sample = arithmetic.exactly(statement.sample)
-        box = list(zip(statement.lower, statement.sample, statement.upper, strict=True))
-        self.lower = arithmetic.outward([max(low, at - radius) for low, at, _ in box], up=False)
-        self.upper = arithmetic.outward([min(high, at + radius) for _, at, high in box], up=True)
-        self.down = arithmetic.outward([min(at - low, radius) for low, at, _ in box], up=True)
-        self.up = arithmetic.outward([min(high - at, radius) for _, at, high in box], up=True)
+        self.units = None if statement.scale is None else arithmetic.outward(statement.scale, up=True)
+        units = statement.scale or (Fraction(1),) * len(statement.sample)
+        box = list(zip(statement.lower, statement.sample, statement.upper, units, strict=True))
+        self.lower = arithmetic.outward([max(low, at - radius * unit) for low, at, _, unit in box], up=False)
+        self.upper = arithmetic.outward([min(high, at + radius * unit) for _, at, high, unit in box], up=True)
+        self.down = arithmetic.outward([dyadic_above(min((at - low) / s, radius)) for low, at, _, s in box], up=True)
+        self.up = arithmetic.outward([dyadic_above(min((high - at) / s, radius)) for _, at, high, s in box], up=True)
 
     def largest(self) -> Numbers:
         """How large each entry of the input can be."""
@@ -45,7 +48,7 @@ class Region:
         a = self.arithmetic
         rows = a.moderate(rows)
         at_sample = a.down(constants, a.total(rows * self.sample))
-        sizes = abs(rows)
+        sizes = abs(rows) if self.units is None else a.moderate(a.product_above(abs(rows), self.units))
         rooms = a.where(a.positive(rows), self.down, self.up)
         if self.norm == "linf":
             return a.compared(a.down(at_sample, a.total(-(sizes * rooms))))
@@ -82,6 +85,15 @@ class Region:
         return a.quotient(at_sample, over, (price + price)[:, 0])
 
 
+def dyadic_above(number: Fraction) -> Fraction:
+    """The number itself where it is dyadic, else a dyadic one that is barely larger."""
+    below = number.denominator
+    if below & (below - 1) == 0:
+        return number
+    power = ROOM_BITS + below.bit_length()
+    return Fraction(-(-(number.numerator << power) // below), 1 << power)
+
+
 def parameter(sizes: NDArray[np.float64], rooms: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
     """λ for each row, nearly the best: Σ min(|g| / λ, w)² = R², from above, as entries run into the box.
 
@@ -98,6 +110,5 @@ def parameter(sizes: NDArray[np.float64], rooms: NDArray[np.float64], radius: fl
         if not meets.any():
             break
         free &= ~meets
-    largest = sizes.max(axis=1)
-    otherwise = np.where(largest > 0, np.maximum(largest, 1.0), LEAST_PARAMETER)  # a constant is the same everywhere
+    otherwise = np.maximum(sizes.max(axis=1), LEAST_PARAMETER)  # a constant is the same everywhere
     return np.where(np.isfinite(found) & (found > 0), found, otherwise)

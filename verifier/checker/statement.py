@@ -9,11 +9,12 @@ from fractions import Fraction
 from typing import Any
 
 from verifier.checker.errors import RefusedError
-from verifier.checker.lines import a_list, integer, number, only
+from verifier.checker.lines import a_list, integer, integers, number, only
 
 FORMAT = "plumbline-proof-1"
 NORMS = ("linf", "l1", "l2")
 CLAIM = ("format", "model", "norm", "sample", "box", "against", "targets", "margin", "radius", "witness")
+QUESTION = ("scale", "constraints")  # which may be left out
 FOR_PEOPLE = ("rests_on", "about")
 CLASSES = 1 << 20
 DIGEST = re.compile("[0-9a-f]{64}")
@@ -28,9 +29,23 @@ class Goal:
 
 
 @dataclass(frozen=True)
+class Constraint:
+    """Σ a · x_i ≤ bound, over some inputs."""
+
+    inputs: tuple[int, ...]
+    factors: tuple[Fraction, ...]
+    bound: Fraction
+
+    def keeps(self, x: tuple[Fraction, ...]) -> bool:
+        """Whether an input does."""
+        return sum(a * x[i] for i, a in zip(self.inputs, self.factors, strict=True)) <= self.bound
+
+
+@dataclass(frozen=True)
 class Statement:
     """The claim: of which file, where inputs may move, what an adversary is, and the bracket of its distance."""
 
+    model: str  # its file's name, for people
     sha256: str
     external: dict[str, str]
     norm: str
@@ -43,6 +58,8 @@ class Statement:
     radius: Fraction | None
     witness: tuple[Fraction, ...] | None
     distance: Fraction | None
+    scale: tuple[Fraction, ...] | None = None
+    constraints: tuple[Constraint, ...] = ()
 
     def goals(self, classes: int) -> tuple[Goal, ...]:
         """One goal for each class that would be an adversary's, in the order of their trees."""
@@ -55,7 +72,13 @@ class Statement:
         return tuple(Goal(t, tuple(j for j in range(classes) if j != t)) for t in self.targets)
 
     def sentence(self) -> str:
-        """What is claimed, in words; each number is rounded to the side that claims less."""
+        """What is claimed, in words."""
+        units = "" if self.scale is None else ", in units of a scale"
+        count = len(self.constraints)
+        return self._claimed() + units + (f", under {count} constraint{'s' if count > 1 else ''}" if count else "")
+
+    def _claimed(self) -> str:
+        """The bracket; each number is rounded to the side that claims less."""
         which = "" if self.targets is None else f" of class {', '.join(map(str, self.targets))}"
         if self.margin and self.targets is None and self.radius is not None and self.distance is None:
             most = decimal(self.margin, ROUND_CEILING)
@@ -84,10 +107,10 @@ def read_statement(line: dict[str, Any]) -> Statement:
     """The first line, checked for its shape; whether it is true is asked later."""
     if line.get("format") != FORMAT:
         raise RefusedError(f"the file's first line has no format {FORMAT!r}")
-    only(line, CLAIM, FOR_PEOPLE)
+    only(line, CLAIM, (*QUESTION, *FOR_PEOPLE))
     if line["norm"] not in NORMS:
         raise RefusedError(f"norm is none of {', '.join(NORMS)}")
-    sha256, external = _model(line["model"])
+    model, sha256, external = _model(line["model"])
     sample = _numbers(line["sample"], "sample")
     lower, upper = (_side(side, len(sample)) for side in a_list(line["box"], "box", 2))
     if not all(low <= at <= high for low, at, high in zip(lower, sample, upper, strict=True)):
@@ -109,6 +132,7 @@ def read_statement(line: dict[str, Any]) -> Statement:
     if radius is not None and distance is not None and distance <= radius:
         raise RefusedError("the witness lies within the radius that shall have no adversary")
     return Statement(
+        model,
         sha256,
         external,
         line["norm"],
@@ -121,10 +145,33 @@ def read_statement(line: dict[str, Any]) -> Statement:
         radius,
         witness,
         distance,
+        _scale(line["scale"], len(sample)) if "scale" in line else None,
+        _constraints(line["constraints"], len(sample)) if "constraints" in line else (),
     )
 
 
-def _model(found: Any) -> tuple[str, dict[str, str]]:
+def _scale(found: Any, inputs: int) -> tuple[Fraction, ...]:
+    units = _numbers(found, "scale", inputs)
+    if not all(unit > 0 for unit in units):
+        raise RefusedError("scale holds a unit that is not above 0")
+    return units
+
+
+def _constraints(found: Any, inputs: int) -> tuple[Constraint, ...]:
+    listed = []
+    for entry in a_list(found, "constraints"):
+        places, factors, bound = a_list(entry, "a constraint", 3)
+        places = integers(places, "the inputs of a constraint", least=0)
+        if len(set(places)) < len(places) or max(places, default=0) >= inputs:
+            raise RefusedError("a constraint names an input twice, or one that the sample has not")
+        numbers = _numbers(factors, "a constraint", len(places))
+        listed.append(Constraint(tuple(places), numbers, number(bound, "a constraint")))
+    if not listed:
+        raise RefusedError("constraints is empty")
+    return tuple(listed)
+
+
+def _model(found: Any) -> tuple[str, str, dict[str, str]]:
     if not isinstance(found, dict):
         raise RefusedError("model is no object")
     only(found, ("name", "sha256"), ("external",))
@@ -134,7 +181,7 @@ def _model(found: Any) -> tuple[str, dict[str, str]]:
     for digest in (found["sha256"], *external.values()):
         if not isinstance(digest, str) or DIGEST.fullmatch(digest.lower()) is None:
             raise RefusedError("model holds a sha256 that is not 64 hexadecimal digits")
-    return found["sha256"].lower(), {path: digest.lower() for path, digest in external.items()}
+    return found["name"], found["sha256"].lower(), {path: digest.lower() for path, digest in external.items()}
 
 
 def _targets(found: Any) -> tuple[int, ...] | None:

@@ -17,7 +17,11 @@ def check_witness(statement: Statement, network: Network) -> None:
     ends = zip(statement.lower, statement.witness, statement.upper, strict=True)
     if not all(low <= at <= high for low, at, high in ends):
         raise RefusedError("the witness lies outside the box")
+    if not all(constraint.keeps(statement.witness) for constraint in statement.constraints):
+        raise RefusedError("the witness breaks a constraint")
     moves = [abs(at - c) for at, c in zip(statement.witness, statement.sample, strict=True)]
+    if statement.scale is not None:
+        moves = [move / unit for move, unit in zip(moves, statement.scale, strict=True)]
     if statement.norm == "linf":
         near = max(moves) <= statement.distance
     elif statement.norm == "l1":

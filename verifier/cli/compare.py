@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_radii(parser)
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="per sample (default: 60)")
     parser.add_argument(
-        "--tolerance", type=float, metavar="T", help="a distance is exact once its sides are this close (default: 1e-5)"
+        "--tolerance", type=float, metavar="T", help="a distance is exact once its sides are this close (default: 1e-6)"
     )
     parser.add_argument("--engine", metavar="E", help="how brackets are closed, or module:Name (default: auto)")
     parser.add_argument("--device", metavar="D", help="auto, cpu or cuda (default: auto)")
@@ -50,7 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the typical attack, drawn beside the exact curve and the strongest's, or module:Name "
         "(default: pgd-by-radius)",
     )
-    parser.add_argument("--baseline", metavar="NAME", help="the run that the others are held against (default: none)")
+    parser.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="the run that the others are held against (default: the one called none, or trained plainly)",
+    )
     parser.add_argument("--pictures", type=int, metavar="N", help="samples shown in pictures (default: 3)")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="tables, page and journals (default: in the study's folder)"
@@ -62,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     from trainers.datasets import Place
     from verifier.studies.comparison.options import (
         CompareOptions,
+        baseline_of,
         check_subjects,
         read_comparison,
         subjects_of_files,
@@ -81,8 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
             raise OptionError(f"{configs[0]}: its runs use several data sets; compare those of one at a time")
         ((data, train_samples),) = used
     else:
-        options = CompareOptions(**flags)
         subjects, data, out = subjects_of_files(arguments.subjects), arguments.data, Path("out/comparison")
+        options = CompareOptions(**flags)
+        runs = [(one.family, one.options) for one in subjects]
+        options = replace(options, baseline=baseline_of(runs, arguments.baseline))
         if data is None:
             raise OptionError("compare needs --data for model files: digits, an .npz, …")
     if arguments.output is not None or arguments.threshold is not None:
@@ -107,6 +115,7 @@ def _compare(subjects: tuple[Subject, ...], options: CompareOptions, data: TestD
     from verifier.cli.display import progress_bar
     from verifier.pages.wording import NAMES
     from verifier.runs.samples import parse_samples
+    from verifier.studies.comparison.early_end import in_common
     from verifier.studies.comparison.findings import findings
     from verifier.studies.comparison.page import write
     from verifier.studies.comparison.parallel import measure
@@ -122,13 +131,21 @@ def _compare(subjects: tuple[Subject, ...], options: CompareOptions, data: TestD
         def progress(subject: Subject, norm: Norm, done: int) -> None:
             bars.update(task, description=f"{subject.stem} {norm}", completed=len(measured) * len(indices) + done)
 
-        for one in measure(subjects, options, data, indices, out / "journal", progress):
-            measured.append(one)
-    found = findings(options, data.name, grouped(measured))
+        try:
+            for one in measure(subjects, options, data, indices, out / "journal", progress):
+                measured.append(one)
+        except KeyboardInterrupt:  # asked to stop, nothing new is begun: this reads what the journals hold
+            alone = replace(options, jobs=1)
+            measured = list(measure(subjects, alone, data, indices, out / "journal", lambda *told: None))
+    measured, missing = in_common(measured, subjects, options.norms, indices)
+    found = findings(options, data.name, grouped(measured), missing)
     for norm in options.norms:
         print(f"{NAMES[norm]}: " + " | ".join(header(options, norm)))
         for group in found.of(norm):
             print(" | ".join(row(group, options)))
     for path in write(found, samples, out):
         print(path)
+    if missing:
+        print(f"plumbline: {missing}", file=sys.stderr)
+        return UNRESOLVED
     return UNRESOLVED if any(one.open.any() for one in measured) else ANSWERED

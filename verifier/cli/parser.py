@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from verifier import __version__
@@ -25,6 +26,7 @@ from verifier.cli import (
     output_range,
     report,
     scale,
+    serve,
     summary,
     train,
     transfer,
@@ -118,6 +120,7 @@ COMMANDS = (
     Command("difference", "the greatest difference of two networks' scores", difference.add_arguments, difference.run),
     Command("summary", "what several --json files of one question hold together", summary.add_arguments, summary.run),
     Command("check", "is a proof right? By code that shares nothing with its writer", check.add_arguments, check.run),
+    Command("serve", "questions over HTTP, and a page to ask and watch", serve.add_arguments, serve.run),
     Command("scale", "how far apart the classes of a data set lie", scale.add_arguments, scale.run),
     Command(
         "vnncomp",
@@ -137,10 +140,10 @@ class Once(argparse._StoreAction):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
-        given: set[str] = vars(namespace).setdefault("given", set())
-        if option is not None and self.dest in given:
+        once: set[str] = vars(namespace).setdefault("given_once", set())
+        if option is not None and self.dest in once:
             parser.error(f"{option} is given twice: leave one out, or ask in two runs")
-        given.add(self.dest)
+        once.add(self.dest)
         super().__call__(parser, namespace, values, option)
 
 
@@ -156,10 +159,25 @@ class Parser(argparse.ArgumentParser):
         print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
 
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Complain of arguments that nobody takes, naming the flag that was meant where one is close."""
+        known = [flag for action in self._actions for flag in action.option_strings]
+        close = get_close_matches(unknown[0].partition("=")[0], known, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of one call; exits with 0 after --help and --version, with 2 on bad usage."""
-    return build_parser().parse_args(_with_joined_numbers(argv))
+    parser = build_parser()
+    if not argv:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
+    parsed, unknown = parser.parse_known_args(_with_joined_numbers(argv))
+    if unknown:
+        parsed.own_parser.refuse(unknown)
+    parsed.given = tuple(argv)  # as it was typed: pages say by what they were made
+    return parsed
 
 
 def build_parser() -> Parser:
@@ -176,7 +194,7 @@ def build_parser() -> Parser:
     for one in COMMANDS:
         command = commands.add_parser(one.name, help=one.summary, allow_abbrev=False)
         one.add_arguments(command)
-        command.set_defaults(run=one.run, grammar=parser)  # the whole grammar is what `completion` needs
+        command.set_defaults(run=one.run, own_parser=command, grammar=parser)  # `completion` needs the whole grammar
     return parser
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from encoders.errors import OptionError, PlumblineError, SolverError
 from verifier.cli.shared_options import add_box, add_effort, add_source
@@ -19,24 +21,30 @@ if TYPE_CHECKING:
     from verifier.runs.journal import Record
     from verifier.runs.journalled import Run
     from verifier.runs.samples import Samples
+    from verifier.studies.gap_report.conditions import Conditions
     from verifier.studies.gap_report.options import ReportOptions
 
 ANSWERED, UNRESOLVED = 0, 1
-PACKAGES = ("torch", "highspy", "onnxruntime", "numpy")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`plumbline report MODEL`."""
     parser.description = (
-        "Writes report.html (one self-contained page), report.json, report.csv and charts as PNG: for each sample the "
-        "exact distance between all lower bounds and all attacks, their gaps and costs, robustness curves, and the "
-        "closest adversaries. A stopped report goes on where it stopped, and shows what is finished."
+        "Writes report.html (one self-contained page), report.json, report.csv, curves.csv and charts as PNG: for each "
+        "sample the exact distance between all lower bounds and all attacks, their gaps and costs, robustness curves, "
+        "which inputs are proven at which radii, and the closest adversaries as files. A stopped report goes on where "
+        "it stopped, and shows what is finished."
     )
     add_source(parser)
     question = parser.add_argument_group("the question")
     question.add_argument(
         "--norm", action="append", metavar="P", help="linf, l1 or l2; repeat it for several (default: linf)"
     )
+    question.add_argument(
+        "--radius", action="append", metavar="R",
+        help="tell which inputs are proven at this radius; linf:0.1 where several norms are asked for; may be repeated "
+        "(default: a few round ones, chosen from the distances)",
+    )  # fmt: skip
     add_box(question)
     question.add_argument(
         "--bounds", metavar="NAMES", help="lower bounds, or module:Name, with commas between (default: all)"
@@ -45,8 +53,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--attacks", metavar="NAMES", help="attacks, or module:Name, with commas between (default: all)"
     )
     add_effort(parser)
+    parser.add_argument(
+        "--budget", type=float, metavar="SECONDS",
+        help="for the whole report, page and all: every sample has its share of it, and bounds and attacks that were "
+        "not named are left out where they do not fit (default: none)",
+    )  # fmt: skip
     output = parser.add_argument_group("output")
     output.add_argument("--pictures", type=int, default=6, metavar="N", help="adversaries shown (default: 6)")
+    output.add_argument(
+        "--proofs", action="store_true",
+        help="write a proof of each result, DIR/proofs/NORM/INDEX.proof, which plumbline check accepts",
+    )  # fmt: skip
+    output.add_argument(
+        "--format", metavar="NAMES", help="of html, pdf, csv, json and png, with commas between (default: all but pdf)"
+    )
     output.add_argument(
         "--out", type=Path, default=Path("out/report"), metavar="DIR", help="the folder (default: out/report)"
     )
@@ -54,15 +74,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is not measured yet, then write the report of all that is finished; returns the exit status."""
+    started = time.time()
     from encoders.question import convex_norm
     from verifier.options import Options
+    from verifier.pages.pdf import check_pdf
     from verifier.question.model import load
+    from verifier.runs.proven import proof_folder
     from verifier.runs.run import check_jobs
     from verifier.runs.samples import check_box, load_samples, parse_samples
+    from verifier.studies.gap_report.budget import measuring_time
+    from verifier.studies.gap_report.conditions import Conditions
+    from verifier.studies.gap_report.files import formats_named
     from verifier.studies.gap_report.options import ReportOptions
 
+    formats = formats_named(arguments.format)
+    if "pdf" in formats:
+        check_pdf()
     chosen = ReportOptions(_names(arguments.bounds), _names(arguments.attacks), pictures=arguments.pictures)
     norms = tuple(dict.fromkeys(convex_norm(name) for name in arguments.norm or ["linf"]))
+    radii = _radii(arguments.radius or [], norms)
+    ends = None if arguments.budget is None else started + measuring_time(arguments.budget, len(norms))
     questions = [
         Options(
             norm=norm, box=arguments.box, time_limit=arguments.time_limit, tolerance=arguments.tolerance,
@@ -77,48 +108,98 @@ def run(arguments: argparse.Namespace) -> int:
     samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, arguments.box)
-    return Report(model, samples, chosen, arguments.out).make(questions, indices, arguments.jobs, arguments.batch)
+    if arguments.proofs:
+        for question in questions:
+            proof_folder(arguments.out / "proofs" / str(question.norm), model, question)
+    conditions = Conditions(
+        arguments.given, model, samples, questions[0], chosen, indices, arguments.out, arguments.budget
+    )
+    report = Report(conditions, radii, formats, arguments.proofs, ends)
+    return report.make(questions, arguments.jobs, arguments.batch)
 
 
 @dataclass(frozen=True)
 class Report:
-    """One report on one model and data set, and the folder it goes to."""
+    """One report: what it is asked, where it goes, and until when it may measure."""
 
-    model: Model
-    samples: Samples
-    options: ReportOptions
-    out: Path
+    conditions: Conditions
+    radii: Mapping[Norm, tuple[float, ...]]
+    formats: tuple[str, ...]
+    proofs: bool = False
+    ends: float | None = None
 
-    def make(self, questions: list[Options], indices: tuple[int, ...], jobs: int, batch: int | None = None) -> int:
+    @property
+    def model(self) -> Model:
+        return self.conditions.model
+
+    @property
+    def samples(self) -> Samples:
+        return self.conditions.samples
+
+    @property
+    def options(self) -> ReportOptions:
+        return self.conditions.options
+
+    def make(self, questions: Sequence[Options], jobs: int, batch: int | None = None) -> int:
         """Measure norm by norm; whatever stops it, what is finished becomes the report."""
+        from encoders.interrupts import interrupted
         from verifier.question.results import Verdict
 
         finished: dict[Norm, dict[int, Record]] = {question.norm: {} for question in questions}
         try:
-            for question in questions:
+            for place, question in enumerate(questions):
+                if interrupted() is not None:
+                    break
                 print(f"{question.norm}:")
-                self._measure(question, indices, jobs, batch, finished[question.norm])
+                ends = None if self.ends is None else time.time() + (self.ends - time.time()) / (len(questions) - place)
+                self._measure(question, jobs, batch, finished, ends)
         finally:
-            self._write(questions, indices, finished)
+            self._write(finished)
         records = [record for done in finished.values() for record in done.values()]
-        short = any(len(done) < len(indices) for done in finished.values())
+        short = any(len(done) < len(self.conditions.asked) for done in finished.values())
         return UNRESOLVED if short or any(r["verdict"] == Verdict.UNRESOLVED for r in records) else ANSWERED
 
     def _measure(
-        self, question: Options, indices: tuple[int, ...], jobs: int, batch: int | None, done: dict[int, Record]
+        self,
+        question: Options,
+        jobs: int,
+        batch: int | None,
+        finished: dict[Norm, dict[int, Record]],
+        ends: float | None,
     ) -> None:
+        """One norm; records go to `finished` as they are there."""
+        from encoders.interrupts import interrupted
         from verifier.cli.display import HEADER, Display, row
-        from verifier.runs.job import Job
         from verifier.runs.journal import Journal
-        from verifier.runs.journalled import answers, journalled
-        from verifier.studies.gap_report.measure import Brackets
+        from verifier.runs.journalled import Attempts, answers, journalled
+        from verifier.studies.gap_report.budget import Budget
+        from verifier.studies.gap_report.measure import ReportJob
 
-        job, run = Job(question, beside=Brackets(self.options)), self._run(question)
-        folder = self.out / "journal"
+        run, indices, out = self._run(question), self.conditions.asked, self.conditions.out
+        done = finished[question.norm]
+        folder = out / "journal"
         folder.mkdir(parents=True, exist_ok=True)
         with Journal(folder / f"{question.norm}.jsonl", run.record) as journal, Display(len(indices)) as display:
+
+            def again(record: Record) -> bool:
+                return self._again(record, question)
+
+            left = [index for index in indices if index not in journal.done or again(journal.done[index])]
+            budget = None
+            if ends is not None:
+                budget = Budget(ends, {index: place for place, index in enumerate(left)}, max(1, min(jobs, len(left))))
+            job = ReportJob(question, report=self.options, folder=out, budget=budget, proofs=self.proofs)
+
+            def at_last(unfinished: Sequence[Record]) -> None:
+                """What a signal could not end in time is on the page as it stands; nothing else is waited for."""
+                done.update({record["index"]: record for record in unfinished})
+                self._write(finished)
+                os._exit(interrupted() or UNRESOLVED)
+
             print(HEADER, flush=True)
-            with closing(journalled(journal, indices, answers(run, job, jobs, display.running, batch))) as stream:
+            attempts = Attempts(run, job, journal)
+            fresh = answers(run, job, jobs, display.running, batch, attempts=attempts, at_last=at_last)
+            with closing(journalled(journal, indices, fresh, again)) as stream:
                 for one in stream:
                     if one.record is None:
                         _raise(one.index, one.error)
@@ -126,58 +207,73 @@ class Report:
                     done[one.index] = one.record
                     display.finished(one.index, row(one.record))
 
+    def _again(self, record: Record, question: Options) -> bool:
+        """Whether a sample is worked on again: one that is open, or that lacks a proof that is asked for now.
+
+        With no limit on the time also one of which techniques were left out, because they did not fit before.
+        """
+        from verifier.runs.journal import is_open
+
+        unlimited = self.ends is None and question.time_limit is None
+        right = record["verdict"] != "misclassified"
+        lacking = self.proofs and right and record.get("proof") is None
+        return is_open(record) or lacking or bool(unlimited and record.get("left_out"))
+
     def _run(self, question: Options) -> Run:
         from encoders.plugins import taking_part
         from verifier.runs.journalled import Run
         from verifier.runs.samples import origin_of
 
         options = {
-            **question.record("norm", "box", "time_limit", "tolerance", "engine", "device", "seed"),
+            **question.record("norm", "box", "tolerance"),
+            "attacks_seed": question.seed,
             **self.options.record(),
-            **taking_part(data=origin_of(self.samples.name), engines=question.plugins, **self.options.plugins),
+            **taking_part(data=origin_of(self.samples.name), **self.options.plugins),
         }
-        return Run("report", self.model, self.samples, options)
+        effort = question.record("time_limit", "engine", "device", "seed") | taking_part(engines=question.plugins)
+        return Run("report", self.model, self.samples, options, effort)
 
-    def _write(
-        self, questions: list[Options], indices: tuple[int, ...], finished: dict[Norm, dict[int, Record]]
-    ) -> None:
+    def _write(self, finished: Mapping[Norm, Mapping[int, Record]]) -> None:
         from verifier.studies.gap_report.files import write
         from verifier.studies.gap_report.records import collected
 
-        norms = []
-        for norm, done in finished.items():
-            norms.append(collected(norm, [done[index] for index in indices if index in done]))
-        told = self._conditions(questions[0])
-        for path in write(self.out, self.model, self.samples, norms, self.options, told, len(indices)):
+        asked = self.conditions.asked
+        norms = [collected(norm, [done[index] for index in asked if index in done]) for norm, done in finished.items()]
+        for path in write(self.conditions, norms, self.radii, self.formats):
             if path.suffix != ".png":
                 print(path)
 
-    def _conditions(self, question: Options) -> dict[str, Any]:
-        """What a reader needs to repeat it."""
-        import platform
-        from importlib.metadata import version
-
-        from verifier.question.code_version import code_version
-
-        packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-        return {
-            "model": str(self.model.path.name), "SHA-256": self.model.digest, "data": self.samples.name,
-            "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "plumbline": code_version(), "packages": packages,
-            "Python": platform.python_version(), "machine": platform.machine(), "device": question.device,
-            "engine": question.engine, "time limit a sample": question.time_limit or "none",
-            "tolerance": question.tolerance, "box": f"{question.box[0]:g} to {question.box[1]:g}",
-            "seed": question.seed, "balls per bound": self.options.effort.balls,
-            "ascent steps": self.options.effort.steps,
-        }  # fmt: skip
-
 
 def _raise(index: int, error: Exception | None) -> None:
-    """A solver that fails on one sample leaves that sample unfinished; anything else ends the run."""
-    if isinstance(error, SolverError):
+    """A sample that a solver fails on, or that there is no time for, is left out; anything else ends the run."""
+    from verifier.studies.gap_report.budget import OutOfBudgetError
+
+    if isinstance(error, SolverError | OutOfBudgetError):
         return
     if isinstance(error, PlumblineError):
         raise type(error)(f"sample {index}: {error}") from error
     raise error or RuntimeError(f"sample {index} has neither a result nor an error")
+
+
+def _radii(given: Sequence[str], norms: Sequence[Norm]) -> dict[Norm, tuple[float, ...]]:
+    """`0.1` where one norm is asked for, `linf:0.1` wherever; sorted, each once."""
+    from encoders.question import convex_norm
+    from verifier.options import checked_radius
+
+    found: dict[Norm, set[float]] = {}
+    for text in given:
+        name, colon, number = text.rpartition(":")
+        if not colon and len(norms) > 1:
+            raise OptionError(f"radius {text}: of which norm? Write such as {norms[0]}:{text}")
+        norm = convex_norm(name) if colon else norms[0]
+        if norm not in norms:
+            raise OptionError(f"radius {text}: the report is not about {norm}; add --norm {norm}")
+        try:
+            radius = checked_radius(float(number))
+        except ValueError:
+            raise OptionError(f"radius {text}: write a number such as 0.1, or a norm and a number: linf:0.1") from None
+        found.setdefault(norm, set()).add(radius)
+    return {norm: tuple(sorted(radii)) for norm, radii in found.items()}
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

@@ -11,19 +11,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
+from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import device_graph_for
+from bounds.tightening.first_pass import distances_together
 from encoders.arrays import FloatArray
 from encoders.deadline import OutOfTimeError, under
-from encoders.question import CONVEX
+from encoders.question import CONVEX, Goal, Norm, Region
 from verifier.engines.base import Capabilities, Engine, Proof
-from verifier.engines.input_splitting import InputSplitting
 from verifier.question.incumbent import Incumbent
 from verifier.question.problem import Problem, Progress, Running
 from verifier.question.results import Basis
 
 BOXES = 32  # bounded at a time
 FINEST = 1e-3  # of the tolerance: a box as narrow as this is not cut again
+BEYOND = 1.0 + 1e-9  # of a box's reach: a ball that holds it
 ROUNDING = 2.0**-40  # relative: far more than the sum of a box's few moves loses
 
 
@@ -53,7 +56,7 @@ class VariableSplitting:
 
     problem: Problem
     incumbent: Incumbent
-    closing: InputSplitting
+    device_graph: DeviceGraph
     boxes_lower: FloatArray  # [boxes, n]
     boxes_upper: FloatArray
     visited: int = 0
@@ -64,9 +67,8 @@ class VariableSplitting:
     def on(cls, problem: Problem, incumbent: Incumbent) -> VariableSplitting:
         """The part of the region that the ceiling leaves, as one box: what lies beyond it may win."""
         region, graph = problem.region, device_graph_for(problem.graph, problem.device)
-        closing = InputSplitting.on(graph, problem.goals, region, incumbent)
         lower, upper = region.clipped(problem.norm, problem.ceiling)
-        found = cls(problem, incumbent, closing, lower[None], upper[None])
+        found = cls(problem, incumbent, graph, lower[None], upper[None])
         found._sort()
         return found
 
@@ -94,7 +96,7 @@ class VariableSplitting:
     def step(self) -> None:
         """Bound the nearest boxes, and halve those that stay open."""
         lower, upper = self.boxes_lower[:BOXES], self.boxes_upper[:BOXES]
-        still = ~self.closing.closed_boxes(lower, upper)
+        still = ~self.closed(lower, upper)
         self.visited += len(lower)
         lower, upper = lower[still], upper[still]
         center = lower + 0.5 * (upper - lower)
@@ -116,6 +118,18 @@ class VariableSplitting:
         self.boxes_upper = np.concatenate([self.boxes_upper[BOXES:], below, upper])
         self._sort()
 
+    def closed(self, lower: FloatArray, upper: FloatArray) -> NDArray[np.bool_]:
+        """Of which boxes [boxes, n] one backward pass proves that no goal is reached in them."""
+        middle = np.clip(lower + 0.5 * (upper - lower), lower, upper)
+        regions = [Region(*sides) for sides in zip(middle, lower, upper, strict=True)]
+        radii = [np.nextafter(region.reach(Norm.LINF) * BEYOND, np.inf) + 1e-12 for region in regions]
+        ways = [(goal, *_rows_alone(goal)) for goal in self.problem.goals]
+        asked = tuple(way for each in ways for way in each)
+        proven = distances_together(self.device_graph, regions, Norm.LINF, [asked] * len(regions), radii)
+        starts = np.cumsum([0, *map(len, ways)])[:-1]
+        far = [np.logical_or.reduceat(found >= radius, starts) for found, radius in zip(proven, radii, strict=True)]
+        return np.array([bool(each.all()) for each in far])
+
     def _sort(self) -> None:
         """The nearest first; what lies beyond what matters is dropped, for nothing that matters is there."""
         near = self._lengths(self.boxes_lower, self.boxes_upper)
@@ -130,3 +144,10 @@ class VariableSplitting:
 
     def _nearest(self, lower: FloatArray, upper: FloatArray) -> FloatArray:
         return np.clip(self.problem.region.center, lower, upper)
+
+
+def _rows_alone(goal: Goal) -> tuple[Goal, ...]:
+    """A goal of several rows is not reached where one of them is not."""
+    if len(goal.rows) < 2:
+        return ()
+    return tuple(Goal(goal.target, goal.rows[j : j + 1], goal.offset[j : j + 1]) for j in range(len(goal.rows)))

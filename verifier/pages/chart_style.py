@@ -53,3 +53,4 @@ class Frame:
     y_range: tuple[float, float] | None = None
     x_log: bool = False
     y_log: bool = False
+    percent: bool = False  # heights are shares, written in per cent

@@ -1,17 +1,19 @@
 """Small charts for pages and print, drawn by matplotlib: lines with bands, points with error bars, histograms.
 
 Every chart is a function from plain numbers to a Chart, which is an <svg> element in a page and a PNG beside it.
-Nothing that is not finite is drawn.
+Nothing that is not finite is drawn. A chart that can be explored carries its numbers, for the script of its page
+(`templates/charts.js`) to show values, to zoom, and to show what is left behind; without the script it is a picture.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 import math
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from encoders.arrays import FloatArray
@@ -38,6 +40,7 @@ PLACES = ("d", "x", "y", "transform")
 NUMBER = re.compile(r"-?\d+\.\d+")
 REFERENCE = re.compile(r"(?:href=\"#|url\(#)([^\")]+)")
 ET.register_namespace("", SVG)
+BEHIND = "_behind"  # what matplotlib calls a line that no legend names
 LOOK = ("default", dict(STYLE))  # whatever the user's matplotlibrc says
 
 
@@ -48,7 +51,7 @@ Stroke = Literal["-", "--", ":", "-."]
 class Line:
     """One series of a line chart; `band` is a lower and an upper edge over the same x, filled lightly.
 
-    `outer` is a wider band, filled more lightly still.
+    `outer` is a wider band, filled more lightly still. A line `behind` is not drawn until a reader asks for it.
     """
 
     label: str
@@ -58,6 +61,8 @@ class Line:
     stroke: Stroke = "-"
     band: tuple[ArrayLike, ArrayLike] | None = None
     outer: tuple[ArrayLike, ArrayLike] | None = None
+    width: float = 1.3
+    behind: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class Point:
     """One point of a scatter chart, with error bars (lowest, highest) where they are known.
 
     `y_high` is the other end of a height that is only known to lie between the two: both are drawn, and a bar between.
+    Where there are more points than a legend has room for, `named` says which have their names beside them.
     """
 
     label: str
@@ -74,6 +80,7 @@ class Point:
     x_error: tuple[float, float] | None = None
     y_error: tuple[float, float] | None = None
     y_high: float | None = None
+    named: bool | None = None  # True: written beside the point; False: told by its tooltip alone; None: in the legend
 
 
 @dataclass(frozen=True)
@@ -98,11 +105,16 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """A chart, drawn. `told` holds what a reader of the SVG is told of each artist, by its gid."""
+    """A chart, drawn. `told` holds what a reader of the SVG is told of each artist, by its gid.
+
+    `series` are the numbers of each line, and `parts` which of them an artist belongs to, of a chart to be explored.
+    """
 
     title: str
     figure: Figure
     told: dict[str, str] = field(default_factory=dict)
+    series: list[dict[str, Any]] = field(default_factory=list)
+    parts: dict[str, int] = field(default_factory=dict)
 
     def tell(self, artist: Artist, text: str) -> None:
         """Give the artist a tooltip."""
@@ -112,7 +124,16 @@ class Chart:
 
     def svg(self) -> str:
         """One <svg> element that stands beside others in a page, or in a file of its own."""
-        return _element(self._saved("svg", facecolor="none", metadata={"Date": None}), self.title, self.told)
+        return _element(self._saved("svg", facecolor="none", metadata={"Date": None}), self)
+
+    def explored(self, width: float, height: float) -> dict[str, Any]:
+        """What the page's script is told: where the axes lie in an SVG of this size, their ranges, and the numbers."""
+        axes = self.figure.axes[0]
+        left, bottom, right, top = axes.get_position().extents
+        return {
+            "box": [left * width, (1 - top) * height, right * width, (1 - bottom) * height],
+            "x": list(axes.get_xlim()), "y": list(axes.get_ylim()), "label": axes.get_xlabel(), "series": self.series,
+        }  # fmt: skip
 
     def png(self) -> bytes:
         """On white, at twice its size in pixels."""
@@ -129,17 +150,20 @@ class Chart:
     def _saved(self, kind: str, **options: Any) -> bytes:
         out = io.BytesIO()
         with style.context(LOOK):
+            for artist in self.figure.findobj(lambda one: one.get_label() == BEHIND):
+                artist.set_visible(kind == "svg")
             self.figure.savefig(out, format=kind, **options)
         return out.getvalue()
 
 
-def line_chart(frame: Frame, lines: Sequence[Line], steps: bool = False) -> Chart:
+def line_chart(frame: Frame, lines: Sequence[Line], steps: bool = False, explorable: bool = False) -> Chart:
     """Lines over x; with `steps`, each value holds until the next x."""
     with style.context(LOOK):
         chart, axes = _empty(frame)
         keys: list[tuple[str, Artist]] = []
         for number, line in enumerate(lines):
             x, y = _finite(line.x), _finite(line.y)
+            before = len(chart.told)
             for edges, alpha, word in ((line.outer, 0.1, "outer band"), (line.band, 0.2, "band")):
                 if edges is None:
                     continue
@@ -150,11 +174,16 @@ def line_chart(frame: Frame, lines: Sequence[Line], steps: bool = False) -> Char
                     chart.tell(area, f"{line.label}: {word}")
             every = max(1, len(x) // 8)
             (drawn,) = axes.plot(
-                x, y, color=line.mark.colour, marker=line.mark.marker, linestyle=line.stroke,
+                x, y, color=line.mark.colour, marker=line.mark.marker, linestyle=line.stroke, linewidth=line.width,
                 drawstyle="steps-post" if steps else "default", markevery=(number * 3 % every, every),
+                label=BEHIND if line.behind else None,
             )  # fmt: skip
             chart.tell(drawn, line.label)
-            keys.append((line.label, drawn))
+            if not line.behind:
+                keys.append((line.label, drawn))
+            if explorable:
+                chart.parts.update(dict.fromkeys(list(chart.told)[before:], number))
+                chart.series.append(_numbers(line, x, y, steps))
         _finish(chart, axes, frame, keys)
     return chart
 
@@ -187,7 +216,15 @@ def scatter(frame: Frame, points: Sequence[Point], joined: Sequence[Sequence[int
                     [point.x], [high], color=colour, marker=point.mark.marker or "o", linestyle="", fillstyle="none"
                 )
                 chart.tell(other, f"{point.label}: {point.x:.4g}, {_number(point.y_high)}")
-            keys.setdefault(point.label, drawn)
+            if point.named is None:
+                keys.setdefault(point.label, drawn)
+            elif point.named:
+                axes.annotate(
+                    point.label, (point.x, point.y), (3, -3), textcoords="offset points", va="top", fontsize=7,
+                    rotation=-30, rotation_mode="anchor",
+                )  # fmt: skip
+            else:
+                drawn.set_alpha(0.45)
         _finish(chart, axes, frame, list(keys.items()))
     return chart
 
@@ -274,6 +311,8 @@ def _finish(chart: Chart, axes: Axes, frame: Frame, keys: Sequence[tuple[str, Ar
     if frame.y_range is not None:
         low, high = frame.y_range
         axes.set_ylim(low - ROOM * (high - low), high + ROOM * (high - low))
+    if frame.percent:
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     for chosen, axis, scale in ((frame.x_log, axes.xaxis, axes.set_xscale), (frame.y_log, axes.yaxis, axes.set_yscale)):
         if chosen:
             scale("log")
@@ -294,6 +333,17 @@ def _finite(values: ArrayLike) -> NDArray[np.float64]:
     return np.where(np.isfinite(found), found, np.nan)
 
 
+def _numbers(line: Line, x: FloatArray, y: FloatArray, steps: bool) -> dict[str, Any]:
+    """A line as the page's script has it: where it steps, only the points at which it moves."""
+    moved = np.ones(len(x), bool)
+    if steps and len(x):
+        moved[1:] = y[1:] != y[:-1]
+    held = moved & np.isfinite(x) & np.isfinite(y)
+    colour = "currentColor" if line.mark.colour == INK else line.mark.colour
+    told = {"label": line.label, "colour": colour, "dash": line.stroke, "behind": line.behind, "steps": steps}
+    return {**told, "x": [float(f"{one:.6g}") for one in x[held]], "y": [float(f"{one:.5g}") for one in y[held]]}
+
+
 def _number(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else "∞" if value > 0 else "-∞"
 
@@ -302,7 +352,7 @@ def _drawable(point: Point) -> bool:
     return math.isfinite(point.x) and math.isfinite(point.y)
 
 
-def _element(drawn: bytes, title: str, told: Mapping[str, str]) -> str:
+def _element(drawn: bytes, chart: Chart) -> str:
     """matplotlib's SVG with a title, tooltips and the page's text colour, and only ids that no other chart has."""
     root = ET.fromstring(drawn)
     for parent in (root, *root.findall("{*}defs")):
@@ -315,8 +365,14 @@ def _element(drawn: bytes, title: str, told: Mapping[str, str]) -> str:
         gid = element.attrib.pop("id", "")
         if gid in used:
             element.set("id", prefix + gid)
-        if gid in told:
-            element.insert(0, _titled(told[gid]))
+        if gid in chart.told:
+            element.insert(0, _titled(chart.told[gid]))
+        if gid in chart.parts:
+            element.set("data-series", str(chart.parts[gid]))
+            if chart.series[chart.parts[gid]]["behind"]:
+                element.set("display", "none")
+        elif chart.series and gid.startswith("xtick_"):
+            element.set("class", "tick")
         for name, value in element.items():
             if name in PLACES:
                 element.set(name, NUMBER.sub(lambda found: f"{float(found[0]):.1f}", " ".join(value.split())))
@@ -324,11 +380,14 @@ def _element(drawn: bytes, title: str, told: Mapping[str, str]) -> str:
                 element.set("href", f"#{prefix}{element.attrib.pop(name)[1:]}")
             else:
                 element.set(name, value.replace("url(#", f"url(#{prefix}").replace(INK, "currentColor"))
-    for side, points in zip(("width", "height"), root.get("viewBox", "").split()[2:], strict=True):
-        root.set(side, f"{float(points) * DOTS_PER_INCH / POINTS_PER_INCH:.0f}")
+    size = [float(points) for points in root.get("viewBox", "").split()[2:]]
+    for side, points in zip(("width", "height"), size, strict=True):
+        root.set(side, f"{points * DOTS_PER_INCH / POINTS_PER_INCH:.0f}")
+    if chart.series:
+        root.set("data-chart", json.dumps(chart.explored(*size)))
     root.set("role", "img")
     root.set("stroke-linejoin", "round")
-    root.insert(0, _titled(title))
+    root.insert(0, _titled(chart.title))
     return ET.tostring(root, encoding="unicode")
 
 

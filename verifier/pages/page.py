@@ -1,5 +1,7 @@
 """Self-contained HTML pages from the templates beside this file: nothing on them is loaded from anywhere.
 
+They are whole without a script; the one that they carry (`templates/charts.js`) shows values, zooms and enlarges.
+
 Text is escaped; only a chart, which writes its own SVG, is taken as it is. A value that a template asks for and is not
 given is an error, not a gap in the page.
 """
@@ -17,12 +19,21 @@ from verifier.pages.charts import Chart
 
 
 @dataclass(frozen=True)
+class Link:
+    """Words that lead to a file beside the page, or to a place on it."""
+
+    words: str
+    href: str
+
+
+@dataclass(frozen=True)
 class Table:
-    """Rows under a header; cells are texts, numbers or pictures."""
+    """Rows under a header; cells are texts, numbers, pictures or links."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[Any]]
     caption: str = ""
+    anchors: Sequence[str] = ()  # what each row is called, for links to it
 
 
 @dataclass(frozen=True)

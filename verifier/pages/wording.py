@@ -36,3 +36,20 @@ def listed(names: Sequence[str], most: int = 8) -> str:
     """Names in a sentence; of many, the first and how many more."""
     shown = [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
     return " and ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 input`, `2 inputs`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Sorted numbers, runs of three and more by their ends: `0 to 4, 7`; a dash where there are none."""
+    runs = list[list[int]]()
+    for one in sorted(numbers):
+        if runs and one == runs[-1][-1] + 1:
+            runs[-1].append(one)
+        else:
+            runs.append([one])
+    parts = [f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return ", ".join(parts) or "–"

@@ -19,9 +19,10 @@ from bounds.propagation.neuron_bounds import NetworkBounds, device_graph_for, ne
 from bounds.reduced_net.reduced_net import Reduced, reduce
 from encoders.arrays import FloatArray
 from encoders.deadline import Deadline, in_time
+from encoders.input_constraints import InputConstraints
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.checker import UncheckableError, check
-from verifier.goals import goals_of
+from verifier.goals import constrained_goals, goals_of
 from verifier.margin_answer import GreatestLoss
 from verifier.options import REAL, Options
 from verifier.proofs.proof_file import FORMAT, Line, TreeLines, packed, ranges_line, write_whole
@@ -29,10 +30,10 @@ from verifier.proofs.proof_search import MARGIN, ProofSearch, exp2
 from verifier.question.model import Model
 from verifier.question.model_views import View
 from verifier.question.results import Adversary, Basis, Result, Verdict
-from verifier.regions import region_for
+from verifier.regions import region_for, viewed
 
 RANGE_BITS = 40  # of a range's ends, of its size
-SHORT = 0.5  # of the tolerance: how far short of an exact distance its proof may stop
+SHORT, SHORTEST = 0.5, 0.95  # of the tolerance: how far short of an exact distance its proof may stop, or has to
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class ProofFile:
 
     path: Path | None = None
     radius: float | None = None
+    claims: int = 0  # parts of it that rest on a solver's word
     why: str = ""
 
 
@@ -53,9 +55,10 @@ class Claim:
     against: int
     targets: tuple[int, ...] | None
     margin: float
-    radius: float | None
+    radii: tuple[float, ...]  # of balls without an adversary, the first of which that can be proven counts
     witness: Adversary | None
     basis: Basis
+    engine: str
     about: Line  # for people
 
 
@@ -67,8 +70,8 @@ def unprovable(model: Model, options: Options) -> str | None:
         return "grids and quantised networks have no rules in the proof format"
     if options.execution != REAL:
         return f"proofs are about real arithmetic, not execution {options.execution}"
-    if isinstance(model, View) or options.scale is not None or options.constraints is not None:
-        return "perturbations, scales and constraints have no rules in the proof format"
+    if isinstance(model, View):
+        return "perturbations have no rules in the proof format"
     if model.threshold is not None or model.output is not None or options.change is not None or model.classes < 2:
         return "thresholds, changes and chosen outputs have no rules in the proof format"
     return None
@@ -106,9 +109,10 @@ def written(
     if why is not None:
         return ProofFile(why=why)
     region = region_for(model, x, mask, options)
+    goals = goals_of(model, result.predicted, options)
     claim = Claim(
-        region, goals_of(model, result.predicted, options), result.predicted, options.targets, options.margin,
-        _radius(result, region, options), result.adversary, result.basis,
+        region, goals, result.predicted, options.targets, options.margin, _radii(result, options), result.adversary,
+        result.basis, result.engine,
         {"verdict": str(result.verdict), "lower": repr(result.lower), "upper": repr(result.upper)},
     )  # fmt: skip
     return _written(path, model, claim, options, deadline)
@@ -131,60 +135,84 @@ def written_loss(
         return ProofFile(why=why)
     region = region_for(model, x, mask, options)
     margin = loss.upper + SHORT * options.tolerance * max(1.0, abs(loss.upper))
+    goals = goals_for(loss.against, model.classes, None, margin)
+    if options.constraints is not None:
+        goals = constrained_goals(goals, options.constraints.count)
     claim = Claim(
-        region, goals_for(loss.against, model.classes, None, margin), loss.against, None, margin, loss.radius, None,
-        loss.basis, {"verdict": str(loss.verdict), "lower": repr(loss.lower), "upper": repr(loss.upper)},
+        region, goals, loss.against, None, margin, (loss.radius,), None, loss.basis, loss.engine,
+        {"verdict": str(loss.verdict), "lower": repr(loss.lower), "upper": repr(loss.upper)},
     )  # fmt: skip
     return _written(path, model, claim, options, deadline)
 
 
 def _written(path: Path, model: Model, claim: Claim, options: Options, deadline: Deadline) -> ProofFile:
     """The proof of a claim, checked before it takes its place."""
-    lines: list[Line] = []
-    if claim.radius is not None and claim.radius > 0.0:
-        device_graph = device_graph_for(model.graph, pick_device(options.device))
-        found = proof_lines(device_graph, claim.region, options.norm, claim.goals, claim.radius, deadline)
-        if found is None:
-            return ProofFile(why="no proof was found in time")
-        lines = found
-    elif claim.witness is None:
+    radii = [radius for radius in claim.radii if radius > 0.0]
+    if not radii and claim.witness is None:
         return ProofFile(why="neither side of the bracket is known")
-    radius = claim.radius if lines else None
-    content = packed([_statement(model, claim, options.norm, radius), *lines])
+    radius, lines = _first_proven(model, claim, options, radii, deadline)
+    if radii and radius is None:
+        return ProofFile(why=f"no proof was found{' in time' if deadline.passed else ''}")
+    content = packed([_statement(model, claim, options, radius), *lines])
     try:
         verdict = check(content, model.path, "float")
     except UncheckableError as error:
         return ProofFile(why=f"the checker cannot read the model: {error}")
-    if not verdict.whole:
+    if not verdict.accepted:
         return ProofFile(why=f"the checker refuses it: {verdict.told()}")
     write_whole(path, content)
-    return ProofFile(path, radius)
+    return ProofFile(path, radius, verdict.claims)
 
 
-def _radius(result: Result, region: Region, options: Options) -> float | None:
-    """The ball that is to be proven empty; None where there is none."""
+def _first_proven(
+    model: Model, claim: Claim, options: Options, radii: list[float], deadline: Deadline
+) -> tuple[float | None, list[Line]]:
+    """The first radius for which there are lines that prove it, and those."""
+    view, region, _ = viewed(model, claim.region, options)
+    device_graph = device_graph_for(view.graph, pick_device(options.device))
+    solver = claim.engine if claim.basis is Basis.SOLVER else None
+    for radius in radii:
+        if np.isinf(radius):  # no adversary anywhere: the ball is the whole box
+            radius = float(region.reach(options.norm)) * (1.0 + 1e-9)
+        lines = proof_lines(device_graph, region, options.norm, claim.goals, radius, deadline, solver)
+        if lines is not None:
+            return radius, lines
+    return None, []
+
+
+def _radii(result: Result, options: Options) -> tuple[float, ...]:
+    """The balls that may be proven empty, infinite for the whole box; none where the sample's ball is not.
+
+    Where a distance is proven to its last digits, a piece of the net can touch that ball; one that is smaller, and
+    still within the tolerance, has room.
+    """
     if result.verdict is Verdict.FALSIFIED:
-        return None
+        return ()
     if result.verdict is Verdict.CERTIFIED:
-        return result.radius
+        return () if result.radius is None else (result.radius,)
     if np.isinf(result.lower):
-        return float(region.reach(options.norm)) * (1.0 + 1e-9)
-    return min(result.lower, result.upper - SHORT * options.tolerance * max(1.0, result.upper))
+        return (float("inf"),)
+    short, shortest = (result.upper - share * options.tolerance * max(1.0, result.upper) for share in (SHORT, SHORTEST))
+    first = min(result.lower, short)
+    return (first, shortest) if result.verdict is Verdict.EXACT and shortest < first else (first,)
 
 
-def _statement(model: Model, claim: Claim, norm: Norm, radius: float | None) -> Line:
+def _statement(model: Model, claim: Claim, options: Options, radius: float | None) -> Line:
     witness, region, files = claim.witness, claim.region, model.files
+    scale = None if options.scale is None else options.scale
     return {
         "format": FORMAT,
         "model": {"name": model.path.name, "sha256": files[""], **_external(files)},
-        "norm": str(norm),
+        "norm": str(options.norm),
         "sample": _hex(region.center),
         "box": [_side(region.lower), _side(region.upper)],
         "against": claim.against,
         "targets": None if claim.targets is None else list(claim.targets),
         "margin": float(claim.margin).hex(),
         "radius": None if radius is None else float(radius).hex(),
-        "witness": None if witness is None else _witness(witness, region, norm),
+        "witness": None if witness is None else _witness(witness, region, options.norm, scale),
+        **({} if scale is None else {"scale": _hex(scale)}),
+        **({} if options.constraints is None else {"constraints": _constraints(options.constraints)}),
         "rests_on": str(claim.basis),
         "about": claim.about,
     }
@@ -204,10 +232,20 @@ def _side(values: FloatArray) -> str | list[str]:
     return float(values[0]).hex() if (values == values[0]).all() else _hex(values)
 
 
-def _witness(witness: Adversary, region: Region, norm: Norm) -> Line:
+def _constraints(constraints: InputConstraints) -> list[Any]:
+    """Each row's inputs, its numbers there, and its bound."""
+    rows = zip(constraints.matrix, constraints.bound, strict=True)
+    return [[np.flatnonzero(row).tolist(), _hex(row[row != 0]), float(bound).hex()] for row, bound in rows]
+
+
+def _witness(witness: Adversary, region: Region, norm: Norm, scale: FloatArray | None) -> Line:
     """The input, and a number that is no less than its distance."""
     point = witness.input.astype(np.float64).reshape(-1)
-    moved = [abs(Fraction(float(p)) - Fraction(float(c))) for p, c in zip(point, region.center, strict=True)]
+    units = np.ones_like(point) if scale is None else scale
+    moved = [
+        abs(Fraction(float(p)) - Fraction(float(c))) / Fraction(float(unit))
+        for p, c, unit in zip(point, region.center, units, strict=True)
+    ]
     power = 2 if norm is Norm.L2 else 1
     exact = max(moved) if norm is Norm.LINF else sum((one**power for one in moved), Fraction(0))
     distance = float(witness.distance)
@@ -217,14 +255,23 @@ def _witness(witness: Adversary, region: Region, norm: Norm) -> Line:
 
 
 def proof_lines(
-    device_graph: DeviceGraph, region: Region, norm: Norm, goals: tuple[Goal, ...], radius: float, deadline: Deadline
+    device_graph: DeviceGraph,
+    region: Region,
+    norm: Norm,
+    goals: tuple[Goal, ...],
+    radius: float,
+    deadline: Deadline,
+    solver: str | None = None,
 ) -> list[Line] | None:
-    """The lines that prove that the ball holds no adversary; None where none were found."""
+    """The lines that prove that the ball holds no adversary; None where none were found.
+
+    What is left open when time is up is claimed by the `solver` that says the ball is empty, where there is one.
+    """
     made = in_time(deadline, lambda: _net(device_graph, region, norm, goals, radius), None)
     if made is None:
         return None
     bounds, net = made
-    tree = ProofSearch(NodeBounds(net), radius, deadline).run()
+    tree = ProofSearch(NodeBounds(net), radius, deadline, solver).run()
     if tree is None:
         return None
     relus = device_graph.graph.relus

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bounds.reduced_net.reduced_net import Reduced
 from encoders.arrays import FloatArray
-from verifier.proofs.proof_tree import Bounded, Cap, Close, Empty, Multipliers, ProofNode, ProofTree, Split
+from verifier.proofs.proof_tree import Bounded, Cap, Claimed, Close, Empty, Multipliers, ProofNode, ProofTree, Split
 
 Line = dict[str, Any]
 FORMAT = "plumbline-proof-1"
@@ -57,6 +57,8 @@ class TreeLines:
                 yield {"close": True, **self._multipliers(function)}
             case Empty(neuron):
                 yield {"empty": self._name(neuron)}
+            case Claimed(solver):
+                yield {"claim": solver}
             case Split(neuron):
                 yield {"split": self._name(neuron)}
 

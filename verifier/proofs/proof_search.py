@@ -20,7 +20,7 @@ from bounds.nodes.records import Nodes, Pass
 from bounds.reduced_net.neurons_as_rows import Pairs, relaxed_rows
 from encoders.deadline import Deadline, under
 from verifier.engines.phase_search.branching import by_relaxation
-from verifier.proofs.proof_tree import Bounded, Cap, Close, Empty, Multipliers, ProofNode, ProofTree, Split
+from verifier.proofs.proof_tree import Bounded, Cap, Claimed, Close, Empty, Multipliers, ProofNode, ProofTree, Split
 
 BATCH = 128  # nodes at a time
 STEPS, RATE = 8, 0.15  # of an ascent
@@ -53,14 +53,28 @@ class _Open:
 class ProofSearch:
     """The tree that shows that a ball holds no adversary."""
 
-    def __init__(self, engine: NodeBounds, radius: float, deadline: Deadline) -> None:
-        self.engine, self.radius, self.deadline = engine, radius, deadline
+    def __init__(self, engine: NodeBounds, radius: float, deadline: Deadline, solver: str | None = None) -> None:
+        self.engine, self.radius, self.deadline, self.solver = engine, radius, deadline, solver
         self.closed_at = radius * (1.0 + 10 * MARGIN) + 1e-12
         self.enough = radius * (1.0 + 100 * MARGIN) + 1e-11
         self.tree = ProofTree(0, [])
 
     def run(self) -> ProofTree | None:
-        """The tree; None where time was up before, or where a linear piece of the net could not be closed."""
+        """The tree; None where time was up before, or where a linear piece of the net could not be closed.
+
+        Where a solver says that the ball is empty, what is left open then is its claim.
+        """
+        return self.tree if self._closed_all() else self._claimed()
+
+    def _claimed(self) -> ProofTree | None:
+        if self.solver is None:
+            return None
+        for node in self.tree.nodes:
+            node.end = node.end or Claimed(self.solver)
+        return self.tree
+
+    def _closed_all(self) -> bool:
+        """Whether every node was closed in time."""
         roots = self.engine.roots()
         self.tree = ProofTree(len(roots), [ProofNode() for _ in range(len(roots))])
         left = [_Open(roots, list(range(len(roots))))]
@@ -69,14 +83,14 @@ class ProofSearch:
             if rest is not None:
                 left.append(rest)
             if self.deadline.passed:
-                return None
+                return False
             with under(self.deadline):
                 children = self._worked_on(chosen)
             if children is None:
-                return None
+                return False
             if children.numbers:
                 left.append(children)
-        return self.tree
+        return True
 
     def _worked_on(self, chosen: _Open) -> _Open | None:
         """The children of those that had to be split; None where one can be neither closed nor split."""

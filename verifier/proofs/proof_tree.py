@@ -51,6 +51,13 @@ class Empty:
 
 
 @dataclass(frozen=True)
+class Claimed:
+    """The node is closed by a solver's word alone."""
+
+    solver: str
+
+
+@dataclass(frozen=True)
 class Split:
     """Two nodes follow: where the neuron is active, and where it is not."""
 
@@ -64,7 +71,7 @@ class ProofNode:
     """What is said of one node, in order."""
 
     caps: list[Cap] = field(default_factory=list)
-    end: Close | Empty | Split | None = None
+    end: Close | Empty | Claimed | Split | None = None
 
 
 @dataclass(eq=False)

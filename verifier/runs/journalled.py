@@ -176,6 +176,8 @@ def answers(
         earlier = {} if attempts is None else {index: attempts.before(index) for index in left}
         known = {} if attempts is None else {index: attempts.known(index) for index in left}
         with ExitStack() as stack:
+            if attempts is not None:  # all that is known is to be written, whatever a signal comes in the middle of
+                stack.enter_context(cooperative())
             told, running = progress, None
             if attempts is not None and attempts.journal is not None:
                 journal = attempts.journal

@@ -43,5 +43,8 @@ def loss_proof(folder: Path, model: Model, job: Asking[GreatestLoss], x: Inputs,
 
 
 def _told(found: ProofFile, clock: Clock) -> dict[str, Any]:
-    told: Record = {"file": found.path.name, "radius": found.radius} if found.path else {"file": None, "why": found.why}
+    told: Record = {"file": None, "why": found.why}
+    if found.path is not None:
+        told = {"file": found.path.name, "radius": found.radius}
+        told |= {"claims": found.claims} if found.claims else {}
     return {"proof": told | {"seconds": round(clock.now(), 6)}}

@@ -31,6 +31,8 @@ def summary(records: Iterable[Record], kept: Collection[int] = (), proofs: bool 
     if proofs:
         fresh = [record["proof"] for record in records if record["index"] not in kept]
         told += f"; proofs: {sum(proof['file'] is not None for proof in fresh)}"
+        claimed = sum("claims" in proof for proof in fresh)
+        told += f" ({claimed} but for a solver's claims)" if claimed else ""
         whys = Counter(proof["why"] for proof in fresh if proof["file"] is None)
         whys += Counter({"the --json file held it already": len(records) - len(fresh)})
         told += "".join(f", none for {count}: {why}" for why, count in sorted(whys.items()))

@@ -63,6 +63,11 @@ def test_what_cannot_be_checked(model: Path, capsys: pytest.CaptureFixture[str])
     for arguments in ([folder, "--model", model.parent / "none.onnx"], [empty, folder, "--model", model]):
         assert main(["check", *map(str, arguments)]) == 2
         assert "cannot be checked" in capsys.readouterr().out
+    for name, why in (("none.proof", "there is no such file"), ("other.onnx", "no proof file")):
+        path = model.parent / name
+        assert main(["check", str(path), "--model", str(model)]) == 2
+        assert f"{path}: cannot be checked: " in (said := capsys.readouterr().out)
+        assert why in said
     assert main(["check", str(folder), "--model", str(other)]) == 1
     assert "another file" in capsys.readouterr().out
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.verifier.checker.small_proofs import Line, fully_connected, hexadecimal, packed, ranges, statement
-from verifier.checker import check, lines
+from verifier.checker import UncheckableError, check, lines
 from verifier.checker.lines import EXPONENT
-from verifier.checker.proof import DEPTH
+from verifier.checker.rules import DEPTH
 
 
 @pytest.fixture
@@ -121,7 +121,8 @@ def test_what_is_no_line(model: Path, line: bytes, why: str) -> None:
 def test_what_is_no_gzip_file(model: Path) -> None:
     whole = packed(*proof(model))
     refused(b"", model, "the file is empty")
-    refused(gzip.decompress(whole), model, "no whole gzip file")
+    with pytest.raises(UncheckableError, match="no proof file"):
+        check(gzip.decompress(whole), model)
     refused(whole[:-9], model, "no whole gzip file")
     refused(whole[:-8] + b"\0" * 8, model, "no whole gzip file")
     refused(whole + b"more", model, "no whole gzip file")

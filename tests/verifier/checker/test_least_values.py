@@ -25,11 +25,10 @@ from verifier.checker.region import Region
 ARITHMETICS: list[type[Arithmetic]] = [Exact, Float]
 
 
-def region(arithmetic: Arithmetic, norm: str, lower: Any, upper: Any, radius: float) -> Region:
+def region(arithmetic: Arithmetic, norm: str, lower: Any, upper: Any, radius: float, **more: Any) -> Region:
     """A region around 0, without a model."""
-    line = statement(
-        Path(__file__), [0.0] * len(lower), radius, norm=norm, box=[hexadecimal(lower), hexadecimal(upper)]
-    )
+    box = [hexadecimal(lower), hexadecimal(upper)]
+    line = statement(Path(__file__), [0.0] * len(lower), radius, norm=norm, box=box, **more)
     claim = read_statement(line)
     assert claim.radius is not None
     return Region(arithmetic, claim, claim.radius)
@@ -53,11 +52,31 @@ def test_least_values_on_a_region(norm: str, kind: type[Arithmetic]) -> None:
 
 @pytest.mark.parametrize("kind", ARITHMETICS)
 @pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
+def test_least_values_where_moves_are_counted_in_units(norm: str, kind: type[Arithmetic]) -> None:
+    """The same as of the function and the box in units."""
+    rng = np.random.default_rng(6)
+    for _ in range(30):
+        size, arithmetic = int(rng.integers(1, 6)), kind()
+        units = rng.choice([1 / 3, 1, 2.5, 17], size)
+        lower, upper = -rng.choice([0, 0.25, 0.5, 4], size), rng.choice([0, 0.25, 0.5, 4], size)
+        g, v, radius = rng.normal(size=size), rng.normal(), float(rng.choice([0, 0.01, 0.5, 3]))
+        here = region(arithmetic, norm, list(lower), list(upper), radius, scale=hexadecimal(list(units)))
+        found = here.least(arithmetic.constants(g[None]), arithmetic.constants(np.array([v])))[0]
+        truth = least_by_steps(g * units, v, norm, lower / units, upper / units, radius)
+        assert float(found) <= truth + 1e-12
+        assert float(found) >= truth - 1e-3
+
+
+@pytest.mark.parametrize("kind", ARITHMETICS)
+@pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
 def test_a_constant_loses_nothing(norm: str, kind: type[Arithmetic]) -> None:
     arithmetic = kind()
-    here = region(arithmetic, norm, [-1, -1], [1, 1], 8)
-    found = here.least(arithmetic.constants(np.zeros((1, 2))), arithmetic.constants(np.array([2.0**-30])))[0]
-    assert 2.0**-31 < found <= 2.0**-30
+    for more in ({}, {"scale": hexadecimal([0.3, 3])}):
+        here = region(arithmetic, norm, [-1, -1], [1, 1], 8, **more)
+        for tiny in (0.0, 2.0**-600):
+            rows = arithmetic.constants(np.full((1, 2), tiny))
+            found = here.least(rows, arithmetic.constants(np.array([2.0**-30])))[0]
+            assert 2.0**-31 < found <= 2.0**-30
 
 
 def least_by_steps(g: Any, v: float, norm: str, lower: Any, upper: Any, radius: float) -> float:

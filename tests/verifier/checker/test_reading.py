@@ -272,6 +272,10 @@ def test_graphs_that_are_refused(tmp_path: Path) -> None:
     model = small(tmp_path)
     model.graph.initializer[0].raw_data += b"0000"
     refused(model, "no meaning")
+    for kind in ("float_data", "double_data", "int64_data", "uint64_data"):
+        model = small(tmp_path)
+        getattr(model.graph.initializer[0], kind).append(1)
+        refused(model, "holds its numbers twice")
 
 
 def test_an_initializer_that_is_listed_as_an_input_is_a_constant(tmp_path: Path) -> None:

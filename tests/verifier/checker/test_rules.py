@@ -80,6 +80,92 @@ def test_the_box_holds_inputs_back(sum_of_two: Path, arithmetic: Literal["exact"
     assert not asked(sum_of_two, arithmetic, wider, *proof[1:]).whole
 
 
+@pytest.mark.parametrize(
+    ("norm", "radius", "upper", "accepted"),
+    [  # of moves (1 · u, 3 · v): a sum of 1 is 1/4 away in L∞, 1/3 in L1, 1/√10 in L2
+        ("linf", 0.2490234375, 0.9961, True),
+        ("linf", 0.25, 1, False),
+        ("linf", 0.2490234375, 0.996, False),
+        ("l1", 0.3330078125, 0.9991, True),
+        ("l1", 0.333984375, 1.01, False),
+        ("l1", 0.3330078125, 0.9990, False),
+        ("l2", 0.3154296875, 0.9975, True),
+        ("l2", 0.31640625, 1.01, False),
+    ],
+)
+def test_moves_are_counted_in_units(
+    sum_of_two: Path, arithmetic: Literal["exact", "float"], norm: str, radius: float, upper: float, accepted: bool
+) -> None:
+    first = statement(sum_of_two, [0, 0], radius, norm=norm, scale=hexadecimal([1, 3]))
+    proof = (first, ranges(0, [-2], [upper]), {"goal": 1}, CLOSE)
+    verdict = asked(sum_of_two, arithmetic, *proof)
+    assert verdict.whole == accepted
+    assert not accepted or ", in units of a scale" in verdict.proven
+
+
+@pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
+def test_units_and_a_box_that_holds_inputs_back(
+    sum_of_two: Path, arithmetic: Literal["exact", "float"], norm: str
+) -> None:
+    """A third has no exact form: rooms in units are rounded up, and what is proven with them holds."""
+    box = [hexadecimal([-4, -4]), hexadecimal([0.25, 0.5])]
+    units = hexadecimal([3, 0.3])
+    proof = (ranges(0, [-8], [0.7501]), {"goal": 1}, CLOSE)
+    first = statement(sum_of_two, [0, 0], 2, norm=norm, box=box, scale=units)
+    assert asked(sum_of_two, arithmetic, first, *proof).whole
+    wider = [hexadecimal([-4, -4]), hexadecimal([0.25, 0.75])]
+    assert not asked(sum_of_two, arithmetic, first | {"box": wider}, *proof).whole
+
+
+def test_constraints_are_rows(sum_of_two: Path, arithmetic: Literal["exact", "float"]) -> None:
+    """Where x0 + x1 is at most 1/2 there is no adversary at all; what that costs is a multiplier."""
+    at_most = [[[0, 1], hexadecimal([1, 1]), hexadecimal(0.5)]]
+    start = (ranges(0, [-4], [4]), {"goal": 1}, {"split": [0, 0]})
+    lines = (*start, CLOSE | {"rows": [1, 1]}, CLOSE | {"rows": [1, 0]})
+    first = statement(sum_of_two, [0, 0], 2, constraints=at_most)
+    verdict = asked(sum_of_two, arithmetic, first, *lines)
+    assert verdict.whole, verdict.told()
+    assert verdict.proven == "no adversary within linf 2, under 1 constraint"
+    assert not asked(sum_of_two, arithmetic, first, *start, CLOSE | {"rows": [1, 0]}, CLOSE | {"rows": [1, 0]}).whole
+    for broken in ([[[0, 1], hexadecimal([1, 1]), hexadecimal(1)]], [[[0, 1], hexadecimal([1, 0.5]), "0x1p-1"]]):
+        assert not asked(sum_of_two, arithmetic, first | {"constraints": broken}, *lines).whole
+    for rows in ([1], [1, 1, 1], [1, -1]):
+        assert not asked(sum_of_two, arithmetic, first, *start, CLOSE | {"rows": rows}, CLOSE | {"rows": [1, 0]}).whole
+
+
+def test_a_witness_keeps_constraints_and_is_measured_in_units(sum_of_two: Path) -> None:
+    def told(distance: float, norm: str = "l1", **changed: Any) -> bool:
+        found = {"input": hexadecimal([0.5, 0.75]), "distance": hexadecimal(distance)}
+        first = statement(sum_of_two, [0, 0], None, norm=norm, witness=found, scale=hexadecimal([0.5, 3]), **changed)
+        return asked(sum_of_two, "exact", first).whole
+
+    assert [told(1.25), told(1.2499)] == [True, False]
+    assert [told(1, "linf"), told(0.9999, "linf")] == [True, False]
+    assert [told(1.0308, "l2"), told(1.0307, "l2")] == [True, False]
+    bound = [[[1], hexadecimal([1]), hexadecimal(0.75)]]
+    assert told(1.25, constraints=bound)
+    assert not told(1.25, constraints=[*bound, [[0, 1], hexadecimal([-1, 1]), hexadecimal(0.125)]])
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"scale": hexadecimal([1])}, "scale has 1 entries"),
+        ({"scale": hexadecimal([1, 0])}, "not above 0"),
+        ({"scale": None}, "scale is no list"),
+        ({"constraints": []}, "constraints is empty"),
+        ({"constraints": [[[0, 0], hexadecimal([1, 1]), "0x1p0"]]}, "an input twice"),
+        ({"constraints": [[[2], hexadecimal([1]), "0x1p0"]]}, "one that the sample has not"),
+        ({"constraints": [[[0], hexadecimal([1, 1]), "0x1p0"]]}, "a constraint has 2 entries"),
+        ({"constraints": [[[0], [[(1 << 60) + 1, 0]], "0x1p0"]]}, "no float64"),
+    ],
+)
+def test_scales_and_constraints_that_are_refused(sum_of_two: Path, changed: Line, why: str) -> None:
+    proof = (statement(sum_of_two, [0, 0], 0.25) | changed, ranges(0, [-1], [1]), {"goal": 1}, CLOSE)
+    verdict = asked(sum_of_two, "exact", *proof)
+    assert why in verdict.why
+
+
 def test_only_the_lower_end_is_too_high(sum_of_two: Path, arithmetic: Literal["exact", "float"]) -> None:
     first = statement(sum_of_two, [0, 0], 0.25)
     assert asked(sum_of_two, arithmetic, first, ranges(0, [-0.5], [0.5]), {"goal": 1}, CLOSE).whole

@@ -216,7 +216,6 @@ def test_an_unexpected_error_is_one_line(capsys: pytest.CaptureFixture[str], mon
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "COMMAND"),
         (["prove", NET], "prove"),
         (["distance", NET], "--data"),
         (["verify", NET, "--data", "digits"], "--radius"),

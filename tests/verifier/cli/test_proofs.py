@@ -6,6 +6,7 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from verifier.cli.main import main
@@ -48,6 +49,18 @@ def test_a_greatest_loss_is_proven(tmp_path: Path, capsys: pytest.CaptureFixture
         margin = float.fromhex(statement["margin"])
         assert record["upper"] < margin < record["upper"] + 1e-3
         assert (statement["against"], float.fromhex(statement["radius"])) == (record["against"], 0.02)
+
+
+def test_units_and_constraints_are_proven(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "scale.npy", np.linspace(0.5, 2.0, 64))
+    np.savez(tmp_path / "bound.npz", A=np.ones((1, 64)), b=[19.5])
+    held = ["--scale", str(tmp_path / "scale.npy"), "--constraints", str(tmp_path / "bound.npz")]
+    for question in (["distance"], ["margin", "--radius", "0.02"]):
+        folder = tmp_path / question[0]
+        assert main([*question, *DIGITS[:-1], "0", *held, "--proof", str(folder)]) == 0
+        assert "proofs: 1" in capsys.readouterr().out
+        assert main(["check", str(folder), "--model", NET]) == 0
+        assert ", in units of a scale, under 1 constraint (exact arithmetic)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("question", [["--norm", "l0"], ["--grid", "16"], ["--execution", "float32"]])

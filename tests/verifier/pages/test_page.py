@@ -15,9 +15,9 @@ from PIL import Image
 
 from verifier.pages.chart_style import Frame, mark
 from verifier.pages.charts import Chart, Line, line_chart
-from verifier.pages.page import Table, rendered
-from verifier.pages.pictures import Picture, picture, signed_picture
-from verifier.pages.wording import bracket
+from verifier.pages.page import Link, Table, rendered
+from verifier.pages.pictures import DIVERGING, Picture, difference_picture, picture, signed_picture
+from verifier.pages.wording import bracket, counted, ranges
 
 HOSTILE = '<script>"&{{ 1 }}'
 
@@ -26,32 +26,42 @@ def a_chart() -> Chart:
     return line_chart(Frame(HOSTILE, "x", "y"), [Line(HOSTILE, [0, 1], [0, 1], mark(0))])
 
 
+def an_explorable_chart() -> Chart:
+    return line_chart(Frame(HOSTILE, HOSTILE, "y"), [Line(HOSTILE, [0, 1], [0, 1], mark(0))], explorable=True)
+
+
 def a_report() -> str:
     """The report's page where every text that comes from outside is hostile."""
     shown = picture(np.linspace(0, 1, 16), (16,), HOSTILE)
-    held = Table((HOSTILE, HOSTILE), [(HOSTILE, shown)], HOSTILE)
-    charts = dict.fromkeys(("robustness", "accuracy", "bounds", "attacks", "cost"), a_chart())
-    tables = dict.fromkeys(("techniques", "accuracy", "pictures", "samples"), held)
-    part = {"name": HOSTILE, "charts": charts, **tables}
-    return rendered("gap_report.html", HOSTILE, summary=HOSTILE, norms=[part], conditions=held)
+    held = Table((HOSTILE, HOSTILE, HOSTILE), [(HOSTILE, shown, Link(HOSTILE, HOSTILE))], HOSTILE, [HOSTILE])
+    tables = dict.fromkeys(("at_radii", "techniques", "pictures", "samples", "bounds", "attacks"), held)
+    charts = {"robustness": an_explorable_chart(), "cost": a_chart(), "nearness": [a_chart(), a_chart()]}
+    part = {"name": HOSTILE, "finished": HOSTILE, "open": 1, **charts, **tables}
+    checks = [{"what": HOSTILE, "how": HOSTILE}]
+    return rendered(
+        "gap_report.html", HOSTILE, answers=[(HOSTILE, HOSTILE)], missing=HOSTILE, norms=[part], conditions=held,
+        checks=checks,
+    )  # fmt: skip
 
 
 def test_names_from_outside_are_words_and_nothing_else() -> None:
     html = a_report()
-    assert "<script" not in html
-    assert len(re.findall(r"&lt;script&gt;(&#34;|\")&amp;{{ 1 }}", html)) >= 3 + 5 * 6 + 5 * 3  # page, tables, charts
+    assert html.count("<script") == 1  # the page's own
+    assert html.count(HOSTILE) == 0
+    assert len(re.findall(r"&lt;script&gt;(&#34;|&quot;|\")&amp;{{ 1 }}", html)) >= 6 + 7 * 6 + 4 * 3
     assert {"<table", "<svg", "<img", "<style"} <= set(re.findall(r"<\w+", html))
 
 
 def test_a_page_loads_nothing() -> None:
     html = a_report()
-    assert all(link.startswith(("data:image/png;base64,", "#")) for link in re.findall(r'(?:src|href)="([^"]*)"', html))
+    assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]*)"', html))
+    assert all(link.startswith("#") for link in re.findall(r'<(?!a )[^>]*href="([^"]*)"', html))
     assert html.count("http") == html.count("http://www.w3.org/2000/svg")
     assert not re.search(r"@import|url\((?!#)", html)
 
 
 def test_a_value_that_is_not_given_is_an_error() -> None:
-    with pytest.raises(UndefinedError, match="'summary' is undefined"):
+    with pytest.raises(UndefinedError, match="'answers' is undefined"):
         rendered("gap_report.html", "t", norms=[], conditions=Table((), []))
 
 
@@ -65,6 +75,21 @@ def test_pictures_hold_their_pixels() -> None:
     image = Image.open(io.BytesIO(base64.b64decode(signed.uri.split(",")[1])))
     assert np.asarray(image).tolist() == [[0, 128], [191, 255]]
     assert picture(np.zeros(7), (7,)) == "–"
+
+
+def test_a_difference_diverges_from_white_and_says_how_far_its_colours_go() -> None:
+    found = difference_picture(np.array([-0.2, 0, 0.1, 0.2]), (2, 2))
+    assert isinstance(found, Picture)
+    assert found.scale == ("−0.2", "+0.2")
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(found.uri.split(",")[1]))))
+    low, middle, high = (tuple(int(one[k : k + 2], 16) for k in (1, 3, 5)) for one in DIVERGING)
+    assert [tuple(pixel) for pixel in (image[0, 0], image[0, 1], image[1, 1])] == [low, middle, high]
+    assert all(min(m, h) <= value <= max(m, h) for value, m, h in zip(image[1, 0], middle, high, strict=True))
+    channels = np.array([[[0.1]], [[-0.4]], [[0.2]]])  # one pixel: its channel that moved most
+    strongest = difference_picture(channels, (3, 1, 1))
+    assert isinstance(strongest, Picture)
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(strongest.uri.split(",")[1]))).convert("RGB"))
+    assert tuple(image[0, 0]) == low
 
 
 @pytest.mark.parametrize("start", ["import verifier", "from verifier.cli.main import main; main(['--help'])"])
@@ -82,3 +107,9 @@ def test_a_bracket_shows_both_sides_where_one_has_no_end() -> None:
     assert bracket(0.3, float("inf")) == "0.3 to ∞"
     assert bracket(-float("inf"), float("inf")) == "-∞ to ∞"
     assert bracket(float("inf"), float("inf")) == "∞"
+
+
+def test_numbers_in_a_sentence() -> None:
+    assert [counted(1, "input"), counted(2, "input"), counted(0, "is", "are")] == ["1 input", "2 inputs", "0 are"]
+    assert ranges([7, 0, 1, 2, 4, 5]) == "0 to 2, 4, 5, 7"
+    assert ranges([]) == "–"

@@ -17,10 +17,13 @@ from encoders.question import Norm, goals_for
 from tests.encoders.nets import random_chain, two_two_two, unit_box
 from tests.exact_distances import exact_distance
 from tests.onnx_builder import to_onnx
+from tests.verifier.test_constrained_questions import oracle
 from verifier.checker import check
 from verifier.options import Options
 from verifier.proofs import proof as proof_module
 from verifier.proofs.proof import proof_lines, unprovable, write_proof
+from verifier.proofs.proof_search import ProofSearch
+from verifier.proofs.proof_tree import ProofNode, ProofTree
 from verifier.question.results import Result
 from verifier.runs.samples import load_samples
 
@@ -133,6 +136,84 @@ def test_masked_inputs_and_boxes(tmp_path: Path) -> None:
     found = write_proof(tmp_path / "0.proof", model, x, result, **more)
     assert found.radius == pytest.approx(1 / 6, abs=1e-5)
     accepted(tmp_path / "0.proof", model.path)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("seed", range(4))
+def test_units_and_constraints(tmp_path: Path, norm: str, seed: int) -> None:
+    """Proven as far as brute force says that the nearest adversary is, in units and among what is allowed."""
+    graph, x = random_chain(seed, (3, 5, 4, 3))
+    model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
+    x = x.astype(np.float32)
+    rng = np.random.default_rng(seed)
+    scale = np.array([1.0, 0.3, 3.0])
+    matrix = rng.normal(size=(2, 3)) * [[1.0, 1.0, 0.0]]
+    center = x.astype(np.float64)
+    held = matrix, matrix @ center + (0.02 if seed % 2 else 9.0)  # far from all inputs of the box, or not
+    more: dict[str, Any] = {"scale": scale, **({"constraints": held} if seed % 2 else {})}
+    result = verifier.distance(model, x, norm=norm, **more)
+    found = write_proof(tmp_path / "0.proof", model, x, result, **more)
+    assert found.path is not None, found.why
+    accepted(found.path, model.path)
+    goals = goals_for(result.predicted, model.classes, None, 0.0)
+    true = oracle(model.graph, unit_box(center), norm, goals, scale, held)
+    assert found.radius is not None
+    assert found.radius < true
+    if np.isfinite(true):
+        assert found.radius > true - 1e-5
+
+
+def test_a_ball_that_cannot_be_closed_is_tried_a_little_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Still within the tolerance of the adversary; and where no ball is closed, time is not what is said to lack."""
+    graph, x = two_two_two()
+    model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
+    x = x.astype(np.float32)
+    result = verifier.distance(model, x)
+    lines, tried = proof_lines, []
+
+    def refusing(graph_here: Any, region: Any, norm: Any, goals: Any, radius: float, *rest: Any) -> Any:
+        tried.append(radius)
+        return lines(graph_here, region, norm, goals, radius, *rest) if len(tried) == 2 else None
+
+    monkeypatch.setattr(proof_module, "proof_lines", refusing)
+    found = write_proof(tmp_path / "0.proof", model, x, result)
+    assert found.radius == tried[1] < tried[0] <= result.lower
+    assert result.upper - tried[1] < 1e-6
+    accepted(tmp_path / "0.proof", model.path)
+    assert write_proof(tmp_path / "1.proof", model, x, result).why == "no proof was found"
+    tried.clear()
+    safe = verifier.verify(model, x, 0.1)
+    assert write_proof(tmp_path / "2.proof", model, x, safe).why == "no proof was found"
+    assert tried == [0.1]
+
+
+def test_what_a_solver_says_is_its_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tree that had no time for any node: each goal is the solver's word, and a rigorous result has no proof."""
+    graph, x = two_two_two()
+    model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
+    x = x.astype(np.float32)
+    result = verifier.distance(model, x, engine="highs")
+    assert str(result.basis) == "solver"
+    whole = write_proof(tmp_path / "whole.proof", model, x, result)
+    assert whole.claims == 0
+    accepted(tmp_path / "whole.proof", model.path)
+    monkeypatch.setattr(ProofSearch, "_closed_all", give_up)
+    found = write_proof(tmp_path / "0.proof", model, x, result)
+    assert (found.claims, found.why) == (1, "")
+    verdict = check(tmp_path / "0.proof", model.path)
+    assert (verdict.accepted, verdict.whole, verdict.claims) == (True, False, 1)
+    lines = gzip.decompress((tmp_path / "0.proof").read_bytes()).splitlines()
+    assert json.loads(lines[-1]) == {"claim": "highs"}
+    assert write_proof(tmp_path / "none.proof", model, x, verifier.distance(model, x)).path is None
+
+
+def give_up(search: ProofSearch) -> bool:
+    """Roots, and nothing said of them."""
+    count = len(search.engine.roots())
+    search.tree = ProofTree(count, [ProofNode() for _ in range(count)])
+    return False
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ class Findings:
     curves: Mapping[tuple[str, Norm], Curve]
     differences: list[Difference]
     overestimates: list[Overestimate]
+    missing: str = ""  # what an early end left out
 
     def of(self, norm: Norm) -> list[Group]:
         return [group for group in self.groups if group.norm is norm]
@@ -48,10 +49,10 @@ class Findings:
         return next((group for group in self.of(norm) if group.family == self.options.baseline), None)
 
 
-def findings(options: CompareOptions, data: str, groups: tuple[Group, ...]) -> Findings:
+def findings(options: CompareOptions, data: str, groups: tuple[Group, ...], missing: str = "") -> Findings:
     """Tests, curves with their bands and crossings, and differences of the groups."""
     matched = [group for group in groups if group.matched]
-    found = Findings(options, data, groups, paired_tests(groups), paired_tests(matched), [], {}, [], [])
+    found = Findings(options, data, groups, paired_tests(groups), paired_tests(matched), [], {}, [], [], missing)
     drawn = dict[tuple[str, Norm], Curve]()
     for norm in options.norms:
         chosen, baseline = found.of(norm), found.baseline(norm)
@@ -80,6 +81,7 @@ def notes(found: Findings) -> list[str]:
         "A misclassified sample counts with distance 0 (so the mean and the curves hold accuracy too), and robust "
         "accuracy is the share of all samples that are classified right with no adversary up to the radius. "
         "Test accuracy is over the whole test data, `right of these` over the samples compared.",
+        "Intervals of shares in brackets: Wilson's at 95 %, for the number of samples.",
         f"Intervals of means: bootstrap over seeds and samples, {found.options.resamples} resamples. One network beats "
         f"another where Wilcoxon's signed-rank test, paired by sample (distances averaged over seeds), says so at the "
         f"{level} level after Holm's correction over all {len(found.tests)} pairs; it speaks of "

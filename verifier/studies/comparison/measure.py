@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from bounds.attacks import ATTACKS
 from bounds.lower.cross_lipschitz import LocalCrossLipschitz
+from bounds.lower.relaxations import Crown
 from encoders.arrays import FloatArray, Inputs
 from encoders.errors import SolverError
-from encoders.interrupts import Interrupted
 from encoders.plugins import taking_part
 from encoders.question import Norm
 from verifier.options import Options
@@ -29,11 +29,11 @@ from verifier.question.model import Model
 from verifier.question.results import Result, Verdict, check_order
 from verifier.regions import region_for
 from verifier.runs.job import Job
-from verifier.runs.journal import Journal, Record
-from verifier.runs.journalled import Run, answers, journalled
+from verifier.runs.journal import Journal, Record, is_open
+from verifier.runs.journalled import Attempts, Run, answers, journalled
 from verifier.runs.samples import Samples, origin_of
 from verifier.studies.comparison.drawn_attacks import STRONGEST, drawn_attack
-from verifier.studies.comparison.lower_bounds import cross_lipschitz_lower
+from verifier.studies.comparison.lower_bounds import cross_lipschitz_lower, crown_lower
 from verifier.studies.comparison.options import CompareOptions, Subject
 from verifier.studies.comparison.test_data import TestData
 
@@ -62,6 +62,15 @@ class Measured:
     open: NDArray[np.bool_]
     adversaries: dict[int, Inputs]  # by the sample's index
 
+    def of(self, indices: tuple[int, ...]) -> Measured:
+        """The same of fewer samples."""
+        kept = [self.indices.index(index) for index in indices]
+        arrays = ("correct", "lower", "upper", "typical", "strongest", "lipschitz", "open_phases", "seconds", "open")
+        cut: dict[str, Any] = {name: None if (held := getattr(self, name)) is None else held[kept] for name in arrays}
+        words: dict[str, Any] = {name: tuple(getattr(self, name)[k] for k in kept) for name in ("proven_by", "basis")}
+        adversaries = {index: found for index, found in self.adversaries.items() if index in indices}
+        return replace(self, indices=indices, adversaries=adversaries, **cut, **words)
+
 
 def measure_one(
     subject: Subject,
@@ -72,30 +81,33 @@ def measure_one(
     folder: Path,
     progress: Progress,
 ) -> Measured:
-    """One network in one norm, sample by sample."""
+    """One network in one norm, sample by sample; what a stop left undone is not among its indices."""
     model = subject.model()
     samples = data.samples(model)
     question = options.question(norm)
-    run = Run("compare", model, samples, depending_on(samples, question, options.attacks))
+    effort = question.record("time_limit", "engine", "device", "seed") | taking_part(engines=question.plugins)
+    run = Run("compare", model, samples, depending_on(samples, question, options.attacks), effort)
     more = partial(beside, model, samples, question, options.attacks)
-    fresh = answers(run, Job(question), 1, lambda index, running: None, more=more)
+    job = Job(question)
     records: dict[int, Record] = {}
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(folder / f"{subject.stem}-{norm}.jsonl", run.record))
-        for one in stack.enter_context(closing(journalled(journal, indices, fresh))):
+        attempts = Attempts(run, job, journal)
+        fresh = answers(run, job, 1, lambda index, running: None, more=more, attempts=attempts)
+        for one in stack.enter_context(closing(journalled(journal, indices, fresh, is_open))):
             if one.record is None and not isinstance(one.error, SolverError):
                 raise one.error or RuntimeError(f"{subject.path}: sample {one.index} has no result")
-            records[one.index] = one.record or unknown(one.index)  # told as open; tried again next time
+            # What a solver failed on is told as open; a line on the way holds its bracket alone. Both are tried again.
+            records[one.index] = {**unknown(one.index), **(one.record or {})}
             progress(subject, norm, len(records))
-    if len(records) < len(indices):
-        raise Interrupted
-    return collected(subject, norm, accuracy(model, samples), [records[index] for index in indices], options)
+    done = [records[index] for index in indices if index in records]
+    return collected(subject, norm, accuracy(model, samples), done, options)
 
 
 def depending_on(samples: Samples, question: Options, attacks: tuple[str, ...]) -> dict[str, Any]:
     """What of the options a measurement depends on."""
-    taking = taking_part(data=origin_of(samples.name), engines=question.plugins, attacks=ATTACKS.origins(list(attacks)))
-    asked = question.record("norm", "time_limit", "tolerance", "engine", "device", "seed")
+    taking = taking_part(data=origin_of(samples.name), attacks=ATTACKS.origins(list(attacks)))
+    asked = question.record("norm", "tolerance") | {"attacks_seed": question.seed}
     return {**asked, "attacks": list(attacks), **taking}
 
 
@@ -112,10 +124,14 @@ def beside(model: Model, samples: Samples, question: Options, attacks: tuple[str
     }
     adversaries = [one.adversary for one in found.values() if one.adversary is not None]
     nearest = merged(result, {}, adversaries, question.tolerance).result
-    bound = cross_lipschitz_lower(model, region_for(model, x, None, question), nearest)
-    told["cross_lipschitz"] = bound
-    check_order(nearest, {LocalCrossLipschitz.name: bound}, {})
-    whole = merged(result, {LocalCrossLipschitz.name: Proven(bound)}, adversaries, question.tolerance)
+    region = region_for(model, x, None, question)
+    bounds = {LocalCrossLipschitz.name: cross_lipschitz_lower(model, region, nearest)}
+    told["cross_lipschitz"] = bounds[LocalCrossLipschitz.name]
+    if nearest.verdict is Verdict.UNRESOLVED:
+        bounds[Crown.name] = crown_lower(model, region, nearest)
+    check_order(nearest, bounds, {})
+    proven = {name: Proven(bound) for name, bound in bounds.items()}
+    whole = merged(result, proven, adversaries, question.tolerance)
     adversary = whole.result.adversary
     if adversary is not None:
         kind = adversary.input.dtype.newbyteorder("<")

@@ -22,6 +22,7 @@ from verifier.runs.samples import check_samples
 from verifier.studies.comparison.bands import Resampling
 from verifier.studies.comparison.drawn_attacks import BY_RADIUS, STRONGEST, check_attack_name
 
+NONE = "none"
 RADII: Mapping[Norm, tuple[float, ...]] = {
     Norm.LINF: (0.02, 0.05, 0.1), Norm.L1: (0.25, 0.5, 1.0), Norm.L2: (0.1, 0.25, 0.5),
 }  # fmt: skip
@@ -54,13 +55,13 @@ class CompareOptions:
         default_factory=lambda: dict(RADII)
     )
     time_limit: Positive | None = 60.0
-    tolerance: Positive = 1e-5
+    tolerance: Positive = 1e-6
     engine: str = "auto"
     device: str = "auto"
     seed: Whole = 0
     jobs: Natural = 1
     attack: Annotated[str, AfterValidator(check_attack_name)] = BY_RADIUS
-    baseline: str = "none"
+    baseline: str = NONE
     pictures: NaturalWithZero = 3
     resamples: Natural = 2000
     variants: Literal["all", "chosen"] = "all"  # of each family, or the one chosen on the validation split
@@ -94,12 +95,32 @@ def read_comparison(path: Path, **flags: Any) -> tuple[Study, CompareOptions]:
         options = CompareOptions(**study.compare)
     except PlumblineError as error:
         raise type(error)(f"{path}: [compare]: {error}") from None
-    families = dict.fromkeys(run.family for run in study.runs)
-    if "baseline" in study.compare and options.baseline not in families:
-        raise OptionError(f"{path}: [compare]: baseline {options.baseline!r}: choose from {', '.join(families)}")
     if options.variants == "chosen" and study.validation is None:
         raise OptionError(f"{path}: [compare]: variants 'chosen': say by what samples, in a [validation] table")
-    return study, CompareOptions(**{**study.compare, **flags})
+    given = {**study.compare, **flags}
+    try:
+        baseline = baseline_of([(run.family, run.options.record) for run in study.runs], given.get("baseline"))
+    except OptionError as error:
+        raise OptionError(f"{path}: [compare]: {error}" if "baseline" not in flags else str(error)) from None
+    return study, CompareOptions(**{**given, "baseline": baseline})
+
+
+def baseline_of(runs: Sequence[tuple[str, Mapping[str, Any] | None]], named: str | None) -> str:
+    """The family that the others are held against: the one named, else `none`, else the only one trained plainly.
+
+    `runs` are families and the options of their training; plainly is without a regulariser and without adversaries.
+    """
+    families = dict.fromkeys(family for family, _ in runs)
+    if named is not None and named not in families:
+        raise OptionError(f"baseline {named!r}: choose from {', '.join(families)}")
+    if named is not None or NONE in families:
+        return named or NONE
+    plain = {family for family, options in runs if options is not None and _plain(options)}
+    return plain.pop() if len(plain) == 1 else NONE
+
+
+def _plain(options: Mapping[str, Any]) -> bool:
+    return not options.get("regularisers") and not options.get("adversarial")
 
 
 @dataclass(frozen=True)
@@ -128,7 +149,7 @@ class Subject:
         return load(self.path, self.output, self.threshold)
 
 
-def subjects_of_study(study: Study, variants: str = "all", baseline: str = "none") -> tuple[Subject, ...]:
+def subjects_of_study(study: Study, variants: str = "all", baseline: str = NONE) -> tuple[Subject, ...]:
     """The networks that a study's runs have left, of `chosen` variants or all; one that is missing is named.
 
     Chosen is of each family the one that its own accuracy allows, and the one that the baseline's does.

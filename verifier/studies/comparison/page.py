@@ -80,6 +80,7 @@ def page(found: Findings, samples: Samples, transfers: Sequence[Transfer], scale
         "comparison.html",
         f"Regularisers compared on {Path(found.data).name}",
         notes=notes(found),
+        missing=found.missing,
         crossings=crossing_lines(found),
         attack=short_name(found.options.attack),
         strongest=short_name(STRONGEST),

@@ -29,6 +29,7 @@ from verifier.studies.comparison.findings import (
 from verifier.studies.comparison.options import CompareOptions
 from verifier.studies.comparison.statistics import Group, mean_distance, median_distance
 from verifier.studies.comparison.transfer import Transfer
+from verifier.studies.wilson import wilson
 
 
 def header(options: CompareOptions, norm: Norm) -> list[str]:
@@ -47,22 +48,29 @@ def row(group: Group, options: CompareOptions) -> list[str]:
     mean = mean_distance(group, options.resampling)
     attacked = dict(zip((options.attack, STRONGEST), (group.typical, group.strongest), strict=True))
     bounds = [one.lipschitz for one in group.members if one.lipschitz is not None]
+    samples, right = group.lower.shape[1], float(group.correct.mean())
     return [
         group.variant,
         str(len(group.members)),
         f"{group.accuracy.mean():.1%}",
-        f"{group.correct.mean():.1%}",
+        _interval_told(right, right, samples),
         bracket(mean.lower, mean.upper),
         f"{number(mean.interval[0])} to {number(mean.interval[1])}",
         bracket(*median_distance(group)),
         proven_by(group),
         *(number(float(attacked[name].mean())) for name in options.attacks),
         number(float(np.mean(bounds))) if bounds else "–",
-        *(share(*group.robust(radius)) for radius in options.radii[group.norm]),
+        *(_interval_told(*group.robust(radius), samples) for radius in options.radii[group.norm]),
         f"{np.mean([one.open_phases[one.correct].mean() for one in group.members if one.correct.any()] or [0.0]):.1f}",
         str(sum(int(one.open.sum()) for one in group.members)),
         f"{np.mean([one.seconds.mean() for one in group.members]):.2f}",
     ]
+
+
+def _interval_told(low: float, high: float, samples: int) -> str:
+    """A share, and Wilson's interval for as many samples as there are, however many seeds they are shown to."""
+    ends = float(wilson(low, samples)[0]), float(wilson(high, samples)[1])
+    return f"{share(low, high)} ({ends[0]:.0%} to {ends[1]:.0%})"
 
 
 def proven_by(group: Group) -> str:
@@ -79,7 +87,12 @@ def proven_by(group: Group) -> str:
 def markdown(found: Findings) -> str:
     """All tables and findings as Markdown."""
     told = "\n\n".join(f"{NAMES[norm]}. {summary(found, norm)}" for norm in found.options.norms)
-    parts = [f"# Comparison on {Path(found.data).name}", told, *notes(found)]
+    parts = [
+        f"# Comparison on {Path(found.data).name}",
+        *([found.missing] if found.missing else []),
+        told,
+        *notes(found),
+    ]
     for norm in found.options.norms:
         columns = header(found.options, norm)
         lines = [columns, ["---"] * len(columns), *(row(group, found.options) for group in found.of(norm))]
@@ -116,6 +129,11 @@ def rows_by_network(groups: Sequence[Group], options: CompareOptions) -> list[di
                 ("typical", one.typical),
                 ("strongest", one.strongest),
             )
+        }
+        robust |= {
+            f"interval_{end}_robust_at_{radius:g}": float(wilson(float((values > radius).mean()), len(values))[side])
+            for radius in options.radii[one.norm]
+            for end, side, values in (("low", 0, one.lower), ("high", 1, one.upper))
         }
         found.append(
             {
@@ -181,6 +199,7 @@ def as_json(found: Findings) -> dict[str, Any]:
     whole = {
         "version": __version__,
         "data": found.data,
+        "missing": found.missing,
         "options": {**asdict(found.options), "radii": {str(norm): list(r) for norm, r in found.options.radii.items()}},
         "networks": rows_by_network(found.groups, found.options),
         "groups": [

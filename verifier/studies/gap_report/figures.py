@@ -1,98 +1,158 @@
-"""The charts of a bound-gap report."""
+"""The charts of a bound-gap report: one colour and marker for each technique, in every chart and every norm."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
 import numpy as np
 
-from verifier.pages.chart_style import NEUTRAL, Frame, Mark, mark
-from verifier.pages.charts import Chart, Line, Point, Series, histogram, line_chart, scatter
+from bounds.attacks import ATTACKS, PORTFOLIO
+from bounds.lower import LOWER_BOUNDS
+from encoders.arrays import FloatArray
+from encoders.question import Norm
+from verifier.pages.chart_style import COLOURS, INK, MARKERS, Frame, Mark
+from verifier.pages.charts import Chart, Interval, Line, Point, Stroke, forest, line_chart, scatter
 from verifier.pages.wording import NAMES
-from verifier.studies.gap_report.records import Collected, Kind, Technique, tightness, within
+from verifier.studies.gap_report.records import Collected, Kind, best, tightness, within
+from verifier.studies.wilson import wilson
+
+EXACT = Mark(INK)
+COOL = (COLOURS[0], COLOURS[2], COLOURS[4], "#7570b3", "#1b9e9e")
+WARM = (COLOURS[1], COLOURS[3], COLOURS[5], "#b2506b", "#a6761d")
+"""The colours of lower bounds, and of attacks: a reader tells by the colour on which side a line has to lie."""
+MEASURED = {
+    Norm.LINF: "largest change of any input",
+    Norm.L1: "sum of all changes",
+    Norm.L2: "Euclidean length of the change",
+}
+ROW, LETTER = 19, 6.2  # pixels: a row of a forest plot, a letter of its names
+FARTHEST = 3.0  # times the exact distance: where the rows of attacks end
+LEAST_SECONDS = 1e-4
+
+Marks = Mapping[str, Mark]
 
 
-def _mark(found: Collected, technique: Technique) -> Mark:
-    """Each technique's mark, the same in every chart."""
-    return mark(found.techniques.index(technique))
+def marks_of(norms: Sequence[Collected]) -> Marks:
+    """Each technique's mark: by its place in the table of its kind, so that it is the same in every report."""
+    used = [technique for found in norms for technique in found.techniques]
+    marks = {}
+    for kinds, table, colours in (
+        ((Kind.BOUND, Kind.ESTIMATE), list(LOWER_BOUNDS), COOL),
+        ((Kind.ATTACK,), [*ATTACKS, PORTFOLIO], WARM),
+    ):
+        others = sorted({technique.name for technique in used if technique.kind in kinds} - set(table))
+        for place, name in enumerate([*table, *others]):
+            marks[name] = Mark(colours[place % len(colours)], MARKERS[place % len(MARKERS)])
+    return marks
 
 
-def robustness_curve(found: Collected) -> Chart:
-    """Share of inputs with an adversary within each radius: exact, or both ends, and as each technique draws it."""
-    radii = found.radii()
-    lines = [
-        Line(
-            technique.name,
-            radii,
-            within(technique.distance, radii),
-            _mark(found, technique),
-            stroke="--" if technique.kind is Kind.BOUND else "-",
-        )
-        for technique in found.techniques
-        if technique.kind is not Kind.ESTIMATE
-    ]
-    witnessed, possible = within(found.upper, radii), within(found.lower, radii)
+def axis_of(norm: Norm, box: tuple[float, float]) -> str:
+    """What the axis of a norm's distances says: how they are measured, and in which units."""
+    return f"{NAMES[norm]} radius: {MEASURED[norm]}, where inputs range from {box[0]:g} to {box[1]:g}"
+
+
+def robustness(found: Collected, marks: Marks, box: tuple[float, float]) -> Chart:
+    """Robust accuracy over the radius: exact, or both its ends; as the best bound and attack draw it; the rest behind.
+
+    The pale band is the interval of the share at each radius by itself.
+    """
+    radii, samples = found.radii(), len(found.indices)
+    proven, possible = 1.0 - within(found.lower, radii), 1.0 - within(found.upper, radii)
+    outer = wilson(proven, samples)[0], wilson(possible, samples)[1]
+    kept = "proven" if found.open else "exact"
+    lines = [Line(kept, radii, proven, EXACT, band=(proven, possible), outer=outer, width=2.4)]
     if found.open:
-        lines.append(Line("nearest found", radii, witnessed, NEUTRAL, band=(witnessed, possible)))
-        lines.append(Line("not excluded by any proof", radii, possible, NEUTRAL, ":"))
-    else:
-        lines.append(Line("exact", radii, witnessed, NEUTRAL))
-    norm = NAMES[found.norm]
+        lines.append(Line("not refuted", radii, possible, EXACT, ":", width=2.4))
+    shown = [technique for technique in (best(found, Kind.BOUND), best(found, Kind.ATTACK)) if technique is not None]
+    behind = [one for one in found.techniques if one not in shown and one.kind is not Kind.ESTIMATE]
+    for technique in (*shown, *behind):
+        of_bound = technique.kind is Kind.BOUND
+        name = f"best {'bound' if of_bound else 'attack'}: {technique.name}" if technique in shown else technique.name
+        share = 1.0 - within(technique.distance, radii)
+        stroke: Stroke = "--" if of_bound else "-."
+        lines.append(Line(name, radii, share, marks[technique.name], stroke, behind=technique in behind))
+    title = f"Share of inputs that stay right, {NAMES[found.norm]}"
     frame = Frame(
-        f"Inputs with an adversary within a radius, {norm}", f"{norm} radius", "share of inputs", 760, 420,
-        y_range=(0.0, 1.0),
+        title, axis_of(found.norm, box), "inputs right with no adversary within", 760, 400, y_range=(0.0, 1.0),
+        percent=True,
     )  # fmt: skip
-    return line_chart(frame, lines, steps=True)
+    return line_chart(frame, lines, steps=True, explorable=True)
 
 
-def accuracy_curve(found: Collected) -> Chart:
-    """Clean, attacked and certified accuracy over the radius."""
-    radii = found.radii()
-    clean = np.full(len(radii), float(found.correct.mean()) if found.correct.size else 0.0)
-    attacked, certified = 1.0 - within(found.upper, radii), 1.0 - within(found.lower, radii)
-    lines = [
-        Line("clean", radii, clean, mark(4)),
-        Line("no adversary found", radii, attacked, mark(1), "--"),
-        Line("certified", radii, certified, mark(0), band=(certified, attacked)),
-    ]
-    norm = NAMES[found.norm]
-    frame = Frame(f"Accuracy under attack, {norm}", f"{norm} radius", "accuracy", y_range=(0.0, 1.0))
-    return line_chart(frame, lines, steps=True)
-
-
-def gaps(found: Collected, kind: Kind) -> Chart:
-    """How the ratios to the exact distance are distributed."""
-    series = []
-    for technique in found.techniques:
-        ratios = found.ratios(technique)
-        if technique.kind is kind and np.isfinite(ratios).any():
-            series.append(Series(technique.name, np.clip(ratios, 0.0, 2.0), _mark(found, technique)))
-    what = "bound / exact" if kind is Kind.BOUND else "attack / exact (2: at least twice as far)"
-    title = f"How near each {kind} comes, {NAMES[found.norm]}"
-    return histogram(Frame(title, what, "share of samples"), series)
-
-
-def cost(found: Collected) -> Chart:
-    """Tightness against seconds: one point a technique."""
-    points = []
+def nearness(found: Collected, marks: Marks, kind: Kind) -> Chart | None:
+    """How far each technique's median stays from the exact distance, and most of its samples; None where none ran."""
+    rows = []
     for technique in found.techniques:
         told = tightness(found, technique)
-        near = min(told.median, 1.0 / told.median) if told.median else np.nan
-        points.append(Point(technique.name, max(told.seconds, 1e-4), float(near), _mark(found, technique)))
+        if technique.kind is kind and np.isfinite(told.median_low):
+            ends = told.median_low, told.median_high, told.low, told.high
+            low, high, least, most = (min(end, FARTHEST) for end in ends)
+            rows.append(Interval(technique.name, low, high, (least, most), marks[technique.name]))
+    if not rows:
+        return None
+    rows.sort(key=lambda row: row.low, reverse=kind is Kind.BOUND)
+    width = 300 + int(LETTER * max(len(row.label) for row in rows))
+    label = (
+        "bound / exact" if kind is Kind.BOUND else f"attack / exact ({FARTHEST:g}: at least {FARTHEST:g} times as far)"
+    )
+    title = f"{'Lower bounds' if kind is Kind.BOUND else 'Attacks'} / exact, {NAMES[found.norm]}"
+    return forest(Frame(title, label, "", width, 80 + ROW * len(rows)), rows, zero=1.0)
+
+
+def cost(found: Collected, marks: Marks) -> Chart | None:
+    """Tightness against seconds: one point a technique, named where no other of its kind is both nearer and quicker."""
+    points, chains = list[Point](), list[list[int]]()
+    for kind in (Kind.BOUND, Kind.ATTACK):
+        own = []
+        for technique in found.techniques:
+            told = tightness(found, technique)
+            if technique.kind is kind and np.isfinite(told.median_low) and told.median_low > 0:
+                near = min(told.median_low, 1.0 / told.median_low)
+                own.append((max(told.seconds, LEAST_SECONDS), float(near), technique.name))
+        own.sort(key=lambda one: (one[0], -one[1]))
+        best_before = [-np.inf, *accumulate((near for _, near, _ in own), max)]
+        ahead = [near > before for (_, near, _), before in zip(own, best_before, strict=False)]
+        first = len(points)
+        for (seconds, near, name), front in zip(own, ahead, strict=True):
+            points.append(Point(name, seconds, near, marks[name], named=front))
+        chains.append([first + k for k, front in enumerate(ahead) if front])
+    if not points:
+        return None
     exact = found.seconds[found.correct & found.closed]
     if exact.size:
-        points.append(Point("exact", max(float(np.median(exact)), 1e-4), 1.0, NEUTRAL))
+        points.append(Point("exact", max(float(np.median(exact)), LEAST_SECONDS), 1.0, EXACT, named=True))
     frame = Frame(
-        f"What tightness costs, {NAMES[found.norm]}", "median seconds a sample",
-        "nearness (1: exact)", y_range=(0.0, 1.05), x_log=True,
+        f"What nearness costs, {NAMES[found.norm]}", "median seconds a sample", "nearness (1: exact)", 560, 340,
+        y_range=(0.0, 1.05), x_log=True,
     )  # fmt: skip
-    return scatter(frame, points)
+    return scatter(frame, points, chains)
 
 
-def charts(found: Collected) -> dict[str, Chart]:
-    """All charts of one norm by file name."""
-    return {
-        "robustness": robustness_curve(found),
-        "accuracy": accuracy_curve(found),
-        "bounds": gaps(found, Kind.BOUND),
-        "attacks": gaps(found, Kind.ATTACK),
-        "cost": cost(found),
+def charts(found: Collected, marks: Marks, box: tuple[float, float]) -> dict[str, Chart]:
+    """All charts of one norm that have something to show, by file name."""
+    drawn = {
+        "robustness": robustness(found, marks, box),
+        "bounds": nearness(found, marks, Kind.BOUND),
+        "attacks": nearness(found, marks, Kind.ATTACK),
+        "cost": cost(found, marks),
     }
+    return {name: chart for name, chart in drawn.items() if chart is not None}
+
+
+def curve_rows(found: Collected) -> list[dict[str, object]]:
+    """The robustness curve in numbers: a row for each radius, as the bracket has it and as each technique draws it."""
+    radii, samples = found.radii(), len(found.indices)
+    proven, possible = 1.0 - within(found.lower, radii), 1.0 - within(found.upper, radii)
+    low, high = wilson(proven, samples)[0], wilson(possible, samples)[1]
+    drawn: dict[str, FloatArray] = {
+        one.name: 1.0 - within(one.distance, radii) for one in found.techniques if one.kind is not Kind.ESTIMATE
+    }
+    return [
+        {
+            "norm": str(found.norm), "radius": float(radius), "samples": samples, "proven": float(proven[k]),
+            "not_refuted": float(possible[k]), "interval_low": float(low[k]), "interval_high": float(high[k]),
+            **{name: float(shares[k]) for name, shares in drawn.items()},
+        }
+        for k, radius in enumerate(radii)
+    ]  # fmt: skip

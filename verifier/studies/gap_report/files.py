@@ -1,96 +1,127 @@
-"""The files of one report: a page, its tables, and its charts."""
+"""The files of one report: a page, its tables, and its charts, in the formats that are asked for."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from verifier.question.model import Model
-from verifier.runs.samples import Samples
-from verifier.studies.gap_report.figures import charts
-from verifier.studies.gap_report.options import ReportOptions
-from verifier.studies.gap_report.page import page
-from verifier.studies.gap_report.records import Collected, tightness
+from encoders.errors import OptionError
+from encoders.question import Norm
+from verifier.pages.charts import Chart
+from verifier.pages.csv_text import csv_text
+from verifier.pages.pdf import pdf
+from verifier.studies.gap_report.conditions import Conditions
+from verifier.studies.gap_report.figures import charts, curve_rows, marks_of
+from verifier.studies.gap_report.page import Radii, page
+from verifier.studies.gap_report.records import HELD_UNDER, Collected, tightness
+
+Charts = Mapping[Norm, Mapping[str, Chart]]
+BASE = (
+    "index", "label", "predicted", "norm", "verdict", "lower", "upper", "target", "proven_by", "basis", "found_by",
+    "seconds", "adversary",
+)  # fmt: skip
 
 
-def write(
-    folder: Path,
-    model: Model,
-    samples: Samples,
-    norms: Sequence[Collected],
-    options: ReportOptions,
-    conditions: Mapping[str, Any],
-    asked: int,
-) -> tuple[Path, ...]:
-    """report.html, report.json, report.csv, and CHART-NORM.png for each chart."""
-    drawn = {found.norm: charts(found) for found in norms if len(found.indices)}
-    contents = {
-        "report.html": page(model, samples, norms, drawn, options, conditions, asked),
-        "report.json": json.dumps(as_json(norms, conditions), indent=1, allow_nan=False) + "\n",
-        "report.csv": as_csv(norms),
+def write(conditions: Conditions, norms: Sequence[Collected], given: Radii, formats: Sequence[str]) -> tuple[Path, ...]:
+    """The files of the formats; in a norm without given radii they are chosen from the distances."""
+    marks = marks_of(norms)
+    drawn = {found.norm: charts(found, marks, conditions.question.box) for found in norms if found.indices}
+    radii = {found.norm: given.get(found.norm) or found.round_radii() for found in norms}
+    html = page(conditions, norms, drawn, radii) if {"html", "pdf"} & set(formats) else ""
+    makers: Mapping[str, Callable[[], dict[str, bytes]]] = {
+        "html": lambda: {"report.html": html.encode()},
+        "pdf": lambda: {"report.pdf": pdf(html)},
+        "csv": lambda: {"report.csv": as_csv(norms).encode(), "curves.csv": curves_csv(norms).encode()},
+        "json": lambda: {
+            "report.json": (json.dumps(as_json(norms, conditions, radii), indent=1, allow_nan=False) + "\n").encode()
+        },
+        "png": lambda: {
+            f"{name}-{norm}.png": chart.png() for norm, named in drawn.items() for name, chart in named.items()
+        },
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    conditions.out.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, content in contents.items():
-        (folder / name).write_text(content, encoding="utf-8")
-        written.append(folder / name)
-    for norm, named in drawn.items():
-        for name, chart in named.items():
-            written.append(folder / f"{name}-{norm}.png")
-            chart.save(written[-1])
+    for kind in formats:
+        for name, content in makers[kind]().items():
+            written.append(conditions.out / name)
+            _whole(written[-1], content)
     return tuple(written)
 
 
-def as_json(norms: Sequence[Collected], conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """Conditions, a summary per technique, and every sample's line; infinities are the string "inf"."""
+FORMATS = ("html", "pdf", "csv", "json", "png")
+USUAL = ("html", "csv", "json", "png")
+
+
+def formats_named(text: str | None) -> tuple[str, ...]:
+    """`html,pdf` as names, each once; those that are not written are refused, with those that are."""
+    if text is None:
+        return USUAL
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in names:
+        if name not in FORMATS:
+            raise OptionError(f"format {name!r}: choose from {', '.join(FORMATS)}")
+    return names
+
+
+def _whole(path: Path, content: bytes) -> None:
+    """Under its name once it is there as a whole."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_bytes(content)
+    os.replace(beside, path)
+
+
+def as_json(norms: Sequence[Collected], conditions: Conditions, radii: Radii) -> dict[str, Any]:
+    """Conditions, shares, a summary per technique, and every sample's line; infinities are the string "inf"."""
     return {
-        "conditions": dict(conditions),
+        "conditions": conditions.told(norms),
+        "missing": {str(found.norm): conditions.missing(found) for found in norms},
+        "robust": [
+            {
+                "norm": str(found.norm), "radius": radius, "samples": share.samples, "proven": share.low,
+                "not_refuted": share.high, "interval": list(share.interval),
+            }
+            for found in norms
+            for radius in radii[found.norm]
+            for share in [found.robust(radius)]
+        ],
         "techniques": [
-            {"norm": str(found.norm), "name": one.name, "kind": str(one.kind)}
-            | {name: _strict(value) for name, value in vars(tightness(found, one)).items()}
+            {"norm": str(found.norm), "name": one.name, "kind": str(one.kind), "ran": int(one.ran.sum())}
+            | {name: _strict(value) for name, value in vars(told).items() if name != "found"}
+            | {"exact": told.found.low, "possibly_exact": told.found.high, "of": told.found.samples}
             for found in norms
             for one in found.techniques
+            for told in [tightness(found, one)]
         ],
         "samples": [
-            {name: value for name, value in record.items() if name not in ("run", "adversary")}
+            {name: value for name, value in record.items() if name != "run"}
             for found in norms
             for record in found.records
         ],
-    }
+    }  # fmt: skip
 
 
 def as_csv(norms: Sequence[Collected]) -> str:
     """A line per sample and norm: the bracket, then every technique's distance and seconds."""
     names = list(dict.fromkeys(one.name for found in norms for one in found.techniques))
-    base = [
-        "index",
-        "label",
-        "predicted",
-        "norm",
-        "verdict",
-        "lower",
-        "upper",
-        "target",
-        "proven_by",
-        "basis",
-        "seconds",
-    ]
-    out = io.StringIO()
-    columns = [*base, *names, *(f"{name} seconds" for name in names)]
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    for found in norms:
-        for record in found.records:
-            held = record["bounds"] | record["attacks"] | record["estimates"]
-            line = {name: record[name] for name in base}
-            line |= {name: one["distance"] for name, one in held.items()}
-            line |= {f"{name} seconds": one["seconds"] for name, one in held.items()}
-            writer.writerow(line)
-    return out.getvalue()
+    columns = [*names, *(f"{name} seconds" for name in names)]
+    rows = []
+    for record in (record for found in norms for record in found.records):
+        held = {name: one for key in HELD_UNDER.values() for name, one in record[key].items()}
+        rows.append(
+            {name: record[name] for name in BASE}
+            | dict.fromkeys(columns, "")
+            | {name: one["distance"] for name, one in held.items()}
+            | {f"{name} seconds": one["seconds"] for name, one in held.items()}
+        )
+    return csv_text(rows)
+
+
+def curves_csv(norms: Sequence[Collected]) -> str:
+    """The robustness curves in numbers, a line for each norm and radius."""
+    return csv_text(row for found in norms if found.indices for row in curve_rows(found))
 
 
 def _strict(value: float) -> float | str | None:

@@ -3,14 +3,15 @@
     every lower bound  ≤  exact  ≤  every attack
 
 The best of them is the sample's bracket. Whatever is out of order is a contradiction between a proof and a replayed
-adversary, and raises the alarm.
+adversary, and raises the alarm. Under a time limit or a budget techniques that would not fit are left out, by name.
 """
 
 from __future__ import annotations
 
-import base64
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -19,78 +20,199 @@ from bounds.device import pick_device
 from bounds.lower import LOWER_BOUNDS
 from bounds.lower.sampled_estimate import sampled_distance
 from bounds.propagation.neuron_bounds import device_graph_for
-from encoders.arrays import FloatArray, Inputs
+from encoders.arrays import FloatArray
+from encoders.deadline import Clock, Deadline
 from encoders.question import Region, goals_for
 from verifier.question.merging import Proven, merged, strict
 from verifier.question.model import Model
-from verifier.question.results import ORDER_TOLERANCE, Basis, Result, Verdict, check_order
+from verifier.question.problem import Progress, Running
+from verifier.question.results import ORDER_TOLERANCE, Adversary, Basis, Result, Verdict, check_order
 from verifier.regions import region_for
-from verifier.runs.job import Job
+from verifier.runs.job import Given, Job, Outcome
 from verifier.runs.journal import Record
-from verifier.studies.attacks.replayed import Attacked, Attacking
+from verifier.runs.proven import proof_beside
+from verifier.runs.saved_adversary import save_adversary
+from verifier.studies.attacks.replayed import Attacking
+from verifier.studies.gap_report.budget import OF_THE_QUESTION, Budget
 from verifier.studies.gap_report.options import ReportOptions, default_bounds
-from verifier.studies.gap_report.requests import AttacksRequest, BoundRequest
+from verifier.studies.gap_report.requests import AttackRequest, BoundRequest
 
 SAMPLED = "sampled-cross-lipschitz"
+FIRST = ("crown", "fgsm")  # one pass each, where time is short
+OF_THE_ATTACKS = 0.5  # of the time beside the exact distance, where it is limited
+OF_THE_PROOF = 0.5  # of the same, where proofs are asked for
 
 
-@dataclass(frozen=True)
-class Brackets:
-    """Measures all chosen techniques of one sample; what a report's journal holds besides the exact bracket."""
+@dataclass(frozen=True, eq=False)
+class ReportJob(Job):
+    """The distance of every sample, and beside it all chosen techniques: what a line of a report's journal holds.
 
-    options: ReportOptions
+    Adversaries become files in `folder`, and proofs where they are asked for. `costs` are the most seconds that each
+    technique took of a sample so far, in this process.
+    """
 
-    async def __call__(self, model: Model, job: Job, x: Inputs, result: Result) -> Record:
-        told: Record = {"bounds": {}, "attacks": {}, "estimates": {}, "adversary": None, "proven_by": result.engine}
+    report: ReportOptions = field(default_factory=ReportOptions)
+    folder: Path = Path()
+    budget: Budget | None = None
+    proofs: bool = False
+    costs: dict[str, float] = field(default_factory=dict)
+
+    async def outcome(
+        self, model: Model, given: Given, progress: Progress, clock: Clock, share: int
+    ) -> Outcome[Result]:
+        limit = self.options.time_limit
+        whole = None if self.budget is None else self.budget.share(given.index, share)
+        if whole is not None:
+            limit = min(OF_THE_QUESTION * whole, limit or np.inf)
+        limited = replace(self, options=replace(self.options, time_limit=limit))
+        found = await Job.outcome(limited, model, given, progress, clock, share)
+        if found.result is None:
+            return found
+        # A time limit is for the exact distance; all that is measured beside it has as much again.
+        seconds = None if limit is None else limit if whole is None else max(0.0, min(limit, whole - clock.now()))
+        techniques = None if seconds is None else seconds * (1.0 - OF_THE_PROOF * self.proofs)
+        limits = Deadline.after(techniques, clock), Deadline.after(seconds, clock)
+        beside = _Beside(self, model, given, found.result, progress, *limits)
+        return replace(found, beside=await beside.measured())
+
+
+@dataclass(frozen=True, eq=False)
+class _Beside:
+    """One sample's techniques, under what its exact distance has left of the time."""
+
+    job: ReportJob
+    model: Model
+    given: Given
+    result: Result
+    progress: Progress
+    deadline: Deadline  # of the techniques
+    until: Deadline  # of the proof after them
+    left_out: dict[str, dict[str, str]] = field(default_factory=lambda: {"bounds": {}, "attacks": {}, "estimates": {}})
+
+    async def measured(self) -> Record:
+        """What the record holds beside the answer, and what that narrows of the answer."""
+        result, options = self.result, self.job.options
+        told: Record = {
+            "bounds": {}, "attacks": {}, "estimates": {}, "left_out": {}, "adversary": None,
+            "proven_by": result.engine,
+        }  # fmt: skip
         if result.verdict is Verdict.MISCLASSIFIED:
             return told
-        region, tolerance = region_for(model, x, job.mask, job.options), job.options.tolerance
-        attacked = await self._attacks(model, job, x)
-        told["attacks"] = {one.attack: _timed(one.distance, one.seconds) for one in attacked.found}
-        check_order(result, {}, {one.attack: one.distance for one in attacked.found})
-        adversaries = [one.adversary for one in attacked.found if one.adversary is not None]
-        nearest = merged(result, {}, adversaries, tolerance).result
-        told["bounds"] = await self._bounds(model, job, region, nearest)
-        told["estimates"] = self._estimates(model, job, region, nearest)
-        bounds = {name: float(one["distance"]) for name, one in told["bounds"].items()}
+        region = region_for(self.model, self.given.x, self.job.mask, options)
+        told["attacks"], adversaries = await self._attacks()
+        check_order(result, {}, {name: float(one["distance"]) for name, one in told["attacks"].items()})
+        nearest = merged(result, {}, adversaries, options.tolerance).result
+        told["bounds"], bounds = await self._bounds(region, nearest)
+        told["estimates"] = self._estimates(region, nearest)
         check_order(nearest, bounds, {})
         proven = {name: Proven(distance, _basis(name)) for name, distance in bounds.items()}
-        whole = merged(result, proven, adversaries, tolerance)
+        whole = merged(result, proven, adversaries, options.tolerance)
+        told["left_out"] = {kind: why for kind, why in self.left_out.items() if why}
         if whole.result.adversary is not None:
-            told["adversary"] = base64.b64encode(whole.result.adversary.input.astype("<f4").tobytes()).decode()
+            told["adversary"] = self._saved(whole.result.adversary)
+        if self.job.proofs:
+            told["proof"] = await self._proof(whole.result)
         return told | whole.record()
 
-    def _estimates(self, model: Model, job: Job, region: Region, result: Result) -> Record:
-        device_graph = device_graph_for(model.graph, pick_device(job.options.device))
-        goals = goals_for(result.predicted, model.classes, None, 0.0)
+    async def _attacks(self) -> tuple[Record, list[Adversary]]:
+        options, given = self.job.options, self.given
+        share = self._deadline(self.job.report.attacks is not None)
+        if share.moment is not None:
+            share = share.within(OF_THE_ATTACKS * share.left)
+        effort = AttackOptions(seed=options.seed)
+        found, adversaries = Record(), list[Adversary]()
+        for name in self._cheapest_first(self.job.report.attacks_for(options.norm)):
+            if not self._fits(name, "attacks", share):
+                continue
+            attacking = Attacking(self.model, options, (name,), effort)
+            one = await AttackRequest(attacking, given.x, self.job.mask, share)
+            if one.adversary is not None:
+                adversaries.append(one.adversary)
+            if self._finished(name, "attacks", one.seconds, share):
+                found[name] = _timed(one.distance, one.seconds)
+        return found, adversaries
+
+    async def _bounds(self, region: Region, nearest: Result) -> tuple[Record, Mapping[str, float]]:
+        """What is shown of each bound, and what each proves: one that was stopped proves something, too."""
+        options, effort = self.job.options, self.job.report.effort
+        device_graph = device_graph_for(self.model.graph, pick_device(options.device))
+        radius = min(nearest.upper, region.reach(nearest.norm))
+        known = np.full(self.model.classes, np.inf)
+        if nearest.adversary is not None:
+            known[nearest.adversary.label] = nearest.upper * (1.0 + ORDER_TOLERANCE)  # a float32 input, replayed
+        deadline = self._deadline(self.job.report.bounds is not None)
+        found, proven = Record(), dict[str, float]()
+        for name in self._cheapest_first(self.job.report.bounds or default_bounds()):
+            technique = LOWER_BOUNDS.found(name)()
+            if nearest.norm not in technique.norms or technique.unsupported(self.model.graph) is not None:
+                continue
+            if not self._fits(name, "bounds", deadline):
+                continue
+            bound, seconds = await BoundRequest(
+                name, device_graph, region, nearest.predicted, nearest.norm, radius, effort, known, deadline
+            )
+            proven[name] = bound
+            if self._finished(name, "bounds", seconds, deadline):
+                found[name] = _timed(bound, seconds)
+        return found, proven
+
+    def _estimates(self, region: Region, nearest: Result) -> Record:
+        if not self._fits(SAMPLED, "estimates", self.deadline):
+            return {}
+        device_graph = device_graph_for(self.model.graph, pick_device(self.job.options.device))
+        goals = goals_for(nearest.predicted, self.model.classes, None, 0.0)
         started = time.monotonic()
         # Within twice the nearest adversary: the estimate is not told where the distance lies.
-        radius = min(2.0 * result.upper, region.reach(result.norm))
-        found = sampled_distance(device_graph, region, result.norm, goals, radius, job.options.seed)
+        radius = min(2.0 * nearest.upper, region.reach(nearest.norm))
+        found = sampled_distance(device_graph, region, nearest.norm, goals, radius, self.job.options.seed)
         return {SAMPLED: _timed(found, time.monotonic() - started)}
 
-    async def _bounds(self, model: Model, job: Job, region: Region, result: Result) -> Record:
-        device_graph = device_graph_for(model.graph, pick_device(job.options.device))
-        radius = min(result.upper, region.reach(result.norm))
-        known = np.full(model.classes, np.inf)
-        if result.adversary is not None:
-            known[result.adversary.label] = result.upper * (1.0 + ORDER_TOLERANCE)  # a float32 input, replayed
-        found: Record = {}
-        for name in self.options.bounds or default_bounds():
-            technique = LOWER_BOUNDS.found(name)()
-            if result.norm not in technique.norms or technique.unsupported(model.graph) is not None:
-                continue
-            ask = BoundRequest(
-                name, device_graph, region, result.predicted, result.norm, radius, self.options.effort, known
-            )
-            bound, seconds = await ask
-            found[name] = _timed(bound, seconds)
-        return found
+    def _cheapest_first(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """In the order of the table; under a limit what proves most for its time, then by cost as far as it is known.
 
-    async def _attacks(self, model: Model, job: Job, x: Inputs) -> Attacked:
-        names = self.options.attacks_for(job.options.norm)
-        attacking = Attacking(model, job.options, names, AttackOptions(seed=job.options.seed))
-        return await AttacksRequest(attacking, x, job.mask)
+        What has run before comes before what has not, so that few techniques run on many samples.
+        """
+        if self.deadline.moment is None:
+            return names
+        return tuple(sorted(names, key=lambda name: (name not in FIRST, self.job.costs.get(name, np.inf))))
+
+    def _deadline(self, named: bool) -> Deadline:
+        """Until when techniques may work: what a reader named is ended by a budget alone."""
+        return Deadline(None, self.deadline.clock) if named and self.job.budget is None else self.deadline
+
+    def _fits(self, name: str, kind: str, deadline: Deadline) -> bool:
+        """Whether there is time for the technique, as far as its cost is known."""
+        cost = self.job.costs.get(name, 0.0)
+        if deadline.left > cost:
+            running = Running(self.result.lower, self.result.upper, self.result.basis, technique=name)
+            self.progress(replace(running, answer=self.result))
+            return True
+        self.left_out[kind][name] = f"left out: {cost:.2g} s" if cost else "left out"
+        return False
+
+    def _finished(self, name: str, kind: str, seconds: float, deadline: Deadline) -> bool:
+        """Whether the technique came to its end; its cost is remembered, of one that was stopped as at least that."""
+        self.job.costs[name] = max(self.job.costs.get(name, 0.0), seconds)
+        if deadline.passed:
+            self.left_out[kind][name] = f"stopped: {seconds:.2g} s"
+            return False
+        return True
+
+    def _saved(self, adversary: Adversary) -> str:
+        """The adversary as files; where they are, from the report's folder."""
+        place = Path("adversaries") / str(self.job.options.norm)
+        options = self.job.options
+        first, *_ = save_adversary(self.job.folder / place, self.given.index, self.given.x, adversary, options.box)
+        return (place / first.name).as_posix()
+
+    async def _proof(self, result: Result) -> Record:
+        """What became of the proof; where its file is, from the report's folder."""
+        place = Path("proofs") / str(self.job.options.norm)
+        limit = None if self.until.moment is None else max(self.until.left, 1e-3)
+        job = replace(self.job, options=replace(self.job.options, time_limit=limit))
+        told = await proof_beside(self.job.folder / place, self.model, job, self.given.x, result)
+        proof: Record = told["proof"]
+        return proof if proof["file"] is None else proof | {"file": (place / proof["file"]).as_posix()}
 
 
 def _timed(distance: float, seconds: float) -> Record:
@@ -101,8 +223,10 @@ def _basis(bound: str) -> Basis:
     return Basis.SOLVER if LOWER_BOUNDS.found(bound).rests_on_solver else Basis.RIGOROUS
 
 
-def adversary_of(record: Record) -> FloatArray | None:
-    """The nearest adversary that a journal's line holds, flat."""
-    if record["adversary"] is None:
+def adversary_of(folder: Path, record: Record) -> tuple[FloatArray, FloatArray] | None:
+    """The nearest adversary that a journal's line names, flat, and the scores that it was replayed to; None without."""
+    path = folder / str(record.get("adversary"))
+    if record.get("adversary") is None or not path.is_file():
         return None
-    return np.frombuffer(base64.b64decode(record["adversary"]), "<f4").astype(np.float64)
+    with np.load(path, allow_pickle=False) as held:
+        return held["adversary"].astype(np.float64).reshape(-1), held["scores"].astype(np.float64).reshape(-1)

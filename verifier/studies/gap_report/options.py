@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, field
 from typing import Annotated, Any
 
@@ -13,10 +12,6 @@ from bounds.lower import LOWER_BOUNDS, LowerBoundOptions
 from encoders.question import Norm
 from encoders.validation import NaturalWithZero, validated
 from verifier.studies.attacks.replayed import attacks_named, check_attack_name
-
-RADII: Mapping[Norm, tuple[float, ...]] = {
-    Norm.LINF: (0.01, 0.03, 0.05, 0.1), Norm.L1: (0.25, 0.5, 1.0, 2.0), Norm.L2: (0.1, 0.25, 0.5, 1.0),
-}  # fmt: skip
 
 
 def default_bounds() -> tuple[str, ...]:

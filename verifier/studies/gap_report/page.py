@@ -1,150 +1,123 @@
-"""The page of a bound-gap report, for a reader who has never seen the tool."""
+"""The page of a bound-gap report, for a reader who has never seen the tool: the answer first, then what it rests on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from encoders.arrays import FloatArray
 from encoders.question import Norm
 from verifier.pages.charts import Chart
 from verifier.pages.page import Table, rendered
-from verifier.pages.pictures import picture, signed_picture
-from verifier.pages.wording import NAMES, bracket, number
-from verifier.question.model import Model
-from verifier.runs.samples import Samples
+from verifier.pages.pictures import difference_picture, picture
+from verifier.pages.wording import NAMES, bracket, counted, number, ranges
+from verifier.studies.gap_report import told
+from verifier.studies.gap_report.conditions import Conditions
 from verifier.studies.gap_report.measure import adversary_of
-from verifier.studies.gap_report.options import RADII, ReportOptions
-from verifier.studies.gap_report.records import Collected, Kind, Technique, tightness, within
+from verifier.studies.gap_report.records import Collected, Kind
+
+Radii = Mapping[Norm, Sequence[float]]
 
 
 def page(
-    model: Model,
-    samples: Samples,
-    norms: Sequence[Collected],
-    charts: Mapping[Norm, Mapping[str, Chart]],
-    options: ReportOptions,
-    conditions: Mapping[str, Any],
-    asked: int,
+    conditions: Conditions, norms: Sequence[Collected], charts: Mapping[Norm, Mapping[str, Chart]], radii: Radii
 ) -> str:
     """Everything on one page of HTML."""
+    data = Path(conditions.samples.name).name
     return rendered(
         "gap_report.html",
-        f"Bound-gap report: {model.path.name}",
-        summary=_summary(norms, samples, asked),
-        norms=[
-            {
-                "name": NAMES[found.norm],
-                "charts": charts.get(found.norm),  # none where no input is finished yet
-                "techniques": technique_table(found),
-                "accuracy": accuracy_table(found),
-                "pictures": _pictures(found, samples, options.pictures),
-                "samples": _samples(found),
-            }
-            for found in norms
-        ],
-        conditions=Table(("", ""), list(conditions.items())),
+        f"Robustness of {conditions.model.path.name} on {data}",
+        answers=[(NAMES[found.norm], told.answer(found, data, radii[found.norm])) for found in norms],
+        missing=_missing(conditions, norms),
+        conditions=Table(("what", "as it was run"), list(conditions.told(norms).items())),
+        norms=[_part(conditions, found, charts.get(found.norm, {}), radii[found.norm]) for found in norms],
+        checks=_checks(conditions, norms),
     )
 
 
-def _summary(norms: Sequence[Collected], samples: Samples, asked: int) -> str:
-    parts = []
-    for found in norms:
-        if not len(found.indices):
-            continue
-        right, closed = int(found.correct.sum()), int((found.closed & found.correct).sum())
-        known = found.upper[found.correct & found.closed]
-        middle = f"; the median distance is {number(float(np.median(known)))}" if known.size else ""
-        parts.append(
-            f"{NAMES[found.norm]}: {right} of {len(found.indices)} inputs of {samples.name} are classified right, and "
-            f"for {closed} of those the distance to the nearest adversary is known exactly{middle}."
-        )
-        if len(found.indices) < asked:
-            parts.append(f"{asked - len(found.indices)} inputs are not finished yet; run the same command to go on.")
-    return " ".join(parts) or "Nothing is finished yet; run the same command to go on."
+def _part(
+    conditions: Conditions, found: Collected, charts: Mapping[str, Chart], radii: Sequence[float]
+) -> dict[str, Any]:
+    """What the page shows of one norm."""
+    return {
+        "name": NAMES[found.norm],
+        "finished": counted(len(found.indices), "input"),
+        "robustness": charts.get("robustness"),  # none where no input is finished
+        "cost": charts.get("cost"),
+        "nearness": [charts[name] for name in ("bounds", "attacks") if name in charts],
+        "open": found.open,
+        "at_radii": told.at_radii(found, radii),
+        "techniques": told.techniques(found),
+        "pictures": _pictures(found, conditions),
+        "samples": told.samples(found),
+        "bounds": told.by_technique(found, Kind.BOUND),
+        "attacks": told.by_technique(found, Kind.ATTACK),
+    }
 
 
-def technique_table(found: Collected) -> Table:
-    """A row per technique: how near it comes, and at what cost."""
-    rows: list[tuple[str, ...]] = []
-    for technique in found.techniques:
-        told = tightness(found, technique)
-        rows.append((
-            technique.name, str(technique.kind), _ratio(told.median), f"{_ratio(told.low)} to {_ratio(told.high)}",
-            "–" if np.isnan(told.found) else f"{told.found:.0%}", f"{told.seconds:.3f}",
-        ))  # fmt: skip
-    exact = found.seconds[found.correct]
-    if exact.size:
-        share = f"{found.closed[found.correct].mean():.0%}"
-        rows.append(("exact", "search", "1", "1 to 1", share, f"{float(np.median(exact)):.3f}"))
-    header = ("technique", "kind", "median ratio to exact", "tenth to ninetieth percentile", "exact on", "median s")
-    return Table(header, rows, "Ratios are taken over the inputs whose distance is known exactly.")
-
-
-def accuracy_table(found: Collected) -> Table:
-    """A row per radius: clean, attacked and certified accuracy."""
-    radii = np.array(RADII[found.norm])
-    clean = float(found.correct.mean()) if found.correct.size else 0.0
-    attacked, certified = 1.0 - within(found.upper, radii), 1.0 - within(found.lower, radii)
-    rows = [
-        (f"{radius:g}", f"{clean:.1%}", f"{high:.1%}", f"{low:.1%}")
-        for radius, high, low in zip(radii, attacked, certified, strict=True)
+def _missing(conditions: Conditions, norms: Sequence[Collected]) -> str:
+    """Which samples the report says nothing of; empty where it has all that were asked for."""
+    lacking = [
+        f"{NAMES[found.norm]}: {counted(len(missing), 'input is', 'inputs are')} not finished yet ({ranges(missing)})"
+        for found in norms
+        if (missing := conditions.missing(found))
     ]
-    return Table(
-        ("radius", "clean accuracy", "attacked accuracy", "certified accuracy"),
-        rows,
-        "Attacked: right, and no adversary found within the radius. Certified: right, and proven to have none there.",
-    )
+    return f"{'; '.join(lacking)}. Run the same command to go on." if lacking else ""
 
 
-def _pictures(found: Collected, samples: Samples, most: int) -> Table:
+def _checks(conditions: Conditions, norms: Sequence[Collected]) -> list[dict[str, str]]:
+    """How the first input that has each kind of file is checked: an example for all the others."""
+    found: list[dict[str, str]] = []
+    for one in norms:
+        k = next((k for k in range(len(one.indices)) if one.correct[k]), None)
+        if k is not None:
+            command = conditions.again(one.norm, one.indices[k])
+            found.append({"what": f"Ask for input {one.indices[k]} in {NAMES[one.norm]} again", "how": command})
+            break
+    records = [(one, record) for one in norms for record in one.records]
+    for what, file_of, how in (
+        ("Replay the adversary", told.adversary_file, conditions.replay),
+        ("Check the proof", told.proof_file, conditions.proof),
+    ):
+        for one, record in records:
+            file = file_of(record)
+            if file is not None:
+                where = f"of input {record['index']} in {NAMES[one.norm]}"
+                found.append({"what": f"{what} {where}", "how": how(file)})
+                break
+    return found
+
+
+def _pictures(found: Collected, conditions: Conditions) -> Table:
     """The inputs nearest to another class, with their adversaries; no rows where inputs do not read as images."""
     order = [k for k in np.argsort(found.upper, kind="stable") if found.correct[k] and np.isfinite(found.upper[k])]
-    rows = []
-    for k in order[:most]:
-        record, moved = found.records[k], adversary_of(found.records[k])
-        if moved is None:
+    low, high = conditions.question.box
+    samples, rows = conditions.samples, []
+    for k in order[: conditions.options.pictures]:
+        held = adversary_of(conditions.out, found.records[k])
+        if held is None:
             continue
+        moved, scores = held
         x = samples.x[found.indices[k]]
-        shape = x.shape
+        before = conditions.model.scores(x.reshape(1, -1))[0][: conditions.model.classes].astype(np.float64)
+        label = samples.label(found.indices[k])
+        known = "" if label is None else f", label {label}"
         cells = [
-            picture(x, shape, f"sample {found.indices[k]}: read as {record['predicted']}"),
-            picture(moved, shape, f"read as {record['target']}"),
-            signed_picture(moved - x.reshape(-1), shape, "the change"),
+            picture((x - low) / (high - low), x.shape, f"input {found.indices[k]}{known}: {_read(before)}"),
+            picture((moved - low) / (high - low), x.shape, f"adversary: {_read(scores)}"),
+            difference_picture(moved - x.reshape(-1), x.shape, f"adversary less input {found.indices[k]}"),
         ]
         if not all(cell == "–" for cell in cells):
             rows.append((*cells, bracket(float(found.lower[k]), float(found.upper[k]))))
     word = "nearest adversary found" if found.open else "nearest adversary"
-    return Table(("input", word, "change, magnified", f"{NAMES[found.norm]} distance"), rows)
+    return Table(("input", word, "what was changed", f"{NAMES[found.norm]} distance"), rows)
 
 
-def _samples(found: Collected) -> Table:
-    """The whole sandwich, sample by sample."""
-    bounds = [one for one in found.techniques if one.kind is Kind.BOUND]
-    attacks = [one for one in found.techniques if one.kind is Kind.ATTACK]
-    header = (
-        "sample", "class", "verdict", *(one.name for one in bounds), "proven lower", "replayed upper",
-        *(one.name for one in attacks), "proven by", "basis", "seconds",
-    )  # fmt: skip
-    return Table(header, [_sample_row(found, k, bounds, attacks) for k in range(len(found.indices))])
-
-
-def _sample_row(found: Collected, k: int, bounds: Sequence[Technique], attacks: Sequence[Technique]) -> tuple[str, ...]:
-    record = found.records[k]
-    wrong = not found.correct[k]
-
-    def shown(values: Sequence[Technique]) -> list[str]:
-        return ["–" if wrong else f"{one.distance[k]:.5f}" for one in values]
-
-    return (
-        str(found.indices[k]), str(record["predicted"]), str(record["verdict"]), *shown(bounds),
-        f"{found.lower[k]:.6f}", f"{found.upper[k]:.6f}", *shown(attacks),
-        str(record["proven_by"]), str(record["basis"]), f"{found.seconds[k]:.2f}",
-    )  # fmt: skip
-
-
-def _ratio(value: float) -> str:
-    if np.isnan(value):
-        return "–"
-    return f"{value:.4f}" if np.isfinite(value) else "∞"
+def _read(scores: FloatArray) -> str:
+    """Which class is read, by which score, before which other."""
+    first, second = np.argsort(-scores, kind="stable")[:2]
+    ahead = number(float(scores[first] - scores[second]))
+    return f"read as {first} (score {number(float(scores[first]))}), ahead of {second} by {ahead}"

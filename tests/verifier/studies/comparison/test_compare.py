@@ -7,6 +7,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,13 @@ from verifier.options import Options
 from verifier.question.model import load
 from verifier.runs import run as runner
 from verifier.studies.comparison.drawn_attacks import BY_RADIUS, IN_WORDS, RADII, drawn_attack
-from verifier.studies.comparison.options import CompareOptions, Subject, check_subjects, subjects_of_files
+from verifier.studies.comparison.options import (
+    CompareOptions,
+    Subject,
+    baseline_of,
+    check_subjects,
+    subjects_of_files,
+)
 from verifier.studies.comparison.parallel import measure
 from verifier.studies.comparison.test_data import TestData
 from verifier.studies.comparison.transfer import transfer
@@ -263,3 +270,63 @@ def test_a_network_without_adversaries_has_infinite_distances(tmp_path: Path) ->
     held = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [network["mean_lower"] for network in held["networks"]] == ["inf", pytest.approx(0.3, abs=1e-4)]
     assert "∞" in (tmp_path / "out" / "comparison.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("runs", "named", "expected"),
+    [
+        ([("plain", {}), ("l1", {"regularisers": ["x"]})], None, "plain"),
+        ([("none", {"adversarial": "linf:0.1"}), ("plain", {})], None, "none"),
+        ([("a", {}), ("b", {})], None, "none"),  # two are plain: neither is what the other is held against
+        ([("a", None), ("b", {"adversarial": "linf:0.1:1"})], None, "none"),
+        ([("a", {}), ("b", {})], "b", "b"),
+    ],
+)
+def test_the_baseline_is_named_or_called_none_or_the_one_trained_plainly(
+    runs: list[tuple[str, dict[str, object] | None]], named: str | None, expected: str
+) -> None:
+    assert baseline_of(runs, named) == expected
+
+
+def test_a_baseline_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(OptionError, match="baseline 'c': choose from a, b"):
+        baseline_of([("a", {}), ("b", {})], "c")
+
+
+@pytest.mark.usefixtures("undrawn_charts")
+def test_a_stopped_comparison_is_of_what_all_have_and_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subjects = [threshold_net(tmp_path, "first", 0.4), threshold_net(tmp_path, "second", 0.5)]
+    np.savez(tmp_path / "line.npz", x=np.array([[0.1], [0.2], [0.3]], np.float32), y=np.array([0, 0, 0]))
+    flags = ["--data", str(tmp_path / "line.npz"), "--samples", "0:3", "--norm", "linf", "--pictures", "0"]
+    command = ["compare", *(str(one.path) for one in subjects), *flags, "--out", str(tmp_path / "out")]
+    true, asked = runner.outcomes, list[int]()
+
+    def stopped(*arguments: Any) -> Any:
+        """All of the first network, one sample of the second; after the stop nothing new is begun."""
+        for outcome in true(*arguments) if len(asked) < 4 else ():
+            if len(asked) == 4:
+                raise KeyboardInterrupt
+            asked.append(outcome.index)
+            yield outcome
+
+    monkeypatch.setattr("verifier.runs.journalled.outcomes", stopped)
+    with brief_comparison():
+        assert main(command) == 1
+    assert "2 samples that not every network has: 1, 2" in capsys.readouterr().err
+    held = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert {one["samples"] for one in held["networks"]} == {1}
+    assert held["missing"] in (tmp_path / "out" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("attack", [BY_RADIUS])
+def test_with_no_time_for_a_search_a_backward_pass_proves_something(attack: str, tmp_path: Path) -> None:
+    subject = threshold_net(tmp_path, "net", 0.4)
+    np.savez(tmp_path / "line.npz", x=np.array([[0.1]], np.float32), y=np.array([0]))
+    options = CompareOptions(norms=(Norm.LINF,), time_limit=1e-9, attack=attack)
+    with brief_comparison():
+        (found,) = measure(
+            (subject,), options, TestData(str(tmp_path / "line.npz")), (0,), tmp_path, lambda *told: None
+        )
+    assert 0.29 < found.lower[0] <= 0.3 + 1e-6

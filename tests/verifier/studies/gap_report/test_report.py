@@ -9,9 +9,11 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,8 @@ from verifier import answer as query
 from verifier.cli.main import main
 from verifier.runs import run as runner
 from verifier.studies.gap_report.options import ReportOptions, default_bounds
-from verifier.studies.gap_report.records import Kind, collected, tightness, within
+from verifier.studies.gap_report.records import Kind, best, collected, tightness, within
+from verifier.studies.wilson import Share
 
 EXACT = {"linf": 0.25, "l1": 0.5, "l2": 0.25 * 2**0.5}
 
@@ -89,6 +92,10 @@ def test_the_sandwich_by_hand(whole: Path) -> None:
             assert 0 <= one["distance"] <= sample["lower"] + 1e-12
         for one in sample["attacks"].values():
             assert float(one["distance"]) >= sample["upper"]
+        assert sample["left_out"] == {}
+        with np.load(whole / sample["adversary"]) as held:  # beside the page, and as near as it says
+            moved = held["adversary"].astype(float) - held["original"]
+            assert Norm(sample["norm"]).length(moved.reshape(1, -1))[0] == pytest.approx(sample["upper"], rel=1e-6)
         assert sample["proven_by"] in {"search", "auto", *sample["bounds"]}
         # Both neurons are active wherever an adversary is nearest: the local gradient is exact.
         assert sample["bounds"]["crown"]["distance"] == pytest.approx(sample["upper"], rel=1e-4)
@@ -105,10 +112,17 @@ def test_the_files_agree_and_stand_alone(whole: Path) -> None:
         assert f"Distances in {norm}" in page
     for line in lines:
         assert f"{float(line['upper']):.6f}" in page
-    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+    assert not re.findall(r'src="(?!data:)|<link|url\((?!#)', page)
+    for href in re.findall(r'<a href="([^"]*)"', page):
+        assert (whole / href).is_file()
     for path in whole.glob("*.png"):
         assert Image.open(path).size[0] > 300
-    assert len(list(whole.glob("*.png"))) == 3 * 5
+    assert len(list(whole.glob("*.png"))) == 3 * 4
+    with (whole / "curves.csv").open() as file:
+        points = [row for row in csv.DictReader(file) if row["norm"] == "l1"]
+    for point in points:  # the two inputs: one at 0.5 in L1, one wrong as it is
+        assert float(point["proven"]) == (0.5 if float(point["radius"]) < 0.5 - 1e-6 else 0.0)
+        assert float(point["interval_low"]) <= float(point["proven"]) <= float(point["interval_high"])
 
 
 def test_bounds_and_attacks_close_what_the_search_left_open(files: tuple[Path, Path]) -> None:
@@ -138,7 +152,10 @@ def test_a_report_goes_on_where_it_stopped(files: tuple[Path, Path], monkeypatch
 
     monkeypatch.setattr("verifier.runs.job.asked", interrupted)
     assert report(files, *QUICK) == 130
-    assert "2 inputs are not finished yet" in (out / "report.html").read_text()
+    stopped = (out / "report.html").read_text()
+    assert "2 inputs are not finished yet (1, 2)" in stopped
+    assert re.search(r"missing samples</td>\s*<td>L∞: 1, 2 \(2 of 3\)", stopped)
+    assert json.loads((out / "report.json").read_text())["missing"] == {"linf": [1, 2]}
     asked = []
 
     def counted(*arguments: Any) -> object:
@@ -156,7 +173,7 @@ def test_workers_measure_the_same(files: tuple[Path, Path]) -> None:
     out = files[1].parent / "out"
     assert report(files, *QUICK, "--jobs", "2") == 0
     together = json.loads((out / "report.json").read_text())["samples"]
-    for path in (out / "journal").iterdir():
+    for path in (out / "journal").glob("*.jsonl"):
         path.unlink()
     assert report(files, *QUICK) == 0
     alone = json.loads((out / "report.json").read_text())["samples"]
@@ -216,14 +233,143 @@ def test_shares_and_ratios_by_hand() -> None:
         [
             line(0, "exact", 1.0, 1.0, 0.5, 1.0),
             line(1, "exact", 2.0, 2.0, 2.0, "inf"),
-            line(2, "unresolved", 1.0, 3.0, 0.1, 3.0),  # its exact distance is unknown: in no ratio
+            line(2, "unresolved", 1.0, 3.0, 0.1, 3.0),
             line(3, "misclassified", 0.0, 0.0, 0.0, 0.0),
         ],
     )
     bound, attack = found.techniques
     assert (bound.kind, attack.kind) == (Kind.BOUND, Kind.ATTACK)
-    assert found.ratios(bound).tolist() == [0.5, 1.0]
-    assert found.ratios(attack).tolist() == [1.0, np.inf]
-    assert tightness(found, bound).found == 0.5
+    low, high = found.ratios(bound)  # of the third the exact distance lies in [1, 3]
+    assert low.tolist() == [0.5, 1.0, pytest.approx(0.1 / 3)]
+    assert high.tolist() == [0.5, 1.0, 0.1]
+    low, high = found.ratios(attack)
+    assert low.tolist() == [1.0, np.inf, 1.0]
+    assert high.tolist() == [1.0, np.inf, 3.0]
+    assert tightness(found, bound).found == Share(1, 1, 3)
+    assert tightness(found, attack).found == Share(1, 2, 3)  # the third may be the nearest, or three times too far
     assert tightness(found, attack).high == np.inf
     assert tightness(found, attack).seconds == 2.0
+    assert found.robust(1.0) == Share(1, 2, 4)  # the second; the third perhaps; the first has one at 1
+
+
+def test_an_open_sample_of_which_nothing_is_proven_has_ratios() -> None:
+    record = {
+        "index": 0, "verdict": "unresolved", "lower": 0.0, "upper": 2.0, "seconds": 1.0, "estimates": {},
+        "bounds": {"b": {"distance": 0.0, "seconds": 1.0}}, "attacks": {"a": {"distance": 2.0, "seconds": 1.0}},
+    }  # fmt: skip
+    found = collected(Norm.LINF, [record])
+    bound, attack = found.techniques
+    assert [side.tolist() for side in found.ratios(bound)] == [[0.0], [1.0]]
+    assert [side.tolist() for side in found.ratios(attack)] == [[1.0], [np.inf]]
+    assert best(found, Kind.BOUND) is bound
+
+
+def test_a_technique_that_did_not_run_says_what_it_can_without_running() -> None:
+    def record(index: int, **bounds: float) -> dict[str, object]:
+        held = {name: {"distance": distance, "seconds": 1.0} for name, distance in bounds.items()}
+        return {
+            "index": index, "verdict": "exact", "lower": 1.0, "upper": 1.0, "seconds": 1.0, "estimates": {},
+            "bounds": held, "attacks": held,
+        }  # fmt: skip
+
+    found = collected(Norm.LINF, [record(0, a=1.0), record(1, b=1.0)])
+    by_name = {(one.name, one.kind): one for one in found.techniques}
+    assert by_name["a", Kind.BOUND].distance.tolist() == [1.0, 0.0]
+    assert by_name["b", Kind.ATTACK].distance.tolist() == [np.inf, 1.0]
+    assert tightness(found, by_name["b", Kind.BOUND]).found == Share(1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("farthest", "expected"), [(0.11, (0.02, 0.04, 0.06, 0.08, 0.1)), (4.2, (1.0, 2.0, 3.0, 4.0)), (0.0, ())]
+)
+def test_radii_are_round_and_reach_the_curve(farthest: float, expected: tuple[float, ...]) -> None:
+    records = [
+        {"index": 0, "verdict": "exact", "lower": farthest, "upper": farthest, "seconds": 0.0, "bounds": {},
+         "attacks": {}, "estimates": {}}
+    ]  # fmt: skip
+    assert collected(Norm.LINF, records).round_radii() == expected
+
+
+@pytest.mark.usefixtures("undrawn_charts")
+def test_radii_that_are_named_say_which_inputs_are_proven(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = files[1].parent / "out"
+    assert report(files, *QUICK, "--radius", "0.2", "--radius", "linf:0.3", "--format", "html,json") == 0
+    told = {one["radius"]: one for one in json.loads((out / "report.json").read_text())["robust"]}
+    assert {radius: (one["proven"], one["not_refuted"]) for radius, one in told.items()} == {0.2: (2, 2), 0.3: (0, 0)}
+    page = (out / "report.html").read_text()
+    assert re.search(r"<td>0.2</td>\s*<td>66.7%</td>\s*<td>20.8% to 93.9%</td>\s*<td>0, 1</td>\s*<td>2</td>", page)
+    assert "plumbline report" in page
+    assert {path.name for path in out.iterdir()} == {"report.html", "report.json", "journal", "adversaries"}
+    assert report(files, *QUICK, "--norm", "l1", "--norm", "linf", "--radius", "0.2") == 2
+    assert "write such as l1:0.2" in capsys.readouterr().err.lower()
+    for given, wanted in (("l2:1", "add --norm l2"), ("x", "write a number"), ("-1", "radius")):
+        assert report(files, *QUICK, f"--radius={given}") == 2
+        assert wanted in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("undrawn_charts")
+def test_proofs_lie_beside_the_page_and_are_accepted(files: tuple[Path, Path]) -> None:
+    out = files[1].parent / "out"
+    assert report(files, *QUICK) == 0
+    assert report(files, *QUICK, "--proofs") == 0  # what was answered without is asked again
+    told = json.loads((out / "report.json").read_text())["samples"]
+    assert [(one["proof"] or {}).get("file") for one in told] == ["proofs/linf/0.proof", "proofs/linf/1.proof", None]
+    assert main(["check", str(out / "proofs" / "linf"), "--model", str(files[0])]) == 0
+    assert f"plumbline check {out / 'proofs' / 'linf' / '0.proof'}" in (out / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("undrawn_charts")
+def test_a_page_of_one_input_speaks_of_one(files: tuple[Path, Path]) -> None:
+    assert report(files, *QUICK, "--samples", "0") == 0
+    page = (files[1].parent / "out" / "report.html").read_text()
+    assert "Of 1 input of data.npz, 1 is classified right" in page
+    assert "1 inputs" not in page
+
+
+def test_formats_are_checked_before_anything_is_measured(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert report(files, *QUICK, "--format", "html,doc") == 2
+    assert "format 'doc': choose from html, pdf, csv, json, png" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    monkeypatch.setattr("verifier.pages.pdf.find_spec", lambda name: None)
+    assert report(files, *QUICK, "--format", "pdf") == 2
+    assert "pip install 'plumbline[pdf]'" in capsys.readouterr().err
+    assert not (files[1].parent / "out").exists()
+
+
+@pytest.mark.usefixtures("undrawn_charts")
+def test_a_pdf_is_made_of_the_page(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Html:
+        def __init__(self, string: str) -> None:
+            self.string = string
+
+        def write_pdf(self) -> bytes:
+            return b"%PDF " + self.string.encode()
+
+    monkeypatch.setattr("verifier.pages.pdf.find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "weasyprint", SimpleNamespace(HTML=Html))
+    assert report(files, *QUICK, "--samples", "0", "--format", "pdf") == 0
+    out = files[1].parent / "out"
+    assert b"Robustness of net.onnx" in (out / "report.pdf").read_bytes()
+    assert not (out / "report.html").exists()
+
+
+@pytest.mark.usefixtures("undrawn_charts")
+def test_under_a_limit_what_does_not_fit_is_left_out_by_name_and_measured_later(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = files[1].parent / "out"
+    monkeypatch.setattr("verifier.studies.gap_report.measure.OF_THE_ATTACKS", 0.0)  # no time for any attack
+    assert report(files, "--bounds", "crown", "--time-limit", "60") in (0, 1)
+    told = json.loads((out / "report.json").read_text())["samples"]
+    assert set(told[0]["left_out"]["attacks"]) == set(ReportOptions().attacks_for(Norm.LINF))
+    assert told[0]["attacks"] == {}
+    assert set(told[0]["bounds"]) == {"crown"}  # it was named
+    monkeypatch.undo()
+    assert report(files, "--bounds", "crown") == 0
+    told = json.loads((out / "report.json").read_text())["samples"]
+    assert told[0]["left_out"] == {}
+    assert "fab" in told[0]["attacks"]

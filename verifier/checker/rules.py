@@ -1,7 +1,7 @@
 """The rules by which each line of a proof is checked ("What is checked" of docs/reference/proof-format.md).
 
 A `Checker` takes the lines one at a time and holds one node, whatever the size of the tree: the ranges there, what
-undoes them, and which second subtrees are still to come. Who writes proofs asks the same node before writing a line.
+undoes them, and which second subtrees are still to come.
 """
 
 from __future__ import annotations
@@ -12,133 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from verifier.checker.arithmetic import Arithmetic, Numbers
-from verifier.checker.below import Functions, Intervals, Range, Relaxation, Setting, rule, unit_rows
+from verifier.checker.arithmetic import Arithmetic
+from verifier.checker.below import Functions, Range, Setting
 from verifier.checker.errors import RefusedError
 from verifier.checker.lines import a_list, dyadic, exponent, integer, integers, only
 from verifier.checker.multipliers import KEYS, Multipliers, read_multipliers
 from verifier.checker.network import Network
+from verifier.checker.node import Node
+from verifier.checker.outward import Float
 from verifier.checker.region import Region
-from verifier.checker.statement import Goal, Statement
+from verifier.checker.statement import Statement
 
 DEPTH = 10_000  # splits above a node
 BATCH = 1 << 19  # coefficients that go through the network at once
 
 Scaled = tuple[list[int], int]  # whole numbers, and the exponent of all
-
-
-class Node:
-    """A node of a goal's tree: the ranges that hold there, and what its function is at least."""
-
-    def __init__(self, setting: Setting, margin: Fraction) -> None:
-        self.setting = setting
-        self.margin = setting.arithmetic.outward([margin], up=False)
-        self.ranges: list[Range] = []
-        self.goal: Goal | None = None
-        self._trail: list[tuple[int, int, str, Fraction]] = []
-
-    def least(self, multipliers: Multipliers) -> Any:
-        """A number that S is nowhere below in this node; above 0, it closes it."""
-        return self.function(multipliers).least()[0]
-
-    def function(self, multipliers: Multipliers) -> Functions:
-        """The linear function of the input in which the backward pass of S ends."""
-        functions = Functions(self.setting, 1)
-        self._add_rows(functions, multipliers)
-        for layer, (neurons, mantissas) in multipliers.signs.items():
-            self._add_signs(functions, layer, neurons, self._scaled(mantissas, multipliers.signs_exponent))
-        return functions.back(Relaxation(self.ranges, self._slopes(multipliers)))
-
-    def least_of_neurons(
-        self, layer: int, neurons: Sequence[int], side: str, phi: Functions | None = None, weights: Numbers = None
-    ) -> Any:
-        """What h of some neurons (`lower`), or -h (`upper`), is at least: on the region, or where φ ≤ 0, by weights."""
-        a, network = self.setting.arithmetic, self.setting.network
-        rows = unit_rows(a, neurons, network.neurons(layer), 1 if side == "lower" else -1)
-        functions = Functions(self.setting, len(neurons))
-        functions.add(network.before(layer), rows)
-        functions.back(Relaxation(self.ranges))
-        if phi is not None:
-            functions.add(0, *a.product(weights[:, None], phi.of_input))
-            functions.add_constants((weights * phi.constants)[:, None])
-        return functions.least()
-
-    def least_from_value_to_value(self, layer: int, neurons: Sequence[int], side: str) -> Any:
-        """The same by intervals that go through every value in turn: quick, and no closer than in one step."""
-        lower, upper = self.setting.span(self.setting.network.before(layer), self.ranges)
-        return self.setting.arithmetic.compared((lower if side == "lower" else -upper)[neurons])
-
-    def least_by_intervals(self, layer: int, neurons: Sequence[int], side: str) -> Any:
-        """The same on the region, by intervals."""
-        network = self.setting.network
-        rows = unit_rows(self.setting.arithmetic, neurons, network.neurons(layer), 1 if side == "lower" else -1)
-        functions = Functions(self.setting, len(neurons))
-        functions.add(network.before(layer), rows)
-        return functions.back(Intervals(self.ranges)).least_by_intervals()
-
-    def _scaled(self, mantissas: list[int], power: int) -> Numbers:
-        return self.setting.arithmetic.scaled(mantissas, power)
-
-    def _add_rows(self, functions: Functions, multipliers: Multipliers) -> None:
-        """Σ θ_i (f_j - f_t + margin)."""
-        a, network, goal, power = self.setting.arithmetic, self.setting.network, self.goal, multipliers.rows_exponent
-        if goal is None or len(multipliers.rows) != len(goal.others):
-            raise RefusedError("rows fit no goal that is asked about")
-        thetas = self._scaled(multipliers.rows, power)
-        functions.add(network.scores, a.spread(thetas, list(goal.others), network.classes)[None])
-        against, lost = (
-            None if one is None else a.spread(one, [goal.target], network.classes)[None]
-            for one in a.near(-sum(multipliers.rows), power)
-        )
-        functions.add(network.scores, against, lost)
-        functions.add_constants((thetas * self.margin)[None])
-
-    def _add_signs(self, functions: Functions, layer: int, neurons: list[int], betas: Numbers) -> None:
-        """-β (h - l) where β > 0, and β (u - h) where β < 0."""
-        a, found = self.setting.arithmetic, self.ranges[layer]
-        ends = a.where(a.positive(betas), found.lower[neurons], found.upper[neurons])
-        functions.add_constants((betas * ends)[None])
-        self._add_neurons(functions, layer, neurons, -betas)
-
-    def _add_neurons(self, functions: Functions, layer: int, neurons: list[int], numbers: Numbers) -> None:
-        network = self.setting.network
-        rows = self.setting.arithmetic.spread(numbers, neurons, network.neurons(layer))[None]
-        functions.add(network.before(layer), rows)
-
-    def _slopes(self, multipliers: Multipliers) -> dict[int, Numbers]:
-        """α of the layers for which some are given, by the rule for the others."""
-        a, slopes = self.setting.arithmetic, {}
-        for layer, (neurons, mantissas) in multipliers.slopes.items():
-            given = np.zeros(self.setting.network.neurons(layer), dtype=bool)
-            given[neurons] = True
-            values = a.spread(self._scaled(mantissas, -multipliers.slope_bits), neurons, len(given))
-            slopes[layer] = a.where(given, values, rule(a, self.ranges[layer].lower, self.ranges[layer].upper))
-        return slopes
-
-    def tighten(self, layer: int, neuron: int, side: str, value: Fraction) -> None:
-        """Replace one side of a range, where the value is better."""
-        before = self.bound(layer, neuron, side)
-        if value > before if side == "lower" else value < before:
-            self._trail.append((layer, neuron, side, before))
-            self._put(layer, neuron, side, value)
-
-    def bound(self, layer: int, neuron: int, side: str) -> Fraction:
-        """One side of a neuron's range."""
-        return self.setting.arithmetic.fraction(getattr(self.ranges[layer], side)[neuron])
-
-    @property
-    def mark(self) -> int:
-        """Where this node stands, for `back_to`."""
-        return len(self._trail)
-
-    def back_to(self, mark: int) -> None:
-        """Undo what was tightened since."""
-        while len(self._trail) > mark:
-            self._put(*self._trail.pop())
-
-    def _put(self, layer: int, neuron: int, side: str, value: Fraction) -> None:
-        numbers = getattr(self.ranges[layer], side)
-        setattr(self.ranges[layer], side, self.setting.arithmetic.replaced(numbers, neuron, value))
 
 
 class Checker:
@@ -148,6 +36,7 @@ class Checker:
         if len(statement.sample) != network.inputs:
             raise RefusedError(f"the sample has {len(statement.sample)} entries, the model {network.inputs} inputs")
         self.goals = statement.goals(network.classes)
+        network = constrained(network, statement)
         self.network, self.arithmetic = network, arithmetic
         self.claims = 0
         self._next_goal = 0
@@ -226,7 +115,7 @@ class Checker:
     def multipliers(self, line: dict[str, Any]) -> Multipliers:
         """What a `close` or a `cap` says."""
         assert self.node.goal is not None
-        return read_multipliers(line, self.network, len(self.node.goal.others))
+        return read_multipliers(line, self.network, len(self.node.goal.others) + self.network.constraint_count)
 
     def _cap(self, line: dict[str, Any]) -> None:
         only(line, ("cap", "exponent"), ("weights_exponent", *KEYS))
@@ -302,6 +191,16 @@ class Checker:
         mark, layer, neuron = self._second.pop()
         self.node.back_to(mark)
         self.node.tighten(layer, neuron, "upper", Fraction(0))
+
+
+def constrained(network: Network, statement: Statement) -> Network:
+    """The network with the statement's constraints beside its scores, whose numbers must be float64."""
+    if not statement.constraints:
+        return network
+    matrix = np.zeros((len(statement.constraints), network.inputs))
+    for row, constraint in zip(matrix, statement.constraints, strict=True):
+        row[list(constraint.inputs)] = Float().exactly(constraint.factors)
+    return network.constrained(matrix, Float().exactly([constraint.bound for constraint in statement.constraints]))
 
 
 _RULES = {

@@ -1,0 +1,60 @@
+"""What the routers share: the service, whose request it is, pages of lists, uploaded files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request, UploadFile
+
+from encoders.errors import DataError
+from verifier.service.errors import NoTokenError
+from verifier.service.files import CHUNK, plain_name
+from verifier.service.service import Service
+
+PAGE = 50
+LONGEST_PAGE = 1000
+
+
+def service_of(request: Request) -> Service:
+    """The service that answers."""
+    found: Service = request.app.state.service
+    return found
+
+
+def owner_of(request: Request) -> str:
+    """Whose request it is; the guard has looked at the token."""
+    owner: str | None = getattr(request.state, "owner", None)
+    if owner is None:
+        raise NoTokenError("a token is needed: send Authorization: Bearer TOKEN, or sign in at /sign-in")
+    return owner
+
+
+ServiceHere = Annotated[Service, Depends(service_of)]
+Owner = Annotated[str, Depends(owner_of)]
+Limit = Annotated[int, Query(ge=1, le=LONGEST_PAGE)]
+Cursor = Annotated[str | None, Query(max_length=400)]
+Digest = Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")]
+
+
+def saved(uploads: Sequence[UploadFile], folder: Path) -> list[Path]:
+    """Uploaded files in a folder of their own, under names that stay in it."""
+    paths = []
+    for upload in uploads:
+        path = folder / plain_name(upload.filename or "")
+        if path.exists():
+            raise DataError(f"file name {path.name!r}: two files have it; give each one of its own")
+        with open(path, "xb") as out:
+            shutil.copyfileobj(upload.file, out, CHUNK)
+        paths.append(path)
+    return paths
+
+
+BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+
+
+def content(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
+    """What the OpenAPI document says of an answer that is a file."""
+    return {200: {"description": description, "content": {media_type: BINARY}}}

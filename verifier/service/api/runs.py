@@ -1,0 +1,392 @@
+"""Runs and their samples over HTTP."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi import Path as InPath
+from fastapi.responses import HTMLResponse, StreamingResponse
+
+from verifier.service.api.models import Key, bytes_of, original, picture_of, streamed
+from verifier.service.api.parts import PAGE, Cursor, Limit, Owner, ServiceHere, content
+from verifier.service.api.problems import responses
+from verifier.service.api.schemas import Curve, ListOf, Named, NewRun, Resumed, RunItem, SampleItem, listed
+from verifier.service.errors import NotThereError, TooManyError
+from verifier.service.files import laid_out
+from verifier.service.inspection import check_question, isolated
+from verifier.service.service import DIGITS, Service
+from verifier.service.store.records import (
+    Details,
+    Event,
+    RunState,
+    SampleState,
+    StoredModel,
+    StoredRun,
+    StoredSample,
+    fresh_id,
+)
+
+router = APIRouter(tags=["runs"])
+Index = Annotated[int, InPath(ge=0, le=2**31 - 1)]
+Sort = Literal["index", "lower", "upper", "gap", "seconds", "verdict"]
+Verdict = Literal["exact", "certified", "falsified", "unresolved", "misclassified", "empty"]
+POINTS = 101  # of a curve
+COLUMNS = (
+    "index", "label", "predicted", "verdict", "lower", "upper", "target", "found_by", "seconds", "engine", "basis",
+    "nodes",
+)  # fmt: skip
+PACKAGES = ("numpy", "torch", "onnxruntime", "highspy")
+
+
+@router.post("/runs", status_code=201, responses=responses(409))
+def add_run(
+    service: ServiceHere,
+    owner: Owner,
+    asked: NewRun,
+    idempotency_key: Annotated[str | None, Header(max_length=200, pattern="^[!-~]+$")] = None,
+) -> RunItem:
+    """Ask a question of samples. The same question under the same Idempotency-Key is asked once."""
+    request = hashlib.sha256(json.dumps(asked.model_dump(), sort_keys=True).encode()).hexdigest()
+    known = None if idempotency_key is None else service.store.run_of_key(owner, idempotency_key, request)
+    if known is not None:
+        return told(service, owner, service.store.run(owner, known))
+    model, data = service.store.model(owner, asked.model), service.data(owner, asked.data)
+    limits, (runs, samples) = service.settings.limits, service.store.open_of(owner)
+    if runs >= limits.open_runs:
+        raise TooManyError(f"{runs} runs are open; wait for one to finish, or cancel one")
+    folder = laid_out(service.files, model.files.items(), service.settings.cache / "models" / model.sha256)
+    source = DIGITS
+    if not data.builtin:
+        name = f"data.{data.kind}"
+        source = str(
+            laid_out(service.files, [(name, data.sha256)], service.settings.cache / "data" / data.sha256) / name
+        )
+    found = isolated(
+        limits, folder, check_question, folder / model.name, model.facts, source, asked.samples, asked.question,
+        asked.radius, asked.options, asked.proofs,
+    )  # fmt: skip
+    count = len(found.samples)
+    if count > limits.samples or samples + count > limits.open_samples:
+        raise TooManyError(
+            f"{count:,} samples beside {samples:,} that are open; at most {limits.samples:,} a run and "
+            f"{limits.open_samples:,} open are taken here"
+        )
+    run = StoredRun(
+        fresh_id(), owner, asked.title or f"{asked.question} of {model.name}", model.id, data.id, asked.samples or "",
+        asked.question, asked.radius, dict(asked.options), asked.proofs, found.time_limit, found.tolerance,
+        RunState.QUEUED, None, count, found.record, versions(found.record), time.time(), None, None,
+    )  # fmt: skip
+    key = service.store.add_run(run, idempotency_key, request, found.samples)
+    return told(service, owner, service.store.run(owner, key))
+
+
+def versions(record: dict[str, Any]) -> dict[str, str]:
+    """What answers were computed with."""
+    from importlib.metadata import version
+
+    return {"plumbline": str(record["version"]), **{name: version(name) for name in PACKAGES}}
+
+
+@router.get("/runs", responses=responses())
+def runs(
+    service: ServiceHere,
+    owner: Owner,
+    limit: Limit = PAGE,
+    cursor: Cursor = None,
+    state: RunState | None = None,
+    question: Literal["distance", "verify", "margin", "report"] | None = None,
+    model: Annotated[str | None, Query(max_length=40)] = None,
+) -> ListOf[RunItem]:
+    """The runs, the latest first."""
+    page = service.store.runs(owner, limit, cursor, state, question, model)
+    return ListOf[RunItem].model_validate(listed(page, all_told(service, owner, page.items)))
+
+
+@router.get("/runs/{key}", responses=responses())
+def run(service: ServiceHere, owner: Owner, key: Key) -> RunItem:
+    """One run, and how far it is."""
+    return told(service, owner, service.store.run(owner, key))
+
+
+@router.post("/runs/{key}/cancel", responses=responses(409))
+def cancel(service: ServiceHere, owner: Owner, key: Key) -> RunItem:
+    """Stop a run; what is known of its samples is kept."""
+    service.store.cancel(owner, key)
+    return told(service, owner, service.store.run(owner, key))
+
+
+@router.post("/runs/{key}/resume", responses=responses(409))
+def resume(service: ServiceHere, owner: Owner, key: Key, asked: Resumed) -> RunItem:
+    """Go on with the samples that are open, from their brackets."""
+    service.store.resume(owner, key, asked.time_limit)
+    return told(service, owner, service.store.run(owner, key))
+
+
+@router.delete("/runs/{key}", status_code=204, responses=responses(409))
+def drop_run(service: ServiceHere, owner: Owner, key: Key) -> Response:
+    """Forget a run that is not at work, with its adversaries and proofs."""
+    for digest in set(service.store.drop_run(owner, key)):
+        service.forget(digest)
+    return Response(status_code=204)
+
+
+def told(service: Service, owner: str, held: StoredRun) -> RunItem:
+    """A run as it is told."""
+    return all_told(service, owner, [held])[0]
+
+
+def all_told(service: Service, owner: str, held: Sequence[StoredRun]) -> list[RunItem]:
+    """Several at once."""
+    counts = service.store.counts([one.id for one in held])
+    models = {key: service.store.model(owner, key) for key in {one.model_id for one in held}}
+    data = {key: service.data(owner, key) for key in {one.data_id for one in held}}
+    now = time.time()
+    return [
+        RunItem.of(one, counts[one.id], _named(models[one.model_id]), _named(data[one.data_id]), now) for one in held
+    ]
+
+
+def _named(held: Any) -> Named:
+    return Named(id=held.id, name=held.name, sha256=held.sha256)
+
+
+@router.get("/runs/{key}/samples", responses=responses())
+def samples(
+    service: ServiceHere,
+    owner: Owner,
+    key: Key,
+    limit: Limit = PAGE,
+    cursor: Cursor = None,
+    state: SampleState | None = None,
+    verdict: Verdict | None = None,
+    sort: Sort = "index",
+    order: Literal["asc", "desc"] = "asc",
+) -> ListOf[SampleItem]:
+    """The samples of a run."""
+    service.store.run(owner, key)
+    page = service.store.samples(key, limit, cursor, state, verdict, sort, order == "desc")
+    return ListOf[SampleItem].model_validate(listed(page, _items(service, key, page.items)))
+
+
+def _items(service: Service, key: str, held: Sequence[StoredSample]) -> list[SampleItem]:
+    details = service.store.details(key, [one.number for one in held])
+    return [SampleItem.of(one, details[one.number]) for one in held]
+
+
+@router.get("/runs/{key}/samples/{index}", responses=responses())
+def sample(service: ServiceHere, owner: Owner, key: Key, index: Index) -> SampleItem:
+    """One sample of a run."""
+    return SampleItem.of(*_sample(service, owner, key, index))
+
+
+def _sample(service: Service, owner: str, key: str, index: int) -> tuple[StoredSample, Details]:
+    service.store.run(owner, key)
+    return service.store.sample(key, index)
+
+
+@router.get(
+    "/runs/{key}/samples/{index}/adversary.npz",
+    response_class=StreamingResponse,
+    responses=responses() | content("application/octet-stream", "original, adversary, difference, scores"),
+)
+def adversary(service: ServiceHere, owner: Owner, key: Key, index: Index) -> StreamingResponse:
+    """The adversary's arrays, as `--out` saves them."""
+    digest = _adversary(service, owner, key, index)
+    return streamed(service.files.open(digest), "application/octet-stream", f"adversary-{index}.npz")
+
+
+PICTURE = responses() | content("image/png", "A picture")
+
+
+@router.get("/runs/{key}/samples/{index}/adversary.png", response_class=Response, responses=PICTURE)
+def adversary_picture(service: ServiceHere, owner: Owner, key: Key, index: Index) -> Response:
+    """The adversary as a picture."""
+    return _picture(service, _adversary(service, owner, key, index), "adversary")
+
+
+@router.get("/runs/{key}/samples/{index}/difference.png", response_class=Response, responses=PICTURE)
+def difference_picture(service: ServiceHere, owner: Owner, key: Key, index: Index) -> Response:
+    """What the adversary changed; grey is nothing, black or white the largest change."""
+    return _picture(service, _adversary(service, owner, key, index), "difference", signed=True)
+
+
+@router.get("/runs/{key}/samples/{index}/original.png", response_class=Response, responses=PICTURE)
+def original_picture(service: ServiceHere, owner: Owner, key: Key, index: Index) -> Response:
+    """The sample itself as a picture."""
+    held = service.store.run(owner, key)
+    service.store.sample(key, index)
+    return picture_of(original(service, service.data(owner, held.data_id))[index])
+
+
+def _adversary(service: Service, owner: str, key: str, index: int) -> str:
+    held, _ = _sample(service, owner, key, index)
+    if held.adversary is None:
+        raise NotThereError(f"sample {index}: no adversary is known")
+    return held.adversary
+
+
+def _picture(service: Service, digest: str, name: str, signed: bool = False) -> Response:
+    import numpy as np
+
+    with np.load(bytes_of(service.files.open(digest)), allow_pickle=False) as arrays:
+        return picture_of(arrays[name], signed)
+
+
+@router.get(
+    "/runs/{key}/samples/{index}/proof",
+    response_class=StreamingResponse,
+    responses=responses() | content("application/octet-stream", "A proof that `plumbline check` takes"),
+)
+def proof(service: ServiceHere, owner: Owner, key: Key, index: Index) -> StreamingResponse:
+    """The sample's proof, for `plumbline check`."""
+    held, _ = _sample(service, owner, key, index)
+    if held.proof is None:
+        raise NotThereError(f"sample {index}: it has no proof; ask with proofs, or wait until it has finished")
+    return streamed(service.files.open(held.proof), "application/octet-stream", f"{index}.proof")
+
+
+@router.get(
+    "/runs/{key}/export.jsonl",
+    response_class=StreamingResponse,
+    responses=responses() | content("application/jsonl", "A line for each finished sample"),
+)
+def export_lines(service: ServiceHere, owner: Owner, key: Key) -> StreamingResponse:
+    """The finished samples as the command line's `--json` writes them."""
+    service.store.run(owner, key)
+    lines = (json.dumps(record, allow_nan=False) + "\n" for _, record in service.store.answers(key))
+    return StreamingResponse(lines, media_type="application/jsonl")
+
+
+@router.get(
+    "/runs/{key}/export.csv",
+    response_class=StreamingResponse,
+    responses=responses() | content("text/csv", "A row for each finished sample"),
+)
+def export_table(service: ServiceHere, owner: Owner, key: Key) -> StreamingResponse:
+    """The finished samples as a table."""
+    service.store.run(owner, key)
+
+    def rows() -> Iterator[str]:
+        yield _row(COLUMNS)
+        for _, record in service.store.answers(key):
+            yield _row([record.get(name) for name in COLUMNS])
+
+    return StreamingResponse(rows(), media_type="text/csv")
+
+
+def _row(values: Sequence[Any]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(values)
+    return out.getvalue()
+
+
+@router.get(
+    "/runs/{key}/proofs.zip",
+    response_class=StreamingResponse,
+    responses=responses() | content("application/zip", "INDEX.proof for each sample that has one"),
+)
+def proofs(service: ServiceHere, owner: Owner, key: Key) -> StreamingResponse:
+    """All proofs as one archive."""
+    service.store.run(owner, key)
+    held = tempfile.TemporaryFile()  # noqa: SIM115 (closed when it has been sent)
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_STORED) as archive:
+        for one, _ in service.store.answers(key):
+            if one.proof is not None:
+                with service.files.open(one.proof) as file:
+                    archive.writestr(f"{one.number}.proof", file.read())
+    held.seek(0)
+    return streamed(held, "application/zip", f"proofs-{key}.zip")
+
+
+@router.get("/runs/{key}/curve", responses=responses())
+def curve(service: ServiceHere, owner: Owner, key: Key) -> Curve:
+    """Robust accuracy over the radius, between what is proven and what is not falsified."""
+    import numpy as np
+
+    held = service.store.run(owner, key)
+    if held.question == "margin":
+        raise NotThereError("a margin is no distance, and has no curve; ask distance or verify")
+    sides = np.array([(low, high) for low, high, _ in service.store.brackets(key)]).reshape(-1, 2)
+    lower, upper = np.sort(sides[:, 0]), np.sort(sides[:, 1])
+    known = upper[np.isfinite(upper)]
+    most = float(known[-1]) if known.size else 1.0
+    radii = np.linspace(0.0, 1.1 * most or 1.0, POINTS)
+
+    def beyond(ordered: Any) -> list[float]:
+        return [float(share) for share in 1.0 - np.searchsorted(ordered, radii, side="right") / max(1, ordered.size)]
+
+    return Curve(radii=radii.tolist(), certified=beyond(lower), not_falsified=beyond(upper))
+
+
+@router.get(
+    "/runs/{key}/report",
+    response_class=HTMLResponse,
+    responses=responses() | {200: {"description": "A page by itself", "content": {"text/html": {}}}},
+)
+def report(service: ServiceHere, owner: Owner, key: Key) -> HTMLResponse:
+    """The report of a run, of what is finished, as one page."""
+    held, model = service.store.run(owner, key), None
+    if held.question == "margin":
+        raise NotThereError("a margin has no report; ask distance, verify or report")
+    model, data = service.store.model(owner, held.model_id), service.data(owner, held.data_id)
+    records = [record for _, record in service.store.answers(key)]
+    if not records:
+        raise NotThereError("no sample has finished; wait for the first")
+    page = _report(service, held, model, data.id if data.builtin else data.sha256, data.kind, records)
+    return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_POLICY})
+
+
+# The report is a page by itself: its style, charts and small script are in it, and nothing else may run or be fetched.
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'unsafe-inline'; sandbox allow-scripts"
+)
+
+
+def _report(
+    service: Service, held: StoredRun, model: StoredModel, data: str, kind: str, records: list[dict[str, Any]]
+) -> str:
+    from verifier.service.reports import report_page
+
+    cache = service.settings.cache
+    folder = laid_out(service.files, model.files.items(), cache / "models" / model.sha256)
+    source = data
+    if data != DIGITS:
+        source = str(laid_out(service.files, [(f"data.{kind}", data)], cache / "data" / data) / f"data.{kind}")
+    with service.incoming() as out:
+        limits = service.settings.limits
+        page: str = isolated(
+            limits, folder, report_page, folder / model.name, model.facts, source, held.question, held.radius,
+            held.options, records, held.total, out,
+        )  # fmt: skip
+        return page
+
+
+def rendered(service: Service) -> Any:
+    """What the feed tells of events, as JSON."""
+
+    def render(key: str, events: Sequence[Event]) -> list[tuple[Event, str]]:
+        held, _, _ = service.store.run_at_work(key)
+        numbers = sorted({event.number for event in events if event.kind == "sample" and event.number is not None})
+        found = {one.index: one for one in _items(service, key, service.store.some(key, numbers))}
+        run_now = told(service, held.owner, held) if any(event.kind == "run" for event in events) else None
+        texts: list[tuple[Event, str]] = []
+        for event in events:
+            if event.kind == "bracket" and event.told is not None:
+                left = None if held.time_limit is None else max(0.0, held.time_limit - event.told["seconds"])
+                texts.append((event, json.dumps({**event.told, "seconds_left": left})))
+            elif event.kind == "sample" and event.number in found:
+                texts.append((event, found[event.number].model_dump_json()))
+            elif event.kind == "run" and run_now is not None:
+                texts.append((event, run_now.model_dump_json()))
+        return texts
+
+    return render

@@ -1,0 +1,135 @@
+"""A question as it comes over HTTP, and the job that it is for the workers; imports what is heavy, unlike the server.
+
+Names in a request never become code or files: engines, bounds and attacks are Plumbline's own, data sets are uploaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from encoders.errors import OptionError
+from encoders.validation import refuse_unknown
+from verifier.margin_answer import TOLERANCE, check_askable
+from verifier.options import Options, check_model, checked_radius
+from verifier.proofs.proof import unprovable
+from verifier.question.model import Model, load
+from verifier.runs.greatest_values import MarginJob
+from verifier.runs.job import Asking, Job
+from verifier.runs.journal import Record
+from verifier.runs.journalled import run_of
+from verifier.runs.proven import proof_beside, proof_folder
+from verifier.runs.samples import Samples, check_box, load_samples, parse_samples
+from verifier.studies.gap_report.measure import Brackets
+from verifier.studies.gap_report.options import ReportOptions
+
+QUESTIONS = ("distance", "verify", "margin", "report")
+OF_ALL = ("norm", "targets", "box", "time_limit", "tolerance", "engine", "seed", "grid")
+OF_DISTANCES = ("margin", "count", "execution", "change", "direction", "output_index")
+OF = {
+    "distance": (*OF_ALL, *OF_DISTANCES), "verify": (*OF_ALL, *OF_DISTANCES), "margin": (*OF_ALL, "each"),
+    "report": ("norm", "box", "time_limit", "tolerance", "engine", "seed", "bounds", "attacks"),
+}  # fmt: skip
+OWN = ("each", "bounds", "attacks")  # of a question, and no field of `Options`
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every sample."""
+
+    kind: str
+    radius: float | None
+    options: Mapping[str, Any]
+    proofs: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in QUESTIONS:
+            raise OptionError(f"question {self.kind!r}: choose from {', '.join(QUESTIONS)}")
+        if (self.radius is None) == (self.kind in ("verify", "margin")):
+            said = "needs a radius" if self.radius is None else "has no radius; leave it out"
+            raise OptionError(f"radius: {self.kind} {said}")
+        for name, value in self.options.items():
+            refuse_unknown(name, OF[self.kind])
+            named = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+            if any(isinstance(one, str) and ":" in one for one in named):
+                raise OptionError(f"{name} {value!r}: a service takes Plumbline's own by name, and no others")
+        if "grid" in self.options and not isinstance(self.options["grid"], int | None):
+            raise OptionError("grid: a service takes one whole number for all inputs, as 255 for 8-bit images")
+        if self.proofs and self.kind == "report":
+            raise OptionError("proofs: a report has none; ask distance, verify or margin")
+
+    def asked(self) -> Options:
+        """The options of the question, validated."""
+        usual: dict[str, Any] = {"tolerance": TOLERANCE} if self.kind == "margin" else {}
+        given = {name: value for name, value in self.options.items() if name not in OWN}
+        return Options(**(usual | given))
+
+    def job(self, model: Model, proofs: Path | None = None) -> Asking[Any]:
+        """What every sample is asked, its proof written into a folder."""
+        options = self.asked()
+        if self.kind == "margin":
+            each = self.options.get("each", False)
+            if not isinstance(each, bool):
+                raise OptionError(f"each {each!r}: give true or false")
+            folder = None if proofs is None else proof_folder(proofs, model, options)
+            return MarginJob(options, checked_radius(self.radius or 0.0), each=each, proofs=folder)
+        if self.kind == "report":
+            return Job(options, beside=Brackets(self.report_options()))
+        beside = None if proofs is None else partial(proof_beside, proof_folder(proofs, model, options))
+        return Job(options, self.radius, beside=beside)
+
+    def report_options(self) -> ReportOptions:
+        """Which bounds and attacks a report sets against the exact distance."""
+        named = {name: self.options[name] for name in ("bounds", "attacks") if self.options.get(name) is not None}
+        return ReportOptions(**named)
+
+    def more(self) -> Record:
+        """What else of the question its answers depend on."""
+        if self.kind == "margin":
+            return {"each": self.options.get("each", False)}
+        return self.report_options().record() if self.kind == "report" else {}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a question that can be asked comes to: its samples with their labels, and what their records say of it."""
+
+    samples: tuple[tuple[int, int | None], ...]
+    tolerance: float
+    time_limit: float | None
+    record: Record
+
+
+def loaded(path: Path, facts: Mapping[str, Any]) -> Model:
+    """The model of a file, with the scores that were chosen when it was uploaded."""
+    return load(path, facts.get("output"), facts.get("threshold"), classifier=False)
+
+
+def samples_of(source: str, model: Model, options: Options) -> Samples:
+    """The samples of a file, or of a data set that is built in, as the model takes them."""
+    classes = model.classes if options.change is None else None
+    return load_samples(source, model.input_shape, classes, model.input_type)
+
+
+def checked(path: Path, facts: Mapping[str, Any], source: str, chosen: str | None, question: Question) -> Checked:
+    """Everything that the command line checks before it asks the first sample."""
+    options = question.asked()
+    model = loaded(path, facts)
+    check_model(model, options)
+    if question.kind == "margin":
+        check_askable(model, options)
+    if question.kind == "report" and model.quantised is not None:
+        raise OptionError(f"{model.path}: the report knows no quantised network; ask distance or verify with a grid")
+    why = unprovable(model, options) if question.proofs else None
+    if why is not None:
+        raise OptionError(f"no proofs: {why}")
+    job = question.job(model)
+    samples = samples_of(source, model, options)
+    indices = parse_samples(chosen, samples.count)
+    check_box(samples, indices, options.box)
+    run = run_of(question.kind, model, samples, job, more=question.more())
+    labelled = tuple((index, samples.label(index)) for index in indices)
+    return Checked(labelled, options.tolerance, options.time_limit, run.record)

@@ -1,0 +1,148 @@
+"""How runs, samples and numbers are worded on the pages; numbers that change keep their width."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from encoders.question import Norm
+from verifier.pages.wording import NAMES
+
+MEASURES = {**{str(norm): name for norm, name in NAMES.items()}, str(Norm.L0): "changed inputs"}
+QUESTIONS = {
+    "distance": "distance to the nearest adversary",
+    "verify": "no adversary within a radius?",
+    "margin": "greatest lead of another class",
+    "report": "every bound and attack",
+    "compare": "comparison",
+}
+STATES = ("waiting", "running", "exact", "certified", "falsified", "unresolved", "misclassified", "empty", "failed")
+BASES = {
+    "rigorous": "rigorous: proven with every rounding counted",
+    "integer": "integer: proven in whole numbers",
+    "solver": "solver: a solver's word, within its tolerances",
+}
+
+
+def number(held: float | str | None) -> float:
+    """A number of the interface, where infinity is a text; not there is not a number."""
+    return math.nan if held is None else float(held)
+
+
+def value(held: float | str | None) -> str:
+    """Four digits, with the zeros at the end: a number that grows stays as wide as it was."""
+    known = number(held)
+    if math.isnan(known):
+        return "–"
+    if math.isinf(known):
+        return "∞" if known > 0 else "−∞"
+    written = f"{known:#.4g}".rstrip(".") if known else "0"
+    return f"−{written[1:]}" if known < 0 else written
+
+
+def gap(lower: float | str | None, upper: float | str | None) -> str:
+    """What is open of a bracket, as a share of its upper side."""
+    low, high = number(lower), number(upper)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "0 %" if low == high else "open" if not math.isnan(low) else "–"
+    share = (high - low) / max(abs(high), 1e-12)
+    if share < 5e-4:
+        return "0 %" if share <= 1e-4 else "<0.1 %"
+    return f"{100 * share:.1f} %" if share < 10 else "open"
+
+
+def share(part: float) -> str:
+    """Per cent with one digit behind the point."""
+    return f"{100 * part:.1f} %"
+
+
+def duration(seconds: float | str | None) -> str:
+    """Seconds in the units that a reader would choose."""
+    known = number(seconds)
+    if not math.isfinite(known) or known == 0:
+        return "–"
+    if known < 10:
+        return f"{known:.2f} s"
+    if known < 60:
+        return f"{known:.0f} s"
+    if known < 3600:
+        return f"{known // 60:.0f} min {known % 60:02.0f} s"
+    return f"{known // 3600:.0f} h {known % 3600 // 60:02.0f} min"
+
+
+def remaining(seconds: float | str | None) -> str:
+    """Time left, in whole seconds: nobody knows it better."""
+    known = number(seconds)
+    return f"{math.ceil(known)} s" if 0 < known < 60 else duration(known)
+
+
+def moment(written: str | None) -> str:
+    """Date and minute of a time as the interface writes it."""
+    return "–" if not written else written.replace("T", " ")[:16]
+
+
+def status(sample: Mapping[str, Any]) -> str:
+    """One word of STATES: the verdict where there is one, else what is being done."""
+    known = str(sample["verdict"] or "") if sample["state"] == "done" else str(sample["state"])
+    return known if known in STATES else "waiting"
+
+
+def name(run: Mapping[str, Any]) -> str:
+    """What a run is called: its title, or its model and data."""
+    return str(run.get("title") or f"{run['model']['name']} on {run['data']['name']}")
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A count and its noun."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def sentence(run: Mapping[str, Any]) -> str:
+    """What a run asks, in one sentence."""
+    options, model, data = run.get("options") or {}, run["model"]["name"], run["data"]["name"]
+    samples = f"{counted(run['counts']['total'], 'sample')} of {data}"
+    measure = MEASURES.get(options.get("norm") or "linf", "L∞")
+    radius = f"{measure} distance {number(run.get('radius')):.6g}"
+    targets = options.get("targets")
+    others = "another class" if not targets else f"class {' or '.join(map(str, targets))}"
+    wins = f" by a margin of {options['margin']:g}" if options.get("margin") else ""
+    if options.get("grid"):
+        others += f", inputs being multiples of 1/{options['grid']}" if isinstance(options["grid"], int) else ""
+    match run["question"]:
+        case "verify":
+            return f"Is there an input within {radius} of each of {samples} that {model} puts in {others}{wins}?"
+        case "margin":
+            return (
+                f"How far can {others} lead over the predicted one, within {radius} of each of {samples}, in {model}?"
+            )
+        case "report":
+            return f"How near do bounds and attacks come to the exact {measure} distances of {samples}, in {model}?"
+        case _:
+            return (
+                f"How far, in {measure}, is each of {samples} from the nearest input that {model} "
+                f"puts in {others}{wins}?"
+            )
+
+
+def command(run: Mapping[str, Any]) -> str | None:
+    """The command that asks the same on the reader's own machine; None for what takes several networks."""
+    if run["question"] not in ("distance", "verify", "margin", "report"):
+        return None
+    options = run.get("options") or {}
+    parts = ["plumbline", run["question"], run["model"]["name"], "--data", run["data"]["name"]]
+    if run.get("samples"):
+        parts += ["--samples", str(run["samples"])]
+    parts += ["--norm", str(options.get("norm") or "linf")]
+    if run.get("radius") is not None:
+        parts += ["--radius", f"{number(run['radius']):.12g}"]
+    for held, flag in (("time_limit", "--time-limit"), ("tolerance", "--tolerance"), ("seed", "--seed"),
+                       ("engine", "--engine"), ("grid", "--grid"), ("margin", "--margin")):  # fmt: skip
+        if options.get(held) is not None:
+            parts += [flag, str(options[held])]
+    if options.get("targets"):
+        parts += ["--target", ",".join(map(str, options["targets"]))]
+    if options.get("box"):
+        parts += ["--box", ",".join(f"{number(end):g}" for end in options["box"])]
+    return shlex.join(parts)
