@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,8 @@ class PyomoSolver(Solver):
             integers=True, interruptible=False, bounds_on_stop=False, quadratic=name in QUADRATIC
         )
         self._native = name
-        self._factory = pyo.SolverFactory(name)
+        with _quiet(logging.CRITICAL):  # of an unknown name Pyomo logs a traceback
+            self._factory = pyo.SolverFactory(name)
         how = INSTALL.get(name, "install it, or name another; `pyomo help --solvers` lists what Pyomo knows")
         if not _available(self._factory) and name in STAND_INS:
             self._factory = pyo.SolverFactory(STAND_INS[name])
@@ -98,18 +100,14 @@ class PyomoSolver(Solver):
         model = to_pyomo(program)
         limit = {} if options.time_limit is None else {"timelimit": max(1e-3, options.time_limit)}
         native = dict(ZERO_GAP.get(self._native, {}))
-        quiet = logging.getLogger("pyomo")
-        level = quiet.level
-        quiet.setLevel(logging.ERROR)
         try:
-            results = self._factory.solve(model, load_solutions=False, options=native, **limit)
+            with _quiet(logging.ERROR):
+                results = self._factory.solve(model, load_solutions=False, options=native, **limit)
             status = STATUS.get(results.solver.termination_condition, Status.UNKNOWN)
             point = self._point(model, results, program)
         except Exception as error:  # each of Pyomo's interfaces raises errors of its own
             first = str(error).strip().splitlines() or [type(error).__name__]
             raise SolverError(f"solver {self.name} failed: {first[0]}; try another engine") from error
-        finally:
-            quiet.setLevel(level)
         if status is Status.FAILED:
             raise SolverError(f"solver {self.name} failed: {results.solver.message}; try another engine")
         if status is Status.INFEASIBLE:
@@ -142,6 +140,18 @@ class PyomoSolver(Solver):
             bound = objective if self._native in ZERO_GAP else -np.inf
         bound = min(bound, objective)
         return program.length_below(bound) if program.euclidean else bound
+
+
+@contextmanager
+def _quiet(level: int) -> Iterator[None]:
+    """Of what Pyomo logs, only what is as grave as this."""
+    logger = logging.getLogger("pyomo")
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _available(factory: Any) -> bool:

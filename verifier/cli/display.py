@@ -7,6 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TextIO
 
@@ -19,7 +20,7 @@ from verifier.question.problem import Running
 from verifier.runs.journal import Record
 
 DIGITS = 7
-PLAIN_INTERVAL = 10.0  # seconds between two lines about one sample where there is no terminal
+PLAIN_INTERVAL = 60.0  # seconds between two lines about one sample where there is no terminal
 HEADER = (
     f"{'sample':>6} {'label':>5} {'class':>5}  {'verdict':<13} {'lower':>10} {'exact':>10} {'upper':>10} "
     f"{'target':>6} {'seconds':>8}  {'engine':<8} basis"
@@ -64,19 +65,28 @@ def rounded(value: float, direction: object) -> str:
     return f"{whole / 10**DIGITS:.{DIGITS}f}"
 
 
+@dataclass
+class _InProgress:
+    """A sample in progress: what it told last, and when it began and was last spoken of."""
+
+    told: Running
+    began: float
+    said: float
+
+
 class Display:
-    """The samples in progress: a live table on a terminal, now and then a plain line elsewhere."""
+    """The samples in progress: a live table on a terminal, a plain line a minute for each elsewhere."""
 
     def __init__(
         self, total: int, sides: tuple[str, str] = ("proven lower", "replayed upper"), rows: TextIO | None = None
     ) -> None:
         self._total, self._finished, self._sides, self._rows = total, 0, sides, rows
-        self._running: dict[int, tuple[float, float, float]] = {}
-        self._said: dict[int, float] = {}
-        console = Console(stderr=True)
+        self._running: dict[int, _InProgress] = {}
+        self._began, self._worked_on = time.monotonic(), 0
+        self._console = Console(stderr=True)
         self._live = (
-            Live(console=console, get_renderable=self._table, transient=True, redirect_stdout=sys.stdout.isatty())
-            if console.is_terminal
+            Live(console=self._console, get_renderable=self._shown, transient=True, redirect_stdout=sys.stdout.isatty())
+            if self._console.is_terminal
             else None
         )
 
@@ -93,32 +103,63 @@ class Display:
 
     def running(self, index: int, running: Running) -> None:
         """A sample's bounds moved."""
-        now, lower, upper = time.monotonic(), running.lower, running.upper
-        started = self._running[index][2] if index in self._running else now
-        self._running[index] = (lower, upper, started)
-        if self._live is None and now >= self._said.setdefault(index, now) + PLAIN_INTERVAL:
-            self._said[index] = now
-            print(
-                f"sample {index}: {rounded(lower, math.floor)} to {rounded(upper, math.ceil)} "
-                f"after {now - started:.0f} s",
-                file=sys.stderr,
-            )
+        now = time.monotonic()
+        one = self._running.setdefault(index, _InProgress(running, now, now))
+        one.told = running
+        if self._live is None and now >= one.said + PLAIN_INTERVAL:
+            one.said = now
+            lower, upper = _sides(running)
+            print(f"sample {index}: {lower} to {upper} after {now - one.began:.0f} s{_by(running)}", file=sys.stderr)
 
     def finished(self, index: int, line: str) -> None:
         """A sample is done: its row goes to stdout, or where rows go."""
         self._finished += 1
-        self._running.pop(index, None)
-        self._said.pop(index, None)
+        self._worked_on += self._running.pop(index, None) is not None
         print(line, file=self._rows, flush=True)
 
-    def _table(self) -> Table:
-        table = Table(title=f"{self._finished} of {self._total} done", title_justify="left", box=None)
-        for name in ("sample", *self._sides, "seconds"):
-            table.add_column(name, justify="right")
+    def _shown(self) -> Table:
+        return self.table(self._console.width)
+
+    def table(self, width: int) -> Table:
+        """A line for each sample in progress, and above them how far all are; of a narrow terminal the figures that
+        matter least are left out."""
         now = time.monotonic()
-        for index, (lower, upper, started) in sorted(self._running.items()):
-            table.add_row(str(index), rounded(lower, math.floor), rounded(upper, math.ceil), f"{now - started:.0f}")
+        table = Table(title=self.overall(now), title_justify="left", box=None, padding=(0, 1))
+        optional = (("gap", 58), ("nodes", 68), ("technique", 80))
+        kept = [name for name, least in optional if width >= least]
+        for name in ("sample", *self._sides, *kept, "seconds"):
+            table.add_column(name if width >= 58 else name.split()[-1], justify="right", no_wrap=True)
+        for index, one in sorted(self._running.items()):
+            told = one.told
+            figures = {"gap": f"{told.gap:.2g}", "nodes": f"{told.nodes:,}", "technique": told.technique}
+            table.add_row(str(index), *_sides(told), *(figures[name] for name in kept), f"{now - one.began:.0f}")
         return table
+
+    def overall(self, now: float) -> str:
+        """How many are done, and how long the rest takes at the pace of those that were worked on: unknown before the
+        first, since how long a sample takes cannot be told from its bracket."""
+        told = f"{self._finished} of {self._total} done"
+        left = self._total - self._finished
+        if not left or not self._worked_on:
+            return told
+        return f"{told}, about {_duration((now - self._began) / self._worked_on * left)} left at this pace"
+
+
+def _sides(running: Running) -> tuple[str, str]:
+    return rounded(running.lower, math.floor), rounded(running.upper, math.ceil)
+
+
+def _by(running: Running) -> str:
+    """What works on a sample, where it says so."""
+    nodes = f", {running.nodes:,} node{'' if running.nodes == 1 else 's'}" if running.nodes else ""
+    return nodes + (f" ({running.technique})" if running.technique else "")
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(1.0, seconds):.0f} s"
 
 
 class Rows:

@@ -17,6 +17,7 @@ from verifier.cli.shared_options import (
     add_shard,
     add_source,
     add_units_and_constraints,
+    check_cheap,
     chosen_samples,
     classes,
     grid_levels,
@@ -95,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.cli.many_samples import ManySamples, Table
     from verifier.options import Options, check_model
     from verifier.question.model import load
+    from verifier.regions import check_classes
     from verifier.runs.job import Job
     from verifier.runs.perturbed import PerturbedJob
     from verifier.runs.proven import proof_beside, proof_folder
@@ -118,6 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
         direction=arguments.direction,
         output_index=arguments.output_index,
     )
+    check_cheap(options, arguments)
     radius = getattr(arguments, "radius", None)
     Job(options, radius)  # refuses a bad radius before anything is loaded
     table = Table(HEADER, row) if options.change is None else Table(CHANGE_HEADER, change_row)
@@ -127,6 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_jobs(arguments.jobs, arguments.batch)
     model = load(arguments.model, arguments.output, arguments.threshold, classifier=False)
     check_model(model, options)
+    check_classes(model, None, options.targets)
     options = with_units_and_constraints(options, arguments, model)
     classes = model.classes if options.change is None else None
     samples = load_samples(arguments.data, model.input_shape, classes, model.input_type)

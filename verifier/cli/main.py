@@ -32,13 +32,22 @@ def _run(argv: Sequence[str]) -> int:
         return BAD_INPUT
     except SoundnessError as error:
         return _say(f"SOUNDNESS ALARM: {error}", ALARM)
-    except (PlumblineError, OSError) as error:
+    except PlumblineError as error:
         return _say(str(error), BAD_INPUT)
+    except OSError as error:
+        return _say(_without_number(error), BAD_INPUT)
     except Exception as error:
         if os.environ.get("PLUMBLINE_TRACEBACK"):
             raise
         hint = "an error inside plumbline; set PLUMBLINE_TRACEBACK=1 to see where"
         return _say(f"{type(error).__name__}: {error} ({hint})", BAD_INPUT)
+
+
+def _without_number(error: OSError) -> str:
+    """What the system says of a file, without its number for it; some of Python's own errors have neither."""
+    if error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror.lower()}"
 
 
 def _say(message: str, status: int) -> int:

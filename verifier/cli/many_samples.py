@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from encoders.errors import PlumblineError, SolverError, SoundnessError
-from encoders.interrupts import interrupted
+from encoders.files import replacing
+from encoders.interrupts import cooperative, interrupted
 
 if TYPE_CHECKING:
     from verifier.question.model import Model
@@ -90,6 +91,7 @@ class ManySamples(Generic[A]):
             os._exit(interrupted() or UNRESOLVED)
 
         with ExitStack() as stack:
+            stack.enter_context(cooperative())
             journal = None if self.json is None else stack.enter_context(Journal(self.json, self.run.record))
             if self.out is not None:
                 self.out.mkdir(parents=True, exist_ok=True)
@@ -171,7 +173,8 @@ class ManySamples(Generic[A]):
             arrays["scale"] = self.job.options.scale
         if self.job.options.constraints is not None:
             arrays |= {"A": self.job.options.constraints.matrix, "b": self.job.options.constraints.bound}
-        np.savez_compressed(folder / f"alarm-{index}.npz", **arrays)
+        with replacing(folder / f"alarm-{index}.npz") as file:
+            np.savez_compressed(file, **arrays)
         told = {
             "error": str(error),
             "index": index,

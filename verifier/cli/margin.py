@@ -19,6 +19,7 @@ from verifier.cli.shared_options import (
     add_shard,
     add_source,
     add_units_and_constraints,
+    check_cheap,
     chosen_samples,
     classes,
     grid_levels,
@@ -73,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         tolerance=arguments.tolerance, engine=arguments.engine, device=arguments.device, seed=arguments.seed,
         grid=grid_levels(arguments.grid),
     )  # fmt: skip
+    check_cheap(options, arguments)
     MarginJob(options, arguments.radius)  # refuses a bad radius before anything is loaded
     check_jobs(arguments.jobs, arguments.batch)
     table = Table(HEADER, row, ("replayed lower", "proven upper"))

@@ -19,6 +19,7 @@ from verifier.cli.shared_options import (
     add_samples,
     add_shard,
     add_units_and_constraints,
+    check_cheap,
     chosen_samples,
     grid_levels,
     with_units_and_constraints,
@@ -82,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         engine=arguments.engine, device=arguments.device, seed=arguments.seed,
         grid=grid_levels(arguments.grid),
     )  # fmt: skip
+    check_cheap(options, arguments)
     RangeJob(options, arguments.radius, combinations=())  # refuses a bad radius before anything is loaded
     check_jobs(arguments.jobs, arguments.batch)
     model = load(arguments.model, arguments.output, arguments.threshold, classifier=False)

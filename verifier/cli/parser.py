@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from verifier import __version__
 from verifier.cli import (
@@ -134,8 +134,26 @@ COMMANDS = (
 )
 
 
+class Once(argparse._StoreAction):
+    """A flag with one value, which the last of several would take from the first in silence."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        once: set[str] = vars(namespace).setdefault("given_once", set())
+        if option is not None and self.dest in once:
+            parser.error(f"{option} is given twice: leave one out, or ask in two runs")
+        once.add(self.dest)
+        super().__call__(parser, namespace, values, option)
+
+
 class Parser(argparse.ArgumentParser):
-    """argparse whose complaints are one line."""
+    """argparse whose complaints are one line, and whose flags are given once but for those that may be repeated."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.register("action", None, Once)
+        self.register("action", "store", Once)
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)

@@ -143,6 +143,11 @@ class Question:
                         return
                     with cooperative():
                         record, save = self._answered(index, partial(display.running, index))
+                    if EVERYTHING.asked and record["verdict"] == Verdict.UNRESOLVED:
+                        # Nobody goes on from an end that came too soon: it is shown, and asked again.
+                        records.append({"index": index, **record})
+                        display.finished(index, self.row(records[-1]))
+                        return
                     if out is not None:
                         save(out)
                     yield Finished(index, {"index": index, **record, "run": self.run})

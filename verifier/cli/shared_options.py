@@ -93,6 +93,19 @@ def chosen_samples(arguments: argparse.Namespace, count: int) -> tuple[int, ...]
     return indices[part - 1 :: parts]
 
 
+def check_cheap(options: Options, arguments: argparse.Namespace) -> None:
+    """Refuse what can be refused before a model is loaded: a missing GPU, solver or folder."""
+    from bounds.device import pick_device
+    from verifier.engines.registry import engine_for
+
+    pick_device(options.device)
+    engine_for(options.engine)
+    if arguments.json is not None and not arguments.json.parent.is_dir():
+        raise OptionError(f"--json {arguments.json}: there is no folder {arguments.json.parent}; make it first")
+    if arguments.out is not None and arguments.out.exists() and not arguments.out.is_dir():
+        raise OptionError(f"--out {arguments.out}: it is a file; name a folder")
+
+
 def add_effort(
     parser: argparse.ArgumentParser,
     tolerance: float = 1e-6,

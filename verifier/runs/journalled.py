@@ -168,15 +168,16 @@ def answers(
 
     `more(result)` is what else a record holds; it is called, and may write files, before the line is on the disk: a
     sample that the journal calls done has everything it should have.
-    With `attempts` samples go on from their earlier lines, and brackets on the way are written down each minute;
-    `at_last` is told the lines of those that a stop could not end.
+    Without `attempts` a stop leaves out what was not finished; with them samples go on from their earlier lines, and
+    brackets on the way are written down each minute; `at_last` is told the lines of those that a stop could not end.
     """
 
     def fresh(left: list[int]) -> Fresh:
         earlier = {} if attempts is None else {index: attempts.before(index) for index in left}
         known = {} if attempts is None else {index: attempts.known(index) for index in left}
         with ExitStack() as stack:
-            stack.enter_context(cooperative())
+            if attempts is not None:  # all that is known is to be written, whatever a signal comes in the middle of
+                stack.enter_context(cooperative())
             told, running = progress, None
             if attempts is not None and attempts.journal is not None:
                 journal = attempts.journal
@@ -189,9 +190,16 @@ def answers(
                 running = stack.enter_context(RunningBrackets(write, at_last))
                 told = _both(progress, running.see)
             stream = stack.enter_context(closing(outcomes(run.model, job, run.samples, left, jobs, told, batch, known)))
-            for outcome in stream:
+            while True:
+                with cooperative():
+                    outcome = next(stream, None)
+                if outcome is None:
+                    return
                 if running is not None:
                     running.ended(outcome.index)
+                found = outcome.result
+                if attempts is None and EVERYTHING.asked and found is not None and is_open(job.record(found, {})):
+                    continue  # nobody goes on from an end that came too soon: the sample is asked again
                 yield _finished(outcome, run, job, more, attempts, earlier.get(outcome.index))
 
     return fresh

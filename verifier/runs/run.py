@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from bounds.device import pick_device
+from encoders.errors import OptionError
 from encoders.layer_graph.graph import Relu
 from encoders.validation import Natural, checked
 from verifier.answer import FEW_NEURONS
@@ -17,6 +19,7 @@ from verifier.runs.job import A, Asking, Executor, Given, Outcome, SampleProgres
 from verifier.runs.processes import Processes
 from verifier.runs.samples import Samples
 
+JOBS_A_CORE = 16  # at most; more only wait for each other
 SLOTS = 16  # samples side by side in one process, where that pays
 
 
@@ -51,6 +54,9 @@ def check_jobs(jobs: int, batch: int | None) -> None:
     """Refuse numbers that mean nothing, before anything is loaded."""
     for name, number in (("jobs", jobs), ("batch", batch)):
         checked(name, Natural | None, number)
+    cores = os.cpu_count() or 1
+    if jobs > JOBS_A_CORE * cores:
+        raise OptionError(f"jobs {jobs}: this machine has {cores} core{'s' * (cores > 1)}; give as many jobs, or fewer")
 
 
 def slots_for(model: Model, options: Options) -> int:

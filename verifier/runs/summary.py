@@ -21,7 +21,7 @@ def summary(records: Iterable[Record], kept: Collection[int] = (), proofs: bool 
     asked = [record for record in records if not already_there(record)]
     counts = Counter(str(record["verdict"]) for record in asked)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    told = f"{len(records)} samples: {verdicts}"
+    told = f"{len(records)} sample{'s' * (len(records) != 1)}: {verdicts}"
     if there:
         told += f"{', ' if asked else ''}{len(there)} classified as the target already"
     if asked:

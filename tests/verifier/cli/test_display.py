@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import math
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from verifier.cli.display import HEADER, Display, rounded, row
+from verifier.cli.display import HEADER, Display, Rows, rounded, row
 from verifier.question.problem import Running
 from verifier.runs.summary import summary
 
@@ -50,13 +52,58 @@ def test_without_a_terminal_progress_is_a_plain_line_now_and_then(
     clock = [100.0]
     monkeypatch.setattr("verifier.cli.display.time.monotonic", lambda: clock[0])
     with Display(2) as display:
-        for second in range(100, 125):
+        for second in range(100, 225):
             clock[0] = float(second)
             display.running(0, Running(0.25, float("inf")))
         display.finished(0, "the row")
     shown = capsys.readouterr()
     assert shown.err.splitlines() == [
-        "sample 0: 0.2500000 to inf after 10 s",
-        "sample 0: 0.2500000 to inf after 20 s",
+        "sample 0: 0.2500000 to inf after 60 s",
+        "sample 0: 0.2500000 to inf after 120 s",
     ]
     assert shown.out == "the row\n"
+
+
+def shown(display: Display, width: int) -> list[str]:
+    text = io.StringIO()
+    Console(file=text, width=width).print(display.table(width))
+    return text.getvalue().rstrip().splitlines()
+
+
+@pytest.mark.parametrize("width", [44, 60, 80, 140])
+def test_a_live_line_for_each_sample_fits_the_terminal(width: int) -> None:
+    display = Display(3)
+    display.running(0, Running(0.25, float("inf"), nodes=12_345, technique="search"))
+    display.running(12, Running(0.125, 0.5, nodes=1, technique="highs"))
+    title, header, first, second = shown(display, width)
+    assert title.strip() == "0 of 3 done"
+    assert header.split()[0] == "sample"
+    assert header.split()[-1] == "seconds"
+    assert first.split()[:3] == ["0", "0.2500000", "inf"]
+    assert second.split()[:3] == ["12", "0.1250000", "0.5000000"]
+    assert ("0.38" in second) == (width >= 58)
+    assert ("12,345" in first) == (width >= 68)
+    assert ("highs" in second) == (width >= 80)
+    assert "…" not in "".join((title, header, first, second))
+
+
+def test_time_left_is_told_from_samples_that_were_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("verifier.cli.display.time.monotonic", lambda: clock[0])
+    display = Display(12)
+    display.finished(0, "it was in the journal")
+    assert display.overall(130.0) == "1 of 12 done"
+    display.running(1, Running(0.0, 1.0))
+    display.finished(1, "row")
+    assert display.overall(130.0) == "2 of 12 done, about 5 min left at this pace"
+    assert display.overall(101.0) == "2 of 12 done, about 10 s left at this pace"
+
+
+def test_rows_wait_for_those_before_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with Rows(Display(3), [5, 2, 7]) as rows:
+        rows.finished(2, "two")
+        assert capsys.readouterr().out == ""
+        rows.finished(5, "five")
+        assert capsys.readouterr().out == "five\ntwo\n"
+        rows.finished(9, "nine")  # behind one that has no row
+    assert capsys.readouterr().out == "nine\n"

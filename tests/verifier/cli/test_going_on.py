@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 from tests.draws import draws
 from verifier.cli.main import main
 
+ROOT = Path(__file__).parents[3]
 NET = "trainers/nets/digits-64-32-32-10.onnx"
 ASKED = {
     "distance": ["distance", NET, "--data", "digits", "--samples", "0:2"],
@@ -93,6 +97,7 @@ def stopped_again_and_again(command: str, exact: dict[int, Record], journal: Pat
     return stops
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", ASKED)
 def test_stopped_at_random_moments(command: str, truth: dict[str, dict[int, Record]], tmp_path: Path) -> None:
     for seed in range(draws(1, 4)):
@@ -106,6 +111,32 @@ def test_stopped_at_hundreds_of_moments(command: str, truth: dict[str, dict[int,
     while stops < 150:
         stops += stopped_again_and_again(command, truth[command], tmp_path / f"{seed}.jsonl", seed)
         seed += 1
+
+
+def test_what_is_killed_loses_no_more_than_was_not_due(tmp_path: Path) -> None:
+    journal = tmp_path / "results.jsonl"
+    program = (
+        "import sys; import verifier.runs.running_brackets as brackets; brackets.EVERY = 0.0; "
+        "from verifier.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    given = ["distance", NET, "--data", "digits", "--samples", "0:60", "--json", str(journal)]
+    process = subprocess.Popen([sys.executable, "-c", program, *given], stdout=subprocess.DEVNULL, cwd=ROOT)
+    patience = time.monotonic() + 600
+    while time.monotonic() < patience and process.poll() is None:
+        if journal.exists() and b'"ended": "running"' in journal.read_bytes():
+            break
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    *whole, _ = journal.read_text().split("\n")  # the last line may be cut short
+    found = [json.loads(line) for line in whole]
+    on_the_way = [record for record in found if record["attempts"][-1]["ended"] == "running"]
+    assert on_the_way
+    index = on_the_way[0]["index"]
+    assert main(["distance", NET, "--data", "digits", "--samples", str(index), "--json", str(journal)]) == 0
+    closed = last(journal)[index]
+    assert closed["verdict"] in ("exact", "misclassified")
+    assert all(true(record, closed) for record in found if record["index"] == index)
 
 
 QUICK = ["verify", NET, "--data", "digits", "--radius", "0.01"]

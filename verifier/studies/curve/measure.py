@@ -13,6 +13,7 @@ import numpy as np
 from bounds.attacks import ATTACKS
 from encoders.arrays import FloatArray
 from encoders.errors import PlumblineError, SolverError
+from encoders.interrupts import Interrupted
 from encoders.plugins import taking_part
 from encoders.question import Norm
 from verifier.options import Options
@@ -79,6 +80,8 @@ def measured(
                 raise one.error or RuntimeError(f"{run.model.path}: sample {one.index} has no result")
             records[one.index] = one.record or unknown(one.index)  # told as open; tried again next time
             progress(len(records))
+    if len(records) < len(indices):
+        raise Interrupted
     return collected(run.model.path.stem, question.norm, [records[index] for index in indices], attack)
 
 
