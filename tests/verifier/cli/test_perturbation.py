@@ -17,7 +17,8 @@ from tests.onnx_builder import to_onnx
 from tests.small_files import f32
 from verifier.cli.main import main
 from verifier.options import Options
-from verifier.runs.perturbed import KINDS, Chosen, PerturbedAdversary, PerturbedJob
+from verifier.question.results import PerturbedAdversary
+from verifier.runs.perturbed import KINDS, Chosen, PerturbedJob
 
 pytestmark = pytest.mark.usefixtures("quick_attacks")
 

@@ -177,7 +177,8 @@ def test_lists_page_by_page_hold_everything_once(store: Store, sort: str, descen
     for k in range(6):
         store.claim("w", {})
         store.finish("w", "r", k, answer(0.1 * (k % 3), math.inf if k % 2 else 0.9, "unresolved"))
-    found, cursor = [], None
+    found: list[Any] = []
+    cursor = None
     while True:
         page = store.samples("r", 4, cursor, sort=sort, descending=descending)
         assert page.total == 11
