@@ -51,7 +51,8 @@ def serve(settings: Settings, example: Path | None = None) -> int:
     listening = bound_socket(settings)
     host, port = listening.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
-    print(f"plumbline at http://{name}:{port}/ with {settings.workers} workers; Ctrl-C stops it", flush=True)
+    workers = f"{settings.workers} worker{'' if settings.workers == 1 else 's'}"
+    print(f"plumbline at http://{name}:{port}/ with {workers}; Ctrl-C stops it", flush=True)
     config = uvicorn.Config(
         create_app(service), log_level="warning", timeout_graceful_shutdown=GRACE, timeout_keep_alive=KEEP_ALIVE,
         limit_concurrency=AT_ONCE, server_header=False, access_log=False,
