@@ -131,6 +131,11 @@ def test_known_levels_change_no_answer(engine: str, norm: Norm, tmp_path: Path) 
         assert wrong(one, run_alone(turns), closes=True) is None
 
 
+def test_known_levels_rest_on_what_was_known(swap: Model) -> None:
+    found = ask(swap, X, None, replace(OPTIONS, grid=20, engine="steps", norm=Norm.L1), known=Known(0.2, Basis.SOLVER))
+    assert (found.lower, found.basis) == (0.5, Basis.SOLVER)
+
+
 def test_greatest_values_go_on_too(swap: Model) -> None:
     options = replace(OPTIONS, norm=Norm.LINF)
     worst = np.array([0.70, 0.30], dtype=np.float32)
