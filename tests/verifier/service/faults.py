@@ -28,7 +28,6 @@ def look_after(settings: Settings) -> None:
     """A server without its interface: what watches leases, and gives back what the dead held."""
     service = Service.of(settings)
     service.supervisor.start()
-    signal.signal(signal.SIGTERM, lambda *_: (service.supervisor.stop(), os._exit(0)))
     while True:
         signal.pause()
 

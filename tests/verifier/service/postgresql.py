@@ -12,6 +12,7 @@ import tempfile
 import time
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 PATIENCE = 60.0
 _numbers = itertools.count()
@@ -63,7 +64,7 @@ def cluster() -> Path | str:
     return "PostgreSQL does not start here"
 
 
-def connect(folder: Path, database: str) -> object:
+def connect(folder: Path, database: str) -> Any:
     """A connection to it; an OSError while it is starting."""
     import psycopg
 
@@ -77,8 +78,8 @@ def fresh_database(folder: Path) -> str:
     """The URL of a database that nobody has used."""
     name = f"plumbline{next(_numbers)}"
     connection = connect(folder, "postgres")
-    connection.execute(f"CREATE DATABASE {name}")  # type: ignore[attr-defined]
-    connection.close()  # type: ignore[attr-defined]
+    connection.execute(f"CREATE DATABASE {name}")
+    connection.close()
     return f"postgresql+psycopg://plumbline@/{name}?host={folder}"
 
 

@@ -22,13 +22,12 @@ from verifier import Result, distances, verdicts
 from verifier.service.files import Folder
 from verifier.service.service import Service
 from verifier.service.settings import Limits, Settings
-from verifier.service.store import store as store_module
 from verifier.service.store.database import connected
 from verifier.service.store.store import Store
 
 FEW, ALL = 40, 300
 RADIUS = 0.04  # where a tenth of the digits has an adversary
-QUICK = {"question": "verify", "radius": 0.01}  # one pass proves it
+QUICK: dict[str, Any] = {"question": "verify", "radius": 0.01}  # one pass proves it
 ATTEMPTS = Limits(attempts=10_000)
 
 
@@ -43,7 +42,9 @@ def undisturbed(count: int, radius: float | None) -> dict[int, Result]:
 def survives(settings: Settings, count: int, rounds: int, seed: int, radius: float | None) -> list[str]:
     """A run through faults; returns which there were."""
     with serving(settings) as (client, _):
-        question = {"question": "distance"} if radius is None else {"question": "verify", "radius": radius}
+        question: dict[str, Any] = (
+            {"question": "distance"} if radius is None else {"question": "verify", "radius": radius}
+        )
         run = str(asked(client, f"0:{count}", **question)["id"])
     store = Store(connected(settings.database_url))
     chaos = Chaos(settings, store, 2, random.Random(seed))
@@ -147,7 +148,7 @@ def test_a_clock_that_jumps_ends_no_lease(
     settings: Settings, reading_here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jumps = iter(range(-10_000_000, 10_000_000, 7_919))
-    monkeypatch.setattr(store_module.time, "time", lambda: 1e9 + next(jumps) * 1e3)
+    monkeypatch.setattr("verifier.service.store.store.time.time", lambda: 1e9 + next(jumps) * 1e3)
     with serving(settings, workers=2) as (client, service):
         service.supervisor.start()
         run = asked(client, "0:6", **QUICK)

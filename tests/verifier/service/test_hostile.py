@@ -106,14 +106,16 @@ def wide(size: int) -> bytes:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])],
         [helper.make_tensor("w", TensorProto.FLOAT, [size, 2], np.zeros(2 * size, dtype=np.float32))],
     )  # fmt: skip
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+    return bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+    )
 
 
 def claiming(size: int) -> bytes:
     """A model whose weights say that they are larger than they are."""
     model = onnx.load(NET)
     model.graph.initializer[0].dims[0] = size
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def outside(location: str) -> bytes:
@@ -124,7 +126,7 @@ def outside(location: str) -> bytes:
     tensor.data_location = TensorProto.EXTERNAL
     entry = tensor.external_data.add()
     entry.key, entry.value = "location", location
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def test_models_that_mean_harm(real: httpx.Client, settings: Settings) -> None:
@@ -233,7 +235,7 @@ def test_who_stops_sending_is_sent_away() -> None:
             sent.append(message)
 
         scope = {"type": "http", "method": "POST", "path": "/models", "headers": [(b"host", b"localhost")]}
-        await Guard(application, Tokens(None), Limits(request_seconds=0.05))(scope, receive, send)  # type: ignore[arg-type]
+        await Guard(application, Tokens(None), Limits(request_seconds=0.05))(scope, receive, send)
         return sent
 
     assert asyncio.run(asking())[0]["status"] == 408
