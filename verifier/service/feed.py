@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
@@ -167,8 +166,3 @@ def _put(line: Line, one: Heard | None) -> bool:
         line.put_nowait(None)
         return False
     return True
-
-
-def now() -> float:
-    """Seconds since 1970, as the database has them."""
-    return time.time()

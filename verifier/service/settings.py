@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from encoders.errors import OptionError
-from encoders.validation import Natural, NaturalWithZero, Positive, validated
+from encoders.validation import Natural, NaturalWithZero, Positive, Whole, validated
 
 MEBIBYTE = 2**20
 LOCAL = "local"  # the owner of everything where there are no tokens
@@ -59,11 +59,10 @@ class Settings:
 
     data_dir: Path
     host: str = "127.0.0.1"
-    port: Annotated[int, AfterValidator(lambda port: port)] = 8642
-    database: Annotated[str | None, AfterValidator(lambda url: None if url is None else _database(url))] = None
+    port: Whole = 8642
+    database: Annotated[str, AfterValidator(_database)] | None = None
     files: str | None = None  # a folder, or any URL that fsspec knows
     workers: NaturalWithZero = 1
-    cluster: str | None = None
     token_file: Path | None = None
     lease: Positive = 10.0  # seconds without a heartbeat after which a sample is given to another worker
     beat: Positive = 0.5  # seconds between two heartbeats

@@ -28,12 +28,6 @@ def look_after(settings: Settings) -> None:
     """A server without its interface: what watches leases, and gives back what the dead held."""
     service = Service.of(settings)
     service.supervisor.start()
-
-    def end(*_: object) -> None:
-        service.supervisor.stop()
-        os._exit(0)
-
-    signal.signal(signal.SIGTERM, end)
     while True:
         signal.pause()
 

@@ -42,7 +42,9 @@ def undisturbed(count: int, radius: float | None) -> dict[int, Result]:
 def survives(settings: Settings, count: int, rounds: int, seed: int, radius: float | None) -> list[str]:
     """A run through faults; returns which there were."""
     with serving(settings) as (client, _):
-        question = {"question": "distance"} if radius is None else {"question": "verify", "radius": radius}
+        question: dict[str, Any] = (
+            {"question": "distance"} if radius is None else {"question": "verify", "radius": radius}
+        )
         run = str(asked(client, f"0:{count}", **question)["id"])
     store = Store(connected(settings.database_url))
     chaos = Chaos(settings, store, 2, random.Random(seed))

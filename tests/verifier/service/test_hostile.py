@@ -98,11 +98,6 @@ def test_data_that_means_harm(client: httpx.Client, settings: Settings, name: st
     assert left_behind(settings) == []
 
 
-def packed(model: onnx.ModelProto) -> bytes:
-    """A file's bytes."""
-    return bytes(model.SerializeToString())
-
-
 def wide(size: int) -> bytes:
     """A model with more inputs than are taken."""
     node = helper.make_node("Gemm", ["x", "w"], ["y"])
@@ -111,14 +106,16 @@ def wide(size: int) -> bytes:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])],
         [helper.make_tensor("w", TensorProto.FLOAT, [size, 2], np.zeros(2 * size, dtype=np.float32))],
     )  # fmt: skip
-    return packed(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9))
+    return bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+    )
 
 
 def claiming(size: int) -> bytes:
     """A model whose weights say that they are larger than they are."""
     model = onnx.load(NET)
     model.graph.initializer[0].dims[0] = size
-    return packed(model)
+    return bytes(model.SerializeToString())
 
 
 def outside(location: str) -> bytes:
@@ -129,7 +126,7 @@ def outside(location: str) -> bytes:
     tensor.data_location = TensorProto.EXTERNAL
     entry = tensor.external_data.add()
     entry.key, entry.value = "location", location
-    return packed(model)
+    return bytes(model.SerializeToString())
 
 
 def test_models_that_mean_harm(real: httpx.Client, settings: Settings) -> None:

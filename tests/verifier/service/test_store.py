@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 
 from tests.verifier.service.asking import model, run
 from verifier.service.errors import ConflictError, NotThereError
-from verifier.service.store.records import Finding, SampleState, StoredRun
+from verifier.service.store.records import Finding, SampleState, StoredRun, StoredSample
 from verifier.service.store.store import POINTS, Store, thinned
 from verifier.service.store.tables import METADATA
 
@@ -177,7 +177,7 @@ def test_lists_page_by_page_hold_everything_once(store: Store, sort: str, descen
     for k in range(6):
         store.claim("w", {})
         store.finish("w", "r", k, answer(0.1 * (k % 3), math.inf if k % 2 else 0.9, "unresolved"))
-    found: list[Any] = []
+    found: list[StoredSample] = []
     cursor = None
     while True:
         page = store.samples("r", 4, cursor, sort=sort, descending=descending)

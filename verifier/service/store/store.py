@@ -10,9 +10,10 @@ import base64
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
+from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -553,7 +554,7 @@ class Store:
         with self._writing() as connection:
             connection.execute(insert(table).values(**asdict(row)))
 
-    def _owned(self, table: Table, kind: type[R], owner: str, key: str, word: str) -> R:
+    def _owned(self, table: Table, kind: Callable[..., R], owner: str, key: str, word: str) -> R:
         with self._reading() as connection:
             row = connection.execute(_all(table, kind).where(table.c.id == key, table.c.owner == owner)).first()
         if row is None:
@@ -672,8 +673,13 @@ def _left(run: str) -> ColumnElement[bool]:
     return exists().where(SAMPLES.c.run_id == run, SAMPLES.c.state.in_(open_states))
 
 
-def _all(table: Table, kind: type[Any]) -> Select[Any]:
+def _all(table: Table, kind: Any) -> Select[Any]:
     """A query of the columns of a record, in its order."""
+    return _selected(table, kind)
+
+
+@cache
+def _selected(table: Table, kind: Any) -> Select[Any]:
     return select(*(table.c[one.name] for one in fields(kind)))
 
 
