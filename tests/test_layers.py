@@ -28,7 +28,7 @@ verifier.runs
 verifier.proofs
 verifier.margin_answer verifier.several_networks verifier.perturbations
 verifier.answer verifier.property_answer verifier.greatest_value
-verifier.goals verifier.regions
+verifier.goals verifier.regions verifier.why_open
 verifier.options
 verifier.engines.registry
 verifier.engines.auto verifier.engines.auto_grid
