@@ -21,7 +21,7 @@ LINK = re.compile(r"\]\(((?!https?:|#)[^)\s#]+)(?:#[^)\s]*)?\)")
 def test_commands_parse() -> None:
     count = 0
     for page in PAGES:
-        for line in COMMAND.findall(page.read_text(encoding="utf-8")):
+        for line in COMMAND.findall(page.read_text(encoding="utf-8").replace("\\\n", " ")):
             count += 1
             try:
                 parse(shlex.split(line, comments=True)[1:])
