@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,25 +38,33 @@ def report_page(path: Path, facts: Mapping[str, Any], source: str, files: str, r
     asked = question.asked()
     for name in os.listdir(path.parent):
         os.symlink(path.parent / name, out / name)
-    os.chdir(out)  # what the page says of files begins here
-    model = loaded(Path(path.name), facts)
-    samples = replace(samples_of(source, model, asked), name=run.data)
-    kept, records = files_at(files), []
-    for record in run.records:
-        told = dict(record)
-        digest = run.adversaries.get(record["index"])
-        if digest is not None:
-            told["adversary"] = record.get("adversary") or f"adversaries/{asked.norm}/adversary-{record['index']}.npz"
-            place = out / "report" / told["adversary"]
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with kept.open(digest) as file:
-                place.write_bytes(file.read())
-        records.append(told)
-    chosen = question.report_options() if run.kind == "report" else ReportOptions()
-    command = [run.kind, path.name, "--data", run.data, *([] if run.samples is None else ["--samples", run.samples])]
-    command += [] if run.radius is None else ["--radius", f"{run.radius:g}"]
-    indices = parse_samples(run.samples, samples.count)
-    conditions = Conditions(command, model, samples, asked, chosen, indices, Path("report"))
-    radii = {} if run.radius is None else {asked.norm: [run.radius]}
-    write(conditions, [collected(asked.norm, records)], radii, ["html"])
-    return Path("report/report.html").read_text(encoding="utf-8")
+    with chdir(out):  # what the page says of files begins here
+        model = loaded(Path(path.name), facts)
+        samples = replace(samples_of(source, model, asked), name=run.data)
+        kept, records = files_at(files), []
+        for record in run.records:
+            told = dict(record)
+            digest = run.adversaries.get(record["index"])
+            if digest is not None:
+                told["adversary"] = (
+                    record.get("adversary") or f"adversaries/{asked.norm}/adversary-{record['index']}.npz"
+                )
+                place = out / "report" / told["adversary"]
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with kept.open(digest) as file:
+                    place.write_bytes(file.read())
+            records.append(told)
+        chosen = question.report_options() if run.kind == "report" else ReportOptions()
+        command = [
+            run.kind,
+            path.name,
+            "--data",
+            run.data,
+            *([] if run.samples is None else ["--samples", run.samples]),
+        ]
+        command += [] if run.radius is None else ["--radius", f"{run.radius:g}"]
+        indices = parse_samples(run.samples, samples.count)
+        conditions = Conditions(command, model, samples, asked, chosen, indices, Path("report"))
+        radii = {} if run.radius is None else {asked.norm: [run.radius]}
+        write(conditions, [collected(asked.norm, records)], radii, ["html"])
+        return Path("report/report.html").read_text(encoding="utf-8")
