@@ -51,6 +51,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds before what the database did no
 LAST_ANSWERS = 2.0  # seconds that questions have which are asked to stop
 LAST_WORDS = 4.0  # seconds that a worker which is to end has for telling what it knows
 LAST_LOOK = 0.02
+YIELDING = 10  # how much of a core workers leave to the server, where both want it: who reads is answered first
 OVERDUE = 120.0  # seconds beyond its time limit after which a sample's worker ends itself
 
 
@@ -359,6 +360,7 @@ def work(name: str, place: Place) -> None:
     import torch
 
     os.setpgid(0, 0)  # its solvers' processes end with it
+    os.nice(YIELDING)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     torch.set_num_threads(1)
