@@ -6,6 +6,7 @@ A test that fails one day in twenty tells nothing to whoever sees it fail; a hun
 from __future__ import annotations
 
 import multiprocessing
+import signal
 
 import pytest
 import torch
@@ -18,6 +19,12 @@ PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", PATIENT, derandomize=True, max_examples=100)
 settings.register_profile("thorough", PATIENT, derandomize=False, max_examples=1000)
 settings.load_profile("ci")
+
+
+def pytest_sessionstart() -> None:
+    """Ctrl-C is heard in tests and in what they start, whoever started them: a shell's background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -368,6 +368,7 @@ def work(name: str, place: Place) -> None:
     worker = Worker(name, Store(connected(place.database, pool=2)), files_at(place.files), place)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=_end, args=(worker,)).start())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # whatever the process that it was forked from blocks
     worker.work()
 
 

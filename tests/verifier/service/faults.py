@@ -36,6 +36,7 @@ def work_for(name: str, place: Place) -> None:
     """A worker; its modules were imported by the process that it is a fork of."""
     from verifier.service.worker import work
 
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # as in a fork of what was started while it was blocked
     work(name, place)
 
 
