@@ -79,8 +79,8 @@ exit status:
   0  every sample has its answer          2  bad usage or bad input
   1  some sample is unresolved            3  soundness alarm: two proven facts contradict each other
 
-Ctrl-C and SIGTERM stop within seconds with status 130 and 143. What is finished is kept; distance, verify, margin, range
-and report also keep the bracket of every sample in progress, and go on from it. A second signal ends at once.
+Ctrl-C and SIGTERM stop within seconds with status 130 and 143. What is finished is kept; distance, verify, margin,
+range and report also keep the bracket of every sample in progress, and go on from it. A second signal ends at once.
 """
 
 

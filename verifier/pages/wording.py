@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
 from encoders.question import Norm
 
@@ -15,11 +16,30 @@ def number(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else "∞" if value > 0 else "-∞"
 
 
+def below(value: float) -> str:
+    """Four digits, rounded down: what is proven is shown as no more than that."""
+    return _rounded(value, ROUND_FLOOR)
+
+
+def above(value: float) -> str:
+    """Four digits, rounded up: an adversary is shown as no nearer than it is."""
+    return _rounded(value, ROUND_CEILING)
+
+
+def _rounded(value: float, direction: str) -> str:
+    return number(float(Context(4, direction).plus(Decimal(repr(float(value))))) if math.isfinite(value) else value)
+
+
+def as_given(value: float) -> str:
+    """A number that somebody chose, such as a radius, to its last digit."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
 def bracket(lower: float, upper: float) -> str:
-    """Both sides where they differ visibly."""
-    low, high = number(lower), number(upper)
+    """Both sides where they differ visibly, each rounded to the side that claims less."""
     near = math.isfinite(upper) and upper - lower <= 1e-5 * max(1.0, abs(upper))
-    return low if low == high or near else f"{low} to {high}"
+    return number(lower) if near or lower == upper else f"{below(lower)} to {above(upper)}"
 
 
 def share(lower: float, upper: float) -> str:

@@ -62,7 +62,7 @@ def report_page(path: Path, facts: Mapping[str, Any], source: str, files: str, r
             run.data,
             *([] if run.samples is None else ["--samples", run.samples]),
         ]
-        command += [] if run.radius is None else ["--radius", f"{run.radius:g}"]
+        command += [] if run.radius is None else ["--radius", repr(run.radius)]
         indices = parse_samples(run.samples, samples.count)
         conditions = Conditions(command, model, samples, asked, chosen, indices, Path("report"))
         radii = {} if run.radius is None else {asked.norm: [run.radius]}

@@ -17,7 +17,7 @@ from verifier.pages.chart_style import Frame, mark
 from verifier.pages.charts import Chart, Line, line_chart
 from verifier.pages.page import Link, Table, rendered
 from verifier.pages.pictures import DIVERGING, Picture, difference_picture, picture, signed_picture
-from verifier.pages.wording import bracket, counted, ranges
+from verifier.pages.wording import as_given, bracket, counted, ranges
 
 HOSTILE = '<script>"&{{ 1 }}'
 
@@ -101,9 +101,15 @@ def test_what_only_pages_and_downloads_need_waits_for_them(start: str) -> None:
     assert not loaded & {"matplotlib", "jinja2", "pooch", "pydantic", "torch"}
 
 
+def test_a_radius_is_told_to_its_last_digit() -> None:
+    assert [as_given(radius) for radius in (0.1, 0.12345678, 2.0)] == ["0.1", "0.12345678", "2"]
+
+
 def test_a_bracket_shows_both_sides_where_one_has_no_end() -> None:
     assert bracket(0.3, 0.3 + 1e-6) == "0.3"
     assert bracket(0.3, 0.4) == "0.3 to 0.4"
+    assert bracket(0.123456, 0.123944) == "0.1234 to 0.124"
+    assert bracket(-2.00007, -1.00007) == "-2.001 to -1"
     assert bracket(0.3, float("inf")) == "0.3 to ∞"
     assert bracket(-float("inf"), float("inf")) == "-∞ to ∞"
     assert bracket(float("inf"), float("inf")) == "∞"

@@ -18,7 +18,7 @@ from verifier.pages.chart_style import Frame, mark
 from verifier.pages.charts import Line, line_chart
 from verifier.pages.page import Section, Table
 from verifier.pages.pictures import picture, signed_picture
-from verifier.pages.wording import NAMES, bracket, nearest, number
+from verifier.pages.wording import NAMES, above, bracket, nearest
 from verifier.question.model import Model
 from verifier.runs.samples import Samples
 from verifier.studies.comparison.measure import Measured
@@ -108,7 +108,7 @@ def nearest_adversaries(measured: Sequence[Measured], samples: Samples, chosen: 
             adversary = one.adversaries[index]
             read = int(one.subject.model().scores(adversary[None]).argmax())
             place = one.indices.index(index)
-            held = f"at {number(one.upper[place])}"
+            held = f"at {above(one.upper[place])}"
             if one.open[place]:
                 held = f"open: {bracket(one.lower[place], one.upper[place])}"
             first.append(picture(adversary, shape, f"{read}, {held}"))

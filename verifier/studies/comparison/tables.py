@@ -14,7 +14,7 @@ import numpy as np
 from encoders.question import Norm
 from verifier import __version__
 from verifier.pages.csv_text import csv_text
-from verifier.pages.wording import NAMES, bracket, number, share
+from verifier.pages.wording import NAMES, as_given, bracket, number, share
 from verifier.question.results import Basis
 from verifier.studies.comparison.drawn_attacks import STRONGEST, short_name
 from verifier.studies.comparison.findings import (
@@ -38,7 +38,7 @@ def header(options: CompareOptions, norm: Norm) -> list[str]:
         "network", "seeds", "test accuracy", "right of these", "mean distance",
         f"{options.level:.0%} interval", "median", "proven by",
         *(f"{short_name(name)} mean" for name in options.attacks), "cross-Lipschitz mean",
-        *(f"robust at {radius:g}" for radius in options.radii[norm]),
+        *(f"robust at {as_given(radius)}" for radius in options.radii[norm]),
         "open phases", "open samples", "seconds",
     ]  # fmt: skip
 
@@ -121,7 +121,7 @@ def rows_by_network(groups: Sequence[Group], options: CompareOptions) -> list[di
     found = []
     for one in (member for group in groups for member in group.members):
         robust = {
-            f"{side}_robust_at_{radius:g}": float((values > radius).mean())
+            f"{side}_robust_at_{as_given(radius)}": float((values > radius).mean())
             for radius in options.radii[one.norm]
             for side, values in (
                 ("proven", one.lower),
@@ -131,7 +131,9 @@ def rows_by_network(groups: Sequence[Group], options: CompareOptions) -> list[di
             )
         }
         robust |= {
-            f"interval_{end}_robust_at_{radius:g}": float(wilson(float((values > radius).mean()), len(values))[side])
+            f"interval_{end}_robust_at_{as_given(radius)}": float(
+                wilson(float((values > radius).mean()), len(values))[side]
+            )
             for radius in options.radii[one.norm]
             for end, side, values in (("low", 0, one.lower), ("high", 1, one.upper))
         }

@@ -12,7 +12,7 @@ from verifier.pages.chart_style import Frame, mark
 from verifier.pages.charts import Chart, Line, line_chart
 from verifier.pages.csv_text import csv_text
 from verifier.pages.page import Table
-from verifier.pages.wording import NAMES, share
+from verifier.pages.wording import NAMES, as_given, share
 from verifier.studies.comparison.bands import Resampling
 from verifier.studies.comparison.drawn_attacks import short_name
 from verifier.studies.comparison.robust_accuracy import banded, beyond, radii_for
@@ -68,7 +68,7 @@ def table(found: Curves) -> Table:
         low, high = (float(side[k]) for side in curve.band)
         return f"{share(float(curve.low[k]), float(curve.high[k]))} ({low:.0%} to {high:.0%})"
 
-    header = ("network", *(f"at {radius:g}" for radius in found.told), "open samples")
+    header = ("network", *(f"at {as_given(radius)}" for radius in found.told), "open samples")
     rows = [
         (one.of.name, *(cell(one, radius) for radius in found.told), f"{one.of.open} of {len(one.of.lower)}")
         for one in found.curves

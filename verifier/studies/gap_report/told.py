@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from verifier.pages.page import Link, Table
-from verifier.pages.wording import bracket, counted, number, ranges
+from verifier.pages.wording import above, as_given, bracket, counted, ranges
 from verifier.runs.journal import Record
 from verifier.studies.gap_report.records import HELD_UNDER, Collected, Kind, Technique, tightness
 from verifier.studies.wilson import LEVEL, Share
@@ -39,7 +39,7 @@ def answer(found: Collected, data: str, radii: Sequence[float]) -> str:
 
 def _robust_in_words(share: Share, radius: float) -> str:
     undecided = f", {share.high - share.low} undecided" if share.high > share.low else ""
-    return f"{share.low} of {share.samples} within {radius:g} ({_told(share)}{undecided})"
+    return f"{share.low} of {share.samples} within {as_given(radius)} ({_told(share)}{undecided})"
 
 
 def _told(share: Share) -> str:
@@ -55,7 +55,7 @@ def _nearest(found: Collected) -> str:
         return f"No adversary was found of any of them; their median distance is {middle}."
     record = found.records[k]
     where = f"input {found.indices[k]}, {record['predicted']} read as {record['target']}"
-    nearest = number(float(found.upper[k]))
+    nearest = above(float(found.upper[k]))
     return f"The nearest adversary found is {nearest} away ({where}); the median distance is {middle}."
 
 
@@ -81,7 +81,7 @@ def _at(found: Collected, radius: float) -> tuple[str, ...]:
     possible = found.upper > radius if radius > 0 else found.correct
     share = found.share(proven, possible)
     return (
-        f"{radius:g}", share.told(), share.interval_told(), ranges(indices[proven].tolist()),
+        as_given(radius), share.told(), share.interval_told(), ranges(indices[proven].tolist()),
         ranges(indices[~possible].tolist()), ranges(indices[possible & ~proven].tolist()),
     )  # fmt: skip
 
