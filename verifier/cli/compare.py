@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoders.errors import OptionError
-from verifier.cli.shared_options import add_places, add_radii, add_scores, radii_by_norm
+from verifier.cli.shared_options import add_norms, add_places, add_radii, add_scores, radii_by_norm
 
 if TYPE_CHECKING:
     from encoders.question import Norm
@@ -33,10 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="D", help="the samples, for model files: digits, an .npz, module:Name, …")
     add_places(parser)
     parser.add_argument("--samples", metavar="S", help="0:100, 0:100:5 or 3,8,11 of the test split (default: 0:100)")
-    parser.add_argument(
-        "--norm", action="append", metavar="P", help="linf, l1 or l2; may be repeated (default: linf and l1)"
-    )
-    add_radii(parser)
+    add_norms(parser, "linf,l1")
+    add_radii(parser, "a few round ones")
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="per sample (default: 60)")
     parser.add_argument(
         "--tolerance", type=float, metavar="T", help="a distance is exact once its sides are this close (default: 1e-6)"
@@ -102,12 +100,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
     """What was given on the command line goes before the config."""
+    from encoders.question import Norm, convex_norm
+
     names = ("samples", "time_limit", "tolerance", "engine", "device", "seed", "jobs", "attack", "baseline", "pictures")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.norm:
         given["norms"] = arguments.norm
     if arguments.radius:
-        given["radii"] = radii_by_norm(arguments.radius)
+        norms = [convex_norm(name) for name in arguments.norm or (Norm.LINF, Norm.L1, Norm.L2)]
+        given["radii"] = radii_by_norm(arguments.radius, norms)
     return given
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from encoders.errors import OptionError
 from verifier.cli.shared_options import (
     add_box,
     add_effort,
     add_grid,
+    add_norms,
     add_places,
     add_radii,
     add_samples,
@@ -43,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_samples(parser)
     parser.add_argument("--split", default="test", metavar="SPLIT", help="train or test, of a data set (default: test)")
     add_places(parser)
-    parser.add_argument("--norm", action="append", metavar="P", help="linf, l1 or l2; may be repeated (default: linf)")
-    add_radii(parser)
+    add_norms(parser, "linf")
+    add_radii(parser, "a few round ones, chosen from the distances")
     add_box(parser)
     add_grid(parser)
     parser.add_argument(
@@ -58,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is not measured yet, print a table for each norm, and write the files; returns the exit status."""
+    from encoders.question import convex_norm
     from trainers.datasets import Place
     from verifier.options import Options
     from verifier.question.model import load
@@ -65,9 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.runs.samples import check_box, load_samples, parse_samples
     from verifier.studies.curve.options import CurveOptions
 
-    given = {"norms": arguments.norm} if arguments.norm else {}
-    radii: Any = radii_by_norm(arguments.radius or ())
-    options = CurveOptions(**given, radii=radii, attack=arguments.attack, seed=arguments.seed)
+    norms = tuple(convex_norm(name) for name in arguments.norm or ["linf"])
+    radii = radii_by_norm(arguments.radius or (), norms)
+    options = CurveOptions(norms, radii, attack=arguments.attack, seed=arguments.seed)
     questions = [
         Options(
             norm=norm, box=arguments.box, time_limit=arguments.time_limit, tolerance=arguments.tolerance,

@@ -62,7 +62,7 @@ examples:
   plumbline summary results-*.jsonl
       what the files of several jobs hold together, and what is missing
 
-  plumbline report  net.onnx --data digits --samples 0:50 --norm linf --norm l1 --jobs 2
+  plumbline report  net.onnx --data digits --samples 0:50 --norm linf,l1 --jobs 2
       how tight every bound and attack is against the exact distance, as a page in out/report
 
   plumbline train   study.toml

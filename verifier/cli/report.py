@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from encoders.errors import OptionError, PlumblineError, SolverError
 from verifier.cli.remote import add_server, report_from_server
-from verifier.cli.shared_options import add_box, add_effort, add_source
+from verifier.cli.shared_options import add_box, add_effort, add_norms, add_radii, add_source, radii_by_norm
 
 if TYPE_CHECKING:
     from encoders.question import Norm
@@ -38,14 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_source(parser)
     question = parser.add_argument_group("the question")
-    question.add_argument(
-        "--norm", action="append", metavar="P", help="linf, l1 or l2; repeat it for several (default: linf)"
-    )
-    question.add_argument(
-        "--radius", action="append", metavar="R",
-        help="tell which inputs are proven at this radius; linf:0.1 where several norms are asked for; may be repeated "
-        "(default: a few round ones, chosen from the distances)",
-    )  # fmt: skip
+    add_norms(question, "linf")
+    add_radii(question, "a few round ones, chosen from the distances")
     add_box(question)
     question.add_argument(
         "--bounds", metavar="NAMES", help="lower bounds, or module:Name, with commas between (default: all)"
@@ -94,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_pdf()
     chosen = ReportOptions(_names(arguments.bounds), _names(arguments.attacks), pictures=arguments.pictures)
     norms = tuple(dict.fromkeys(convex_norm(name) for name in arguments.norm or ["linf"]))
-    radii = _radii(arguments.radius or [], norms)
+    radii = radii_by_norm(arguments.radius or (), norms)
     ends = None if arguments.budget is None else started + measuring_time(arguments.budget, len(norms))
     questions = [
         Options(
@@ -257,27 +251,6 @@ def _raise(index: int, error: Exception | None) -> None:
     if isinstance(error, PlumblineError):
         raise type(error)(f"sample {index}: {error}") from error
     raise error or RuntimeError(f"sample {index} has neither a result nor an error")
-
-
-def _radii(given: Sequence[str], norms: Sequence[Norm]) -> dict[Norm, tuple[float, ...]]:
-    """`0.1` where one norm is asked for, `linf:0.1` wherever; sorted, each once."""
-    from encoders.question import convex_norm
-    from verifier.options import checked_radius
-
-    found: dict[Norm, set[float]] = {}
-    for text in given:
-        name, colon, number = text.rpartition(":")
-        if not colon and len(norms) > 1:
-            raise OptionError(f"radius {text}: of which norm? Write such as {norms[0]}:{text}")
-        norm = convex_norm(name) if colon else norms[0]
-        if norm not in norms:
-            raise OptionError(f"radius {text}: the report is not about {norm}; add --norm {norm}")
-        try:
-            radius = checked_radius(float(number))
-        except ValueError:
-            raise OptionError(f"radius {text}: write a number such as 0.1, or a norm and a number: linf:0.1") from None
-        found.setdefault(norm, set()).add(radius)
-    return {norm: tuple(sorted(radii)) for norm, radii in found.items()}
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

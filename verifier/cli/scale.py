@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from encoders.errors import DataError, OptionError
-from verifier.cli.shared_options import add_places
+from verifier.cli.shared_options import add_norms, add_places
 
 ANSWERED = 0
 
@@ -20,9 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="digits, mnist, …, an .npz with x and y, or module:Name")
     add_places(parser)
     parser.add_argument("--split", default="test", metavar="SPLIT", help="train or test, of a data set (default: test)")
-    parser.add_argument(
-        "--norm", action="append", metavar="P", help="linf, l1 or l2; may be repeated (default: all three)"
-    )
+    add_norms(parser, "all three")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="least and median distances by pairs of classes")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a chart of each norm, as SVG and PNG")
 

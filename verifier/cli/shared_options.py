@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from encoders.errors import OptionError
 
 if TYPE_CHECKING:
+    from encoders.question import Norm
     from verifier.options import Options
     from verifier.question.model import Model
 
@@ -218,20 +219,44 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_radii(parser: argparse.ArgumentParser) -> None:
-    """`--radius P:R`, where robust accuracy is told."""
+def add_norms(parser: argparse._ActionsContainer, default: str) -> None:
+    """`--norm P`, of which several may be asked for."""
     parser.add_argument(
-        "--radius", action="append", type=_radius, metavar="P:R",
-        help="tell robust accuracy at linf:0.1; may be repeated",
+        "--norm", action="extend", type=_names, metavar="P",
+        help=f"linf, l1 or l2, or several: linf,l1 (default: {default})",
     )  # fmt: skip
 
 
-def radii_by_norm(given: Sequence[tuple[str, float]]) -> dict[str, list[float]]:
-    """The radii of each norm, in the order given."""
-    radii: dict[str, list[float]] = {}
-    for norm, radius in given:
-        radii.setdefault(norm, []).append(radius)
-    return radii
+def add_radii(parser: argparse._ActionsContainer, usual: str) -> None:
+    """`--radius R`, where robust accuracy is told."""
+    parser.add_argument(
+        "--radius", action="append", metavar="R",
+        help="tell what is proven at this radius, or at several: 0.05,0.1; where several norms are asked for, "
+        f"linf:0.05,0.1; may be repeated (default: {usual})",
+    )  # fmt: skip
+
+
+def radii_by_norm(given: Sequence[str], norms: Sequence[Norm]) -> dict[Norm, tuple[float, ...]]:
+    """`0.05,0.1` where one norm is asked for, `linf:0.05,0.1` wherever; sorted, each once."""
+    from encoders.question import convex_norm
+    from verifier.options import checked_radius
+
+    found: dict[Norm, set[float]] = {}
+    for text in given:
+        name, colon, numbers = text.rpartition(":")
+        if not colon and len(norms) > 1:
+            raise OptionError(f"radius {text}: of which norm? Write such as {norms[0]}:{text}")
+        norm = convex_norm(name) if colon else norms[0]
+        if norm not in norms:
+            raise OptionError(f"radius {text}: {norm} is not asked for; add --norm {norm}")
+        try:
+            radii = [float(number) for number in numbers.split(",")]
+        except ValueError:
+            raise OptionError(
+                f"radius {text}: write numbers such as 0.05,0.1, or a norm and numbers: linf:0.05,0.1"
+            ) from None
+        found.setdefault(norm, set()).update(map(checked_radius, radii))
+    return {norm: tuple(sorted(radii)) for norm, radii in found.items()}
 
 
 def classes(text: str) -> tuple[int, ...]:
@@ -250,12 +275,8 @@ def _box(text: str) -> tuple[float, float]:
     return low, high
 
 
-def _radius(text: str) -> tuple[str, float]:
-    norm, _, radius = text.partition(":")
-    try:
-        return norm, float(radius)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no norm and radius; write such as linf:0.1") from None
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
 
 
 def _shard(text: str) -> tuple[int, int]:

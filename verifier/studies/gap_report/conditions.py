@@ -17,7 +17,7 @@ import torch
 from bounds.device import pick_device
 from encoders.question import Norm
 from verifier.options import Options
-from verifier.pages.wording import NAMES, counted, ranges
+from verifier.pages.wording import NAMES, as_given, counted, ranges
 from verifier.question.code_version import code_version
 from verifier.question.model import Model
 from verifier.runs.samples import Samples
@@ -70,7 +70,7 @@ class Conditions:
             "device": device, "engine": question.engine,
             "time limit": "none" if question.time_limit is None else f"{question.time_limit:g} s a sample",
             "budget": "none" if self.budget is None else f"{self.budget:g} s for all",
-            "tolerance": question.tolerance, "box": f"{question.box[0]:g} to {question.box[1]:g}",
+            "tolerance": question.tolerance, "box": f"{as_given(question.box[0])} to {as_given(question.box[1])}",
             "seed": question.seed, "balls per bound": self.options.effort.balls,
             "ascent steps": self.options.effort.steps,
         }  # fmt: skip
@@ -87,11 +87,11 @@ class Conditions:
         parts += ["--norm", str(norm)]
         low, high = self.question.box
         if (low, high) != (0.0, 1.0):
-            parts.append(f"--box={low:g},{high:g}")
+            parts.append(f"--box={as_given(low)},{as_given(high)}")
         if self.model.output is not None:
             parts += ["--output", self.model.output]
         if self.model.threshold is not None:
-            parts += ["--threshold", f"{self.model.threshold:g}"]
+            parts += ["--threshold", as_given(self.model.threshold)]
         return shlex.join(parts)
 
     def proof(self, file: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.accessibility import barriers
 from tests.verifier.service.pages.conftest import NET, drop
 from tests.verifier.service.pages.fake_service import FakeService
 from verifier.service.pages import wording
@@ -39,36 +40,6 @@ OVERLAPS = """() => {
   }));
   if (document.documentElement.scrollWidth > innerWidth) found.push("the page is wider than the window");
   return found;
-}"""
-
-# Texts with less contrast than WCAG's AA asks for, against what is painted behind them.
-FAINT = """() => {
-  const paint = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const over = (colours) => {
-    paint.clearRect(0, 0, 1, 1);
-    for (const colour of colours) {
-      paint.fillStyle = colour;
-      paint.fillRect(0, 0, 1, 1);
-    }
-    return [...paint.getImageData(0, 0, 1, 1).data].slice(0, 3).map((level) => {
-      const share = level / 255;
-      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
-    });
-  };
-  const light = ([red, green, blue]) => 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-  const found = new Set();
-  for (const element of document.body.querySelectorAll("*")) {
-    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || element.closest(".unseen, .skip, noscript, :disabled") || !element.checkVisibility()) continue;
-    const style = getComputedStyle(element);
-    const behind = [];
-    for (let up = element; up; up = up.parentElement) behind.unshift(getComputedStyle(up).backgroundColor);
-    const ink = element instanceof SVGElement ? style.fill : style.color;
-    const [a, b] = [light(over(behind)), light(over([...behind, ink]))].sort((x, y) => y - x);
-    const contrast = (a + 0.05) / (b + 0.05);
-    if (contrast < 4.5) found.add(`${element.textContent.trim().slice(0, 30)} ${contrast.toFixed(2)}`);
-  }
-  return [...found];
 }"""
 
 SHIFTED = """() => new Promise((told) => {
@@ -245,7 +216,7 @@ def test_nothing_overlaps_and_all_can_be_read(page: Page, address: str) -> None:
             wrong[f"{path} at {width}"] = page.evaluate(OVERLAPS)
             for scheme in ("light", "dark"):
                 page.emulate_media(color_scheme=scheme)
-                wrong[f"{path} at {width}, {scheme}"] = page.evaluate(FAINT)
+                wrong[f"{path} at {width}, {scheme}"] = barriers(page)
     assert not {where: found for where, found in wrong.items() if found}
 
 

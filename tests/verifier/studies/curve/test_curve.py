@@ -72,7 +72,7 @@ def journal(path: Path, net: Path, source: str, question: Options, attack: str |
 def test_every_number_of_the_file_is_counted_from_the_journal(tmp_path: Path) -> None:
     net, source = threshold_net(tmp_path, "net", 0.4), data(tmp_path)
     journal(tmp_path / "out" / "journal" / "net-l2.jsonl", net, source, Options(norm=Norm.L2), "fab")
-    flags = ["--data", source, "--norm", "l2", "--radius", "l2:0.15", "--radius", "l2:0.2", "--attack", "fab"]
+    flags = ["--data", source, "--norm", "l2", "--radius", "0.15,0.2", "--attack", "fab"]
     assert main(["curve", str(net), *flags, "--out", str(tmp_path / "out")]) == 1
     found = rows(tmp_path / "out" / "curve-l2.csv")
     radii = [float(row["radius"]) for row in found]

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -295,16 +294,16 @@ def test_radii_that_are_named_say_which_inputs_are_proven(
     files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = files[1].parent / "out"
-    assert report(files, *QUICK, "--radius", "0.2", "--radius", "linf:0.3", "--format", "html,json") == 0
+    assert report(files, *QUICK, "--radius", "0.3,0.2", "--radius", "linf:0.3", "--format", "html,json") == 0
     told = {one["radius"]: one for one in json.loads((out / "report.json").read_text())["robust"]}
     assert {radius: (one["proven"], one["not_refuted"]) for radius, one in told.items()} == {0.2: (2, 2), 0.3: (0, 0)}
     page = (out / "report.html").read_text()
     assert re.search(r"<td>0.2</td>\s*<td>66.7%</td>\s*<td>20.8% to 93.9%</td>\s*<td>0, 1</td>\s*<td>2</td>", page)
     assert "plumbline report" in page
     assert {path.name for path in out.iterdir()} == {"report.html", "report.json", "journal", "adversaries"}
-    assert report(files, *QUICK, "--norm", "l1", "--norm", "linf", "--radius", "0.2") == 2
-    assert "write such as l1:0.2" in capsys.readouterr().err.lower()
-    for given, wanted in (("l2:1", "add --norm l2"), ("x", "write a number"), ("-1", "radius")):
+    assert report(files, *QUICK, "--norm", "l1,linf", "--radius", "0.2,0.3") == 2
+    assert "write such as l1:0.2,0.3" in capsys.readouterr().err.lower()
+    for given, wanted in (("l2:1", "add --norm l2"), ("x", "write numbers"), ("-1", "radius")):
         assert report(files, *QUICK, f"--radius={given}") == 2
         assert wanted in capsys.readouterr().err
 
@@ -342,19 +341,16 @@ def test_formats_are_checked_before_anything_is_measured(
 
 
 @pytest.mark.usefixtures("undrawn_charts")
-def test_a_pdf_is_made_of_the_page(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    class Html:
-        def __init__(self, string: str) -> None:
-            self.string = string
-
-        def write_pdf(self) -> bytes:
-            return b"%PDF " + self.string.encode()
-
-    monkeypatch.setattr("verifier.pages.pdf.find_spec", lambda name: object())
-    monkeypatch.setitem(sys.modules, "weasyprint", SimpleNamespace(HTML=Html))
+def test_a_pdf_is_made_of_the_page(files: tuple[Path, Path]) -> None:
+    try:
+        pytest.importorskip("weasyprint", reason="WeasyPrint is not installed")
+    except OSError as error:
+        pytest.skip(f"WeasyPrint lacks a library of the system: {error}")
     assert report(files, *QUICK, "--samples", "0", "--format", "pdf") == 0
     out = files[1].parent / "out"
-    assert b"Robustness of net.onnx" in (out / "report.pdf").read_bytes()
+    made = (out / "report.pdf").read_bytes()
+    assert made.startswith(b"%PDF-")
+    assert len(made) > 10_000
     assert not (out / "report.html").exists()
 
 
