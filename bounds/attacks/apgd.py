@@ -42,7 +42,7 @@ class _Apgd(BallSearch):
 
 
 class ApgdCe(_Apgd):
-    """With the cross-entropy of the goal's class."""
+    """APGD (projected gradients that set their own steps) with the cross-entropy of the goal's class."""
 
     name: ClassVar[str] = "apgd-ce"
 
@@ -52,7 +52,7 @@ class ApgdCe(_Apgd):
 
 
 class ApgdDlr(_Apgd):
-    """With the difference of logits ratio: how far the goal is, relative to the spread of the leading scores."""
+    """APGD with the difference of logits ratio: how far the goal is, relative to the spread of the leading scores."""
 
     name: ClassVar[str] = "apgd-dlr"
 

@@ -38,7 +38,7 @@ SECONDS = 5.0  # that it takes at most: large nets have slow programs
 
 
 class RegionDescent(Attack):
-    """The descent as an attack: from what is known, or else from where DeepFool arrives."""
+    """From linear piece to linear piece, to the nearest adversary of each, from what is known or where DeepFool is."""
 
     name: ClassVar[str] = "region-descent"
     norms: ClassVar[frozenset[Norm]] = frozenset(CONVEX)

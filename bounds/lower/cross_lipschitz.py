@@ -86,7 +86,7 @@ def node_constants(graph: Graph, norm: Norm) -> tuple[float, ...]:
 
 
 class GlobalCrossLipschitz(LowerBound):
-    """Products of operator norms: one constant per net, no ball."""
+    """The margin over a product of operator norms: one constant for each net, and no ball."""
 
     name = "global-cross-lipschitz"
 
@@ -112,7 +112,10 @@ class GlobalCrossLipschitz(LowerBound):
 
 
 class LocalCrossLipschitz(LowerBound):
-    """Interval Jacobian over the states that the ball leaves open (`bounds/lower/jacobian.py`). A few products."""
+    """The margin over a bound on the gradient in the ball: intervals over the states that the ball leaves open.
+
+    A few products (`bounds/lower/jacobian.py`).
+    """
 
     name = "local-cross-lipschitz"
 

@@ -66,7 +66,7 @@ class Crown(LowerBound):
 
 
 class AlphaCrown(LowerBound):
-    """α-CROWN on the distance itself: slopes ascended by Adam. `steps` passes a ball."""
+    """α-CROWN on the distance itself: slopes ascended by Adam, a backward pass for each step on each ball."""
 
     name = "alpha-crown"
 
@@ -82,7 +82,10 @@ class AlphaCrown(LowerBound):
 
 
 class OutputConstrained(AlphaCrown):
-    """α-CROWN, then neurons bounded where an adversary can be, in turns (`bounds/nodes/output_constrained.py`)."""
+    """α-CROWN, and in turns with it neurons bounded where an adversary can be.
+
+    How is in `bounds/nodes/output_constrained.py`.
+    """
 
     name = "output-constrained"
 

@@ -74,7 +74,7 @@ class OneLayerSdp(Tightened):
 
 
 class AllLayersSdp(Tightened):
-    """The semidefinite relaxation of all layers: a descent of twice `steps` steps."""
+    """The semidefinite relaxation of all layers: a descent of twice as many steps."""
 
     name = "sdp-all-layers"
     norms = frozenset({Norm.LINF})
