@@ -27,7 +27,10 @@ EXACT_WORK = 100_000  # multiplications of one pass, up to which it is exact unl
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found: `claims` nodes rest on a solver's word; `line` and `why` say what was refused."""
+    """What a check found: `claims` nodes rest on a solver's word; `line` and `why` say what was refused.
+
+    `about` says of which input an accepted proof speaks.
+    """
 
     accepted: bool
     claims: int
@@ -36,6 +39,7 @@ class Verdict:
     lines: int
     line: int | None = None
     why: str = ""
+    about: str = ""
 
     @property
     def whole(self) -> bool:
@@ -90,7 +94,9 @@ def _checked(lines: _Progress, model: Path, asked: str | None) -> Verdict:
     for line in lines:
         checker.take(line)
     checker.finish()
-    return Verdict(True, checker.claims, statement.sentence(), lines.arithmetic, lines.line - 1)
+    return Verdict(
+        True, checker.claims, statement.sentence(), lines.arithmetic, lines.line - 1, about=statement.about()
+    )
 
 
 def load(model: Path, statement: Statement) -> Network:

@@ -42,7 +42,8 @@ class Checked:
     def line(self) -> str:
         """One line for people."""
         said = f"cannot be checked: {self.why}" if self.verdict is None else self.verdict.told()
-        return f"{self.proof}: {said}"
+        about = f"; {self.verdict.about}" if self.verdict is not None and self.verdict.accepted else ""
+        return f"{self.proof}: {said}{about}"
 
     def record(self) -> dict[str, Any]:
         """One line for programs."""
@@ -69,9 +70,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check all, say of each what was found, and return the exit status."""
+    return said_of_all(
+        checked_files(arguments.proofs, arguments.model, arguments.arithmetic, arguments.jobs), arguments.json
+    )
+
+
+def said_of_all(outcomes: Iterable[Checked], as_json: bool) -> int:
+    """Say of each what was found, and return the exit status."""
     status = ACCEPTED
-    for checked in checked_files(arguments.proofs, arguments.model, arguments.arithmetic, arguments.jobs):
-        print(json.dumps(checked.record()) if arguments.json else checked.line(), flush=True)
+    for checked in outcomes:
+        print(json.dumps(checked.record()) if as_json else checked.line(), flush=True)
         status = max(status, checked.status)
     return status
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import struct
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
@@ -77,6 +79,14 @@ class Statement:
         count = len(self.constraints)
         return self._claimed() + units + (f", under {count} constraint{'s' if count > 1 else ''}" if count else "")
 
+    def about(self) -> str:
+        """Of which input it is claimed: its class there, what counts as an adversary's, the box, and its digest."""
+        other = "any other class" if self.targets is None else f"class {', '.join(map(str, self.targets))}"
+        low, high = decimal(min(self.lower), ROUND_FLOOR), decimal(max(self.upper), ROUND_CEILING)
+        within = "in" if len({*self.lower}) == len({*self.upper}) == 1 else "each in a part of"
+        inputs = f"{len(self.sample)} input{'s' if len(self.sample) > 1 else ''} {within} [{low}, {high}]"
+        return f"sample {digest(self.sample)} ({inputs}) of class {self.against} against {other}"
+
     def _claimed(self) -> str:
         """The bracket; each number is rounded to the side that claims less."""
         which = "" if self.targets is None else f" of class {', '.join(map(str, self.targets))}"
@@ -95,9 +105,20 @@ class Statement:
         return f" that leads by {decimal(self.margin, rounding)} or more" if self.margin else ""
 
 
+def digest(sample: tuple[Fraction, ...]) -> str:
+    """The first 16 digits of the SHA-256 of the numbers as little-endian float64, where they are such numbers."""
+    if not all(_is_float(value) for value in sample):
+        return "of numbers beyond float64"
+    return hashlib.sha256(struct.pack(f"<{len(sample)}d", *map(float, sample))).hexdigest()[:16]
+
+
+def _is_float(exact: Fraction) -> bool:
+    return abs(exact) < 1 << 1000 and Fraction(float(exact)) == exact
+
+
 def decimal(exact: Fraction, rounding: str) -> str:
     """A number for people: a float64 as Python writes it, another one to six digits, to the side that claims less."""
-    if abs(exact) < 1 << 1000 and Fraction(float(exact)) == exact:
+    if _is_float(exact):
         return repr(float(exact)).removesuffix(".0")
     context = Context(prec=6, rounding=rounding)
     return f"{context.divide(Decimal(exact.numerator), Decimal(exact.denominator)):g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -32,9 +33,12 @@ def proofs(model: Path, *radii: float) -> Path:
 def test_accepted(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = proofs(model, 0.25, 0.5)
     assert main(["check", str(folder), "--model", str(model), "--jobs", "2"]) == 0
+    about = (
+        f"sample {hashlib.sha256(bytes(8)).hexdigest()[:16]} (1 input in [-10, 10]) of class 0 against any other class"
+    )
     assert capsys.readouterr().out.splitlines() == [
-        f"{folder / '9.proof'}: accepted: no adversary within linf 0.25 (exact arithmetic)",
-        f"{folder / '10.proof'}: accepted: no adversary within linf 0.5 (exact arithmetic)",
+        f"{folder / '9.proof'}: accepted: no adversary within linf 0.25 (exact arithmetic); {about}",
+        f"{folder / '10.proof'}: accepted: no adversary within linf 0.5 (exact arithmetic); {about}",
     ]
 
 

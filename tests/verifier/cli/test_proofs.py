@@ -31,6 +31,23 @@ def test_proofs_are_written_and_accepted(tmp_path: Path, capsys: pytest.CaptureF
     assert "accepted: no adversary within linf" in capsys.readouterr().out
 
 
+def test_a_proof_is_held_against_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", *DIGITS[:-1], "0", "--radius", "0.01", "--proof", str(tmp_path)]) == 0
+    check = ["check", str(tmp_path), "--model", NET, "--data", "digits"]
+    capsys.readouterr()
+    assert main(check) == 0  # row 0, by the proof's name
+    assert capsys.readouterr().out.strip().endswith("(64 inputs in [0, 1]) of class 2 against any other class, row 0")
+    assert main([*check, "--sample", "1"]) == 1
+    assert "refused: line 1: its sample is not row 1 of digits: " in capsys.readouterr().out
+    assert main([*check, "--sample", "1000000"]) == 2
+    assert "--sample 1000000: digits holds" in capsys.readouterr().err
+    assert main([*check[:-2], "--sample", "0"]) == 2
+    assert "Add --data" in capsys.readouterr().err
+    (tmp_path / "0.proof").rename(tmp_path / "mine.proof")
+    assert main(check) == 2
+    assert "say with --sample which row" in capsys.readouterr().err
+
+
 def test_a_verdict_is_proven_at_its_radius(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", *DIGITS[:-1], "0", "--radius", "0.03", "--proof", str(tmp_path)]) == 0
     assert main(["check", str(tmp_path / "0.proof"), "--model", NET]) == 0
