@@ -52,6 +52,7 @@ class Line:
     """One series of a line chart; `band` is a lower and an upper edge over the same x, filled lightly.
 
     `outer` is a wider band, filled more lightly still. A line `behind` is not drawn until a reader asks for it.
+    `told` are the words for each height, where its chart is explored; without them they are rounded.
     """
 
     label: str
@@ -63,6 +64,7 @@ class Line:
     outer: tuple[ArrayLike, ArrayLike] | None = None
     width: float = 1.3
     behind: bool = False
+    told: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class Chart:
 
 
 def line_chart(frame: Frame, lines: Sequence[Line], steps: bool = False, explorable: bool = False) -> Chart:
-    """Lines over x; with `steps`, each value holds until the next x."""
+    """Lines over x; with `steps`, each value holds until the next x, and so it does where a chart is explored."""
     with style.context(LOOK):
         chart, axes = _empty(frame)
         keys: list[tuple[str, Artist]] = []
@@ -183,7 +185,7 @@ def line_chart(frame: Frame, lines: Sequence[Line], steps: bool = False, explora
                 keys.append((line.label, drawn))
             if explorable:
                 chart.parts.update(dict.fromkeys(list(chart.told)[before:], number))
-                chart.series.append(_numbers(line, x, y, steps))
+                chart.series.append(_numbers(line, x, y))
         _finish(chart, axes, frame, keys)
     return chart
 
@@ -219,9 +221,10 @@ def scatter(frame: Frame, points: Sequence[Point], joined: Sequence[Sequence[int
             if point.named is None:
                 keys.setdefault(point.label, drawn)
             elif point.named:
+                side = -1 if _far_right(point, points, frame.x_log) else 1  # so that no name leaves the axes
                 axes.annotate(
-                    point.label, (point.x, point.y), (3, -3), textcoords="offset points", va="top", fontsize=7,
-                    rotation=-30, rotation_mode="anchor",
+                    point.label, (point.x, point.y), (3 * side, -3), textcoords="offset points", va="top", fontsize=7,
+                    ha="left" if side > 0 else "right", rotation=-30 * side, rotation_mode="anchor",
                 )  # fmt: skip
             else:
                 drawn.set_alpha(0.45)
@@ -252,8 +255,11 @@ def histogram(frame: Frame, series: Sequence[Series], bins: int = 30) -> Chart:
     return chart
 
 
-def forest(frame: Frame, rows: Sequence[Interval], zero: float = 0.0) -> Chart:
-    """Intervals below one another, in their order from the top, and a line at what they are held against."""
+def forest(frame: Frame, rows: Sequence[Interval], zero: float = 0.0, around: str = "interval") -> Chart:
+    """Intervals below one another, in their order from the top, and a line at what they are held against.
+
+    `around` is what the intervals are called.
+    """
     with style.context(LOOK):
         chart, axes = _empty(frame)
         ends = [end for row in rows for end in (row.low, row.high, *row.interval, zero) if math.isfinite(end)]
@@ -266,7 +272,7 @@ def forest(frame: Frame, rows: Sequence[Interval], zero: float = 0.0) -> Chart:
             drawn = axes.hlines(place, shown[0], shown[1], color=row.mark.colour, linewidth=1.2)
             ends_told = [_number(end) for end in (row.low, row.high, *row.interval)]
             told = ends_told[0] if row.low == row.high else " to ".join(ends_told[:2])
-            chart.tell(drawn, f"{row.label}: {told}, interval {' to '.join(ends_told[2:])}")
+            chart.tell(drawn, f"{row.label}: {told}, {around} {' to '.join(ends_told[2:])}")
             axes.hlines(place, shown[2], shown[3], color=row.mark.colour, linewidth=5.0)
             ends_marked = [end for end in (row.low, row.high) if math.isfinite(end)]
             axes.plot(
@@ -333,19 +339,26 @@ def _finite(values: ArrayLike) -> NDArray[np.float64]:
     return np.where(np.isfinite(found), found, np.nan)
 
 
-def _numbers(line: Line, x: FloatArray, y: FloatArray, steps: bool) -> dict[str, Any]:
-    """A line as the page's script has it: where it steps, only the points at which it moves."""
-    moved = np.ones(len(x), bool)
-    if steps and len(x):
-        moved[1:] = y[1:] != y[:-1]
-    held = moved & np.isfinite(x) & np.isfinite(y)
+def _numbers(line: Line, x: FloatArray, y: FloatArray) -> dict[str, Any]:
+    """A line as the page's script has it: where it moves, as it is, and the words that hold from there on."""
+    words = line.told or [f"{one:.1%}" for one in y.tolist()]
+    drawn = np.flatnonzero(np.isfinite(x) & np.isfinite(y)).tolist()
+    moves = [k for before, k in zip([None, *drawn], drawn, strict=False) if before is None or words[k] != words[before]]
     colour = "currentColor" if line.mark.colour == INK else line.mark.colour
-    told = {"label": line.label, "colour": colour, "dash": line.stroke, "behind": line.behind, "steps": steps}
-    return {**told, "x": [float(f"{one:.6g}") for one in x[held]], "y": [float(f"{one:.5g}") for one in y[held]]}
+    return {
+        "label": line.label, "colour": colour, "marker": line.mark.marker, "dash": line.stroke, "behind": line.behind,
+        "x": x[moves].tolist(), "told": [words[k] for k in moves],
+    }  # fmt: skip
 
 
 def _number(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else "∞" if value > 0 else "-∞"
+
+
+def _far_right(point: Point, points: Sequence[Point], log: bool) -> bool:
+    """Whether a name to the right of the point would have less room than one to its left."""
+    places = [math.log(one.x) if log else one.x for one in (point, *filter(_drawable, points))]
+    return places[0] > 0.5 * (min(places) + max(places))
 
 
 def _drawable(point: Point) -> bool:

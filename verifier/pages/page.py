@@ -8,14 +8,18 @@ given is an error, not a gap in the page.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from verifier.pages.charts import Chart
+
+HYPHENATED = re.compile(r"\S*-\S*")
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,14 @@ def rendered(template: str, title: str, **values: object) -> str:
     return _templates().get_template(template).render(title=title, **values)
 
 
+def unbroken(text: object) -> Markup:
+    """The text, with each word that holds a hyphen, such as an option or a small number, kept in one piece."""
+    return Markup(HYPHENATED.sub(r'<span class="word">\g<0></span>', str(escape(text))))
+
+
 @cache
 def _templates() -> Environment:
     found = PackageLoader("verifier.pages")
-    return Environment(loader=found, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(loader=found, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters["unbroken"] = unbroken
+    return made

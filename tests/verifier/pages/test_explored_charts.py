@@ -35,10 +35,17 @@ def told(svg: str) -> dict[str, Any]:
 def test_a_chart_carries_the_points_at_which_its_lines_move() -> None:
     held = told(a_chart().svg())
     assert [(one["label"], one["behind"]) for one in held["series"]] == [("exact", False), ("other", True)]
-    assert (held["series"][0]["x"], held["series"][0]["y"]) == ([0, 2, 4], [1, 0.5, 0])
+    assert (held["series"][0]["x"], held["series"][0]["told"]) == ([0, 2, 4], ["100.0%", "50.0%", "0.0%"])
     left, top, right, bottom = held["box"]
     assert 0 < left < right
     assert 0 < top < bottom
+
+
+def test_where_a_line_moves_is_told_as_it_is_and_its_heights_in_their_own_words() -> None:
+    x, words = [0.0, 0.123456789012, 0.2, 0.3], ["all", "some", "some", "none"]
+    line = Line("l", x, [1, 0.3125, 0.3125, 0], mark(0), told=words)
+    (held,) = told(line_chart(Frame("t", "x", "y"), [line], steps=True, explorable=True).svg())["series"]
+    assert (held["x"], held["told"]) == ([0.0, 0.123456789012, 0.3], ["all", "some", "none"])
 
 
 def test_the_box_is_where_the_axes_are_drawn() -> None:
@@ -84,10 +91,11 @@ def page(browser: Any, tmp_path: Path) -> Iterator[Any]:
     table = Table(("input",), [(shown,)])
     (tmp_path / "page.html").write_text(
         rendered(
-            "gap_report.html", "t", answers=[], missing="", checks=[], conditions=Table((), []),
+            "gap_report.html", "t", answers=[], missing="", checks=[], conditions=Table((), []), words=Table((), []),
+            measured=[], estimates=False, tolerance="1e-06", proofs="none",
             norms=[{
                 "name": "n", "finished": "1 input", "open": 0, "robustness": a_chart(), "cost": None, "nearness": [],
-                **dict.fromkeys(("at_radii", "techniques", "samples", "bounds", "attacks"), Table((), [])),
+                **dict.fromkeys(("at_radii", "techniques", "samples", "undecided", "bounds", "attacks"), Table((), [])),
                 "pictures": table,
             }],
         )
@@ -122,12 +130,17 @@ def point_at(page: Any, share: float) -> tuple[float, float]:
 
 def test_values_are_told_under_the_pointer_and_by_the_keys(page: Any) -> None:
     point_at(page, 0.65)  # 2.6
-    assert page.locator("output").inner_text() == "at 2.6: exact 50.0 %"
+    assert page.locator("output").inner_text() == "at 2.6: exact 50.0%"
     page.get_by_label("other").check()
     point_at(page, 0.1)
-    assert page.locator("output").inner_text() == "at 0.4: exact 100.0 %, other 100.0 %"
+    assert page.locator("output").inner_text() == "at 0.4: exact 100.0%, other 100.0%"
     page.locator("svg[data-chart]").press("ArrowRight")
     assert page.locator("output").inner_text().startswith("at 0.44:")
+
+
+def test_the_radius_that_is_told_is_the_one_whose_values_are_told(page: Any) -> None:
+    point_at(page, 0.4999)  # a hair before 2, where the line falls: rounded to 2 with the value at 2
+    assert page.locator("output").inner_text() == "at 2: exact 50.0%"
 
 
 def test_lines_are_shown_and_hidden(page: Any) -> None:
@@ -149,7 +162,7 @@ def test_dragging_zooms_lines_and_bands_and_whole_is_whole(page: Any) -> None:
     zoomed = page.evaluate(places)
     assert all(one != other for one, other in zip(before, zoomed, strict=True) if "L" in one and len(one) > 60)
     page.mouse.move(x, y)
-    assert page.locator("output").inner_text() == "at 1.5: exact 100.0 %"  # 1 to 3 fill the axis now
+    assert page.locator("output").inner_text() == "at 1.5: exact 100.0%"  # 1 to 3 fill the axis now
     page.get_by_role("button", name="whole").click()
     numbers = [
         [float(one) for text in texts for one in re.findall(r"-?[\d.]+", text)]

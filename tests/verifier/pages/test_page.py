@@ -7,6 +7,7 @@ import io
 import re
 import subprocess
 import sys
+from decimal import ROUND_CEILING, ROUND_FLOOR
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from PIL import Image
 
 from verifier.pages.chart_style import Frame, mark
 from verifier.pages.charts import Chart, Line, line_chart
-from verifier.pages.page import Link, Table, rendered
+from verifier.pages.page import Link, Table, rendered, unbroken
 from verifier.pages.pictures import DIVERGING, Picture, difference_picture, picture, signed_picture
-from verifier.pages.wording import as_given, bracket, counted, ranges
+from verifier.pages.wording import as_given, bracket, counted, in_decimals, ranges, share
 
 HOSTILE = '<script>"&{{ 1 }}'
 
@@ -27,20 +28,22 @@ def a_chart() -> Chart:
 
 
 def an_explorable_chart() -> Chart:
-    return line_chart(Frame(HOSTILE, HOSTILE, "y"), [Line(HOSTILE, [0, 1], [0, 1], mark(0))], explorable=True)
+    return line_chart(
+        Frame(HOSTILE, HOSTILE, "y"), [Line(HOSTILE, [0, 1], [0, 1], mark(0))], steps=True, explorable=True
+    )
 
 
 def a_report() -> str:
     """The report's page where every text that comes from outside is hostile."""
     shown = picture(np.linspace(0, 1, 16), (16,), HOSTILE)
     held = Table((HOSTILE, HOSTILE, HOSTILE), [(HOSTILE, shown, Link(HOSTILE, HOSTILE))], HOSTILE, [HOSTILE])
-    tables = dict.fromkeys(("at_radii", "techniques", "pictures", "samples", "bounds", "attacks"), held)
+    tables = dict.fromkeys(("at_radii", "techniques", "pictures", "samples", "undecided", "bounds", "attacks"), held)
     charts = {"robustness": an_explorable_chart(), "cost": a_chart(), "nearness": [a_chart(), a_chart()]}
     part = {"name": HOSTILE, "finished": HOSTILE, "open": 1, **charts, **tables}
     checks = [{"what": HOSTILE, "how": HOSTILE}]
     return rendered(
         "gap_report.html", HOSTILE, answers=[(HOSTILE, HOSTILE)], missing=HOSTILE, norms=[part], conditions=held,
-        checks=checks,
+        checks=checks, words=held, measured=[(HOSTILE, HOSTILE)], estimates=True, tolerance=HOSTILE, proofs="some",
     )  # fmt: skip
 
 
@@ -48,7 +51,7 @@ def test_names_from_outside_are_words_and_nothing_else() -> None:
     html = a_report()
     assert html.count("<script") == 1  # the page's own
     assert html.count(HOSTILE) == 0
-    assert len(re.findall(r"&lt;script&gt;(&#34;|&quot;|\")&amp;{{ 1 }}", html)) >= 6 + 7 * 6 + 4 * 3
+    assert len(re.findall(r"&lt;script&gt;(&#34;|&quot;|\")&amp;{{ 1 }}", html)) >= 6 + 9 * 6 + 4 * 3
     assert {"<table", "<svg", "<img", "<style"} <= set(re.findall(r"<\w+", html))
 
 
@@ -63,6 +66,18 @@ def test_a_page_loads_nothing() -> None:
 def test_a_value_that_is_not_given_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="'answers' is undefined"):
         rendered("gap_report.html", "t", norms=[], conditions=Table((), []))
+
+
+def test_options_and_small_numbers_are_kept_in_one_piece() -> None:
+    found = unbroken("by 2.9e-06 with --proofs <b>")
+    assert found == 'by <span class="word">2.9e-06</span> with <span class="word">--proofs</span> &lt;b&gt;'
+
+
+def test_what_is_proven_is_shown_as_no_more_and_an_adversary_as_no_nearer() -> None:
+    assert in_decimals(0.12345678, 6, ROUND_FLOOR) == "0.123456"
+    assert in_decimals(0.12345612, 6, ROUND_CEILING) == "0.123457"
+    assert (share(0.3125, 0.3125), share(0.3125, 0.4375)) == ("31.2%", "31.2% to 43.8%")
+    assert (share(0.9999, 0.9999), share(0.0001, 0.0001), share(1.0, 1.0)) == ("99.9%", "0.1%", "100.0%")
 
 
 def test_pictures_hold_their_pixels() -> None:

@@ -3,6 +3,7 @@
 "use strict";
 
 const STEP = 0.01; // of the axis, that an arrow key moves
+const FINEST = 200; // radii are told in steps of a power of ten, at most this part of what is shown
 
 function made(name, attributes, text) {
   const element = document.createElement(name);
@@ -18,14 +19,13 @@ function drawn(name, attributes, parent) {
   return element;
 }
 
-// The value of a line at x: of a step the last before it, else between its neighbours.
-function valueAt(line, x) {
-  const { x: at, y: values } = line;
-  if (!at.length || x < at[0]) return undefined;
-  let k = at.length - 1;
-  while (at[k] > x) k--;
-  if (line.steps || k === at.length - 1) return values[k];
-  return values[k] + ((values[k + 1] - values[k]) * (x - at[k])) / (at[k + 1] - at[k]);
+const MARKERS = { o: "●", s: "■", "^": "▲", D: "◆", v: "▼", P: "✚", X: "✖" };
+
+// The words for a line's value at x: each holds from its own x on.
+function toldAt(line, x) {
+  let k = line.x.length - 1;
+  while (k >= 0 && line.x[k] > x) k--;
+  return line.told[k];
 }
 
 function roundStep(rough) {
@@ -72,7 +72,9 @@ function explore(svg) {
       }
       look(looked);
     });
-    label.append(box, key, line.label);
+    const marker = made("span", { "aria-hidden": "true" }, `${MARKERS[line.marker] || ""} `);
+    marker.style.color = line.colour;
+    label.append(box, key, marker, line.label);
     toggles.append(label);
   });
 
@@ -80,9 +82,18 @@ function explore(svg) {
   const cursor = drawn("path", { class: "cursor" }, svg);
   const selection = drawn("rect", { class: "selection", y: top, height: bottom - top, width: 0 }, svg);
 
-  function look(x) {
+  // A radius of few digits within the range: the values that are told are those at the radius that is told.
+  function rounded(x) {
+    const step = 10 ** Math.floor(Math.log10((range[1] - range[0]) / FINEST));
+    const [low, high] = [Math.ceil(range[0] / step), Math.floor(range[1] / step)];
+    return Number((Math.min(high, Math.max(low, Math.round(x / step))) * step).toPrecision(12));
+  }
+
+  function look(place) {
+    const outside = place === null || place < range[0] || place > range[1];
+    const x = outside ? place : rounded(place);
     looked = x;
-    if (x === null || x < range[0] || x > range[1]) {
+    if (outside) {
       cursor.removeAttribute("d");
       told.textContent = "";
       return;
@@ -90,10 +101,10 @@ function explore(svg) {
     const at = toPixel(x);
     cursor.setAttribute("d", `M ${at} ${top} L ${at} ${bottom}`);
     const values = chart.series
-      .map((line, number) => [line.label, valueAt(line, x), shown[number]])
-      .filter(([, value, visible]) => visible && value !== undefined)
-      .map(([label, value]) => `${label} ${(100 * value).toFixed(1)} %`);
-    told.textContent = `at ${Number(x.toPrecision(3))}: ${values.join(", ")}`;
+      .map((line, number) => [line.label, toldAt(line, x), shown[number]])
+      .filter(([, words, visible]) => visible && words !== undefined)
+      .map(([label, words]) => `${label} ${words}`);
+    told.textContent = `at ${x}: ${values.join(", ")}`;
   }
 
   function zoom(low, high) {

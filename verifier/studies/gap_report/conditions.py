@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from bounds.device import pick_device
-from encoders.question import Norm
 from verifier.options import Options
 from verifier.pages.wording import NAMES, as_given, counted, ranges
 from verifier.question.code_version import code_version
@@ -80,32 +79,3 @@ class Conditions:
         """The model file, from where the command was given if it lies below."""
         path, here = self.model.path, Path.cwd()
         return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-    def again(self, norm: Norm, index: int) -> str:
-        """The command that asks for the distance of one sample anew."""
-        parts = ["plumbline", "distance", self.path, "--data", self.samples.name, "--samples", str(index)]
-        parts += ["--norm", str(norm)]
-        low, high = self.question.box
-        if (low, high) != (0.0, 1.0):
-            parts.append(f"--box={as_given(low)},{as_given(high)}")
-        if self.model.output is not None:
-            parts += ["--output", self.model.output]
-        if self.model.threshold is not None:
-            parts += ["--threshold", as_given(self.model.threshold)]
-        return shlex.join(parts)
-
-    def proof(self, file: str) -> str:
-        """The command that checks the proof in a file without believing anything else."""
-        return shlex.join(["plumbline", "check", str(self.out / file), "--model", self.path])
-
-    def replay(self, adversary: str) -> str:
-        """Lines of Python that replay an adversary, with nothing but numpy and onnxruntime."""
-        outputs = None if self.model.output is None else [self.model.output]
-        return (
-            "import numpy, onnxruntime\n"
-            f"held = numpy.load({str(self.out / adversary)!r})\n"
-            f"session = onnxruntime.InferenceSession({self.path!r})\n"
-            "name = session.get_inputs()[0].name\n"
-            'for which in ("original", "adversary"):\n'
-            f"    print(which, session.run({outputs!r}, {{name: held[which][None]}})[0])"
-        )

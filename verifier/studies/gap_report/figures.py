@@ -13,19 +13,20 @@ from encoders.arrays import FloatArray
 from encoders.question import Norm
 from verifier.pages.chart_style import COLOURS, INK, MARKERS, Frame, Mark
 from verifier.pages.charts import Chart, Interval, Line, Point, Stroke, forest, line_chart, scatter
-from verifier.pages.wording import NAMES
+from verifier.pages.wording import MEASURED, NAMES, share_ends
 from verifier.studies.gap_report.records import Collected, Kind, best, tightness, within
 from verifier.studies.wilson import wilson
 
 EXACT = Mark(INK)
-COOL = (COLOURS[0], COLOURS[2], COLOURS[4], "#7570b3", "#1b9e9e")
-WARM = (COLOURS[1], COLOURS[3], COLOURS[5], "#b2506b", "#a6761d")
+COOL = (
+    COLOURS[0], COLOURS[2], COLOURS[4], "#7570b3", "#1b9e9e", "#3949ab", "#6a9a1f", "#9575cd", "#00695c", "#4fc3f7",
+    "#546e7a", "#33691e",
+)  # fmt: skip
+WARM = (
+    COLOURS[1], COLOURS[3], COLOURS[5], "#b2506b", "#a6761d", "#c62828", "#f06292", "#8d6e63", "#ff8a65", "#ad1457",
+    "#c0a000", "#e57373", "#6d4c41", "#d81b60", "#ef6c00", "#880e4f", "#b71c1c", "#e0876a",
+)  # fmt: skip
 """The colours of lower bounds, and of attacks: a reader tells by the colour on which side a line has to lie."""
-MEASURED = {
-    Norm.LINF: "largest change of any input",
-    Norm.L1: "sum of all changes",
-    Norm.L2: "Euclidean length of the change",
-}
 ROW, LETTER = 19, 6.2  # pixels: a row of a forest plot, a letter of its names
 FARTHEST = 3.0  # times the exact distance: where the rows of attacks end
 LEAST_SECONDS = 1e-4
@@ -60,10 +61,12 @@ def robustness(found: Collected, marks: Marks, box: tuple[float, float]) -> Char
     radii, samples = found.radii(), len(found.indices)
     proven, possible = 1.0 - within(found.lower, radii), 1.0 - within(found.upper, radii)
     outer = wilson(proven, samples)[0], wilson(possible, samples)[1]
+    ends = [share_ends(low, high) for low, high in zip(proven.tolist(), possible.tolist(), strict=True)]
+    low, high = ([one[side] for one in ends] for side in (0, 1))
     kept = "proven" if found.open else "exact"
-    lines = [Line(kept, radii, proven, EXACT, band=(proven, possible), outer=outer, width=2.4)]
+    lines = [Line(kept, radii, proven, EXACT, band=(proven, possible), outer=outer, width=2.4, told=low)]
     if found.open:
-        lines.append(Line("not refuted", radii, possible, EXACT, ":", width=2.4))
+        lines.append(Line("not refuted", radii, possible, EXACT, ":", width=2.4, told=high))
     shown = [technique for technique in (best(found, Kind.BOUND), best(found, Kind.ATTACK)) if technique is not None]
     behind = [one for one in found.techniques if one not in shown and one.kind is not Kind.ESTIMATE]
     for technique in (*shown, *behind):
@@ -71,7 +74,9 @@ def robustness(found: Collected, marks: Marks, box: tuple[float, float]) -> Char
         name = f"best {'bound' if of_bound else 'attack'}: {technique.name}" if technique in shown else technique.name
         share = 1.0 - within(technique.distance, radii)
         stroke: Stroke = "--" if of_bound else "-."
-        lines.append(Line(name, radii, share, marks[technique.name], stroke, behind=technique in behind))
+        words = [share_ends(one, 1.0)[0] if of_bound else share_ends(0.0, one)[1] for one in share.tolist()]
+        mark = marks[technique.name]
+        lines.append(Line(name, radii, share, mark, stroke, behind=technique in behind, told=words))
     title = f"Share of inputs that stay right, {NAMES[found.norm]}"
     frame = Frame(
         title, axis_of(found.norm, box), "inputs right with no adversary within", 760, 400, y_range=(0.0, 1.0),
@@ -97,7 +102,7 @@ def nearness(found: Collected, marks: Marks, kind: Kind) -> Chart | None:
         "bound / exact" if kind is Kind.BOUND else f"attack / exact ({FARTHEST:g}: at least {FARTHEST:g} times as far)"
     )
     title = f"{'Lower bounds' if kind is Kind.BOUND else 'Attacks'} / exact, {NAMES[found.norm]}"
-    return forest(Frame(title, label, "", width, 80 + ROW * len(rows)), rows, zero=1.0)
+    return forest(Frame(title, label, "", width, 80 + ROW * len(rows)), rows, 1.0, "tenth to ninetieth percentile")
 
 
 def cost(found: Collected, marks: Marks) -> Chart | None:
@@ -119,12 +124,12 @@ def cost(found: Collected, marks: Marks) -> Chart | None:
         chains.append([first + k for k, front in enumerate(ahead) if front])
     if not points:
         return None
-    exact = found.seconds[found.correct & found.closed]
-    if exact.size:
-        points.append(Point("exact", max(float(np.median(exact)), LEAST_SECONDS), 1.0, EXACT, named=True))
+    if found.exact.low:
+        name = "exact" + (f", {found.exact.low} of {found.right} closed" if found.open else "")
+        points.append(Point(name, max(found.exact_seconds, LEAST_SECONDS), 1.0, EXACT, named=True))
     frame = Frame(
-        f"What nearness costs, {NAMES[found.norm]}", "median seconds a sample", "nearness (1: exact)", 560, 340,
-        y_range=(0.0, 1.05), x_log=True,
+        f"What nearness costs, {NAMES[found.norm]}", "median seconds an input, logarithmic", "nearness (1: exact)",
+        560, 340, y_range=(0.0, 1.05), x_log=True,
     )  # fmt: skip
     return scatter(frame, points, chains)
 

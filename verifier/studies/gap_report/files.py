@@ -13,10 +13,12 @@ from encoders.question import Norm
 from verifier.pages.charts import Chart
 from verifier.pages.csv_text import csv_text
 from verifier.pages.pdf import pdf
+from verifier.question.results import Verdict
 from verifier.studies.gap_report.conditions import Conditions
 from verifier.studies.gap_report.figures import charts, curve_rows, marks_of
 from verifier.studies.gap_report.page import Radii, page
 from verifier.studies.gap_report.records import HELD_UNDER, Collected, tightness
+from verifier.studies.gap_report.told import proof_file
 
 Charts = Mapping[Norm, Mapping[str, Chart]]
 BASE = (
@@ -84,7 +86,7 @@ def as_json(norms: Sequence[Collected], conditions: Conditions, radii: Radii) ->
                 "not_refuted": share.high, "interval": list(share.interval),
             }
             for found in norms
-            for radius in radii[found.norm]
+            for radius in (0.0, *radii[found.norm])
             for share in [found.robust(radius)]
         ],
         "techniques": [
@@ -94,6 +96,14 @@ def as_json(norms: Sequence[Collected], conditions: Conditions, radii: Radii) ->
             for found in norms
             for one in found.techniques
             for told in [tightness(found, one)]
+        ]
+        + [
+            {"norm": str(found.norm), "name": "exact", "kind": "search", "ran": found.right}
+            | dict.fromkeys(("median_low", "median_high", "low", "high"), 1.0)
+            | {"seconds": found.exact_seconds, "exact": found.exact.low, "possibly_exact": found.exact.high}
+            | {"of": found.right}
+            for found in norms
+            if found.right
         ],
         "samples": [
             {name: value for name, value in record.items() if name != "run"}
@@ -104,7 +114,10 @@ def as_json(norms: Sequence[Collected], conditions: Conditions, radii: Radii) ->
 
 
 def as_csv(norms: Sequence[Collected]) -> str:
-    """A line per sample and norm: the bracket, then every technique's distance and seconds."""
+    """A line per sample and norm: the bracket, its files, then every technique's distance and seconds.
+
+    What is misclassified has nobody who proved it, and rests on nothing.
+    """
     names = list(dict.fromkeys(one.name for found in norms for one in found.techniques))
     columns = [*names, *(f"{name} seconds" for name in names)]
     rows = []
@@ -112,6 +125,8 @@ def as_csv(norms: Sequence[Collected]) -> str:
         held = {name: one for key in HELD_UNDER.values() for name, one in record[key].items()}
         rows.append(
             {name: record[name] for name in BASE}
+            | ({"proven_by": "", "basis": ""} if record["verdict"] == Verdict.MISCLASSIFIED else {})
+            | {"proof": proof_file(record)}
             | dict.fromkeys(columns, "")
             | {name: one["distance"] for name, one in held.items()}
             | {f"{name} seconds": one["seconds"] for name, one in held.items()}

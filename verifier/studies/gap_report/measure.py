@@ -33,14 +33,14 @@ from verifier.runs.journal import Record
 from verifier.runs.proven import proof_beside
 from verifier.runs.saved_adversary import save_adversary
 from verifier.studies.attacks.replayed import Attacking
-from verifier.studies.gap_report.budget import OF_THE_QUESTION, Budget
+from verifier.studies.gap_report.budget import LEAST, OF_THE_QUESTION, Budget
 from verifier.studies.gap_report.options import ReportOptions, default_bounds
 from verifier.studies.gap_report.requests import AttackRequest, BoundRequest
 
 SAMPLED = "sampled-cross-lipschitz"
 FIRST = ("crown", "fgsm")  # one pass each, where time is short
 OF_THE_ATTACKS = 0.5  # of the time beside the exact distance, where it is limited
-OF_THE_PROOF = 0.5  # of the same, where proofs are asked for
+OF_THE_PROOF = 0.5  # of a budget's, where proofs are asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +68,12 @@ class ReportJob(Job):
         found = await Job.outcome(limited, model, given, progress, clock, share)
         if found.result is None:
             return found
-        # A time limit is for the exact distance; all that is measured beside it has as much again.
-        seconds = None if limit is None else limit if whole is None else max(0.0, min(limit, whole - clock.now()))
-        techniques = None if seconds is None else seconds * (1.0 - OF_THE_PROOF * self.proofs)
-        limits = Deadline.after(techniques, clock), Deadline.after(seconds, clock)
+        # A time limit is for the exact distance; what is measured beside it has as much again, and so has the proof.
+        techniques, until = limit, None
+        if whole is not None and limit is not None:
+            until = max(0.0, min(limit, whole - clock.now()))
+            techniques = until * (1.0 - OF_THE_PROOF * self.proofs)
+        limits = Deadline.after(techniques, clock), Deadline.after(until, clock)
         beside = _Beside(self, model, given, found.result, progress, *limits)
         return replace(found, beside=await beside.measured())
 
@@ -86,7 +88,7 @@ class _Beside:
     result: Result
     progress: Progress
     deadline: Deadline  # of the techniques
-    until: Deadline  # of the proof after them
+    until: Deadline  # of all, the proof after them included, where there is a budget
     left_out: dict[str, dict[str, str]] = field(default_factory=lambda: {"bounds": {}, "attacks": {}, "estimates": {}})
 
     async def measured(self) -> Record:
@@ -206,10 +208,10 @@ class _Beside:
         return (place / first.name).as_posix()
 
     async def _proof(self, result: Result) -> Record:
-        """What became of the proof; where its file is, from the report's folder."""
+        """What became of the proof, in a time of its own; where its file is, from the report's folder."""
         place = Path("proofs") / str(self.job.options.norm)
-        limit = None if self.until.moment is None else max(self.until.left, 1e-3)
-        job = replace(self.job, options=replace(self.job.options, time_limit=limit))
+        limit = min(self.job.options.time_limit or np.inf, max(self.until.left, LEAST))
+        job = replace(self.job, options=replace(self.job.options, time_limit=None if np.isinf(limit) else limit))
         told = await proof_beside(self.job.folder / place, self.model, job, self.given.x, result)
         proof: Record = told["proof"]
         return proof if proof["file"] is None else proof | {"file": (place / proof["file"]).as_posix()}

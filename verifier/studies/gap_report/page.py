@@ -13,11 +13,13 @@ from encoders.question import Norm
 from verifier.pages.charts import Chart
 from verifier.pages.page import Table, rendered
 from verifier.pages.pictures import difference_picture, picture
-from verifier.pages.wording import NAMES, bracket, counted, number, ranges
+from verifier.pages.wording import MEASURED, NAMES, as_given, bracket, counted, number, ranges
 from verifier.studies.gap_report import told
+from verifier.studies.gap_report.checks import checks
 from verifier.studies.gap_report.conditions import Conditions
 from verifier.studies.gap_report.measure import adversary_of
 from verifier.studies.gap_report.records import Collected, Kind
+from verifier.studies.gap_report.words import words
 
 Radii = Mapping[Norm, Sequence[float]]
 
@@ -30,11 +32,19 @@ def page(
     return rendered(
         "gap_report.html",
         f"Robustness of {conditions.model.path.name} on {data}",
-        answers=[(NAMES[found.norm], told.answer(found, data, radii[found.norm])) for found in norms],
+        answers=[
+            (NAMES[found.norm], told.answer(found, data, radii[found.norm], conditions.question.tolerance))
+            for found in norms
+        ],
         missing=_missing(conditions, norms),
         conditions=Table(("what", "as it was run"), list(conditions.told(norms).items())),
         norms=[_part(conditions, found, charts.get(found.norm, {}), radii[found.norm]) for found in norms],
-        checks=_checks(conditions, norms),
+        measured=[(NAMES[found.norm], MEASURED[found.norm]) for found in norms],
+        estimates=any(one.kind is Kind.ESTIMATE for found in norms for one in found.techniques),
+        tolerance=as_given(conditions.question.tolerance),
+        words=words(norms),
+        proofs=_proofs(norms),
+        checks=checks(conditions, norms),
     )
 
 
@@ -50,9 +60,10 @@ def _part(
         "nearness": [charts[name] for name in ("bounds", "attacks") if name in charts],
         "open": found.open,
         "at_radii": told.at_radii(found, radii),
-        "techniques": told.techniques(found),
+        "techniques": told.techniques(found, conditions.options.effort.balls),
         "pictures": _pictures(found, conditions),
         "samples": told.samples(found),
+        "undecided": told.undecided(found),
         "bounds": told.by_technique(found, Kind.BOUND),
         "attacks": told.by_technique(found, Kind.ATTACK),
     }
@@ -68,27 +79,15 @@ def _missing(conditions: Conditions, norms: Sequence[Collected]) -> str:
     return f"{'; '.join(lacking)}. Run the same command to go on." if lacking else ""
 
 
-def _checks(conditions: Conditions, norms: Sequence[Collected]) -> list[dict[str, str]]:
-    """How the first input that has each kind of file is checked: an example for all the others."""
-    found: list[dict[str, str]] = []
-    for one in norms:
-        k = next((k for k in range(len(one.indices)) if one.correct[k]), None)
-        if k is not None:
-            command = conditions.again(one.norm, one.indices[k])
-            found.append({"what": f"Ask for input {one.indices[k]} in {NAMES[one.norm]} again", "how": command})
-            break
-    records = [(one, record) for one in norms for record in one.records]
-    for what, file_of, how in (
-        ("Replay the adversary", told.adversary_file, conditions.replay),
-        ("Check the proof", told.proof_file, conditions.proof),
-    ):
-        for one, record in records:
-            file = file_of(record)
-            if file is not None:
-                where = f"of input {record['index']} in {NAMES[one.norm]}"
-                found.append({"what": f"{what} {where}", "how": how(file)})
-                break
-    return found
+def _proofs(norms: Sequence[Collected]) -> str:
+    """Whether all, some or none of the inputs that are right have a proof file that rests on nobody's word."""
+    held = [
+        told.proof_file(record) is not None and not record["proof"].get("claims")
+        for found in norms
+        for record, right in zip(found.records, found.correct, strict=True)
+        if right
+    ]
+    return "all" if held and all(held) else "some" if any(held) else "none"
 
 
 def _pictures(found: Collected, conditions: Conditions) -> Table:
@@ -113,7 +112,7 @@ def _pictures(found: Collected, conditions: Conditions) -> Table:
         if not all(cell == "–" for cell in cells):
             rows.append((*cells, bracket(float(found.lower[k]), float(found.upper[k]))))
     word = "nearest adversary found" if found.open else "nearest adversary"
-    return Table(("input", word, "what was changed", f"{NAMES[found.norm]} distance"), rows)
+    return Table(("input", word, "what was changed", f"{NAMES[found.norm]} distance, four digits"), rows)
 
 
 def _read(scores: FloatArray) -> str:

@@ -66,13 +66,33 @@ class Collected:
         """How many inputs have a distance that is not exact."""
         return int((~self.closed).sum())
 
-    def robust(self, radius: float) -> Share:
-        """The inputs that are right with no adversary within the radius: proven, and not refuted."""
-        return self.share(self.lower > radius, self.upper > radius)
+    @property
+    def right(self) -> int:
+        """How many inputs are classified right."""
+        return int(self.correct.sum())
 
-    def share(self, surely: NDArray[np.bool_], possibly: NDArray[np.bool_]) -> Share:
-        """Of all inputs of the norm."""
-        return Share(int(surely.sum()), int(possibly.sum()), len(self.indices))
+    @property
+    def exact(self) -> Share:
+        """Those whose distance is exact, of the inputs that are right."""
+        known = int((self.closed & self.correct).sum())
+        return Share(known, known, self.right)
+
+    @property
+    def exact_seconds(self) -> float:
+        """What the search for the exact distance takes of an input that is right, whether it ends there or not."""
+        return median(self.seconds[self.correct])
+
+    def sides(self, radius: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which inputs are right with no adversary within the radius: proven, and not refuted.
+
+        At 0 there is nothing to prove: an input that is right is right.
+        """
+        return (self.lower > radius, self.upper > radius) if radius > 0 else (self.correct, self.correct)
+
+    def robust(self, radius: float) -> Share:
+        """How many of all inputs they are."""
+        proven, possible = self.sides(radius)
+        return Share(int(proven.sum()), int(possible.sum()), len(self.indices))
 
     def ratios(self, technique: Technique) -> tuple[FloatArray, FloatArray]:
         """Technique / exact from both sides, on the samples that it ran on and whose nearest adversary is known.
@@ -168,13 +188,13 @@ def tightness(found: Collected, technique: Technique) -> Tightness:
     """Over the samples that it ran on; an attack that found nothing counts as infinitely far."""
     lows, highs = found.ratios(technique)
     spent = technique.seconds[found.correct & technique.ran]
-    seconds = float(np.median(spent)) if spent.size else 0.0
+    seconds = median(spent) if spent.size else 0.0
     if not lows.size:
         return Tightness(np.nan, np.nan, np.nan, np.nan, Share(0, 0, 0), seconds)
     surely = (np.abs(lows - 1.0) <= SAME) & (np.abs(highs - 1.0) <= SAME)
     possibly = (lows <= 1.0 + SAME) & (highs >= 1.0 - SAME)
     return Tightness(
-        _quantile(lows, 0.5), _quantile(highs, 0.5), _quantile(lows, 0.1), _quantile(highs, 0.9),
+        median(lows), median(highs), _quantile(lows, 0.1), _quantile(highs, 0.9),
         Share(int(surely.sum()), int(possibly.sum()), lows.size), seconds,
     )  # fmt: skip
 
@@ -191,7 +211,13 @@ def best(found: Collected, kind: Kind) -> Technique | None:
     return max(able, key=nearness, default=None)
 
 
+def median(values: FloatArray) -> float:
+    """The middle one; of an even number the mean of the middle two, which may be infinite."""
+    return float(np.median(values))
+
+
 def _quantile(values: FloatArray, q: float) -> float:
+    """The nearest of the values, so that infinite ones do no harm."""
     return float(np.quantile(values, q, method="nearest"))
 
 

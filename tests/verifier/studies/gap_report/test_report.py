@@ -9,9 +9,12 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import sys
 from collections.abc import Sequence
+from decimal import ROUND_CEILING
 from functools import partial
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bounds.attacks import ATTACKS
 from bounds.lower import LOWER_BOUNDS, LowerBoundOptions
 from bounds.lower.base import Sample
 from bounds.lower.relaxations import Crown
@@ -29,9 +33,13 @@ from encoders.question import Norm
 from tests.onnx_builder import to_onnx
 from verifier import answer as query
 from verifier.cli.main import main
+from verifier.pages.wording import in_decimals
 from verifier.runs import run as runner
+from verifier.runs.job import Job
 from verifier.studies.gap_report.options import ReportOptions, default_bounds
 from verifier.studies.gap_report.records import Kind, best, collected, tightness, within
+from verifier.studies.gap_report.told import answer, by_technique, samples, techniques, undecided
+from verifier.studies.gap_report.words import line_of
 from verifier.studies.wilson import Share
 
 EXACT = {"linf": 0.25, "l1": 0.5, "l2": 0.25 * 2**0.5}
@@ -73,6 +81,11 @@ def report(files: tuple[Path, Path], *more: str) -> int:
     return main(["report", str(model), "--data", str(data), "--out", str(data.parent / "out"), *more])
 
 
+def said(out: Path) -> str:
+    """The page as it is read: no tags, and texts as they were before they were escaped."""
+    return unescape(re.sub(r"<[^>]*>", "", (out / "report.html").read_text()))
+
+
 def test_the_sandwich_by_hand(whole: Path) -> None:
     told = json.loads((whole / "report.json").read_text())
     assert len(told["samples"]) == 6
@@ -110,7 +123,7 @@ def test_the_files_agree_and_stand_alone(whole: Path) -> None:
     for norm in ("L∞", "L1", "L2"):
         assert f"Distances in {norm}" in page
     for line in lines:
-        assert f"{float(line['upper']):.6f}" in page
+        assert f"<td>{in_decimals(float(line['upper']), 6, ROUND_CEILING) if line['basis'] else '0'}</td>" in page
     assert not re.findall(r'src="(?!data:)|<link|url\((?!#)', page)
     for href in re.findall(r'<a href="([^"]*)"', page):
         assert (whole / href).is_file()
@@ -296,9 +309,10 @@ def test_radii_that_are_named_say_which_inputs_are_proven(
     out = files[1].parent / "out"
     assert report(files, *QUICK, "--radius", "0.3,0.2", "--radius", "linf:0.3", "--format", "html,json") == 0
     told = {one["radius"]: one for one in json.loads((out / "report.json").read_text())["robust"]}
-    assert {radius: (one["proven"], one["not_refuted"]) for radius, one in told.items()} == {0.2: (2, 2), 0.3: (0, 0)}
+    shares = {radius: (one["proven"], one["not_refuted"]) for radius, one in told.items()}
+    assert shares == {0.0: (2, 2), 0.2: (2, 2), 0.3: (0, 0)}  # as the page has them
     page = (out / "report.html").read_text()
-    assert re.search(r"<td>0.2</td>\s*<td>66.7%</td>\s*<td>20.8% to 93.9%</td>\s*<td>0, 1</td>\s*<td>2</td>", page)
+    assert re.search(r"<td>0.2</td>\s*<td>66.7%</td>\s*<td>20.7% to 93.9%</td>\s*<td>0, 1</td>\s*<td>2</td>", page)
     assert "plumbline report" in page
     assert {path.name for path in out.iterdir()} == {"report.html", "report.json", "journal", "adversaries"}
     assert report(files, *QUICK, "--norm", "l1,linf", "--radius", "0.2,0.3") == 2
@@ -317,7 +331,61 @@ def test_proofs_lie_beside_the_page_and_are_accepted(files: tuple[Path, Path]) -
     files_told = [(one.get("proof") or {}).get("file") for one in told]
     assert files_told == ["proofs/linf/0.proof", "proofs/linf/1.proof", None]
     assert main(["check", str(out / "proofs" / "linf"), "--model", str(files[0])]) == 0
-    assert f"plumbline check {out / 'proofs' / 'linf' / '0.proof'}" in (out / "report.html").read_text()
+    page = said(out)
+    assert "Every proven claim about them has a proof file." in page
+    assert "Nothing that is claimed of an input has to be believed." in page
+    assert "proof that is missing" not in page
+    (check,) = re.findall(r"^plumbline (check .*--sample 0)$", page, re.MULTILINE)
+    assert main(shlex.split(check)) == 0
+    with (out / "report.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["proof"] for line in lines] == ["proofs/linf/0.proof", "proofs/linf/1.proof", ""]
+    assert (lines[2]["proven_by"], lines[2]["basis"]) == ("", "")  # misclassified: nobody proved anything
+
+
+@pytest.mark.usefixtures("undrawn_charts")
+def test_a_proof_has_a_time_of_its_own_and_a_page_without_one_says_so(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = []
+
+    async def too_slow(folder: Path, model: object, job: Job, x: object, result: object) -> dict[str, Any]:
+        limits.append(job.options.time_limit)
+        return {"proof": {"file": None, "why": "no proof was found in time", "seconds": 0.0}}
+
+    monkeypatch.setattr("verifier.studies.gap_report.measure.proof_beside", too_slow)
+    assert report(files, *QUICK, "--proofs", "--time-limit", "60") == 0
+    assert limits == [60.0, 60.0]  # whatever the named techniques took
+    page = said(files[1].parent / "out")
+    assert page.count("none¹") == 2
+    assert "¹ Proven by what the row names, no file written: no proof was found in time." in page
+    assert "Proof files hold what is proven of 0 of the 2; what is said of the others rests on this program" in page
+    assert "has to be believed" not in page
+    assert re.search(
+        r"here of input 0 in L∞ \(missing: 0, 1 in L∞\):\s*plumbline distance .* --proof .*/linf$", page, re.M
+    )
+    assert re.search(r"--samples 0 --norm linf --time-limit 60$", page, re.M)
+    assert re.search(r"--samples 0 --norm linf$", page, re.M)
+
+
+@pytest.mark.usefixtures("undrawn_charts")
+def test_the_lines_that_check_an_input_do(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    out = files[1].parent / "out"
+    np.savez(files[1], x=np.array([[[51, 102]], [[230, 230]]], np.uint8), y=np.array([0, 0]))  # pixels
+    assert report(files, *QUICK) == 0
+    page = said(out)
+    (replayed,) = re.findall(r"^import numpy, onnxruntime\n.*?row\.reshape\(-1\)\)\)$", page, re.M | re.S)
+    capsys.readouterr()
+    exec(replayed, {})
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("original is read as 0")
+    assert told[1].startswith("adversary is read as 1")
+    assert float(told[2].removeprefix("distance: ")) == pytest.approx(0.2, abs=1e-6)
+    assert told[3:] == ["in the box: True", "original is the row of the data: True"]
+    (command,) = re.findall(r"^python -c '(.*)'$", page, re.M)
+    exec(command, {})
+    conditions = json.loads((out / "report.json").read_text())["conditions"]
+    assert capsys.readouterr().out.strip() == conditions["digest of the data"]
 
 
 @pytest.mark.usefixtures("undrawn_charts")
@@ -370,3 +438,51 @@ def test_under_a_limit_what_does_not_fit_is_left_out_by_name_and_measured_later(
     told = json.loads((out / "report.json").read_text())["samples"]
     assert told[0]["left_out"] == {}
     assert "fab" in told[0]["attacks"]
+
+
+def a_record(index: int, lower: float, upper: float, verdict: str = "unresolved", **more: Any) -> dict[str, Any]:
+    return {
+        "index": index, "label": 0, "predicted": 0, "verdict": verdict, "lower": lower, "upper": upper, "target": 1,
+        "found_by": "fgsm", "basis": "rigorous", "proven_by": "crown", "seconds": 1.0, "estimates": {},
+        "bounds": {"crown": {"distance": 0.123456, "seconds": 0.1}},
+        "attacks": {"fgsm": {"distance": 0.234561, "seconds": 0.1}},
+    } | more  # fmt: skip
+
+
+def test_tables_show_no_bound_above_and_no_adversary_below_what_is_known() -> None:
+    found = collected(Norm.LINF, [a_record(0, 0.12345678, 0.23456712)])
+    (row,) = samples(found).rows
+    assert tuple(row[3:6]) == ("undecided", "0.123456", "0.234568")
+    assert by_technique(found, Kind.BOUND).rows == [("0", "0.12345")]
+    assert by_technique(found, Kind.ATTACK).rows == [("0", "0.23457")]
+
+
+def test_what_is_undecided_says_why_and_is_counted_with_both_ends() -> None:
+    records = [
+        a_record(0, 0.1, 0.3, why_open="3 phases are open", seconds=5.0),
+        a_record(1, 0.2, 0.2, "exact"),
+        a_record(2, 0.0, 0.0, "misclassified", bounds={}, attacks={}),
+    ]
+    found = collected(Norm.LINF, records)
+    assert undecided(found).rows == [("0", "3 phases are open")]
+    words = answer(found, "data", [0.15], 1e-6)
+    assert "known exactly, to within 1e-06, for 1 of them and undecided for 1." in words
+    assert "Of the 2 classified right the nearest adversary found is 0.2 away" in words
+    assert "the median distance is 0.15 to 0.25." in words
+    assert "1 of 3 within 0.15 (33.3% to 66.7%;" in words
+    table = techniques(found, balls=8)
+    assert [*table.rows[-1][:3], *table.rows[-1][6:]] == [
+        "exact",
+        "search",
+        "1",
+        "2 of 2",
+        "3.000",
+    ]  # all that are right
+    assert "closed 1 of 2; its seconds are over all 2" in table.caption
+    assert "up to 1/128" in table.caption
+
+
+@pytest.mark.parametrize("name", [*LOWER_BOUNDS, *ATTACKS])
+def test_every_technique_has_a_line_for_the_page(name: str) -> None:
+    assert len(line_of(name)) > 20
+    assert "`" not in line_of(name)
