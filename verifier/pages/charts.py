@@ -39,7 +39,6 @@ HREF = "{http://www.w3.org/1999/xlink}href"
 PLACES = ("d", "x", "y", "transform")
 NUMBER = re.compile(r"-?\d+\.\d+")
 REFERENCE = re.compile(r"(?:href=\"#|url\(#)([^\")]+)")
-ET.register_namespace("", SVG)
 BEHIND = "_behind"  # what matplotlib calls a line that no legend names
 LOOK = ("default", dict(STYLE))  # whatever the user's matplotlibrc says
 
@@ -401,6 +400,7 @@ def _element(drawn: bytes, chart: Chart) -> str:
     root.set("role", "img")
     root.set("stroke-linejoin", "round")
     root.insert(0, _titled(chart.title))
+    ET.register_namespace("", SVG)  # here: others, WeasyPrint among them, register their own in the same place
     return ET.tostring(root, encoding="unicode")
 
 

@@ -144,6 +144,11 @@ def test_charts_are_the_same_each_time_whatever_the_user_has_set(draw: Callable[
     assert draw().svg() == other
 
 
+def test_a_chart_is_svg_whatever_else_has_called_its_namespace() -> None:
+    ET.register_namespace("", "http://www.w3.org/1999/xhtml")
+    assert a_line_chart().svg().startswith("<svg")
+
+
 def test_no_two_charts_share_an_id_and_every_reference_is_known() -> None:
     charts = [a_line_chart().svg(), a_scatter().svg(), a_histogram().svg()]
     ids = [re.findall(r'\bid="([^"]+)"', chart) for chart in charts]

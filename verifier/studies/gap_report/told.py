@@ -244,10 +244,9 @@ def _or_dash(value: object) -> str:
 
 
 def _ratios(low: float, high: float, kind: Kind) -> str:
-    """A ratio, rounded as its kind is; where it is known to lie between two ends, those rounded outward."""
-    if low == high:
-        return _ratio(low, ROUNDED[kind])
-    return f"{_ratio(low, ROUND_FLOOR)} to {_ratio(high, ROUND_CEILING)}"
+    """A ratio, rounded as its kind is; where it lies between two ends that differ visibly, those rounded outward."""
+    ends = _ratio(low, ROUNDED[kind]), _ratio(high, ROUNDED[kind])
+    return ends[0] if ends[0] == ends[1] else f"{_ratio(low, ROUND_FLOOR)} to {_ratio(high, ROUND_CEILING)}"
 
 
 def _ratio(value: float, rounding: str) -> str:

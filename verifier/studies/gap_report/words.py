@@ -33,7 +33,7 @@ BASES = {
 }
 ALWAYS = {
     "exact": "the two sides of a distance meet to within the tolerance",
-    UNDECIDED: "they do not, or no side of the radius is decided; in the files the verdict unresolved",
+    UNDECIDED: "they do not; at a radius, neither a proof nor an adversary is known. In the files: unresolved",
     "proven by": "the engine or lower bound whose proof the lower side is",
     "found by": "the attack or engine that found the nearest adversary",
     "engine": "what was asked to close the gap between the two sides",
