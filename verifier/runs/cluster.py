@@ -31,7 +31,8 @@ from encoders.files import replacing
 from verifier.question.model import Model
 from verifier.question.problem import Running
 from verifier.runs.cluster_connection import HOW_TO_START, connected
-from verifier.runs.cluster_process import Code, as_it_is, check_worker, code_here, run_task
+from verifier.runs.cluster_process import Code, check_worker, code_here
+from verifier.runs.cluster_task import as_it_is, run_task
 from verifier.runs.cluster_worker import Delivered, Message, Shipment, Stage
 from verifier.runs.job import A, Asking, Given, Outcome, SampleProgress
 from verifier.runs.processes import CHUNK, LAST_WORDS, POLL_INTERVAL
@@ -132,6 +133,8 @@ class _Session(Generic[A]):
                     yield Outcome(index, self.latest[index].answer)
         finally:
             self._call_off()
+            if self.client.status == "running":
+                self.client.unsubscribe_topic(self.client.id)
 
     def keep_brackets(self) -> None:
         """What is known of the samples that are left is what the next attempt goes on from."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -34,18 +33,6 @@ def check_worker(address: str, threads: int, code: Code, wanted: Code) -> None:
             f"worker {address} has {threads} threads, of which one would wait for the other; start it with "
             f"--nthreads 1 --nworkers {threads}"
         )
-
-
-def run_task(shipment: bytes, number: int, part: bytes) -> list[bytes]:
-    """A task as Dask knows it: in bytes, so that a scheduler, which reads tasks, need not import what they hold."""
-    from verifier.runs.cluster_worker import work
-
-    return work(shipment, number, pickle.loads(part))
-
-
-def as_it_is(content: bytes) -> bytes:
-    """A task that is its data: workers fetch it from one another, and what is lost is made again."""
-    return content
 
 
 def wanted(worker: Any, task: Any) -> bool:
