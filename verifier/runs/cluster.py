@@ -262,13 +262,13 @@ class _Session(Generic[A]):
             if self.stopped is None:
                 raise _SchedulerLostError
             return
-        try:
-            with _scheduler_there():
+        with _scheduler_there():
+            try:
                 error = future.exception(timeout=RESULT)
                 large = [] if error is not None else future.result(timeout=RESULT)
-        except TimeoutError:  # its worker died since: it is made again
-            self._await(number, future)
-            return
+            except TimeoutError:  # its worker died since: it is made again
+                self._await(number, future)
+                return
         if isinstance(error, PlumblineError):
             raise error
         if error is not None and type(error).__name__ != "KilledWorker":
@@ -326,7 +326,5 @@ def _scheduler_there() -> Iterator[None]:
     """Dask has many errors for a scheduler that is gone."""
     try:
         yield
-    except TimeoutError:
-        raise
     except (OSError, CancelledError, FutureCancelled) as error:
         raise _SchedulerLostError from error
