@@ -52,7 +52,12 @@ def _local(workers: int) -> Iterator[str]:
     one_thread_each()
     with interrupts_blocked():  # a terminal's Ctrl-C is for this process alone
         cluster = _dask().LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, memory_limit=None, dashboard_address="127.0.0.1:0"
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=None,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
         )
     with cluster:
         yield cluster.scheduler_address
