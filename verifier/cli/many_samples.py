@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from verifier.runs.job import Answer, Asking
     from verifier.runs.journal import Record
     from verifier.runs.journalled import Attempts, Run
+    from verifier.runs.run import Jobs
     from verifier.runs.samples import Samples
 
 A = TypeVar("A", bound="Answer")
@@ -68,7 +69,7 @@ class ManySamples(Generic[A]):
         run = run_of(command, model, samples, job, origin_of(samples.name), more)
         return cls(job, run, table, arguments.json, arguments.out, proofs, arguments.again, arguments.ordered)
 
-    def ask(self, indices: tuple[int, ...], jobs: int, batch: int | None = None) -> int:
+    def ask(self, indices: tuple[int, ...], jobs: Jobs, batch: int | None = None) -> int:
         """Answer what is open, showing every row; returns the exit status."""
         from verifier.cli.display import Display, Rows
         from verifier.question.results import Verdict

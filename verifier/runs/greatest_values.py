@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from encoders.arrays import Inputs
@@ -25,7 +24,7 @@ class MarginJob(Asking[GreatestLoss]):
     """The greatest adversarial loss of every sample within the radius."""
 
     each: bool = field(default=False, kw_only=True)  # every target's own bracket, too
-    proofs: Path | None = field(default=None, kw_only=True)  # a folder for them
+    proofs: bool = field(default=False, kw_only=True)  # written into the folder
 
     async def outcome(
         self, model: Model, given: Given, progress: Progress, clock: Clock, share: int
@@ -34,7 +33,7 @@ class MarginJob(Asking[GreatestLoss]):
         answer = await margin_asked(
             model, *about, self.each, progress, clock, self.workers, share, given.known or NO_LOSS
         )
-        beside = None if self.proofs is None else loss_proof(self.proofs, model, self, given.x, answer)
+        beside = loss_proof(model, self, given.x, answer) if self.proofs else None
         return Outcome(given.index, answer, beside=beside)
 
     def record(self, answer: GreatestLoss, run: Mapping[str, Any]) -> Record:

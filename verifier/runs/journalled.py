@@ -22,7 +22,7 @@ from verifier.runs.job import A, Asking, Outcome, SampleProgress
 from verifier.runs.journal import EFFORT, Journal, Record, attempted, is_open
 from verifier.runs.kept_adversaries import KeptAdversaries
 from verifier.runs.merged_journals import check_overlap
-from verifier.runs.run import outcomes
+from verifier.runs.run import Jobs, outcomes
 from verifier.runs.running_brackets import RunningBrackets
 from verifier.runs.samples import Samples
 
@@ -157,7 +157,7 @@ class Attempts:
 def answers(
     run: Run,
     job: Asking[A],
-    jobs: int,
+    jobs: Jobs,
     progress: SampleProgress,
     batch: int | None = None,
     more: Callable[[A], Record] = _nothing,

@@ -87,13 +87,12 @@ def measure_one(
     question = options.question(norm)
     effort = question.record("time_limit", "engine", "device", "seed") | taking_part(engines=question.plugins)
     run = Run("compare", model, samples, depending_on(samples, question, options.attacks), effort)
-    more = partial(beside, model, samples, question, options.attacks)
-    job = Job(question)
+    job = Job(question, beside=partial(beside, options.attacks))
     records: dict[int, Record] = {}
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(folder / f"{subject.stem}-{norm}.jsonl", run.record))
         attempts = Attempts(run, job, journal)
-        fresh = answers(run, job, 1, lambda index, running: None, more=more, attempts=attempts)
+        fresh = answers(run, job, options.cluster or 1, lambda index, running: None, attempts=attempts)
         for one in stack.enter_context(closing(journalled(journal, indices, fresh, is_open))):
             if one.record is None and not isinstance(one.error, SolverError):
                 raise one.error or RuntimeError(f"{subject.path}: sample {one.index} has no result")
@@ -111,12 +110,12 @@ def depending_on(samples: Samples, question: Options, attacks: tuple[str, ...]) 
     return {**asked, "attacks": list(attacks), **taking}
 
 
-def beside(model: Model, samples: Samples, question: Options, attacks: tuple[str, ...], result: Result) -> Record:
+async def beside(attacks: tuple[str, ...], model: Model, job: Job, x: Inputs, result: Result) -> Record:
     """What a sample's line in the journal holds beside its answer, and what that narrows of the answer."""
     told: Record = {"attacks": {}, "cross_lipschitz": None, "adversary": None, "proven_by": result.engine}
     if result.verdict is Verdict.MISCLASSIFIED:
         return told
-    x = samples.x[result.index]
+    question = job.options
     found = {name: drawn_attack(name, model, x, question) for name in attacks}
     check_order(result, {}, {name: one.distance for name, one in found.items()})
     told["attacks"] = {

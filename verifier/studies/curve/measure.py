@@ -23,6 +23,7 @@ from verifier.question.results import Result, Verdict, check_order
 from verifier.runs.job import Job
 from verifier.runs.journal import Journal, Record
 from verifier.runs.journalled import Run, answers, journalled
+from verifier.runs.run import Jobs
 from verifier.runs.samples import Samples, origin_of
 from verifier.studies.comparison.drawn_attacks import drawn_attack
 from verifier.studies.comparison.measure import unknown
@@ -61,7 +62,7 @@ def measured(
     question: Options,
     indices: Sequence[int],
     journal: Path,
-    jobs: int,
+    jobs: Jobs,
     batch: int | None,
     progress: Callable[[int], None],
 ) -> Distances:

@@ -52,7 +52,7 @@ class ReportJob(Job):
     """
 
     report: ReportOptions = field(default_factory=ReportOptions)
-    folder: Path = Path()
+    folder: Path = field(default=Path(), kw_only=True)
     budget: Budget | None = None
     proofs: bool = False
     costs: dict[str, float] = field(default_factory=dict)
@@ -209,8 +209,9 @@ class _Beside:
         """What became of the proof; where its file is, from the report's folder."""
         place = Path("proofs") / str(self.job.options.norm)
         limit = None if self.until.moment is None else max(self.until.left, 1e-3)
-        job = replace(self.job, options=replace(self.job.options, time_limit=limit))
-        told = await proof_beside(self.job.folder / place, self.model, job, self.given.x, result)
+        options = replace(self.job.options, time_limit=limit)
+        job = replace(self.job, options=options, folder=self.job.folder / place)
+        told = await proof_beside(self.model, job, self.given.x, result)
         proof: Record = told["proof"]
         return proof if proof["file"] is None else proof | {"file": (place / proof["file"]).as_posix()}
 
