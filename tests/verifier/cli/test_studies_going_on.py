@@ -46,8 +46,8 @@ def asked(*question: str, net: int = 0) -> Study:
 STUDIES = {
     "report": Study(
         lambda files, out: [
-            "report", files[0], "--data", files[2], "--radius", RADIUS, "--bounds", "interval,crown,alpha-crown",
-            "--attacks", "fgsm,deepfool,pgd", "--time-limit", "600", "--out", out, "--format", "html,json",
+            "report", files[0], "--data", files[2], "--radius", RADIUS, "--bounds", "interval,crown",
+            "--attacks", "fgsm,deepfool", "--time-limit", "600", "--out", out, "--format", "html,json",
         ],
         ("bounds", "attacks"),
     ),
@@ -214,13 +214,13 @@ def rounds(files: Arguments, tmp_path: Path) -> Callable[[str, int, int], int]:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_stopped_studies_go_on(name: str, rounds: Callable[[str, int, int], int]) -> None:
-    assert rounds(name, 0, draws(2, 20)) >= 2
+    assert rounds(name, 0, draws(1, 20)) >= 1
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_stopped_questions_go_on(name: str, rounds: Callable[[str, int, int], int]) -> None:
-    assert rounds(name, 0, draws(2, 20)) >= 2
+    assert rounds(name, 0, draws(1, 20)) >= 1
 
 
 @pytest.mark.exhaustive
