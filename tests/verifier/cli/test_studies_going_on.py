@@ -140,7 +140,9 @@ def check_going_on(records: list[Record]) -> None:
     for record in records:
         earlier = before.get(record["index"])
         if earlier is not None:
-            for (low, high), (least, greatest) in zip(brackets(earlier), brackets(record), strict=True):
+            inner = "ranges" in record  # what attains the inner end of a range that is not begun is not replayed yet
+            for k, ((low, high), (least, greatest)) in enumerate(zip(brackets(earlier), brackets(record), strict=True)):
+                low, high = (low, np.inf) if inner and k % 2 == 0 else (-np.inf, high) if inner else (low, high)
                 assert least >= low - SLACK  # an adversary may undercut a proof by as much
                 assert greatest <= high
             firmer = (earlier.get("basis"), record.get("basis")) == ("solver", "rigorous")
