@@ -23,6 +23,7 @@ verifier.studies.comparison
 verifier.studies.gap_report
 verifier.studies.data_scale
 verifier.studies.attacks
+verifier.studies.wilson
 verifier.pages
 verifier.runs
 verifier.proofs

@@ -199,7 +199,7 @@ class Report:
                 os._exit(interrupted() or UNRESOLVED)
 
             print(HEADER, flush=True)
-            attempts = Attempts(run, job, journal)
+            attempts = Attempts(run, job, journal, beside=True)
             fresh = answers(run, job, jobs, display.running, batch, attempts=attempts, at_last=at_last)
             with closing(journalled(journal, indices, fresh, again)) as stream:
                 for one in stream:
@@ -210,16 +210,16 @@ class Report:
                     display.finished(one.index, row(one.record))
 
     def _again(self, record: Record, question: Options) -> bool:
-        """Whether a sample is worked on again: one that is open, or that lacks a proof that is asked for now.
+        """Whether a sample is worked on again: open, stopped on its way, or without a proof that is asked for now.
 
         With no limit on the time also one of which techniques were left out, because they did not fit before.
         """
-        from verifier.runs.journal import is_open
+        from verifier.runs.journal import is_unfinished
 
         unlimited = self.ends is None and question.time_limit is None
         right = record["verdict"] != "misclassified"
         lacking = self.proofs and right and record.get("proof") is None
-        return is_open(record) or lacking or bool(unlimited and record.get("left_out"))
+        return is_unfinished(record) or lacking or bool(unlimited and record.get("left_out"))
 
     def _run(self, question: Options) -> Run:
         from encoders.plugins import taking_part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 
 from encoders.question import Norm
 
@@ -42,9 +42,35 @@ def bracket(lower: float, upper: float) -> str:
     return number(lower) if near or lower == upper else f"{below(lower)} to {above(upper)}"
 
 
-def share(lower: float, upper: float) -> str:
+def share(lower: float, upper: float, decimals: int = 1) -> str:
     """A percentage, or what it lies between."""
-    return f"{lower:.1%}" if lower == upper else f"{lower:.1%} to {upper:.1%}"
+    low, high = share_ends(lower, upper, decimals)
+    return low if low == high else f"{low} to {high}"
+
+
+def share_ends(lower: float, upper: float, decimals: int = 1) -> tuple[str, str]:
+    """Two percentages between which a share lies, each rounded to the side that claims less.
+
+    Of one number, only a share of all is 100 %, and only one of none is 0 %.
+    """
+    if lower != upper:
+        return _per_cent(lower, decimals, ROUND_FLOOR), _per_cent(upper, decimals, ROUND_CEILING)
+    some = 0.0 < lower < 1.0 and round(lower, decimals + 2) in (0.0, 1.0)
+    told = _per_cent(lower, decimals, ROUND_HALF_EVEN if not some else ROUND_FLOOR if lower > 0.5 else ROUND_CEILING)
+    return told, told
+
+
+def _per_cent(part: float, decimals: int, direction: str) -> str:
+    counted = Decimal(repr(round(float(part), 12)))  # a mean of shares may miss one by rounding
+    return f"{counted.quantize(Decimal(1).scaleb(-decimals - 2), direction):.{decimals}%}"
+
+
+def in_decimals(value: float, decimals: int, direction: str) -> str:
+    """A number in so many decimals, rounded by its own digits: down (ROUND_FLOOR) or up (ROUND_CEILING)."""
+    if not math.isfinite(value):
+        return str(value)
+    rounded = Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-decimals), direction, Context(400))
+    return f"{rounded if rounded else abs(rounded):f}"
 
 
 def nearest(open_samples: int | bool) -> str:

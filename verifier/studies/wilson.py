@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from encoders.arrays import FloatArray
+from verifier.pages.wording import share
 
 LEVEL = 0.95
 WITHIN = 1.959963984540054  # standard deviations of a normal that hold the level's part of it
@@ -49,10 +50,8 @@ class Share:
         """In per cent: `62.5%`, or `50.0% to 75.0%`."""
         if not self.samples:
             return "–"
-        low, high = (f"{count / self.samples:.1%}" for count in (self.low, self.high))
-        return low if low == high else f"{low} to {high}"
+        return share(self.low / self.samples, self.high / self.samples)
 
     def interval_told(self) -> str:
         """The interval in per cent."""
-        low, high = self.interval
-        return f"{low:.1%} to {high:.1%}" if self.samples else "–"
+        return share(*self.interval) if self.samples else "–"

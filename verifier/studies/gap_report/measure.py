@@ -72,8 +72,8 @@ class ReportJob(Job):
         seconds = None if limit is None else limit if whole is None else max(0.0, min(limit, whole - clock.now()))
         techniques = None if seconds is None else seconds * (1.0 - OF_THE_PROOF * self.proofs)
         limits = Deadline.after(techniques, clock), Deadline.after(seconds, clock)
-        beside = _Beside(self, model, given, found.result, progress, *limits)
-        return replace(found, beside=await beside.measured())
+        told, best = await _Beside(self, model, given, found.result, progress, *limits).measured()
+        return replace(found, result=best, beside=told)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +89,15 @@ class _Beside:
     until: Deadline  # of the proof after them
     left_out: dict[str, dict[str, str]] = field(default_factory=lambda: {"bounds": {}, "attacks": {}, "estimates": {}})
 
-    async def measured(self) -> Record:
-        """What the record holds beside the answer, and what that narrows of the answer."""
+    async def measured(self) -> tuple[Record, Result]:
+        """What the record holds beside the answer, and the answer with all that was measured."""
         result, options = self.result, self.job.options
         told: Record = {
             "bounds": {}, "attacks": {}, "estimates": {}, "left_out": {}, "adversary": None,
             "proven_by": result.engine,
         }  # fmt: skip
         if result.verdict is Verdict.MISCLASSIFIED:
-            return told
+            return told, result
         region = region_for(self.model, self.given.x, self.job.mask, options)
         told["attacks"], adversaries = await self._attacks()
         check_order(result, {}, {name: float(one["distance"]) for name, one in told["attacks"].items()})
@@ -112,7 +112,7 @@ class _Beside:
             told["adversary"] = self._saved(whole.result.adversary)
         if self.job.proofs:
             told["proof"] = await self._proof(whole.result)
-        return told | whole.record()
+        return told | whole.record(), whole.result
 
     async def _attacks(self) -> tuple[Record, list[Adversary]]:
         options, given = self.job.options, self.given

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN
 from typing import Any
 
 import numpy as np
 
 from verifier.pages.page import Link, Table
-from verifier.pages.wording import above, as_given, bracket, counted, ranges
+from verifier.pages.wording import above, as_given, bracket, counted, in_decimals, ranges
 from verifier.runs.journal import Record
 from verifier.studies.gap_report.records import HELD_UNDER, Collected, Kind, Technique, tightness
 from verifier.studies.wilson import LEVEL, Share
 
 IN_A_SENTENCE = 3  # radii, at the most
+ROUNDED = {Kind.BOUND: ROUND_FLOOR, Kind.ATTACK: ROUND_CEILING, Kind.ESTIMATE: ROUND_HALF_EVEN}
+"""To the side that claims less."""
 
 
 def answer(found: Collected, data: str, radii: Sequence[float]) -> str:
@@ -129,7 +132,8 @@ def _sample(found: Collected, k: int) -> tuple[Any, ...]:
     wrong = not found.correct[k]
     return (
         str(found.indices[k]), _or_dash(record["label"]), _or_dash(record["predicted"]), record["verdict"],
-        f"{found.lower[k]:.6f}", f"{found.upper[k]:.6f}", _or_dash(record["target"]),
+        in_decimals(found.lower[k], 6, ROUND_FLOOR), in_decimals(found.upper[k], 6, ROUND_CEILING),
+        _or_dash(record["target"]),
         "–" if wrong else record["proven_by"], "–" if wrong else record["basis"], _or_dash(record["found_by"]),
         f"{found.seconds[k]:.2f}", _file(adversary_file(record)), _proof(record),
     )  # fmt: skip
@@ -147,7 +151,9 @@ def by_technique(found: Collected, kind: Kind) -> Table:
     for k, index in enumerate(found.indices):
         why = found.records[k].get("left_out", {}).get(HELD_UNDER[kind], {})
         cells = [
-            f"{held[name].distance[k]:.5f}" if name in held and held[name].ran[k] else why.get(name, "–")
+            in_decimals(held[name].distance[k], 5, ROUNDED[kind])
+            if name in held and held[name].ran[k]
+            else why.get(name, "–")
             for name in names
         ]
         rows.append((str(index), *cells))

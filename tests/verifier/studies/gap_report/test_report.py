@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from decimal import ROUND_CEILING
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,11 @@ from encoders.question import Norm
 from tests.onnx_builder import to_onnx
 from verifier import answer as query
 from verifier.cli.main import main
+from verifier.pages.wording import in_decimals
 from verifier.runs import run as runner
 from verifier.studies.gap_report.options import ReportOptions, default_bounds
 from verifier.studies.gap_report.records import Kind, best, collected, tightness, within
+from verifier.studies.gap_report.told import by_technique, samples
 from verifier.studies.wilson import Share
 
 EXACT = {"linf": 0.25, "l1": 0.5, "l2": 0.25 * 2**0.5}
@@ -110,7 +113,7 @@ def test_the_files_agree_and_stand_alone(whole: Path) -> None:
     for norm in ("L∞", "L1", "L2"):
         assert f"Distances in {norm}" in page
     for line in lines:
-        assert f"{float(line['upper']):.6f}" in page
+        assert in_decimals(float(line["upper"]), 6, ROUND_CEILING) in page
     assert not re.findall(r'src="(?!data:)|<link|url\((?!#)', page)
     for href in re.findall(r'<a href="([^"]*)"', page):
         assert (whole / href).is_file()
@@ -370,3 +373,17 @@ def test_under_a_limit_what_does_not_fit_is_left_out_by_name_and_measured_later(
     told = json.loads((out / "report.json").read_text())["samples"]
     assert told[0]["left_out"] == {}
     assert "fab" in told[0]["attacks"]
+
+
+def test_tables_show_no_bound_above_and_no_adversary_below_what_is_known() -> None:
+    record = {
+        "index": 0, "label": 0, "predicted": 0, "verdict": "unresolved", "lower": 0.12345678, "upper": 0.23456712,
+        "target": 1, "found_by": "fgsm", "basis": "rigorous", "proven_by": "crown", "seconds": 1.0, "estimates": {},
+        "bounds": {"crown": {"distance": 0.123456, "seconds": 0.1}},
+        "attacks": {"fgsm": {"distance": 0.234561, "seconds": 0.1}},
+    }  # fmt: skip
+    found = collected(Norm.LINF, [record])
+    (row,) = samples(found).rows
+    assert row[4:6] == ("0.123456", "0.234568")
+    assert by_technique(found, Kind.BOUND).rows == [("0", "0.12345")]
+    assert by_technique(found, Kind.ATTACK).rows == [("0", "0.23457")]
