@@ -148,7 +148,7 @@ def test_a_clock_that_jumps_ends_no_lease(
     settings: Settings, reading_here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jumps = iter(range(-10_000_000, 10_000_000, 7_919))
-    monkeypatch.setattr("verifier.service.store.store.time.time", lambda: 1e9 + next(jumps) * 1e3)
+    monkeypatch.setattr("verifier.service.store.leases.time.time", lambda: 1e9 + next(jumps) * 1e3)
     with serving(settings, workers=2) as (client, service):
         service.supervisor.start()
         run = asked(client, "0:6", **QUICK)

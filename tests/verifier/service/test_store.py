@@ -13,8 +13,9 @@ from alembic.migration import MigrationContext
 
 from tests.verifier.service.asking import model, run
 from verifier.service.errors import ConflictError, NotThereError
+from verifier.service.store.leases import POINTS, thinned
 from verifier.service.store.records import Finding, SampleState, StoredRun, StoredSample
-from verifier.service.store.store import POINTS, Store, thinned
+from verifier.service.store.store import Store
 from verifier.service.store.tables import METADATA
 
 MANY = {"r": 100, "s": 100}
