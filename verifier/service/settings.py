@@ -13,6 +13,7 @@ from encoders.errors import OptionError
 from encoders.validation import Natural, NaturalWithZero, Positive, Whole, validated
 
 MEBIBYTE = 2**20
+YIELDING = 10  # how much of a core workers leave to the server, where both want it: who reads is answered first
 LOCAL = "local"  # the owner of everything where there are no tokens
 
 

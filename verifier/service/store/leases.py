@@ -41,63 +41,54 @@ class Leases(Transactions):
             if known is None:
                 connection.execute(insert(WORKERS).values(id=worker, beats=0, started_at=time.time()))
 
-    def claim(self, worker: str, appetite: Mapping[str, int]) -> list[Claimed]:
-        """Take waiting samples of one run: of the one that fewest workers are busy with.
+    def claim(self, worker: str, of: str | None = None) -> Claimed | None:
+        """Take a waiting sample: the next one of a run, or of the run that fewest workers are busy with.
 
-        As many as the worker takes of that run (one, where it does not know it yet), and no more than leave the other
-        workers theirs. A sample whose worker died is taken alone: if it was the reason, it costs nobody else.
+        A sample whose worker died is never the next one of a run that a worker is busy with already: it is taken alone,
+        so that, if it was the reason, it costs nobody else.
         """
+        run = self._neediest() if of is None else of
+        if run is None:
+            return None
+        wanted = (
+            rows_of(SAMPLES, StoredSample)
+            .where(SAMPLES.c.run_id == run, SAMPLES.c.state == SampleState.WAITING)
+            .order_by(SAMPLES.c.place)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        if of is not None:
+            wanted = wanted.where(SAMPLES.c.lost == 0)
+        with self._writing() as connection:
+            state = connection.execute(select(RUNS.c.state).where(RUNS.c.id == run)).scalar()
+            row = connection.execute(wanted).first() if state in AT_WORK else None
+            if row is None:
+                return None
+            held = StoredSample(*row)
+            attempt = held.attempt + 1
+            self._set(connection, run, held.number, state=SampleState.RUNNING, worker=worker, attempt=attempt)
+            if state == RunState.QUEUED:
+                started = connection.execute(
+                    update(RUNS)
+                    .where(RUNS.c.id == run, RUNS.c.state == RunState.QUEUED)
+                    .values(state=RunState.RUNNING, started_at=func.coalesce(RUNS.c.started_at, time.time()))
+                )
+                if started.rowcount:
+                    self._happened(connection, run, "run")
+            self._happened(connection, run, "sample", held.number)
+        return Claimed(run, held.number, attempt, held.lost, held.lower, held.upper, held.basis, held.adversary)
+
+    def _neediest(self) -> str | None:
+        """The run with waiting samples that fewest workers are busy with; of several the oldest."""
         busy = (
             select(func.count())
             .where(SAMPLES.c.run_id == RUNS.c.id, SAMPLES.c.state == SampleState.RUNNING)
             .scalar_subquery()
         )
         waits = exists().where(SAMPLES.c.run_id == RUNS.c.id, SAMPLES.c.state == SampleState.WAITING)
-        next_run = select(RUNS.c.id).where(RUNS.c.state.in_(AT_WORK), waits).order_by(busy, RUNS.c.created_at).limit(1)
+        query = select(RUNS.c.id).where(RUNS.c.state.in_(AT_WORK), waits).order_by(busy, RUNS.c.created_at).limit(1)
         with self._reading() as connection:
-            run = connection.execute(next_run).scalar()
-            if run is None:
-                return []
-            limit = appetite.get(run, 1)
-            if limit > 1:
-                left = select(SAMPLES.c.number).where(SAMPLES.c.run_id == run, SAMPLES.c.state == SampleState.WAITING)
-                workers = connection.execute(select(func.count()).select_from(WORKERS)).scalar_one()
-                some = left.limit(2 * limit * max(1, workers)).subquery()
-                waiting = connection.execute(select(func.count()).select_from(some)).scalar_one()
-                limit = max(1, min(limit, -(-waiting // (2 * max(1, workers)))))
-        wanted = (
-            rows_of(SAMPLES, StoredSample)
-            .where(SAMPLES.c.run_id == run, SAMPLES.c.state == SampleState.WAITING)
-            .order_by(SAMPLES.c.place)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        with self._writing() as connection:
-            state = connection.execute(select(RUNS.c.state).where(RUNS.c.id == run)).scalar()
-            if state not in AT_WORK:
-                return []
-            rows = [StoredSample(*row) for row in connection.execute(wanted)]
-            lost = next((k for k, row in enumerate(rows) if row.lost), len(rows))
-            rows = rows[: max(1, lost)]
-            if not rows:
-                return []
-            numbers = [row.number for row in rows]
-            connection.execute(
-                update(SAMPLES)
-                .where(SAMPLES.c.run_id == run, SAMPLES.c.number.in_(numbers))
-                .values(state=SampleState.RUNNING, worker=worker, attempt=SAMPLES.c.attempt + 1)
-            )
-            started = connection.execute(
-                update(RUNS)
-                .where(RUNS.c.id == run, RUNS.c.state == RunState.QUEUED)
-                .values(state=RunState.RUNNING, started_at=func.coalesce(RUNS.c.started_at, time.time()))
-            )
-            if started.rowcount:
-                self._happened(connection, run, "run")
-            self._happened(connection, run, "sample", *numbers)
-        return [
-            Claimed(run, row.number, row.attempt + 1, row.lower, row.upper, row.basis, row.adversary) for row in rows
-        ]
+            return connection.execute(query).scalar()
 
     def beat(self, worker: str, found: Mapping[tuple[str, int], Finding]) -> set[tuple[str, int]]:
         """A heartbeat with the brackets that moved; returns the samples that the worker is to go on with."""
@@ -106,11 +97,12 @@ class Leases(Transactions):
             alive = update(WORKERS).where(WORKERS.c.id == worker).values(beats=WORKERS.c.beats + 1)
             if not connection.execute(alive).rowcount:  # it was taken for dead, as when its machine slept
                 connection.execute(insert(WORKERS).values(id=worker, beats=0, started_at=time.time()))
+            runs = {run: self._run(connection, run) for run in sorted({run for run, _ in found})}
             for (run, number), finding in found.items():
-                held = self._held(connection, run, number)
-                if held is None or held.state not in (SampleState.RUNNING, SampleState.WAITING):
+                asked, held = runs[run], self._held(connection, run, number)
+                if asked is None or held is None or held.state not in (SampleState.RUNNING, SampleState.WAITING):
                     continue
-                after = self._merge(connection, held, finding, alarms)
+                after = self._merge(connection, Asked.of(asked), held, finding, alarms)
                 if (after.lower, after.upper) == (held.lower, held.upper) and finding.technique == held.technique:
                     continue
                 moved = {
@@ -130,13 +122,12 @@ class Leases(Transactions):
         """A sample's answer, from whoever has it; False where it contradicts what is known, and stopped the run."""
         alarms: list[SoundnessError] = []
         with self._writing() as connection:
-            state = connection.execute(select(RUNS.c.state).where(RUNS.c.id == run).with_for_update()).scalar()
-            held = self._held(connection, run, number)
-            if state is None or held is None:  # deleted meanwhile
+            asked, held = self._run(connection, run, lock=True), self._held(connection, run, number)
+            if asked is None or held is None:  # deleted meanwhile
                 return True
             # Only the worker that holds a sample may say that it stays open; what is closed is closed by anyone.
             ours = held.worker == worker and held.state == SampleState.RUNNING
-            after = self._merge(connection, held, finding, alarms)
+            after = self._merge(connection, Asked.of(asked), held, finding, alarms)
             closed = after.verdict not in ("", UNRESOLVED)
             if not alarms and (closed or ours):
                 self._set(connection, run, number, state=SampleState.DONE, worker=None)
@@ -147,11 +138,11 @@ class Leases(Transactions):
     def give_back(self, worker: str, run: str, number: int, finding: Finding | None) -> None:
         """A sample that a worker does not go on with, with the bracket that it has come to."""
         with self._writing() as connection:
-            held = self._held(connection, run, number)
-            if held is None:
+            asked, held = self._run(connection, run), self._held(connection, run, number)
+            if asked is None or held is None:
                 return
             if finding is not None:
-                self._merge(connection, held, finding, [])
+                self._merge(connection, Asked.of(asked), held, finding, [])
             if held.worker == worker and held.state == SampleState.RUNNING:
                 self._set(connection, run, number, state=SampleState.WAITING, worker=None)
                 self._told(connection, run, number)
@@ -197,14 +188,18 @@ class Leases(Transactions):
         row = connection.execute(query.with_for_update()).first()
         return None if row is None else StoredSample(*row)
 
+    def _run(self, connection: Connection, run: str, lock: bool = False) -> StoredRun | None:
+        query = rows_of(RUNS, StoredRun).where(RUNS.c.id == run)
+        row = connection.execute(query.with_for_update() if lock else query).first()
+        return None if row is None else StoredRun(*row)
+
     def _merge(
-        self, connection: Connection, held: StoredSample, finding: Finding, alarms: list[SoundnessError]
+        self, connection: Connection, asked: Asked, held: StoredSample, finding: Finding, alarms: list[SoundnessError]
     ) -> StoredSample:
         """Write down the best of what is known and what was found; what contradicts stops the run, and is kept."""
-        run = connection.execute(rows_of(RUNS, StoredRun).where(RUNS.c.id == held.run_id)).one()
         details = self._details(connection, held.run_id, held.number)
         try:
-            after = merged(held, finding, Asked.of(StoredRun(*run)))
+            after = merged(held, finding, asked)
         except SoundnessError as alarm:
             alarms.append(alarm)
             claim = {name: json_number(value) for name, value in asdict(finding).items()}
