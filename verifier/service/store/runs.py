@@ -79,6 +79,16 @@ class Runs(Transactions):
         """An owner's run."""
         return self._owned(RUNS, StoredRun, owner, key, "run")
 
+    def latest(self, owner: str, key: str) -> tuple[int, str]:
+        """The latest event of an owner's run, and its state: as long as both stay, so does all that is told of it."""
+        event = select(func.max(EVENTS.c.id)).where(EVENTS.c.run_id == RUNS.c.id).scalar_subquery()
+        query = select(event, RUNS.c.state).where(RUNS.c.id == key, RUNS.c.owner == owner)
+        with self._reading() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise NotThereError(f"run {key[:40]!r}: there is none")
+        return row[0] or 0, row[1]
+
     def run_at_work(self, key: str) -> tuple[StoredRun, StoredModel, StoredData | None]:
         """A run with what it is about, for a worker; no data where it is built in."""
         with self._reading() as connection:
