@@ -107,10 +107,14 @@ def runs(
     return ListOf[RunItem].model_validate(listed(page, all_told(service, owner, page.items)))
 
 
-@router.get("/runs/{key}", responses=responses())
-def run(service: ServiceHere, owner: Owner, key: Key) -> RunItem:
+@router.get("/runs/{key}", response_model=RunItem, responses=responses())
+def run(request: Request, service: ServiceHere, owner: Owner, key: Key) -> Response:
     """One run, and how far it is."""
-    return told(service, owner, service.store.run(owner, key))
+
+    def now() -> str:
+        return told(service, owner, service.store.run(owner, key)).model_dump_json()
+
+    return answered(request, service, owner, key, now)
 
 
 @router.post("/runs/{key}/cancel", responses=responses(409))
@@ -170,12 +174,12 @@ def samples(
 ) -> Response:
     """The samples of a run."""
 
-    def told() -> str:
+    def now() -> str:
         page = service.store.samples(key, limit, cursor, state, verdict, sort, order == "desc")
         found = ListOf[SampleItem].model_validate(listed(page, _items(service, key, page.items)))
         return found.model_dump_json()
 
-    return answered(request, service, owner, key, told)
+    return answered(request, service, owner, key, now)
 
 
 def _items(service: Service, key: str, held: Sequence[StoredSample]) -> list[SampleItem]:
@@ -320,9 +324,13 @@ def proofs(service: ServiceHere, owner: Owner, key: Key) -> StreamingResponse:
 @router.get("/runs/{key}/curve", response_model=Curve, responses=responses())
 def curve(request: Request, service: ServiceHere, owner: Owner, key: Key) -> Response:
     """Robust accuracy over the radius, between what is proven and what is not falsified."""
-    if service.store.run(owner, key).question == "margin":
-        raise NotThereError("a margin is no distance, and has no curve; ask distance or verify")
-    return answered(request, service, owner, key, lambda: _curve(service.store.brackets(key)).model_dump_json())
+
+    def now() -> str:
+        if service.store.run(owner, key).question == "margin":
+            raise NotThereError("a margin is no distance, and has no curve; ask distance or verify")
+        return _curve(service.store.brackets(key)).model_dump_json()
+
+    return answered(request, service, owner, key, now)
 
 
 def _curve(brackets: Sequence[tuple[float, float, str]]) -> Curve:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from verifier.service.errors import ConflictError, NotThereError
@@ -33,6 +33,9 @@ SORTS = {
     "index": SAMPLES.c.number, "lower": SAMPLES.c.lower, "upper": SAMPLES.c.upper, "gap": SAMPLES.c.gap,
     "seconds": SAMPLES.c.seconds, "verdict": SAMPLES.c.verdict,
 }  # fmt: skip
+LATEST = select(
+    select(func.max(EVENTS.c.id)).where(EVENTS.c.run_id == RUNS.c.id).scalar_subquery(), RUNS.c.state
+).where(RUNS.c.id == bindparam("key"), RUNS.c.owner == bindparam("by"))  # written once: every read asks it
 
 
 class Runs(Transactions):
@@ -81,10 +84,8 @@ class Runs(Transactions):
 
     def latest(self, owner: str, key: str) -> tuple[int, str]:
         """The latest event of an owner's run, and its state: as long as both stay, so does all that is told of it."""
-        event = select(func.max(EVENTS.c.id)).where(EVENTS.c.run_id == RUNS.c.id).scalar_subquery()
-        query = select(event, RUNS.c.state).where(RUNS.c.id == key, RUNS.c.owner == owner)
         with self._reading() as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(LATEST, {"key": key, "by": owner}).first()
         if row is None:
             raise NotThereError(f"run {key[:40]!r}: there is none")
         return row[0] or 0, row[1]
