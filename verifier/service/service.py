@@ -8,13 +8,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from verifier.service.access import Tokens
 from verifier.service.feed import Feed
 from verifier.service.files import Files, files_at, laid_out
 from verifier.service.on_cluster import ClusterWorkers
+from verifier.service.remembered import Remembered
 from verifier.service.settings import Settings
 from verifier.service.store.database import connected, migrate
 from verifier.service.store.records import BUILT_IN, StoredData, StoredModel
@@ -36,6 +37,7 @@ class Service:
     tokens: Tokens
     feed: Feed
     supervisor: Supervisor
+    remembered: Remembered = field(default_factory=Remembered)
 
     @classmethod
     def of(cls, settings: Settings) -> Service:

@@ -15,6 +15,7 @@ from verifier.runs.cluster_connection import LOCAL as LOCAL_CLUSTER
 from verifier.runs.cluster_connection import check_cluster
 
 MEBIBYTE = 2**20
+YIELDING = 10  # how much of a core workers leave to the server, where both want it: who reads is answered first
 LOCAL = "local"  # the owner of everything where there are no tokens
 
 
