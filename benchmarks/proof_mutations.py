@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 import verifier
+from benchmarks.claim_mutations import CLAIM, NORMS, Line, Lines, Mutation
 from benchmarks.common import REPOSITORY, conditions, header, row, single_threaded
 from tests.claims import Claim, Network, Truth, claim_of, distance, judged
 from tests.encoders.nets import random_chain
@@ -37,13 +38,9 @@ from verifier.checker import UncheckableError, check
 from verifier.proofs.proof import write_proof
 from verifier.question.results import Result
 
-Line = dict[str, Any]
-Lines = list[Line]
-Mutation = Callable[[Random, Lines], Lines | bytes | None]  # None where there is nothing of the kind to change
 DIGITS = REPOSITORY / "trainers" / "nets" / "digits-64-32-32-10.onnx"
 IMAGES = (11, 16, 11)
 TINY = ((2, 4, 3, 2), (3, 4, 3, 3))
-NORMS = ("linf", "l1", "l2")
 MULTIPLIERS = ("rows", "slopes", "signs")
 EXPONENTS = ("rows_exponent", "slope_bits", "signs_exponent", "exponent", "weights_exponent")
 SHARES = (0.5, 0.45, 0.05)  # of the mutations; checks of digits take longest
@@ -63,11 +60,21 @@ class Proof:
 
 
 def tiny_proofs(folder: Path, seeds: Iterable[int]) -> Iterator[Proof]:
-    """Distances and verdicts of random tiny nets, in each norm, with and without targets and margins."""
+    """Distances and verdicts of random tiny nets, in each norm, also with targets, margins, units and constraints."""
     for seed in seeds:
         graph, x = random_chain(seed, TINY[seed % 2])
-        network = Network(to_onnx(graph, folder / f"{seed}.onnx"), tiny=True)
-        yield from _proofs(network, x.astype(np.float32), seed, NORMS[seed // 2 % 3])
+        network, norm = Network(to_onnx(graph, folder / f"{seed}.onnx"), tiny=True), NORMS[seed // 2 % 3]
+        yield from _proofs(network, x.astype(np.float32), seed, norm)
+        yield from _proofs(network, x.astype(np.float32), seed, norm, **units_and_constraints(seed, x))
+
+
+def units_and_constraints(seed: int, x: Any) -> dict[str, Any]:
+    """Odd units, and two rows that hold at the sample; one of them where the seed is even is of one input alone."""
+    rng = np.random.default_rng(seed)
+    matrix = rng.normal(size=(2, x.size))
+    matrix[0, 1:] *= seed % 2
+    room = rng.random(2) * 0.1
+    return {"scale": np.exp2(rng.uniform(-3, 3, x.size)), "constraints": (matrix, matrix @ x + room)}
 
 
 def split_proofs(folder: Path, seeds: Iterable[int]) -> Iterator[Proof]:
@@ -79,10 +86,10 @@ def split_proofs(folder: Path, seeds: Iterable[int]) -> Iterator[Proof]:
         x = [float(one) for one in rng.integers(-16, 17, 2) / 16]
         against = int(network.model.scores(np.array([x], np.float32))[0].argmax())
         first = statement(network.path, x, None, against=against, box=[(-4.0).hex(), (4.0).hex()])
-        found = distance(claim_of(first), Fraction(8), network)
-        if found == np.inf:
+        found = distance(claim_of(first), network)
+        if found is None:
             continue
-        lines = Writer(network.path, layers, first | {"radius": (found * 0.99).hex()}).written()
+        lines = Writer(network.path, layers, first | {"radius": float(found * Fraction(99, 100)).hex()}).written()
         yield Proof(f"{network.path.stem} by splits", network, lines, claim_of(lines[0]))
 
 
@@ -93,18 +100,19 @@ def digits_proofs() -> Iterator[Proof]:
         yield from _proofs(network, data.x[image], at, NORMS[at])
 
 
-def _proofs(network: Network, x: Any, seed: int, norm: str) -> Iterator[Proof]:
+def _proofs(network: Network, x: Any, seed: int, norm: str, **of_inputs: Any) -> Iterator[Proof]:
     """A distance, one with targets or a margin, and verdicts on both sides of it."""
     model = network.model
     scores = model.scores(x[None])[0]
     second = int(np.argsort(scores)[-2])
     asked: list[dict[str, Any]] = [{}, {"targets": (second,)} if seed % 2 else {"margin": 2.0**-6}]
     for options in asked:
-        found = verifier.distance(model, x, norm=norm, **options)
-        yield from _proof(network, x, found, norm, options)
+        how = options | of_inputs
+        found = verifier.distance(model, x, norm=norm, **how)
+        yield from _proof(network, x, found, norm, how)
         if not options and found.lower < found.upper < np.inf:
-            yield from _proof(network, x, verifier.verify(model, x, found.lower * 0.75, norm=norm), norm, {})
-            yield from _proof(network, x, verifier.verify(model, x, found.upper * 1.25, norm=norm), norm, {})
+            for radius in (found.lower * 0.75, found.upper * 1.25):
+                yield from _proof(network, x, verifier.verify(model, x, radius, norm=norm, **how), norm, how)
 
 
 def _proof(network: Network, x: Any, result: Result, norm: str, options: dict[str, Any]) -> Iterator[Proof]:
@@ -113,7 +121,7 @@ def _proof(network: Network, x: Any, result: Result, norm: str, options: dict[st
         if path is None:
             return
         lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
-    yield Proof(f"{network.path.stem} {norm} {result.verdict} {options}", network, lines, claim_of(lines[0]))
+    yield Proof(f"{network.path.stem} {norm} {result.verdict} {list(options)}", network, lines, claim_of(lines[0]))
 
 
 # What is changed
@@ -354,108 +362,6 @@ def _cut(rng: Random, lines: Lines) -> Lines:
     return lines[: rng.randrange(1, len(lines) + 1)]
 
 
-def _hex(value: float) -> str:
-    return float(value).hex()
-
-
-def _moved(rng: Random, text: str) -> str:
-    """A number moved by an ulp, a little, or a lot."""
-    value = float.fromhex(text)
-    steps = (
-        np.nextafter(value, -9),
-        np.nextafter(value, 9),
-        *(value + s * e for s in (1, -1) for e in (1e-9, 1e-5, 0.1)),
-    )
-    return _hex(float(rng.choice(steps)))
-
-
-def _radius(loosened: bool) -> Mutation:
-    """The radius grows by an ulp, by a little, or beyond the nearest adversary; ranges may be loosened to suit it."""
-
-    def mutation(rng: Random, lines: Lines) -> Lines | None:
-        if lines[0]["radius"] is None:
-            return None
-        radius = float.fromhex(lines[0]["radius"])
-        grown = (np.nextafter(radius, np.inf), radius + 1e-9, radius + 1e-5, radius * 1.01, radius * 1.5, radius * 1e3)
-        lines[0]["radius"] = _hex(float(rng.choice(grown)))
-        if loosened:
-            if lines[0]["witness"]:
-                lines[0]["witness"]["distance"] = _hex(1e6)
-            by = rng.choice((0.01, 0.5, 2, 100))
-            for line in lines:
-                if "ranges" in line:
-                    widths = [u - low for low, u in zip(line["lower"], line["upper"], strict=True)]
-                    line["lower"] = [low - int(by * w) for low, w in zip(line["lower"], widths, strict=True)]
-                    line["upper"] = [u + int(by * w) for u, w in zip(line["upper"], widths, strict=True)]
-        return lines
-
-    return mutation
-
-
-def _sample(rng: Random, lines: Lines) -> Lines:
-    at = rng.randrange(len(lines[0]["sample"]))
-    lines[0]["sample"][at] = _moved(rng, lines[0]["sample"][at])
-    return lines
-
-
-def _box(rng: Random, lines: Lines) -> Lines:
-    """A side of the box, for all inputs or for one."""
-    sides, side, size = lines[0]["box"], rng.randrange(2), len(lines[0]["sample"])
-    if isinstance(sides[side], str) and rng.random() < 0.5:
-        sides[side] = [sides[side]] * size
-    if isinstance(sides[side], str):
-        sides[side] = _moved(rng, sides[side])
-    else:
-        at = rng.randrange(size)
-        sides[side][at] = _moved(rng, sides[side][at])
-    return lines
-
-
-def _margin(rng: Random, lines: Lines) -> Lines:
-    lines[0]["margin"] = _moved(rng, lines[0]["margin"])
-    return lines
-
-
-def _classes(rng: Random, lines: Lines) -> Lines:
-    """Another class to win against, or other targets."""
-    first = lines[0]
-    if rng.random() < 0.3:
-        first["against"] = rng.randrange(11)
-    else:
-        first["targets"] = rng.choice((None, [rng.randrange(3)], [0, 1], rng.sample(range(11), 3), [first["against"]]))
-    return lines
-
-
-def _norm(rng: Random, lines: Lines) -> Lines:
-    lines[0]["norm"] = rng.choice([one for one in NORMS if one != lines[0]["norm"]])
-    return lines
-
-
-def _witness(rng: Random, lines: Lines) -> Lines | None:
-    """The witness moves, its distance shrinks or grows, or it goes."""
-    witness = lines[0]["witness"]
-    if witness is None:
-        return None
-    at = rng.randrange(len(witness["input"]))
-    match rng.randrange(4):
-        case 0:
-            witness["input"][at] = _moved(rng, witness["input"][at])
-        case 1:
-            witness["distance"] = _moved(rng, witness["distance"])
-        case 2:
-            witness["input"] = copy.deepcopy(lines[0]["sample"])
-        case _:
-            lines[0]["witness"] = None
-    return lines
-
-
-def _digest(rng: Random, lines: Lines) -> Lines:
-    digest = lines[0]["model"]["sha256"]
-    at = rng.randrange(64)
-    lines[0]["model"]["sha256"] = f"{digest[:at]}{rng.choice('0123456789abcdefABCDEF')}{digest[at + 1 :]}"
-    return lines
-
-
 def _two(rng: Random, lines: Lines) -> Lines | bytes | None:
     """Two changes at once; one alone where the first leaves nothing that the second knows to change."""
     first = rng.choice(SINGLE)(rng, lines)
@@ -490,15 +396,7 @@ MUTATIONS: dict[str, Mutation] = {
     "goals renumbered": _goals,
     "a node closed by fiat": _closed,
     "the end cut off": _cut,
-    "the radius": _radius(loosened=False),
-    "the radius, ranges loosened": _radius(loosened=True),
-    "the sample": _sample,
-    "the box": _box,
-    "the margin": _margin,
-    "against, targets": _classes,
-    "the norm": _norm,
-    "the witness": _witness,
-    "the digest": _digest,
+    **CLAIM,
     "a key": _key,
     "a value of another kind": _value,
     "a key twice": _twice,

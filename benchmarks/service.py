@@ -4,7 +4,8 @@ python -m benchmarks.service --parts start,overhead,store,lists,readers
 python -m benchmarks.service --parts store,lists --database postgresql+psycopg://USER@HOST/NAME
 
 `start`: seconds from the command to the page, and from an upload of the digits net to its first closed bracket.
-`overhead`: a run of the service with one worker, and the same samples by `plumbline distance`.
+`overhead`: a run of the service with one worker, and the same samples by `plumbline distance`; seconds, and seconds of
+processor, which say the same on a machine that others use.
 `store`: what a sample costs the database: taken, two heartbeats with a bracket, finished.
 `lists`: pages and counts of a run of 100,000 finished samples.
 `readers`: clients that watch runs and read them while workers solve.
@@ -16,14 +17,16 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ import httpx
 import numpy as np
 
 from benchmarks.common import REPOSITORY, conditions
+from verifier.service.settings import YIELDING
 from verifier.service.store.database import connected, migrate
 from verifier.service.store.records import Finding, StoredModel, StoredRun
 from verifier.service.store.store import Store
@@ -38,6 +42,7 @@ from verifier.service.store.store import Store
 NET = REPOSITORY / "trainers" / "nets" / "digits-64-32-32-10.onnx"
 PARTS = ("start", "overhead", "store", "lists", "readers")
 PATIENCE = 600.0
+TICKS = os.sysconf("SC_CLK_TCK")
 WHOLE = {"index": 0, "verdict": "exact", "lower": 0.05, "upper": 0.05}
 
 
@@ -56,19 +61,43 @@ def main() -> None:
             MEASURES[part](Path(folder), given)
 
 
+@dataclass(frozen=True)
+class Served:
+    """A server of its own."""
+
+    client: httpx.Client
+    process: int
+    seconds: float  # until its page was there
+
+    def processor(self) -> dict[str, float]:
+        """Seconds of processor of the server and of all that it has started; other programs change them little."""
+        spent = {"server": 0.0, "workers": 0.0}
+        parents = {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                held = path.read_text().rpartition(")")[2].split()
+                parents[int(path.parent.name)] = int(held[1]), (int(held[11]) + int(held[12])) / TICKS
+        of = {self.process: "server"}
+        while more := {one: "workers" for one, (parent, _) in parents.items() if parent in of and one not in of}:
+            of |= more
+        for one, name in of.items():
+            spent[name] += parents.get(one, (0, 0.0))[1]
+        return spent
+
+
 @contextmanager
-def served(folder: Path, workers: int = 1) -> Iterator[tuple[httpx.Client, float]]:
-    """A server of its own, and the seconds until its page was there."""
+def served(folder: Path, workers: int = 1) -> Iterator[Served]:
+    """A server of its own, once its page is there."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "verifier.cli.main", "serve", "--data-dir", str(folder / "service")]
     started = time.monotonic()
     process = subprocess.Popen([*command, "--port", str(port), "--workers", str(workers)], cwd=REPOSITORY)
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60.0)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE)
     try:
         wait(lambda: there(client))
-        yield client, time.monotonic() - started
+        yield Served(client, process.pid, time.monotonic() - started)
     finally:
         client.close()
         process.terminate()
@@ -112,43 +141,63 @@ def finished(client: httpx.Client, run: str) -> bool:
 
 
 def start(folder: Path, given: argparse.Namespace) -> None:
-    with served(folder) as (client, seconds):
-        began = time.monotonic()
+    with served(folder) as server:
+        client, began = server.client, time.monotonic()
         run = asked(client, uploaded(client), "0:5", norm="linf")
         wait(lambda: client.get(f"/runs/{run}").json()["counts"]["done"] > 0)
+        took = time.monotonic() - began
         print(
-            f"start: {seconds:.2f} s to the page, {time.monotonic() - began:.2f} s from the upload to a closed bracket"
+            f"start: {server.seconds:.2f} s to the page, {took:.2f} s from the upload to a closed bracket", flush=True
         )
 
 
+def lasted(client: httpx.Client, run: str) -> tuple[float, float]:
+    """Seconds that a run waited for its worker, and that it took from there, by the server's own clock."""
+    wait(lambda: finished(client, run), pause=0.5)  # looking more often would take from what is measured
+    told = client.get(f"/runs/{run}").json()
+    asked_at, started, ended = (
+        datetime.fromisoformat(told[f"{name}_at"]) for name in ("created", "started", "finished")
+    )
+    return (started - asked_at).total_seconds(), (ended - started).total_seconds()
+
+
 def overhead(folder: Path, given: argparse.Namespace) -> None:
-    with served(folder) as (client, _):
+    with served(folder) as server:
+        client = server.client
         model = uploaded(client)
-        warm = asked(client, model, "0:2", norm="linf")
-        wait(lambda: finished(client, warm))
-        began = time.monotonic()
+        _, first = lasted(client, asked(client, model, "0:2", norm="linf"))  # a worker's start and a model's first load
+        before, began = server.processor(), time.monotonic()
         run = asked(client, model, f"0:{given.samples}", norm="linf")
-        wait(lambda: finished(client, run))
-        by_service = time.monotonic() - began
+        checked = time.monotonic() - began
+        waited, by_service = lasted(client, run)
+        spent = {name: seconds - before[name] for name, seconds in server.processor().items()}
         held = [json.loads(line) for line in client.get(f"/runs/{run}/export.jsonl").text.splitlines()]
     journal = folder / "journal.jsonl"
     command = [sys.executable, "-m", "verifier.cli.main", "distance", str(NET), "--data", "digits", "--jobs", "1"]
-    seconds = []
+    seconds, processor = list[float](), list[float]()
     for samples in ("0:2", f"0:{given.samples}"):  # the first is what starting costs
         journal.unlink(missing_ok=True)
-        began = time.monotonic()
+        began, children = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
-            [*command, "--samples", samples, "--json", str(journal)], cwd=REPOSITORY, check=False, capture_output=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            ["nice", "-n", str(YIELDING), *command, "--samples", samples, "--json", str(journal)], cwd=REPOSITORY,
+            check=False, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         seconds.append(time.monotonic() - began)
+        now = resource.getrusage(resource.RUSAGE_CHILDREN)
+        processor.append(now.ru_utime + now.ru_stime - children.ru_utime - children.ru_stime)
     alone = {record["index"]: record for record in map(json.loads, journal.read_text().splitlines())}
     apart = max(abs(one["upper"] - alone[one["index"]]["upper"]) for one in held if one["verdict"] == "exact")
-    by_command = seconds[1] - seconds[0]
-    more = 1000 * (by_service - by_command) / given.samples
+    by_command, of_command = seconds[1] - seconds[0], processor[1] - processor[0]
+    each = 1000 / given.samples
     print(
-        f"overhead: {given.samples} samples, {by_service:.1f} s by the service, {by_command:.1f} s by the command line "
-        f"without its start: {more:.0f} ms a sample; exact distances apart by {apart:.1g} at most"
+        f"overhead: {given.samples} samples, {by_service:.1f} s by the service from its first sample, "
+        f"{by_command:.1f} s by the command line without its start, as nice as a worker: "
+        f"{each * (by_service - by_command):.0f} ms more a sample; of processor {spent['workers']:.1f} s workers, "
+        f"{spent['server']:.1f} s server, {of_command:.1f} s command line: "
+        f"{each * (sum(spent.values()) - of_command):.0f} ms more a sample. Apart from that: the first two samples of "
+        f"a new model {first:.1f} s, {checked:.1f} s until the question was checked, {waited:.1f} s until a worker had "
+        f"it. Exact distances apart by {apart:.1g} at most",
+        flush=True,
     )
 
 
@@ -176,7 +225,9 @@ def store(folder: Path, given: argparse.Namespace) -> None:
     bracket = Finding(0.04, 0.06, 0.1, 5, 10, "rigorous", "auto", "search")
     began = time.monotonic()
     for _ in range(count):
-        (claim,) = held.claim("worker", {})
+        claim = held.claim("worker", run.id)
+        if claim is None:
+            sys.exit("there is no sample left to take")
         for lower in (0.04, 0.045):
             held.beat("worker", {(run.id, claim.number): replace(bracket, lower=lower)})
         held.finish("worker", run.id, claim.number, replace(bracket, lower=0.05, upper=0.05, record=WHOLE))
@@ -214,45 +265,60 @@ def lists(folder: Path, given: argparse.Namespace) -> None:
 
 
 def readers(folder: Path, given: argparse.Namespace) -> None:
-    with served(folder, workers=2) as (client, _):
+    with served(folder, workers=2) as server:
+        client = server.client
         model = uploaded(client)
         runs = [asked(client, model, f"{20 * k % 380}:{20 * k % 380 + 17}", norm="l2") for k in range(given.runs)]
-        took, events = asyncio.run(watched(str(client.base_url), runs, given.clients, given.seconds))
+        before, own = server.processor(), time.process_time()
+        took, events = asyncio.run(watched(client.base_url.port or 80, runs, given.clients, given.seconds))
+        own, now = time.process_time() - own, server.processor()
     p50, p99 = np.percentile(took, [50, 99])
+    spent = {name: now[name] - before[name] for name in now}
     print(
         f"readers: {given.clients} clients that watch {given.runs} runs while two workers solve, {len(took)} reads in "
-        f"{given.seconds:g} s: median {1000 * p50:.0f} ms, p99 {1000 * p99:.0f} ms; {events} events seen"
+        f"{given.seconds:g} s: median {1000 * p50:.0f} ms, p99 {1000 * p99:.0f} ms; {events} events seen; seconds of "
+        f"processor: server {spent['server']:.1f} ({1000 * spent['server'] / len(took):.1f} ms a read), workers "
+        f"{spent['workers']:.1f}, the clients' own {own:.1f}",
+        flush=True,
     )
 
 
-async def watched(base: str, runs: list[str], clients: int, seconds: float) -> tuple[list[float], int]:
-    """What every read took, each client having its run's events open beside them; and how many events came."""
-    took: list[float] = []
+async def watched(port: int, runs: list[str], clients: int, seconds: float) -> tuple[list[float], int]:
+    """What every read took, each client having its run's events open beside them; and how many events came.
+
+    Each reads once a second, everything anew, over plain sockets: a library's client took as long as the server.
+    """
+    took = list[float]()
     events = 0
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    head = b"GET /runs/%s/%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n"
 
-    async def listen(client: httpx.AsyncClient, run: str) -> None:
+    async def listen(run: str) -> None:
         nonlocal events
-        async with client.stream("GET", f"/runs/{run}/events", timeout=None) as lines:
-            async for line in lines.aiter_lines():
-                events += line.startswith("data:")
+        answer, sending = await asyncio.open_connection("127.0.0.1", port)
+        sending.write(head % (run.encode(), b"events", port))
+        while piece := await answer.read(2**16):
+            events += piece.count(b"event: ")
 
-    async def read(client: httpx.AsyncClient, run: str, k: int) -> None:
+    async def read(run: str, k: int) -> None:
+        answer, sending = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
         await asyncio.sleep(k / clients)
         while True:
             began = time.monotonic()
-            (await client.get(f"/runs/{run}/samples")).raise_for_status()
+            sending.write(head % (run.encode(), b"samples", port))
+            told = (await answer.readuntil(b"\r\n\r\n")).lower()
+            if not told.startswith(b"http/1.1 200 "):
+                sys.exit(f"a read was refused: {told[:80]!r}")
+            await answer.readexactly(int(told.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
             took.append(time.monotonic() - began)
             await asyncio.sleep(1.0)
 
-    async with httpx.AsyncClient(base_url=base, timeout=60.0, limits=limits) as client:
-        chosen = [(k, runs[k % len(runs)]) for k in range(clients)]
-        tasks = [asyncio.create_task(listen(client, run)) for _, run in chosen]
-        tasks += [asyncio.create_task(read(client, run, k)) for k, run in chosen]
-        await asyncio.sleep(seconds)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    chosen = [(k, runs[k % len(runs)]) for k in range(clients)]
+    tasks = [asyncio.create_task(listen(run)) for _, run in chosen]
+    tasks += [asyncio.create_task(read(run, k)) for k, run in chosen]
+    await asyncio.sleep(seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     return took, events
 
 

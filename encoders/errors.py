@@ -27,6 +27,10 @@ class SolverError(PlumblineError, RuntimeError):
     """A solver is missing, crashed, or answered outside its contract."""
 
 
+class ClusterError(PlumblineError, RuntimeError):
+    """A cluster cannot be reached, or its workers are not what they must be."""
+
+
 class TrainingError(PlumblineError, RuntimeError):
     """A training went wrong: a loss that is no number, a file that cannot be fetched."""
 

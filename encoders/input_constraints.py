@@ -13,6 +13,7 @@ from encoders.arrays import FloatArray, InputType, digest
 from encoders.errors import OptionError
 
 UNIT_ROUNDOFF = 2.0**-53
+UNDERFLOW = 2.0**-1000  # more than products below the normal numbers can lose together
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ class InputConstraints:
         points = np.asarray(inputs, dtype=np.float64)
         found = points @ self.matrix.T - self.bound
         terms = self.matrix.shape[1] + 2
-        error = 2.0 * terms * UNIT_ROUNDOFF * (np.abs(points) @ np.abs(self.matrix).T + np.abs(self.bound))
+        error = UNDERFLOW + 2.0 * terms * UNIT_ROUNDOFF * (np.abs(points) @ np.abs(self.matrix).T + np.abs(self.bound))
         for sample, row in np.argwhere(~(np.abs(found) > error)):
             found[sample, row] = self._exactly(points[sample], int(row))
         return np.asarray(found)

@@ -1,15 +1,16 @@
 """Is the claim of a proof file true? Decided without its proof, and by nothing that the checker computes with.
 
-The statement is read again, witnesses are evaluated in fractions, and distances are brute force's where the network is
-tiny. Where it is not, the search brackets them: what it calls an adversary is one in fractions, too.
+The statement is read again, witnesses are evaluated in fractions, and where the network is tiny, so are distances,
+over all of its linear pieces. Where it is not, the search brackets them: what it calls an adversary is one in
+fractions, too.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,12 @@ from onnx import numpy_helper
 
 import verifier
 from encoders.errors import PlumblineError
-from encoders.question import Norm, Region, goals_for
-from tests.brute_force import OracleError, brute_force_distance
+from tests.exact_pieces import Form, Polytope, box, difference, nearest, pieces
 from verifier.question.model import Model
 from verifier.question.results import Verdict
 
 Numbers = tuple[Fraction, ...]
-ROOM, EUCLIDEAN_ROOM = 1e-8, 2e-7  # relative; brute force vouches for a tenth, and for half of that
+Constraint = tuple[frozenset[tuple[int, Fraction]], Fraction]  # Σ a · x_i ≤ b; an input once
 
 
 class Truth(Enum):
@@ -50,6 +50,8 @@ class Claim:
     radius: Fraction | None
     witness: Numbers | None
     distance: Fraction | None
+    units: Numbers
+    constraints: frozenset[Constraint]
 
     def follows_from(self, other: Claim) -> bool:
         """No adversary within the radius, by what the other claim says of as large a ball with as many adversaries."""
@@ -67,18 +69,21 @@ class Claim:
             a <= b for a, b in zip(self.upper, other.upper, strict=True)
         )
         near = other.radius is not None and self.radius <= other.radius
+        near = near and all(a <= b for a, b in zip(self.units, other.units, strict=True))
+        inside = inside and self.constraints >= other.constraints
         return same and fewer and inside and near and self.margin >= other.margin
 
     def far(self, point: Numbers) -> Fraction:
-        """How far a point is from the sample; squared in L2."""
-        moves = [abs(x - c) for x, c in zip(point, self.sample, strict=True)]
+        """How far a point is from the sample, in units; squared in L2."""
+        moves = [abs(x - c) / s for x, c, s in zip(point, self.sample, self.units, strict=True)]
         if self.norm == "linf":
             return max(moves)
         return sum((move if self.norm == "l1" else move * move for move in moves), Fraction(0))
 
     def within(self, point: Numbers, distance: Fraction) -> bool:
-        """In the box, and no farther from the sample."""
+        """In the box, kept by all constraints, and no farther from the sample."""
         inside = all(a <= x <= b for a, x, b in zip(self.lower, point, self.upper, strict=True))
+        inside = inside and all(sum(a * point[i] for i, a in row) <= limit for row, limit in self.constraints)
         return inside and self.far(point) <= (distance**2 if self.norm == "l2" else distance)
 
     def won(self, scores: Numbers) -> list[Fraction]:
@@ -104,6 +109,11 @@ def claim_of(first: dict[str, Any]) -> Claim:
         None if radius is None else number(radius),
         None if witness is None else tuple(map(number, witness["input"])),
         None if witness is None else number(witness["distance"]),
+        tuple(map(number, first["scale"])) if "scale" in first else (Fraction(1),) * len(sample),
+        frozenset(
+            (frozenset(zip(inputs, map(number, row), strict=True)), number(limit))
+            for inputs, row, limit in first.get("constraints", [])
+        ),
     )
 
 
@@ -132,6 +142,7 @@ class Network:
 
     path: Path
     tiny: bool
+    _pieces: dict[tuple[Numbers, Numbers], list[tuple[Polytope, list[Form]]]] = field(default_factory=dict)
 
     @cached_property
     def model(self) -> Model:
@@ -169,6 +180,12 @@ class Network:
             known[node.output[0]] = found
         return tuple(known[self._graph.output[0].name].reshape(-1))
 
+    def pieces(self, lower: Numbers, upper: Numbers) -> list[tuple[Polytope, list[Form]]]:
+        """Its linear pieces in a box, and the scores there."""
+        if (lower, upper) not in self._pieces:
+            self._pieces[lower, upper] = list(pieces(self.path, box(lower, upper)))
+        return self._pieces[lower, upper]
+
 
 def truth(claim: Claim, network: Network) -> Truth:
     """Whether both sides of a claim are true."""
@@ -183,45 +200,54 @@ def truth(claim: Claim, network: Network) -> Truth:
 
 def _radius_is_free(claim: Claim, network: Network) -> Truth:
     """Whether there is no adversary within the radius."""
-    if max(claim.won(network.scores(claim.sample))) >= claim.margin:
-        return Truth.FALSE  # the sample is an adversary
-    found = _by_brute_force(claim, network) if network.tiny else Truth.UNKNOWN
-    return _by_search(claim, network) if found is Truth.UNKNOWN else found
-
-
-def _by_brute_force(claim: Claim, network: Network) -> Truth:
-    """By the distance that every activation pattern was asked for; unknown within what brute force vouches for."""
+    if not network.tiny:
+        return _by_search(claim, network)
     assert claim.radius is not None
-    reach = Fraction(2 << claim.radius.__ceil__().bit_length())
-    try:
-        found = distance(replace(claim, radius=None), reach, network)
-    except (OracleError, PlumblineError):
-        return Truth.UNKNOWN
-    room = (EUCLIDEAN_ROOM if claim.norm == "l2" else ROOM) * max(1.0, float(claim.radius))
-    if claim.radius < found - room:
-        return Truth.TRUE
-    return Truth.FALSE if claim.radius > found + room else Truth.UNKNOWN
+    found = distance(claim, network)
+    free = found is None or found > (claim.radius**2 if claim.norm == "l2" else claim.radius)
+    return Truth.TRUE if free else Truth.FALSE
 
 
-@cache
-def distance(claim: Claim, reach: Fraction, network: Network) -> float:
-    """The least distance of an adversary of the box, as far as entries move by no more than that."""
-    lower = [float(max(low, c - reach)) for low, c in zip(claim.lower, claim.sample, strict=True)]
-    upper = [float(min(high, c + reach)) for high, c in zip(claim.upper, claim.sample, strict=True)]
-    region = Region(np.array([float(c) for c in claim.sample]), np.array(lower), np.array(upper))
-    goals = goals_for(claim.against, network.model.classes, claim.targets, float(claim.margin))
-    return brute_force_distance(network.model.graph, region, Norm(claim.norm), goals)[0]
+def distance(claim: Claim, network: Network) -> Fraction | None:
+    """The least distance of an adversary, squared in L2; None where there is none."""
+    found = (
+        nearest(left, claim.sample, claim.units, claim.norm)
+        for part, scores in network.pieces(claim.lower, claim.upper)
+        for left in _adversaries(claim, part, scores)
+    )
+    return min((one for one in found if one is not None), default=None)
+
+
+def _adversaries(claim: Claim, part: Polytope, scores: list[Form]) -> list[Polytope]:
+    """What is left of a linear piece, for each goal."""
+    classes, size = range(len(scores)), len(claim.sample)
+    for row, limit in claim.constraints:
+        weights = dict(row)
+        part = part.cut((tuple(weights.get(i, Fraction(0)) for i in range(size)), -limit))
+    if claim.targets is None:
+        goals = [(t, [claim.against]) for t in classes if t != claim.against]
+    else:
+        goals = [(t, [j for j in classes if j != t]) for t in claim.targets]
+    return [part.cut_by(difference(scores[j], scores[t], claim.margin) for j in others) for t, others in goals]
 
 
 def _by_search(claim: Claim, network: Network) -> Truth:
     """By the verdict on the nearest float32 sample, in the least box that is one for all inputs."""
     assert claim.radius is not None
     sample = np.array([float(c) for c in claim.sample], dtype=np.float32)
-    strayed = sum((abs(Fraction(float(x)) - c) for x, c in zip(sample, claim.sample, strict=True)), Fraction(0))
+    moved = zip(sample, claim.sample, claim.units, strict=True)
+    strayed = sum((abs(Fraction(float(x)) - c) / s for x, c, s in moved), Fraction(0))
     x = sample.reshape(network.model.input_shape)
     radius = float(np.nextafter(float(claim.radius + strayed), np.inf))
     asked: dict[str, Any] = {"norm": claim.norm, "targets": claim.targets}
     asked["box"] = float(min(claim.lower)), float(max(claim.upper))
+    asked["scale"] = [float(np.nextafter(float(s), np.inf)) for s in claim.units]
+    if claim.constraints:
+        matrix = np.zeros((len(claim.constraints), len(sample)))
+        for at, (row, _) in enumerate(claim.constraints):
+            for i, a in row:
+                matrix[at, i] = float(a)
+        asked["constraints"] = matrix, [float(limit) for _, limit in claim.constraints]
     try:
         if claim.margin < 0 and claim.targets is None:  # verdicts know no such margin
             loss = verifier.margin(network.model, x, radius, tolerance=1e-9, **asked)

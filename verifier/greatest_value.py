@@ -115,6 +115,8 @@ class GreatestValue:
 
     def __post_init__(self) -> None:
         self.engine, self.device = engine_for(self.options.engine), pick_device(self.options.device)
+        if self.known.upper < self.upper:  # from the first word on: whatever is told before is no wider
+            self.upper, self.basis = self.known.upper, self.known.basis
         reach = self.region.reach(self.options.norm)
         beyond = float(np.nextafter(reach * (1.0 + 1e-9), np.inf)) + 1e-12
         self.ceiling = min(beyond, float(np.nextafter(self.radius * (1.0 + 1e-9), np.inf)) + 1e-12)

@@ -262,7 +262,8 @@ def _part(
         (low, _), (high, _) = sides[place]
         middle = (low + high) / 2
         ends = [number for number in (greatest[place], least[place]) if np.isfinite(number)]
-        one = min(ends, key=lambda number: abs(Fraction(float(number)) - middle))
+        even = float(kind(float(middle)))  # of two that are equally near, the one that every reader of decimals takes
+        one = min(ends, key=lambda number: (abs(Fraction(float(number)) - middle), number != even))
         least[place] = greatest[place] = one
         lower[place], upper[place] = min(lower[place], one), max(upper[place], one)
     return Part(places, lower, upper, (least, greatest), nearest, ())

@@ -21,6 +21,7 @@ from verifier.question.problem import Running
 from verifier.question.results import Basis, Result, Verdict, check_sandwich
 
 # scores (x1, x2): the class changes where x2 reaches x1.
+pytestmark = pytest.mark.usefixtures("quick_attacks")
 SWAP = affine_chain([np.eye(2)], [np.zeros(2)])
 
 

@@ -313,6 +313,10 @@ def test_whether_a_constraint_holds_is_decided_without_rounding() -> None:
     near = options_of(constraints=rows(([1.0, 1.0, -1.0], 1.8 * u))).constraints
     assert near is not None
     assert (near.values(np.array([[1.0, 1.5 * u, 1.0], [1.5 * u, 1.0, 1.0]])) < 0).all()
+    least = 2.0**-1074
+    tiny = options_of(constraints=rows(([least, -least, -least], 0.0))).constraints
+    assert tiny is not None
+    assert tiny.values(np.array([[0.6, 0.4, 0.4]]))[0, 0] < 0  # 0.6 of the least number is rounded up, 0.4 to nothing
 
 
 @pytest.mark.parametrize(

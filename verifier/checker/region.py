@@ -65,7 +65,7 @@ class Region:
         last = order[row[:, 0], beyond.argmax(axis=1)]
         price = a.where(np.asarray(beyond.any(axis=1)), sizes[row[:, 0], last], a.zeros(len(order)))[:, None]
         above = sizes - price
-        above = a.where(a.positive(above), above, a.zeros(1))
+        above = a.where(a.negative(above), a.zeros(1), above)  # what is no number stays none
         return a.down(a.total(-(price * self.radius)), a.total(-(above * rooms)))
 
     def _l2(self, at_sample: Numbers, sizes: Numbers, rooms: Numbers) -> NDArray[Any]:
@@ -103,7 +103,7 @@ def parameter(sizes: NDArray[np.float64], rooms: NDArray[np.float64], radius: fl
     found = np.full(len(sizes), np.inf)
     least = NEARLY_NOTHING * np.sqrt((sizes**2).sum(axis=1)) / radius
     for _ in range(PARAMETER_STEPS):
-        left = radius**2 - np.where(free, 0.0, rooms**2).sum(axis=1)
+        left = np.square(radius) - np.where(free, 0.0, rooms**2).sum(axis=1)
         new = np.maximum(np.sqrt(np.where(free, sizes**2, 0.0).sum(axis=1) / np.maximum(left, 0.0)), least)
         found = np.where(np.isfinite(new) & (new < found), new, found)
         meets = free & (sizes > found[:, None] * rooms)

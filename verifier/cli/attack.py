@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from encoders.deadline import EVERYTHING
 from encoders.errors import OptionError
 from verifier.cli.shared_options import add_attacked, add_model, classes
 
@@ -94,6 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     def fresh(left: list[int]) -> Fresh:
         waiting = (Sample(samples.x[index], samples.label(index), index) for index in left)
         for done in chain.from_iterable(attacking.batches(waiting, mask, arguments.batch)):
+            if EVERYTHING.asked:  # attacks that a stop cut short are no answer
+                return
             if arguments.out is not None and done.best is not None and done.best.adversary is not None:
                 save_adversary(arguments.out, done.index, samples.x[done.index], done.best.adversary, options.box)
             yield Finished(done.index, record_of(done, run.record))

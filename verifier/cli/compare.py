@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoders.errors import OptionError
-from verifier.cli.shared_options import add_norms, add_places, add_radii, add_scores, radii_by_norm
+from verifier.cli.shared_options import add_cluster, add_norms, add_places, add_radii, add_scores, radii_by_norm
 
 if TYPE_CHECKING:
     from encoders.question import Norm
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="D", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--seed", type=int, metavar="N", help="of attacks and intervals (default: 0)")
     parser.add_argument("--jobs", type=int, metavar="N", help="networks worked on at once (default: 1)")
+    add_cluster(parser)
     parser.add_argument(
         "--attack",
         metavar="A",
@@ -102,7 +103,10 @@ def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
     """What was given on the command line goes before the config."""
     from encoders.question import Norm, convex_norm
 
-    names = ("samples", "time_limit", "tolerance", "engine", "device", "seed", "jobs", "attack", "baseline", "pictures")
+    names = (
+        "samples", "time_limit", "tolerance", "engine", "device", "seed", "jobs", "cluster", "attack", "baseline",
+        "pictures",
+    )  # fmt: skip
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.norm:
         given["norms"] = arguments.norm
@@ -136,7 +140,7 @@ def _compare(subjects: tuple[Subject, ...], options: CompareOptions, data: TestD
             for one in measure(subjects, options, data, indices, out / "journal", progress):
                 measured.append(one)
         except KeyboardInterrupt:  # asked to stop, nothing new is begun: this reads what the journals hold
-            alone = replace(options, jobs=1)
+            alone = replace(options, jobs=1, cluster=None)
             measured = list(measure(subjects, alone, data, indices, out / "journal", lambda *told: None))
     measured, missing = in_common(measured, subjects, options.norms, indices)
     found = findings(options, data.name, grouped(measured), missing)

@@ -18,6 +18,7 @@ from verifier.cli.shared_options import (
     add_samples,
     add_scores,
     grid_levels,
+    jobs_of,
     radii_by_norm,
 )
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from encoders.question import Norm
     from verifier.options import Options
     from verifier.question.model import Model
+    from verifier.runs.run import Jobs
     from verifier.runs.samples import Samples
     from verifier.studies.curve.measure import Distances
     from verifier.studies.curve.options import CurveOptions
@@ -63,7 +65,6 @@ def run(arguments: argparse.Namespace) -> int:
     from trainers.datasets import Place
     from verifier.options import Options
     from verifier.question.model import load
-    from verifier.runs.run import check_jobs
     from verifier.runs.samples import check_box, load_samples, parse_samples
     from verifier.studies.curve.options import CurveOptions
 
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         for norm in options.norms
     ]  # fmt: skip
-    check_jobs(arguments.jobs, arguments.batch)
+    jobs = jobs_of(arguments)
     _check_names(arguments.models)
     place = Place(arguments.data_dir, arguments.cache)
     networks: list[tuple[Model, Samples]] = []
@@ -90,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     indices = parse_samples(arguments.samples, networks[0][1].count)
     for _, samples in networks:
         check_box(samples, indices, arguments.box)
-    found = _measured(networks, questions, indices, options, arguments)
+    found = _measured(networks, questions, indices, options, jobs, arguments)
     for norm, distances in found.items():
         _tell(distances, networks[0][1], options, norm, arguments.out)
     return UNRESOLVED if any(one.open for distances in found.values() for one in distances) else ANSWERED
@@ -108,6 +109,7 @@ def _measured(
     questions: Sequence[Options],
     indices: tuple[int, ...],
     options: CurveOptions,
+    jobs: Jobs,
     arguments: argparse.Namespace,
 ) -> dict[Norm, list[Distances]]:
     from verifier.cli.display import progress_bar
@@ -127,9 +129,7 @@ def _measured(
 
                 run = run_of(model, samples, question, options.attack)
                 journal = folder / f"{stem}.jsonl"
-                found[question.norm].append(
-                    measured(run, question, indices, journal, arguments.jobs, arguments.batch, progress)
-                )
+                found[question.norm].append(measured(run, question, indices, journal, jobs, arguments.batch, progress))
     return found
 
 

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR
 from types import TracebackType
 from typing import TextIO
 
@@ -16,6 +17,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from verifier.pages.wording import in_decimals
 from verifier.question.problem import Running
 from verifier.runs.journal import Record
 
@@ -58,11 +60,7 @@ def change_row(record: Record) -> str:
 
 def rounded(value: float, direction: object) -> str:
     """A bound in decimals, rounded down (math.floor) or up (math.ceil)."""
-    if not math.isfinite(value):
-        return str(value)
-    scaled = value * 10**DIGITS
-    whole = math.floor(scaled) if direction is math.floor else math.ceil(scaled)
-    return f"{whole / 10**DIGITS:.{DIGITS}f}"
+    return in_decimals(value, DIGITS, ROUND_FLOOR if direction is math.floor else ROUND_CEILING)
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from verifier.cli.shared_options import (
     chosen_samples,
     classes,
     grid_levels,
+    jobs_of,
     with_units_and_constraints,
 )
 
@@ -100,7 +100,6 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.runs.job import Job
     from verifier.runs.perturbed import PerturbedJob
     from verifier.runs.proven import proof_beside, proof_folder
-    from verifier.runs.run import check_jobs
     from verifier.runs.samples import check_box, load_mask, load_samples
 
     options = Options(
@@ -127,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.server is not None:
         return ask_server(arguments, "distance" if radius is None else "verify", table)
     chosen = _perturbation(arguments)
-    check_jobs(arguments.jobs, arguments.batch)
+    jobs = jobs_of(arguments)
     model = load(arguments.model, arguments.output, arguments.threshold, classifier=False)
     check_model(model, options)
     check_classes(model, None, options.targets)
@@ -137,15 +136,14 @@ def run(arguments: argparse.Namespace) -> int:
     indices = chosen_samples(arguments, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
-    beside = None
-    if arguments.proof is not None:
-        beside = partial(proof_beside, proof_folder(arguments.proof, model, options))
-    job: Asking[Result] = Job(options, radius, mask, beside)
+    proofs = None if arguments.proof is None else proof_folder(arguments.proof, model, options)
+    beside = None if proofs is None else proof_beside
+    job: Asking[Result] = Job(options, radius, mask, beside, folder=proofs)
     if chosen is not None:
         job = PerturbedJob.of(chosen, model, samples, indices, options, radius)
     command = "distance" if radius is None else "verify"
     question = ManySamples.of(command, model, samples, job, table, arguments, beside is not None)
-    return question.ask(indices, arguments.jobs, arguments.batch)
+    return question.ask(indices, jobs, arguments.batch)
 
 
 def _perturbation(arguments: argparse.Namespace) -> Chosen | None:

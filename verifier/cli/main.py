@@ -32,8 +32,8 @@ def _run(argv: Sequence[str]) -> int:
         return BAD_INPUT
     except SoundnessError as error:
         return _say(f"SOUNDNESS ALARM: {error}", ALARM)
-    except PlumblineError as error:
-        return _say(str(error), BAD_INPUT)
+    except PlumblineError as error:  # of a stopped run, that there is nothing to tell yet
+        return _say(str(error), interrupted() or BAD_INPUT)
     except OSError as error:
         return _say(_without_number(error), BAD_INPUT)
     except Exception as error:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from verifier.runs.job import Answer, Asking
     from verifier.runs.journal import Record
     from verifier.runs.journalled import Attempts, Run
+    from verifier.runs.run import Jobs
     from verifier.runs.samples import Samples
 
 A = TypeVar("A", bound="Answer")
@@ -68,11 +69,11 @@ class ManySamples(Generic[A]):
         run = run_of(command, model, samples, job, origin_of(samples.name), more)
         return cls(job, run, table, arguments.json, arguments.out, proofs, arguments.again, arguments.ordered)
 
-    def ask(self, indices: tuple[int, ...], jobs: int, batch: int | None = None) -> int:
+    def ask(self, indices: tuple[int, ...], jobs: Jobs, batch: int | None = None) -> int:
         """Answer what is open, showing every row; returns the exit status."""
         from verifier.cli.display import Display, Rows
         from verifier.question.results import Verdict
-        from verifier.runs.journal import STANDARD_OUTPUT, Journal, is_open
+        from verifier.runs.journal import STANDARD_OUTPUT, Journal, is_unfinished
         from verifier.runs.journalled import Attempts, answers, journalled
         from verifier.runs.samples import parse_samples
         from verifier.runs.summary import summary
@@ -95,10 +96,10 @@ class ManySamples(Generic[A]):
             journal = None if self.json is None else stack.enter_context(Journal(self.json, self.run.record))
             if self.out is not None:
                 self.out.mkdir(parents=True, exist_ok=True)
-            attempts = Attempts(self.run, self.job, journal, anew)
+            attempts = Attempts(self.run, self.job, journal, anew, self.proofs)
 
             def again(record: Record) -> bool:
-                return is_open(record) or record["index"] in anew
+                return is_unfinished(record) or record["index"] in anew
 
             done = {} if journal is None else dict(journal.done)
             kept |= {index for index, record in done.items() if not again(record)}
@@ -127,10 +128,10 @@ class ManySamples(Generic[A]):
         """Adversaries of answers that were there before `--out` was, from where the journal keeps them."""
         from verifier.runs.saved_adversary import save_adversary
 
-        if self.out is None or attempts.adversaries is None:
+        if self.out is None:
             return
         for index in indices:
-            for name, witness in attempts.adversaries.read(index).items():
+            for name, witness in attempts.kept(index).items():
                 if not (self.out / f"{name}-{index}.npz").exists():
                     original = self.run.samples.x[index]
                     save_adversary(self.out, index, original, witness, self.job.options.box, name)

@@ -23,6 +23,7 @@ from verifier.cli.shared_options import (
     chosen_samples,
     classes,
     grid_levels,
+    jobs_of,
     with_units_and_constraints,
 )
 
@@ -66,7 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.question.model import load
     from verifier.runs.greatest_values import MarginJob
     from verifier.runs.proven import proof_folder
-    from verifier.runs.run import check_jobs
     from verifier.runs.samples import check_box, load_mask, load_samples
 
     options = Options(
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     check_cheap(options, arguments)
     MarginJob(options, arguments.radius)  # refuses a bad radius before anything is loaded
-    check_jobs(arguments.jobs, arguments.batch)
+    jobs = jobs_of(arguments)
     table = Table(HEADER, row, ("replayed lower", "proven upper"))
     if arguments.server is not None:
         return ask_server(arguments, "margin", table)
@@ -88,11 +88,11 @@ def run(arguments: argparse.Namespace) -> int:
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
     proofs = None if arguments.proof is None else proof_folder(arguments.proof, model, options)
-    job = MarginJob(options, arguments.radius, mask, each=arguments.each, proofs=proofs)
+    job = MarginJob(options, arguments.radius, mask, each=arguments.each, proofs=proofs is not None, folder=proofs)
     question = ManySamples.of(
         "margin", model, samples, job, table, arguments, proofs is not None, each=arguments.each
     )  # fmt: skip
-    return question.ask(indices, arguments.jobs, arguments.batch)
+    return question.ask(indices, jobs, arguments.batch)
 
 
 def row(record: Record) -> str:

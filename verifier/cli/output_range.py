@@ -22,6 +22,7 @@ from verifier.cli.shared_options import (
     check_cheap,
     chosen_samples,
     grid_levels,
+    jobs_of,
     with_units_and_constraints,
 )
 
@@ -73,7 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.options import Options
     from verifier.question.model import load
     from verifier.runs.greatest_values import RangeJob
-    from verifier.runs.run import check_jobs
     from verifier.runs.samples import Samples, check_box, load_mask, load_samples
 
     if arguments.data is None and (arguments.radius is not None or arguments.samples is not None):
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     check_cheap(options, arguments)
     RangeJob(options, arguments.radius, combinations=())  # refuses a bad radius before anything is loaded
-    check_jobs(arguments.jobs, arguments.batch)
+    jobs = jobs_of(arguments)
     model = load(arguments.model, arguments.output, arguments.threshold, classifier=False)
     options = with_units_and_constraints(options, arguments, model)
     check_askable(model, options)
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     question = ManySamples.of(
         "range", model, samples, job, table, arguments, combinations=combinations
     )  # fmt: skip
-    return question.ask(indices, arguments.jobs, arguments.batch)
+    return question.ask(indices, jobs, arguments.batch)
 
 
 def rows(record: Record) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from encoders.errors import OptionError, PlumblineError, SolverError
 from verifier.cli.remote import add_server, report_from_server
-from verifier.cli.shared_options import add_box, add_effort, add_norms, add_radii, add_source, radii_by_norm
+from verifier.cli.shared_options import add_box, add_effort, add_norms, add_radii, add_source, jobs_of, radii_by_norm
 
 if TYPE_CHECKING:
     from encoders.question import Norm
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from verifier.question.model import Model
     from verifier.runs.journal import Record
     from verifier.runs.journalled import Run
+    from verifier.runs.run import Jobs
     from verifier.runs.samples import Samples
     from verifier.studies.gap_report.conditions import Conditions
     from verifier.studies.gap_report.options import ReportOptions
@@ -76,7 +77,6 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.pages.pdf import check_pdf
     from verifier.question.model import load
     from verifier.runs.proven import proof_folder
-    from verifier.runs.run import check_jobs
     from verifier.runs.samples import check_box, load_samples, parse_samples
     from verifier.studies.gap_report.budget import measuring_time
     from verifier.studies.gap_report.conditions import Conditions
@@ -97,7 +97,11 @@ def run(arguments: argparse.Namespace) -> int:
         )
         for norm in norms
     ]  # fmt: skip
-    check_jobs(arguments.jobs, arguments.batch)
+    jobs = jobs_of(arguments)
+    if arguments.cluster is not None and arguments.budget is not None:
+        raise OptionError(
+            "--budget shares out the time of --jobs, a cluster has none to share; leave out one of the two"
+        )
     if arguments.server is not None:
         return report_from_server(arguments)
     model = load(arguments.model, arguments.output, arguments.threshold)
@@ -113,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.given, model, samples, questions[0], chosen, indices, arguments.out, arguments.budget
     )
     report = Report(conditions, radii, formats, arguments.proofs, ends)
-    return report.make(questions, arguments.jobs, arguments.batch)
+    return report.make(questions, jobs, arguments.batch)
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class Report:
     def options(self) -> ReportOptions:
         return self.conditions.options
 
-    def make(self, questions: Sequence[Options], jobs: int, batch: int | None = None) -> int:
+    def make(self, questions: Sequence[Options], jobs: Jobs, batch: int | None = None) -> int:
         """Measure norm by norm; whatever stops it, what is finished becomes the report."""
         from encoders.interrupts import interrupted
         from verifier.question.results import Verdict
@@ -160,7 +164,7 @@ class Report:
     def _measure(
         self,
         question: Options,
-        jobs: int,
+        jobs: Jobs,
         batch: int | None,
         finished: dict[Norm, dict[int, Record]],
         ends: float | None,
@@ -184,7 +188,7 @@ class Report:
 
             left = [index for index in indices if index not in journal.done or again(journal.done[index])]
             budget = None
-            if ends is not None:
+            if ends is not None and not isinstance(jobs, str):
                 budget = Budget(ends, {index: place for place, index in enumerate(left)}, max(1, min(jobs, len(left))))
             job = ReportJob(question, report=self.options, folder=out, budget=budget, proofs=self.proofs)
 
@@ -195,7 +199,7 @@ class Report:
                 os._exit(interrupted() or UNRESOLVED)
 
             print(HEADER, flush=True)
-            attempts = Attempts(run, job, journal)
+            attempts = Attempts(run, job, journal, beside=True)
             fresh = answers(run, job, jobs, display.running, batch, attempts=attempts, at_last=at_last)
             with closing(journalled(journal, indices, fresh, again)) as stream:
                 for one in stream:
@@ -206,16 +210,16 @@ class Report:
                     display.finished(one.index, row(one.record))
 
     def _again(self, record: Record, question: Options) -> bool:
-        """Whether a sample is worked on again: one that is open, or that lacks a proof that is asked for now.
+        """Whether a sample is worked on again: open, stopped on its way, or without a proof that is asked for now.
 
         With no limit on the time also one of which techniques were left out, because they did not fit before.
         """
-        from verifier.runs.journal import is_open
+        from verifier.runs.journal import is_unfinished
 
         unlimited = self.ends is None and question.time_limit is None
         right = record["verdict"] != "misclassified"
         lacking = self.proofs and right and record.get("proof") is None
-        return is_open(record) or lacking or bool(unlimited and record.get("left_out"))
+        return is_unfinished(record) or lacking or bool(unlimited and record.get("left_out"))
 
     def _run(self, question: Options) -> Run:
         from encoders.plugins import taking_part

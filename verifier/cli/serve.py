@@ -30,7 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--database", metavar="URL", help="postgresql+psycopg://USER@HOST/NAME (default: SQLite in --data-dir)"
     )
     parser.add_argument("--files", metavar="URL", help="a folder or fsspec URL for files (default: in --data-dir)")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that answer (default: 1)")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes that answer (default: 1, and none beside --cluster)"
+    )
+    parser.add_argument(
+        "--cluster", metavar="A",
+        help="one more on each worker of a Dask cluster: tcp://HOST:PORT of its scheduler, or local:N to try it",
+    )  # fmt: skip
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="who may ask; needed for any other address")
     parser.add_argument("--new-token", metavar="NAME", help="add a token to --token-file, print it, and end")
     parser.add_argument("--example", action="store_true", help="begin with the digits net of the package loaded")
@@ -58,9 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.service.serving import serve
     from verifier.service.settings import Limits, Settings
 
+    workers = arguments.workers
+    if workers is None:
+        workers = 1 if arguments.cluster is None else 0
     settings = Settings(
         data_dir=arguments.data_dir, host=arguments.host, port=arguments.port, database=arguments.database,
-        files=arguments.files, workers=arguments.workers, token_file=arguments.token_file,
+        files=arguments.files, workers=workers, cluster=arguments.cluster, token_file=arguments.token_file,
         limits=Limits(**dict(_limit(text) for text in arguments.limit)),
     )  # fmt: skip
     return serve(settings, EXAMPLE if arguments.example else None)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from encoders.question import Norm
     from verifier.options import Options
     from verifier.question.model import Model
+    from verifier.runs.run import Jobs
 
 VALUE_TOLERANCE = 1e-4  # float32 inputs come no nearer to the greatest value of real ones
 VALUE_CLOSED = "a value is exact once its two sides are this close, relative above 1"
@@ -99,7 +100,8 @@ def check_cheap(options: Options, arguments: argparse.Namespace) -> None:
     from bounds.device import pick_device
     from verifier.engines.registry import engine_for
 
-    pick_device(options.device)
+    if getattr(arguments, "cluster", None) is None:
+        pick_device(options.device)
     engine_for(options.engine)
     if arguments.json is not None and not arguments.json.parent.is_dir():
         raise OptionError(f"--json {arguments.json}: there is no folder {arguments.json.parent}; make it first")
@@ -129,11 +131,31 @@ def add_effort(
         "--jobs", type=int, default=1, metavar="N",
         help="processes that work at once; cores left over go to CP-SAT (default: 1)",
     )  # fmt: skip
+    add_cluster(effort)
     effort.add_argument(
         "--batch", type=int, metavar="N",
         help="samples side by side in each process (default: 16 where nets are small or on a GPU)",
     )  # fmt: skip
     effort.add_argument("--share", action=Renamed, help=argparse.SUPPRESS, now="--batch")
+
+
+def add_cluster(group: argparse._ActionsContainer) -> None:
+    """`--cluster A`."""
+    group.add_argument(
+        "--cluster", metavar="A",
+        help="in place of --jobs, a Dask cluster's workers: tcp://HOST:PORT of its scheduler, or local:N to try it",
+    )  # fmt: skip
+
+
+def jobs_of(arguments: argparse.Namespace) -> Jobs:
+    """How many processes, or which cluster; refused where that means nothing, or both are given."""
+    from verifier.runs.run import check_jobs
+
+    if arguments.cluster is not None and arguments.jobs != 1:
+        raise OptionError("--jobs are processes of this machine, --cluster has its own; leave out one of the two")
+    jobs: Jobs = arguments.jobs if arguments.cluster is None else arguments.cluster
+    check_jobs(jobs, arguments.batch)
+    return jobs
 
 
 def add_output(parser: argparse.ArgumentParser, saved: str) -> argparse._ArgumentGroup:

@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Merge, show and write; returns the exit status."""
+    from verifier.pages.wording import share_ends
     from verifier.runs.merged_journals import merged_journals
     from verifier.runs.samples import parse_samples
     from verifier.runs.summary import summary
@@ -53,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{told}: {listed(which)}")
     if found.command == "distance":
         for radius, proven, possible in found.curve(found.radii()):
-            print(f"no adversary within {radius:<8g} {proven:7.1%} proven, {possible:7.1%} at most")
+            low, high = share_ends(proven, possible)
+            print(f"no adversary within {radius:<8g} {low:>7} proven, {high:>7} at most")
     if arguments.csv is not None:
         found.write_csv(arguments.csv)
     if arguments.parquet is not None:

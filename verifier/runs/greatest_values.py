@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from encoders.arrays import Inputs
@@ -25,7 +24,7 @@ class MarginJob(Asking[GreatestLoss]):
     """The greatest adversarial loss of every sample within the radius."""
 
     each: bool = field(default=False, kw_only=True)  # every target's own bracket, too
-    proofs: Path | None = field(default=None, kw_only=True)  # a folder for them
+    proofs: bool = field(default=False, kw_only=True)  # written into the folder
 
     async def outcome(
         self, model: Model, given: Given, progress: Progress, clock: Clock, share: int
@@ -34,7 +33,7 @@ class MarginJob(Asking[GreatestLoss]):
         answer = await margin_asked(
             model, *about, self.each, progress, clock, self.workers, share, given.known or NO_LOSS
         )
-        beside = None if self.proofs is None else loss_proof(self.proofs, model, self, given.x, answer)
+        beside = loss_proof(model, self, given.x, answer) if self.proofs else None
         return Outcome(given.index, answer, beside=beside)
 
     def record(self, answer: GreatestLoss, run: Mapping[str, Any]) -> Record:
@@ -94,14 +93,17 @@ class RangeJob(Asking[Ranges]):
         def ranges(*more: OutputRange) -> Ranges:
             return Ranges(given.index, given.label, predicted, (*found, *more), clock.now())
 
+        def of(k: int) -> tuple[KnownValue, KnownValue]:
+            return (UNKNOWN, UNKNOWN) if given.known is None else tuple(given.known[k])
+
         def told(running: Running) -> None:
-            open_still = (_nothing_of(row) for row in self.combinations[len(found) + 1 :])
+            begun = len(found) + 1
+            open_still = (_before(row, of(k)) for k, row in enumerate(self.combinations[begun:], begun))
             progress(replace(running, answer=ranges(running.answer, *open_still)))
 
         about = (given.x, self.radius, given.index, self.mask, told, clock, self.workers, share)
         for k, row in enumerate(self.combinations):
-            known = (UNKNOWN, UNKNOWN) if given.known is None else given.known[k]
-            found.append(await range_asked(model, row, self.options, *about, known))
+            found.append(await range_asked(model, row, self.options, *about, of(k)))
         return Outcome(given.index, ranges())
 
     def record(self, answer: Ranges, run: Mapping[str, Any]) -> Record:
@@ -154,10 +156,12 @@ def _inputs(found: Adversary | None) -> Inputs | None:
     return None if found is None else found.input.reshape(1, -1)
 
 
-def _nothing_of(combination: Sequence[float]) -> OutputRange:
-    """What is known of a range before it is asked about."""
-    nothing = (-math.inf, math.inf)
-    return OutputRange(tuple(combination), nothing, nothing, Closed.UNRESOLVED, Basis.RIGOROUS, 0.0, None, None)
+def _before(combination: Sequence[float], known: tuple[KnownValue, KnownValue]) -> OutputRange:
+    """What is known of a range before it is asked about; what attained its inner ends is not replayed yet."""
+    least, greatest = known
+    sides = (-least.upper, math.inf), (-math.inf, greatest.upper)
+    basis = weakest((least.basis, greatest.basis))
+    return OutputRange(tuple(combination), *sides, Closed.UNRESOLVED, basis, 0.0, None, None)
 
 
 def _by_target(brackets: Mapping[int, tuple[float, float]]) -> dict[str, list[float | str]]:

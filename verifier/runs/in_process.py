@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sized
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,10 +19,10 @@ class InProcess:
     slots: int
 
     def outcomes(
-        self, model: Model, job: Asking[A], samples: Sequence[Given], progress: SampleProgress
+        self, model: Model, job: Asking[A], samples: Iterable[Given], progress: SampleProgress
     ) -> Generator[Outcome[A], None, None]:
-        """The outcomes of samples that share this process."""
-        share = min(self.slots, len(samples))
+        """The outcomes of samples that share this process; each is taken when a slot is free for it."""
+        share = min(self.slots, len(samples)) if isinstance(samples, Sized) else self.slots
 
         def question(given: Given) -> Question[Outcome[A]]:
             async def answering(clock: Clock) -> Outcome[A]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -67,6 +68,7 @@ class Asking(ABC, Generic[A]):
     radius: float | None = None
     mask: NDArray[np.bool_] | None = None
     workers: int = field(default=1, kw_only=True)  # cores for each sample, where a solver can use several
+    folder: Path | None = field(default=None, kw_only=True)  # where answers write files, if they write any
 
     def __post_init__(self) -> None:
         check_radius(self.radius)
@@ -127,7 +129,7 @@ def known_of(record: Record, witnesses: Mapping[str, Adversary]) -> Known:
 
 
 class Executor(Protocol):
-    """Where samples are worked on, and how many at once: in this process (`in_process.py`), or in `processes.py`."""
+    """Where samples are worked on, and how many at once: in this process, in several, or on a cluster."""
 
     def outcomes(
         self, model: Model, job: Asking[A], samples: Sequence[Given], progress: SampleProgress

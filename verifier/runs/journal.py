@@ -17,14 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from encoders.errors import DataError, OptionError
-from verifier.question.results import Result, Verdict
+from encoders.errors import DataError, OptionError, SoundnessError
+from verifier.question.results import Basis, Result, Verdict
 
 Record = dict[str, Any]
 FIRST_BYTES = b'{"index": '
 STANDARD_OUTPUT = Path("-")
 # What cannot change a true bracket, only how soon it is narrow. Older files hold it in `run`.
 EFFORT = ("time_limit", "engine", "device", "seed")
+SLACK = 1e-6  # relative: what may lie between a proof in real numbers and a replay in the file's
 
 
 def record_of(result: Result, run: Mapping[str, Any]) -> Record:
@@ -53,7 +54,11 @@ def record_of(result: Result, run: Mapping[str, Any]) -> Record:
     }
 
 
-def attempted(record: Record, effort: Mapping[str, Any], earlier: Record | None = None, ended: str = "ended") -> Record:
+ENDED, STOPPED, RUNNING = "ended", "stopped", "running"
+"""How an attempt ended: by itself or at its limit, by a signal, or not yet when its line was written."""
+
+
+def attempted(record: Record, effort: Mapping[str, Any], earlier: Record | None = None, ended: str = ENDED) -> Record:
     """A record with how its time was spent, by earlier attempts too: `effort` is what each of them was given."""
     attempt = {"seconds": record["seconds"], "nodes": record["nodes"], **effort, "ended": ended}
     spent = [*(earlier or {}).get("attempts", ()), attempt]
@@ -72,6 +77,40 @@ def already_there(record: Mapping[str, Any]) -> bool:
 def is_open(record: Mapping[str, Any]) -> bool:
     """Whether more time could narrow a record's bracket."""
     return record.get("verdict") == Verdict.UNRESOLVED
+
+
+def is_unfinished(record: Mapping[str, Any]) -> bool:
+    """Whether the next run works on a sample again: a bracket of it is open, or its last attempt did not end by itself.
+
+    Of a loss that is closed a single target's may be open, or not begun.
+    """
+    attempts = record.get("attempts")
+    return is_open(record) or bool(attempts and attempts[-1]["ended"] != ENDED) or _has_open_target(record)
+
+
+def _has_open_target(record: Mapping[str, Any]) -> bool:
+    run = record.get("run", {})
+    if not run.get("each"):
+        return False
+    sides = [(float(low), float(high)) for low, high in record.get("by_target", {}).values()]
+    closed = [
+        high <= low or (math.isfinite(low) and high - low <= run["tolerance"] * max(1.0, abs(low)))
+        for low, high in sides
+    ]
+    return not (closed and all(closed))
+
+
+def brackets(record: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """All brackets of a record."""
+    found = [(record["lower"], record["upper"])] if {"lower", "upper"} <= set(record) else []
+    found += [tuple(one[side]) for one in record.get("ranges", ()) for side in ("least", "greatest")]
+    return [(float(low), float(high)) for low, high in found]
+
+
+def apart(low: float, high: float) -> bool:
+    """Whether a side that is at least `low` and at most `high` cannot be, by more than rounding."""
+    slack = SLACK * max(1.0, *(abs(side) for side in (low, high) if math.isfinite(side)), 0.0)
+    return low > high + slack
 
 
 class Journal:
@@ -104,10 +143,15 @@ class Journal:
         """Append one line and wait until it is on the disk."""
         line = json.dumps(record, allow_nan=False).encode() + b"\n"
         with self._writing:
-            self._file.write(line)
-            self._file.flush()
-            if self.regular:
-                os.fsync(self._file.fileno())
+            try:
+                self._file.write(line)
+                self._file.flush()
+                if self.regular:
+                    os.fsync(self._file.fileno())
+            except BrokenPipeError:
+                raise
+            except OSError as error:  # a full disk: what was cut short is dropped by the next run
+                raise OSError(error.errno, os.strerror(error.errno or 0), str(self.path)) from error
             self.done[int(record["index"])] = record
 
     def _lock(self) -> None:
@@ -144,8 +188,22 @@ def _parsed(path: Path, number: int, line: bytes) -> Record:
         record = json.loads(line)
     except ValueError:
         raise _foreign(path, number) from None
-    if not (isinstance(record, dict) and isinstance(record.get("index"), int) and isinstance(record.get("run"), dict)):
+    if not (isinstance(record, dict) and type(record.get("index")) is int and isinstance(record.get("run"), dict)):
         raise _foreign(path, number)
+    try:
+        held = brackets(record)
+        Basis(record.get("basis", Basis.RIGOROUS))
+        is_unfinished(record)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        raise _foreign(path, number) from None
+    if any(math.isnan(side) for sides in held for side in sides):
+        raise _foreign(path, number)
+    for low, high in held:
+        if apart(low, high):
+            raise SoundnessError(
+                f"soundness alarm: {path}: line {number}: sample {record['index']} has {low!r} for its lower side and "
+                f"{high!r} for its upper one; trust nothing of this file"
+            )
     return record
 
 

@@ -18,11 +18,12 @@ from encoders.interrupts import cooperative
 from encoders.plugins import taking_part
 from verifier.question.model import Model
 from verifier.question.problem import Running
+from verifier.question.results import Adversary
 from verifier.runs.job import A, Asking, Outcome, SampleProgress
-from verifier.runs.journal import EFFORT, Journal, Record, attempted, is_open
+from verifier.runs.journal import EFFORT, ENDED, RUNNING, STOPPED, Journal, Record, attempted, is_open
 from verifier.runs.kept_adversaries import KeptAdversaries
 from verifier.runs.merged_journals import check_overlap
-from verifier.runs.run import outcomes
+from verifier.runs.run import Jobs, outcomes
 from verifier.runs.running_brackets import RunningBrackets
 from verifier.runs.samples import Samples
 
@@ -118,13 +119,15 @@ def _nothing(answer: object) -> Record:
 class Attempts:
     """What a journal holds of samples that are worked on again, and the lines that come of it.
 
-    `anew` are those of which nothing is taken as given.
+    `anew` are those of which nothing is taken as given; `beside` says that lines hold more than the answer, which a
+    stop may have cut short: it is measured again.
     """
 
     run: Run
     job: Asking[Any]
     journal: Journal | None = None
     anew: frozenset[int] = frozenset()
+    beside: bool = False
 
     @property
     def adversaries(self) -> KeptAdversaries | None:
@@ -137,7 +140,11 @@ class Attempts:
         before = self.before(index)
         if before is None or index in self.anew:
             return None
-        return self.job.known(before, {} if self.adversaries is None else self.adversaries.read(index))
+        return self.job.known(before, self.kept(index))
+
+    def kept(self, index: int) -> dict[str, Adversary]:
+        """The inputs that are kept of a sample, by name."""
+        return {} if self.adversaries is None else self.adversaries.read(index, self.run.samples.x[index].size)
 
     def before(self, index: int) -> Record | None:
         """The last line about a sample."""
@@ -148,7 +155,8 @@ class Attempts:
         record = self.job.record(answer, self.run.record)
         if earlier is not None:
             check_overlap(earlier, record)
-        ended = "running" if running else "stopped" if EVERYTHING.asked and is_open(record) else "ended"
+        stopped = EVERYTHING.asked and (self.beside or is_open(record))
+        ended = RUNNING if running else STOPPED if stopped else ENDED
         if self.adversaries is not None:
             self.adversaries.write(answer.index, self.job.witnesses(answer))
         return attempted(record, self.run.effort, earlier, ended)
@@ -157,7 +165,7 @@ class Attempts:
 def answers(
     run: Run,
     job: Asking[A],
-    jobs: int,
+    jobs: Jobs,
     progress: SampleProgress,
     batch: int | None = None,
     more: Callable[[A], Record] = _nothing,
@@ -224,8 +232,12 @@ def _finished(
     if outcome.result is None:
         return Finished(outcome.index, error=outcome.error)
     try:
+        beside = {**(outcome.beside or {}), **more(outcome.result)}  # first: a stop in it is told by the line
         own = job.record(outcome.result, run.record) if attempts is None else attempts.line(outcome.result, earlier)
     except SoundnessError as alarm:
         return Finished(outcome.index, error=alarm)
     last = own.pop("run")
-    return Finished(outcome.index, {**own, **(outcome.beside or {}), **more(outcome.result), "run": last})
+    record = {**own, **beside, "run": last}
+    if not is_open(record):  # what was measured beside it may have closed it
+        record.pop("why_open", None)
+    return Finished(outcome.index, record)

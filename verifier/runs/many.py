@@ -19,7 +19,7 @@ from verifier.runs.job import Asking, Job, Outcome, SampleProgress
 from verifier.runs.journalled import Run, run_of
 from verifier.runs.perturbed import Chosen, PerturbedJob, check_beside
 from verifier.runs.results import Results
-from verifier.runs.run import check_jobs, outcomes
+from verifier.runs.run import Jobs, check_jobs, outcomes
 from verifier.runs.samples import check_box, fitted_samples
 
 SOURCE = "samples"  # what errors call arrays
@@ -81,7 +81,7 @@ def distances(
     norm: str = "linf",
     mask: ArrayLike | None = None,
     perturbation: str | None = None,
-    jobs: int = 1,
+    jobs: Jobs = 1,
     batch: int | None = None,
     progress: SampleProgress | None = None,
     **options: Any,
@@ -90,8 +90,9 @@ def distances(
 
     `x` are samples in the shape of the model's input, or one; uint8 is divided by 255. `y` are their labels, if known.
     With a `perturbation`, as `brightness` or `patch:0:0:4:4`, the question is about its variables, and adversaries are
-    `PerturbedAdversary`. `jobs` processes work at once, with up to `batch` samples side by side in each. `progress` is
-    called with a sample's index and its running bracket. `options` are the fields of `Options`.
+    `PerturbedAdversary`. `jobs` processes work at once, or the workers of the cluster of that address, with up to
+    `batch` samples side by side in each. `progress` is called with a sample's index and its running bracket. `options`
+    are the fields of `Options`.
     """
     options = {"norm": norm, **options}
     return _asked(model, x, y, None, Options(**options), mask, perturbation, jobs, batch, progress)
@@ -106,7 +107,7 @@ def verdicts(
     norm: str = "linf",
     mask: ArrayLike | None = None,
     perturbation: str | None = None,
-    jobs: int = 1,
+    jobs: Jobs = 1,
     batch: int | None = None,
     progress: SampleProgress | None = None,
     **options: Any,
@@ -127,7 +128,7 @@ def _asked(
     options: Options,
     mask: ArrayLike | None,
     perturbation: str | None,
-    jobs: int,
+    jobs: Jobs,
     batch: int | None,
     progress: SampleProgress | None,
 ) -> Answers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,9 +13,9 @@ import numpy as np
 
 from encoders.errors import DataError, OptionError, SoundnessError
 from encoders.files import replacing
-from verifier.runs.journal import EFFORT, Record, is_open, parsed, refuse_other_run
+from verifier.question.results import Verdict
+from verifier.runs.journal import EFFORT, Record, apart, brackets, is_open, parsed, refuse_other_run
 
-SLACK = 1e-6  # relative: what may lie between a proof in real numbers and a replay in the file's
 LEFT_OUT = ("run", "attempts", "ranges", "by_target", "attacks", "bounds", "estimates", "adversary", "proof")
 
 
@@ -136,18 +135,12 @@ def _width(lower: float, upper: float) -> float:
 
 
 def check_overlap(before: Record, now: Record) -> None:
-    """Two brackets of one number that do not meet: one of them is wrong."""
+    """Two brackets of one number that do not meet, or a proof of a radius and an adversary in it: one is wrong."""
+    if {before.get("verdict"), now.get("verdict")} == {Verdict.CERTIFIED, Verdict.FALSIFIED}:
+        raise SoundnessError(f"soundness alarm: sample {now['index']}: one attempt certifies, and another falsifies")
     for (low, high), (lower, upper) in zip(brackets(before), brackets(now), strict=True):
-        slack = SLACK * max(1.0, *(abs(side) for side in (low, high, lower, upper) if math.isfinite(side)))
-        if low > upper + slack or lower > high + slack:
+        if apart(low, upper) or apart(lower, high):
             raise SoundnessError(
                 f"soundness alarm: sample {now['index']}: one attempt says {low!r} to {high!r}, and another {lower!r} "
                 f"to {upper!r}"
             )
-
-
-def brackets(record: Record) -> list[tuple[float, float]]:
-    """All brackets of a record."""
-    found = [(record["lower"], record["upper"])] if "lower" in record else []
-    found += [tuple(one[side]) for one in record.get("ranges", ()) for side in ("least", "greatest")]
-    return [(float(low), float(high)) for low, high in found]

@@ -190,12 +190,12 @@ def _work(samples: Sequence[Given]) -> set[int]:
         return {given.index for given in samples}
     ended = set[int]()
     for outcome in InProcess(worker.slots).outcomes(model, worker.job, samples, send):
-        worker.messages.put(_sendable(outcome))
+        worker.messages.put(sendable(outcome))
         ended.add(outcome.index)
     return ended
 
 
-def _sendable(outcome: Outcome[Any]) -> Outcome[Any]:
+def sendable(outcome: Outcome[Any]) -> Outcome[Any]:
     """The outcome, its error as plain words where it cannot travel: a message that is lost would be waited for."""
     try:
         pickle.dumps(outcome)

@@ -26,20 +26,26 @@ def proof_folder(folder: Path, model: Model, options: Options) -> Path:
     return folder
 
 
-async def proof_beside(folder: Path, model: Model, job: Job, x: Inputs, result: Result) -> dict[str, Any]:
+async def proof_beside(model: Model, job: Job, x: Inputs, result: Result) -> dict[str, Any]:
     """What a record says of its proof, which has as much time as the question had."""
     clock = Clock()
-    path = folder / f"{result.index}.proof"
+    path = _place(job, result.index)
     found = written(path, model, x, result, job.options, job.mask, Deadline(job.options.time_limit, clock))
     return _told(found, clock)
 
 
-def loss_proof(folder: Path, model: Model, job: Asking[GreatestLoss], x: Inputs, loss: GreatestLoss) -> dict[str, Any]:
+def loss_proof(model: Model, job: Asking[GreatestLoss], x: Inputs, loss: GreatestLoss) -> dict[str, Any]:
     """The same of a greatest loss."""
     clock = Clock()
-    path = folder / f"{loss.index}.proof"
+    path = _place(job, loss.index)
     found = written_loss(path, model, x, loss, job.options, job.mask, Deadline(job.options.time_limit, clock))
     return _told(found, clock)
+
+
+def _place(job: Asking[Any], index: int) -> Path:
+    folder = job.folder or Path()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{index}.proof"
 
 
 def _told(found: ProofFile, clock: Clock) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class RunningBrackets:
         self._write, self._at_last = write, at_last
         self._told: dict[int, Running] = {}
         self._written: dict[int, tuple[float, Any]] = {}  # when, and what
+        self._failure: Exception | None = None  # a full disk, or an alarm; raised where the samples are worked on
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -43,9 +44,13 @@ class RunningBrackets:
     ) -> None:
         self._over.set()
         self._thread.join()
+        if kind is None and self._failure is not None:
+            raise self._failure
 
     def see(self, index: int, running: Running) -> None:
         """A bracket moved, or may have."""
+        if self._failure is not None:
+            raise self._failure
         with self._lock:
             self._told[index] = running
             self._written.setdefault(index, (time.monotonic(), None))
@@ -75,6 +80,12 @@ class RunningBrackets:
                 self._at_last([self._write(index, answer) for index, answer in answers.items()])
 
     def _look(self) -> None:
+        try:
+            self._look_until_over()
+        except Exception as error:
+            self._failure = error
+
+    def _look_until_over(self) -> None:
         stopped: float | None = None
         while not self._over.wait(BETWEEN_LOOKS):
             now = time.monotonic()

@@ -29,11 +29,13 @@ def summary(records: Iterable[Record], kept: Collection[int] = (), proofs: bool 
         told += f"; seconds a sample: median {statistics.median(seconds):.2f}, worst {max(seconds):.2f}"
     errors = [float(record["execution_error"]) for record in asked if record.get("execution_error") is not None]
     if proofs:
-        fresh = [record["proof"] for record in records if record["index"] not in kept]
+        worked_on = [record for record in records if record["index"] not in kept]
+        fresh = [record["proof"] for record in worked_on if "proof" in record]
         told += f"; proofs: {sum(proof['file'] is not None for proof in fresh)}"
         claimed = sum("claims" in proof for proof in fresh)
         told += f" ({claimed} but for a solver's claims)" if claimed else ""
         whys = Counter(proof["why"] for proof in fresh if proof["file"] is None)
-        whys += Counter({"the --json file held it already": len(records) - len(fresh)})
+        whys += Counter({"stopped before it": len(worked_on) - len(fresh)})
+        whys += Counter({"the --json file held it already": len(records) - len(worked_on)})
         told += "".join(f", none for {count}: {why}" for why, count in sorted(whys.items()))
     return f"{told}; scores as executed off by {max(errors):.2g} at most" if errors else told

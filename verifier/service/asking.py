@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +72,13 @@ class Question:
             each = self.options.get("each", False)
             if not isinstance(each, bool):
                 raise OptionError(f"each {each!r}: give true or false")
-            return MarginJob(options, checked_radius(self.radius or 0.0), each=each, proofs=proofs)
+            return MarginJob(
+                options, checked_radius(self.radius or 0.0), each=each, proofs=proofs is not None, folder=proofs
+            )
         if self.kind == "report":
             report, own = self.report_options(), folder or Path()
             return ReportJob(options, report=report, folder=own, proofs=proofs is not None)
-        return Job(options, self.radius, beside=None if proofs is None else partial(proof_beside, proofs))
+        return Job(options, self.radius, beside=None if proofs is None else proof_beside, folder=proofs)
 
     def report_options(self) -> ReportOptions:
         """Which bounds and attacks a report sets against the exact distance."""

@@ -14,9 +14,9 @@ from verifier.service.errors import UnavailableError
 from verifier.service.store.records import Event, RunState
 from verifier.service.store.store import Store
 
-LOOK = 0.2  # seconds between two looks at what is new
+LOOK = 0.5  # seconds between two looks at what is new; what happens between two is told as it is then
 AT_ONCE = 500  # events that are read together
-WAITING = 5000  # events that one listener may be behind; one that is further behind comes back by itself
+WAITING = 500  # looks that one listener may be behind; one that is further behind comes back by itself
 QUIET = 15.0  # seconds after which a comment says that the line is alive
 ENDED = (RunState.FINISHED, RunState.CANCELLED, RunState.FAILED)
 
@@ -26,20 +26,10 @@ Render = Callable[[str, Sequence[Event]], list[tuple[Event, str]]]
 
 @dataclass(frozen=True)
 class Heard:
-    """An event as it goes over the line."""
+    """Events of one run as they go over the line, written once for all who listen; and whether none comes after."""
 
-    id: int
-    kind: str
-    data: str
-
-    @property
-    def line(self) -> bytes:
-        return f"id: {self.id}\nevent: {self.kind}\ndata: {self.data}\n\n".encode()
-
-    @property
-    def last(self) -> bool:
-        """Whether nothing comes after it."""
-        return self.kind == "run" and json.loads(self.data)["state"] in ENDED
+    lines: bytes
+    last: bool
 
 
 Line = asyncio.Queue[Heard | None]
@@ -82,10 +72,9 @@ class Feed:
         position = await self._join(run, line)
         try:
             begun = await asyncio.to_thread(self._before, run, after, position)
-            for heard in begun:
-                yield heard.line
-                if heard.last:
-                    return
+            yield begun.lines
+            if begun.last:
+                return
             while not self.closing:
                 try:
                     one = await asyncio.wait_for(line.get(), QUIET)
@@ -94,13 +83,13 @@ class Feed:
                     continue
                 if one is None:
                     return
-                yield one.line
+                yield one.lines
                 if one.last:
                     return
         finally:
             self._leave(run, line)
 
-    def _before(self, run: str, after: int | None, position: int) -> list[Heard]:
+    def _before(self, run: str, after: int | None, position: int) -> Heard:
         """What a listener has missed; one who was never there is told how all that moves is now."""
         if after is None:
             numbers = [sample.number for sample in self.store.samples(run, 1000, state="running").items]
@@ -113,9 +102,7 @@ class Feed:
             if len(some) < AT_ONCE or some[-1].id > position:
                 break
             after = some[-1].id
-        # Only the latest of a run is worth telling, and it comes last: it may be the end.
-        latest = max((event.id for event in missed if event.kind == "run"), default=None)
-        return self._rendered(run, [event for event in missed if event.kind != "run" or event.id == latest])
+        return self._rendered(run, missed)
 
     async def _join(self, run: str, line: Line) -> int:
         self._lock = self._lock or asyncio.Lock()
@@ -145,16 +132,18 @@ class Feed:
             heard = await asyncio.to_thread(lambda: {run: self._rendered(run, some) for run, some in by_run.items()})
             self._position = events[-1].id
             for run, told in heard.items():
-                for line in [*self._lines.get(run, [])]:
-                    for one in told:
-                        if not _put(line, one):
-                            self._leave(run, line)
-                            break
+                for line in [*self._lines.get(run, [])] if told.lines else []:
+                    if not _put(line, told):
+                        self._leave(run, line)
 
-    def _rendered(self, run: str, events: Sequence[Event]) -> list[Heard]:
-        if self.render is None:
-            return []
-        return [Heard(event.id, event.kind, text) for event, text in self.render(run, events)]
+    def _rendered(self, run: str, events: Sequence[Event]) -> Heard:
+        """The latest of each kind of each sample and of the run, in their order: what is told is how it is now."""
+        latest = {(event.kind, event.number): event for event in events}
+        chosen = sorted(latest.values(), key=lambda event: event.id)
+        told = self.render(run, chosen) if self.render is not None else []
+        lines = "".join(f"id: {event.id}\nevent: {event.kind}\ndata: {text}\n\n" for event, text in told)
+        last = any(event.kind == "run" and json.loads(text)["state"] in ENDED for event, text in told)
+        return Heard(lines.encode(), last)
 
 
 def _put(line: Line, one: Heard | None) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from encoders.errors import SoundnessError
-from verifier.service.store.records import Finding, StoredSample
+from verifier.service.store.records import Finding, StoredRun, StoredSample
 
 UNRESOLVED = "unresolved"
 CLOSED_WITHOUT_BRACKET = ("misclassified", "empty")
@@ -26,6 +26,11 @@ class Asked:
     radius: float | None
     tolerance: float
     value: bool = False
+
+    @classmethod
+    def of(cls, run: StoredRun) -> Asked:
+        """What of a run says it."""
+        return cls(run.radius if run.question == "verify" else None, run.tolerance, run.question == "margin")
 
     def nowhere(self) -> tuple[float, float]:
         """The bracket of which nothing is known."""

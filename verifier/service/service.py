@@ -8,12 +8,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from verifier.service.access import Tokens
 from verifier.service.feed import Feed
 from verifier.service.files import Files, files_at, laid_out
+from verifier.service.on_cluster import ClusterWorkers
+from verifier.service.remembered import Remembered
 from verifier.service.settings import Settings
 from verifier.service.store.database import connected, migrate
 from verifier.service.store.records import BUILT_IN, StoredData, StoredModel
@@ -35,6 +37,7 @@ class Service:
     tokens: Tokens
     feed: Feed
     supervisor: Supervisor
+    remembered: Remembered = field(default_factory=Remembered)
 
     @classmethod
     def of(cls, settings: Settings) -> Service:
@@ -43,7 +46,9 @@ class Service:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         migrate(settings.database_url)
         store = Store(connected(settings.database_url))
-        supervisor = Supervisor(store, settings.place, settings.workers, settings.lease, settings.limits.attempts)
+        elsewhere = None if settings.cluster is None else ClusterWorkers(settings.cluster, settings.place)
+        attempts = settings.limits.attempts
+        supervisor = Supervisor(store, settings.place, settings.workers, settings.lease, attempts, elsewhere)
         return cls(settings, store, files_at(settings.files_url), tokens, Feed(store), supervisor)
 
     @contextmanager

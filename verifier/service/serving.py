@@ -52,6 +52,7 @@ def serve(settings: Settings, example: Path | None = None) -> int:
     host, port = listening.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
     workers = f"{settings.workers} worker{'' if settings.workers == 1 else 's'}"
+    workers += "" if settings.cluster is None else f" here and those of {settings.cluster}"
     print(f"plumbline at http://{name}:{port}/ with {workers}; Ctrl-C stops it", flush=True)
     config = uvicorn.Config(
         create_app(service), log_level="warning", timeout_graceful_shutdown=GRACE, timeout_keep_alive=KEEP_ALIVE,

@@ -11,8 +11,11 @@ from pydantic import AfterValidator
 
 from encoders.errors import OptionError
 from encoders.validation import Natural, NaturalWithZero, Positive, Whole, validated
+from verifier.runs.cluster_connection import LOCAL as LOCAL_CLUSTER
+from verifier.runs.cluster_connection import check_cluster
 
 MEBIBYTE = 2**20
+YIELDING = 10  # how much of a core workers leave to the server, where both want it: who reads is answered first
 LOCAL = "local"  # the owner of everything where there are no tokens
 
 
@@ -62,7 +65,8 @@ class Settings:
     port: Whole = 8642
     database: Annotated[str, AfterValidator(_database)] | None = None
     files: str | None = None  # a folder, or any URL that fsspec knows
-    workers: NaturalWithZero = 1
+    workers: NaturalWithZero = 1  # of this machine
+    cluster: str | None = None  # whose workers answer, too
     token_file: Path | None = None
     lease: Positive = 10.0  # seconds without a heartbeat after which a sample is given to another worker
     beat: Positive = 0.5  # seconds between two heartbeats
@@ -78,6 +82,15 @@ class Settings:
             )
         if self.lease < 3 * self.beat:
             raise OptionError(f"lease {self.lease:g}: give at least three heartbeats ({3 * self.beat:g} seconds)")
+
+        if self.cluster is not None:
+            check_cluster(self.cluster)
+            away = not self.cluster.startswith(LOCAL_CLUSTER)
+            if away and (self.files is None or self.database_url.startswith("sqlite:")):
+                raise OptionError(
+                    f"cluster {self.cluster}: its workers reach no SQLite file and no folder of this machine; give "
+                    "--database postgresql+psycopg://USER@HOST/NAME and --files URL, as they reach them"
+                )
 
     @property
     def only_this_machine(self) -> bool:

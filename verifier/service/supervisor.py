@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from encoders.threads import one_thread_each
 from verifier.service.errors import UnavailableError
 from verifier.service.inspection import warm
+from verifier.service.on_cluster import ClusterWorkers
 from verifier.service.settings import Place
 from verifier.service.store.store import Store
 
@@ -23,13 +24,14 @@ PATIENCE = 6.0  # seconds that workers which are told to stop have
 
 @dataclass(eq=False)
 class Supervisor:
-    """The workers of one server. A lease is over when a worker's heartbeats stand still, by a clock nobody can set."""
+    """One server's workers, here and elsewhere. A lease is over when heartbeats stand still, by a clock nobody sets."""
 
     store: Store
     place: Place
     workers: int
     lease: float
     attempts: int
+    elsewhere: ClusterWorkers | None = None
     _processes: dict[str, BaseProcess] = field(default_factory=dict)
     _seen: dict[str, tuple[int, float]] = field(default_factory=dict)
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -38,11 +40,15 @@ class Supervisor:
         """From now on there are workers."""
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
+        if self.elsewhere is not None:
+            self.elsewhere.start()
 
     def stop(self) -> None:
         """Workers journal what they know and end; those that do not are ended."""
         self._stopping.set()
         self._thread.join()
+        if self.elsewhere is not None:
+            self.elsewhere.stop()
         processes = list(self._processes.values())
         for process in processes:
             process.terminate()

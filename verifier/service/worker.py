@@ -6,7 +6,7 @@ moment: its heartbeats stop, and its samples go on elsewhere from their brackets
 
 from __future__ import annotations
 
-import io
+import math
 import multiprocessing
 import os
 import resource
@@ -17,32 +17,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from encoders.deadline import Clock, Stop
 from encoders.errors import PlumblineError, SoundnessError
-from verifier.greatest_value import KnownValue
-from verifier.margin_answer import KnownLoss
 from verifier.question.model import Model
-from verifier.question.problem import Known, Progress, Running
-from verifier.question.results import Adversary, Basis
+from verifier.question.problem import Progress, Running
+from verifier.question.results import Adversary
 from verifier.runs.in_process import InProcess
-from verifier.runs.job import Asking, Executor, Given, Outcome
-from verifier.runs.journal import EFFORT, attempted
+from verifier.runs.job import Asking, Given, Outcome, SampleProgress
 from verifier.runs.processes import CHUNK
 from verifier.runs.run import slots_for
-from verifier.runs.samples import Samples
-from verifier.service.asking import Question, loaded, samples_of
 from verifier.service.errors import UnavailableError
-from verifier.service.files import Files, files_at, laid_out
-from verifier.service.settings import Place
+from verifier.service.files import Files, files_at
+from verifier.service.loaded_run import LoadedRun, adversary_file
+from verifier.service.settings import YIELDING, Place
 from verifier.service.store.database import connected
-from verifier.service.store.records import BUILT_IN, Claimed, Finding, StoredData, StoredModel, StoredRun
+from verifier.service.store.records import Claimed, Finding, StoredRun
 from verifier.service.store.store import Store
 
 T = TypeVar("T")
@@ -51,7 +45,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds before what the database did no
 LAST_ANSWERS = 2.0  # seconds that questions have which are asked to stop
 LAST_WORDS = 4.0  # seconds that a worker which is to end has for telling what it knows
 LAST_LOOK = 0.02
-YIELDING = 10  # how much of a core workers leave to the server, where both want it: who reads is answered first
+NOTABLE = 0.01  # of what is open: a side that moves by less is told later
+SILENCE = 5.0  # seconds after which a sample's work is told whatever has moved
 OVERDUE = 120.0  # seconds beyond its time limit after which a sample's worker ends itself
 
 
@@ -60,16 +55,28 @@ class Held:
     """A sample that a worker has, and how far it is."""
 
     claim: Claimed
-    deadline: float
+    asking: LoadedRun | None = None
+    patience: float = float("inf")  # seconds after which it is not waited for any longer
     started: float = field(default_factory=time.monotonic)
     stop: Stop = field(default_factory=Stop)
     running: Running | None = None
     saved: tuple[float, str | None] = (float("inf"), None)  # how far its adversary is that is kept, and where
-    asking: _Asking | None = None
+    told: Finding | None = None  # what the database has of it
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
+
+    def news(self, files: Files) -> Finding | None:
+        """How far it is, where that is worth a heartbeat's time; what is not told now is told with the next news."""
+        running, told = self.running, self.told
+        if running is not None and told is not None and self.seconds - told.seconds < SILENCE:
+            open_now = float(running.upper) - float(running.lower)
+            notable = NOTABLE * open_now if math.isfinite(open_now) else 0.0
+            moved = float(running.lower) > told.lower + notable or float(running.upper) < told.upper - notable
+            if not moved and (running.technique or None) == told.technique:
+                return None
+        return self.finding(files)
 
     def finding(self, files: Files) -> Finding | None:
         """How far it is, its adversary kept: what goes on from here needs both."""
@@ -102,7 +109,6 @@ class Worker:
         self.stopping = threading.Event()
         self._held: dict[tuple[str, int], Held] = {}
         self._lock = threading.Lock()
-        self._appetite: dict[str, int] = {}
 
     def work(self) -> None:
         """Until it is told to stop."""
@@ -110,59 +116,78 @@ class Worker:
         beating = threading.Thread(target=self._beat, daemon=True)
         beating.start()
         while not self.stopping.is_set():
-            claimed = self._persistently(lambda: self.store.claim(self.name, self._appetite))
-            if not claimed:
+            claimed = self._persistently(lambda: self.store.claim(self.name))
+            if claimed is None:
                 self.stopping.wait(IDLE)
             else:
-                self._answer(claimed)
+                self._stint(claimed)
         beating.join()
 
-    def _answer(self, claimed: list[Claimed]) -> None:
-        run, model, data = self._persistently(lambda: self.store.run_at_work(claimed[0].run_id))
+    def _stint(self, first: Claimed) -> None:
+        """Samples of one run, side by side, until it is another run's turn."""
+        run, model, data = self._persistently(lambda: self.store.run_at_work(first.run_id))
         limit = min(run.time_limit or float("inf"), self.place.limits.seconds_per_sample)
-        with self._lock:
-            for one in claimed:
-                self._held[one.run_id, one.number] = Held(one, 1.5 * limit + OVERDUE)
+        self._take(Held(first))
         try:
             with scratch(self.place.cache) as folder:
-                asking = _Asking.of(run, model, data, self.files, self.place.cache, limit, folder)
+                asking = LoadedRun.of(run, model, data, self.files, self.place.cache, limit, folder)
                 slots = slots_for(asking.model, asking.job.options)
-                self._appetite[run.id] = 1 if slots == 1 else CHUNK * slots
-                asking.earlier.update(self._earlier(run, claimed))
-                given = [asking.given(one, self.files) for one in claimed]
-                for held in (self._held[one.run_id, one.number] for one in claimed):
-                    held.asking = asking
-                self._ask(asking, given, slots)
+                job = Stoppable(asking.job.options, inner=asking.job, stop=partial(self._stop_of, run.id))
+                given = self._given(asking, first, slots)
+                for outcome in InProcess(slots).outcomes(asking.model, job, given, self._progress(run.id)):
+                    self._ended(asking, outcome)
         except PlumblineError as error:
             self._all_failed(run, error)
         finally:
             self._give_back(lambda held: held.claim.run_id == run.id)
 
-    def _ask(self, asking: _Asking, given: list[Given], slots: int) -> None:
-        held = {one.index: self._held[asking.run.id, one.index] for one in given}
+    def _given(self, asking: LoadedRun, first: Claimed, slots: int) -> Iterator[Given]:
+        """The sample that was taken first; then, as slots fall free, the next ones of its run, a stint of them."""
+        patience = slots * 1.5 * asking.limit + OVERDUE  # samples side by side wait for one another
+        claimed: Claimed | None = first
+        for left in range(CHUNK * slots if first.lost == 0 else 1, 0, -1):
+            if claimed is None:
+                return
+            held = Held(claimed, asking, patience)
+            self._take(held)
+            if claimed.attempt > 1:
+                asking.earlier[claimed.number] = self._earlier(claimed)
+            yield asking.given(claimed, self.files)
+            if left == 1 or self.stopping.is_set():
+                return
+            claimed = self._persistently(lambda: self.store.claim(self.name, asking.run.id))
 
+    def _take(self, held: Held) -> None:
+        with self._lock:
+            self._held[held.claim.run_id, held.claim.number] = held
+
+    def _stop_of(self, run: str, index: int) -> Stop:
+        held = self._held.get((run, index))
+        if held is None or held.stop.asked:
+            raise UnwantedError(f"sample {index}: nobody waits for it any more")
+        return held.stop
+
+    def _progress(self, run: str) -> SampleProgress:
         def progress(index: int, running: Running) -> None:
-            held[index].running = running
+            held = self._held.get((run, index))
+            if held is not None:
+                held.running = running
 
-        job = Stoppable(asking.job.options, inner=asking.job, stops={index: one.stop for index, one in held.items()})
-        for outcome in self.executor(slots).outcomes(asking.model, job, given, progress):
-            self._ended(asking, outcome, held[outcome.index])
+        return progress
 
-    def _earlier(self, run: StoredRun, claimed: list[Claimed]) -> dict[int, Any]:
-        """The lines that earlier attempts left of samples."""
-        again = [one.number for one in claimed if one.attempt > 1]
-        return {number: one.record for number, one in self.store.details(run.id, again).items()} if again else {}
+    def _earlier(self, claim: Claimed) -> Any:
+        """The line that earlier attempts left of a sample."""
+        details = self._persistently(lambda: self.store.details(claim.run_id, [claim.number]))
+        return details[claim.number].record
 
-    def executor(self, slots: int) -> Executor:
-        """Where the samples are worked on."""
-        return InProcess(slots)
-
-    def _ended(self, asking: _Asking, outcome: Outcome[Any], held: Held) -> None:
+    def _ended(self, asking: LoadedRun, outcome: Outcome[Any]) -> None:
         """A sample's answer goes to the database before anything else happens."""
         key = asking.run.id, outcome.index
         if outcome.result is not None:
             found = asking.finding(outcome, self.files, self._persistently)
-            say = self.store.give_back if held.stop.asked and found.why is not None else self.store.finish
+            held = self._held.get(key)
+            called_off = held is not None and held.stop.asked and found.why is not None
+            say = self.store.give_back if called_off else self.store.finish
             self._persistently(partial(say, self.name, *key, found))
         elif isinstance(outcome.error, UnwantedError):
             return
@@ -201,14 +226,16 @@ class Worker:
             with self._lock:
                 held = dict(self._held)
             try:
-                found = {key: one.finding(self.files) for key, one in held.items()}
-                wanted = self.store.beat(self.name, {key: one for key, one in found.items() if one is not None})
+                news = {key: one.news(self.files) for key, one in held.items()}
+                found = {key: one for key, one in news.items() if one is not None}
+                wanted = self.store.beat(self.name, found)
             except UnavailableError:
                 continue
             for key, one in held.items():
+                one.told = found.get(key, one.told)
                 if key not in wanted:
                     one.stop.ask()
-                if one.seconds > one.deadline:
+                if one.seconds > one.patience:
                     end_group()  # what does not look at the clock is not answered by waiting
         with self._lock:
             for one in self._held.values():
@@ -236,12 +263,10 @@ class Stoppable(Asking[Any]):
     """What is asked of samples each of which can be called off; it then ends as at a time limit."""
 
     inner: Asking[Any] = field(kw_only=True)
-    stops: Mapping[int, Stop] = field(kw_only=True)
+    stop: Callable[[int], Stop] = field(kw_only=True)
 
     async def outcome(self, model: Model, given: Given, progress: Progress, clock: Clock, share: int) -> Outcome[Any]:
-        clock.stop = self.stops[given.index]
-        if clock.stop.asked:
-            raise UnwantedError(f"sample {given.index}: nobody waits for it any more")
+        clock.stop = self.stop(given.index)
         return await self.inner.outcome(model, given, progress, clock, share)
 
     def record(self, answer: Any, run: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,99 +274,6 @@ class Stoppable(Asking[Any]):
 
     def witnesses(self, answer: Any) -> dict[str, Adversary]:
         return self.inner.witnesses(answer)
-
-
-@dataclass(frozen=True, eq=False)
-class _Asking:
-    """What is asked of the samples of one run, with everything loaded."""
-
-    run: StoredRun
-    model: Model
-    samples: Samples
-    job: Asking[Any]
-    folder: Path  # where the job writes files
-    effort: dict[str, Any]
-    earlier: dict[int, dict[str, Any] | None] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls, run: StoredRun, model: StoredModel, data: StoredData | None, files: Files, cache: Path, limit: float,
-        folder: Path,
-    ) -> _Asking:  # fmt: skip
-        question = Question(run.question, run.radius, run.options, run.proofs)
-        held = laid_out(files, model.files.items(), cache / "models" / model.sha256)
-        read = loaded(held / model.name, model.facts)
-        job = question.job(read, folder)
-        effort = job.options.record(*EFFORT)
-        job = replace(job, options=replace(job.options, time_limit=None if limit == float("inf") else limit))
-        source = run.data_id
-        if data is not None and data.kind != BUILT_IN:
-            name = f"data.{data.kind}"
-            source = str(laid_out(files, [(name, data.sha256)], cache / "data" / data.sha256) / name)
-        return cls(run, read, _samples(source, read, job.options.change is None), job, folder, effort)
-
-    def given(self, claim: Claimed, files: Files) -> Given:
-        """A sample with what is known of it."""
-        index, adversary = claim.number, None
-        if claim.adversary is not None:
-            with files.open(claim.adversary) as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
-                adversary = arrays["adversary"].reshape(-1)
-        return Given(index, self.samples.x[index], self.samples.label(index), self._known(claim, adversary))
-
-    def _known(self, claim: Claimed, adversary: Any) -> Any:
-        if claim.attempt == 1:
-            return None
-        basis = Basis(claim.basis or Basis.RIGOROUS)
-        if self.run.question == "margin":
-            inputs = None if adversary is None else adversary[None]
-            return KnownLoss(KnownValue(claim.upper, basis, inputs))
-        return Known(max(0.0, claim.lower), basis, adversary)
-
-    def finding(self, outcome: Outcome[Any], files: Files, persistently: Callable[[Callable[[], str]], str]) -> Finding:
-        """An answer as the database holds it, its adversary and its proof kept as files."""
-        earlier = self.earlier.get(outcome.index)
-        record = attempted(self.job.record(outcome.result, self.run.record), self.effort, earlier)
-        record |= outcome.beside or {}
-        witness = next(iter(self.job.witnesses(outcome.result).values()), None)
-        content: dict[str, bytes] = {}
-        if isinstance(record.get("adversary"), str):  # a report's attacks may have come nearer
-            content["adversary"] = (self.folder / record["adversary"]).read_bytes()
-        elif witness is not None:
-            content["adversary"] = adversary_file(self.samples.x[outcome.index], witness)
-        told = record.get("proof")
-        if told is not None and told["file"] is not None:
-            content["proof"] = (self.folder / told["file"]).read_bytes()
-        kept = {name: persistently(partial(files.put, one)) for name, one in content.items()}
-        return Finding(
-            float(record["lower"]), float(record["upper"]), float(record["seconds"]), int(record["nodes"]),
-            record.get("open_phases"), record["basis"], record["engine"], None, record["predicted"], record["target"],
-            record["found_by"], kept.get("adversary"), kept.get("proof"), why_open(record), record,
-        )  # fmt: skip
-
-
-@lru_cache(maxsize=8)
-def _samples(source: str, model: Model, classified: bool) -> Samples:
-    from verifier.options import Options
-
-    return samples_of(source, model, Options() if classified else Options(change=1.0))
-
-
-def adversary_file(original: Any, adversary: Adversary) -> bytes:
-    """The arrays of an adversary as `--out` saves them."""
-    changed = adversary.input.reshape(original.shape)
-    held = io.BytesIO()
-    np.savez_compressed(
-        held, original=original, adversary=changed, difference=changed.astype(np.float64) - original,
-        scores=adversary.scores, label=adversary.label, distance=adversary.distance,
-    )  # fmt: skip
-    return held.getvalue()
-
-
-def why_open(record: Mapping[str, Any]) -> str | None:
-    """In words, why a sample has no exact answer, and what would bring it nearer."""
-    if record["verdict"] != "unresolved":
-        return None
-    return str(record.get("why_open") or "its time was over; resume with more time, or raise the tolerance")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
@@ -253,6 +254,15 @@ def test_the_tightest_of_several_bounds_holds(bounds: str, inner: tuple[float, f
     (part,) = parts_of(parse_vnnlib(f"{ONE_OF_EACH}(assert (and {bounds} (>= Y_0 0)))"))
     assert [float(side[0]) for side in part.inner] == list(inner)
     assert part.lower[0] <= inner[0] <= inner[1] <= part.upper[0]
+
+
+@pytest.mark.parametrize(("steps", "even"), [(1, 0), (3, 4), (5, 4), (7, 8)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_halfway_between_two_numbers_the_even_one_stands_for_an_input(sign: int, steps: int, even: int) -> None:
+    """As readers of decimals round."""
+    fixed, expected = (sign * (1 + half * 2.0**-24) for half in (steps, even))
+    (part,) = parts_of(parse_vnnlib(f"{ONE_OF_EACH}(assert (and (= X_0 {Decimal(fixed)}) (>= Y_0 0)))"))
+    assert [float(side[0]) for side in part.inner] == [expected, expected]
 
 
 @pytest.mark.parametrize("bounds", ["(>= X_0 1) (< X_0 1)", "(> X_0 1) (<= X_0 1) (<= X_0 2)", "(>= X_0 2) (<= X_0 1)"])

@@ -168,8 +168,11 @@ def test_ranges_that_hold_nowhere(model: Path, line: Line) -> None:
     never(model, statement(model, [0], 2), line, {"goal": 1}, {"empty": [0, 0]})
 
 
+ODD_RADII = ["inf", "nan", "0x1p600", "0x1p5001", "-0x0.1p0", "0x", "0x1p0 ", "0x\uff11p0", [1, 4000]]
+
+
 @pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
-@pytest.mark.parametrize("radius", ["inf", "nan", "0x1p5001", "-0x0.1p0", "0x", "0x1p0 ", "0x\uff11p0", [1, 4000]])
+@pytest.mark.parametrize("radius", ODD_RADII)
 def test_odd_radii(model: Path, radius: Any, norm: str) -> None:
     for low, high in ((-2, 2), (0, 0), (-(2**900), 2**900)):
         never(
@@ -208,6 +211,86 @@ def test_a_margin_between_two_floats_is_told_to_the_side_that_claims_less(model:
     assert told == "one adversary that leads by 1.00000 or more within linf 2.5"
     told = check(packed(lines[0] | witness, *lines[1:]), model, "exact").proven
     assert told.endswith("within linf 2; one that leads by 1.00000 or more at 2.5")
+
+
+def of_all_kinds(of: Path, radius: float, **changed: Any) -> None:
+    """In each norm, with ranges that hold and ones that do not; constraints count for nothing, as rows do, and more."""
+    count = len(changed.get("constraints", []))
+    prices = [[1] + [0] * count, [1] * (1 + count), [0] + [1 << 1000] * count] if count else [[1]]
+    for norm in ("linf", "l1", "l2"):
+        first = statement(of, [0], None, norm=norm) | {"radius": hexadecimal(radius)} | changed
+        for reach in (2, 0.5):
+            for rows in prices:
+                never(of, first, ranges(0, [-reach], [reach]), {"goal": 1}, CLOSE | {"rows": rows})
+
+
+@pytest.mark.parametrize(
+    ("units", "radius"),
+    [
+        ([hexadecimal(2)], 0.5),
+        ([hexadecimal(3)], 0.34),
+        ([[1, 1000]], 2.0**-1000),
+        ([[1, -1000]], 2.0**1000),
+        ([[1, 5000]], 2),
+        ([hexadecimal(-1)], 2),
+        ([[0, 0]], 2),
+        (["-0x0p0"], 2),
+        (["inf"], 2),
+        (["nan"], 2),
+        ([], 2),
+        ([hexadecimal(1)] * 2, 2),
+        (hexadecimal(1), 2),
+        (None, 2),
+        ([None], 2),
+    ],
+)
+def test_units_in_which_an_adversary_is_near_or_that_are_none(model: Path, units: Any, radius: float) -> None:
+    of_all_kinds(model, radius, scale=units)
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        [[0], [1], 1],
+        [[0], [-1], -1],
+        [[0], [-1], 0],
+        [[0], [0], 0],
+        [[0], [1], 1.5],
+        [[0], [2.0**-1074], 2.0**-1074],
+        [[0], [1e308], 1e308],
+        [[0], [-1e308], -1e308],
+        [[], [], 0],
+    ],
+)
+def test_constraints_that_an_adversary_keeps(model: Path, constraint: Any) -> None:
+    one = hexadecimal(constraint[1:])
+    for copies in (1, 2):
+        of_all_kinds(model, 2, constraints=[[constraint[0], *one]] * copies)
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        [[0, 0], ["0x1p0", "-0x1p0"], "-0x1p0"],
+        [[1], ["0x1p0"], "-0x1p0"],
+        [[-1], ["0x1p0"], "-0x1p0"],
+        [[0.0], ["0x1p0"], "-0x1p0"],
+        [[False], ["0x1p0"], "-0x1p0"],
+        [[0], ["nan"], "-0x1p0"],
+        [[0], ["-inf"], "-0x1p0"],
+        [[0], ["0x1p0"], "-inf"],
+        [[0], ["0x1p0"], "nan"],
+        [[0], ["0x1p0"], None],
+        [[0], [], "-0x1p0"],
+        [[0], ["0x1p0"]],
+        [[0], ["0x1p0"], "-0x1p0", 0],
+        [[0], [[1, 3000]], "-0x1p0"],
+        {"0": "-0x1p0"},
+        [],
+    ],
+)
+def test_what_is_no_constraint(model: Path, constraint: Any) -> None:
+    of_all_kinds(model, 2, constraints=[constraint])
 
 
 @pytest.mark.parametrize("name", ["\0", "\ud800", "", ".", "a" * 5000])
@@ -293,8 +376,10 @@ def pair(number: Fraction) -> list[int]:
 class Attacker:
     """Walks down a tree where a known adversary is, tightening whatever the checker lets it, as far as it lets it."""
 
-    def __init__(self, checker: Checker, hidden: Sequence[Sequence[Fraction]], rng: np.random.Generator) -> None:
-        self.checker, self.hidden, self.rng = checker, hidden, rng
+    def __init__(
+        self, checker: Checker, hidden: Sequence[Sequence[Fraction]], constraints: int, rng: np.random.Generator
+    ) -> None:
+        self.checker, self.hidden, self.constraints, self.rng = checker, hidden, constraints, rng
         self.exact = isinstance(checker.arithmetic, Exact)
 
     def ranges(self) -> None:
@@ -363,7 +448,7 @@ class Attacker:
         pick = self.rng.integers
         signs = [[k, list(range(len(self.hidden[k]))), pick(-9, 10, len(self.hidden[k])).tolist()] for k in layers]
         slopes = [[k, list(range(len(self.hidden[k]))), pick(0, 9, len(self.hidden[k])).tolist()] for k in layers]
-        rows = pick(0, 9, len(goal.others)).tolist()
+        rows = pick(0, 9, len(goal.others) + self.constraints).tolist()
         return {"close": True, "rows": rows, "slopes": slopes, "slope_bits": 3} | (
             {"signs": signs, "signs_exponent": int(pick(-9, 1))} if pick(2) else {}
         )
@@ -380,6 +465,15 @@ def moved(rng: np.random.Generator, norm: str, size: int) -> tuple[list[Fraction
     return move, unit * {"linf": max(lengths), "l1": sum(lengths), "l2": 5}[norm]
 
 
+def kept_by(point: Sequence[Fraction], rng: np.random.Generator) -> list[Any]:
+    """A constraint that the point keeps, by as little as a float64 limit lets it."""
+    inputs = [int(one) for one in rng.permutation(len(point))[: rng.integers(1, len(point) + 1)]]
+    weights = [int(one) for one in rng.integers(-4, 5, len(inputs))]
+    least = sum((point[i] * a for i, a in zip(inputs, weights, strict=True)), Fraction(0))
+    limit = float(least)
+    return [inputs, hexadecimal(weights), hexadecimal(limit if limit >= least else float(np.nextafter(limit, np.inf)))]
+
+
 @pytest.mark.parametrize("kind", [Exact, Float])
 @pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
 def test_an_adversary_at_the_end_of_the_ball_is_never_lost(tmp_path: Path, norm: str, kind: Any) -> None:
@@ -390,16 +484,24 @@ def test_an_adversary_at_the_end_of_the_ball_is_never_lost(tmp_path: Path, norm:
         path = fully_connected(tmp_path / f"{seed}.onnx", layers, double=True)
         sample = [Fraction(int(one), 64) for one in rng.integers(-64, 65, 3)]
         move, radius = moved(rng, norm, 3)
-        adversary = tuple(at + by for at, by in zip(sample, move, strict=True))
+        units = [Fraction(float(one)) for one in rng.choice([1, 3, 0.75, 2.0**-40, 5 * 2.0**30, 1 / 3], 3)]
+        units = units if seed % 3 else [Fraction(1)] * 3
+        adversary = tuple(at + by * s for at, by, s in zip(sample, move, units, strict=True))
         hidden, scores = forward(layers, adversary)
         against, target = (int(one) for one in rng.permutation(3)[:2])
         targets = [target] if seed % 2 else None
         lead = min(scores[target] - s for j, s in enumerate(scores) if j == against or (targets and j != target))
         first = statement(path, [float(one) for one in sample], float(radius), norm=norm, against=against)
-        first |= {"margin": pair(lead), "targets": targets}
+        rooms = [[Fraction(int(one), 4) for one in rng.integers(0, 3, 3)] for _ in range(2)]
+        ends = list(zip(sample, adversary, strict=True))
+        first |= {"margin": pair(lead), "targets": targets, "scale": [pair(one) for one in units]}
+        lower = [pair(min(two) - room) for two, room in zip(ends, rooms[0], strict=True)]
+        first["box"] = [lower, [pair(max(two) + room) for two, room in zip(ends, rooms[1], strict=True)]]
+        if seed % 4:
+            first["constraints"] = [kept_by(adversary, rng) for _ in range(2)]
         claim = read_statement(first)
         checker = Checker(claim, load(path, claim), kind())
-        attacker = Attacker(checker, hidden, rng)
+        attacker = Attacker(checker, hidden, len(first.get("constraints", [])), rng)
         attacker.ranges()
         for goal in checker.goals:
             checker.take({"goal": goal.target})

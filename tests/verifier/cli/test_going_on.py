@@ -7,15 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.draws import draws
+from tests.stopping import Record, last, lines, signalled, true
 from verifier.cli.main import main
 
 ROOT = Path(__file__).parents[3]
@@ -25,16 +23,6 @@ ASKED = {
     "verify": ["verify", NET, "--data", "digits", "--samples", "0:6", "--radius", "0.07"],
     "margin": ["margin", NET, "--data", "digits", "--samples", "0:4", "--radius", "0.03"],
 }
-Record = dict[str, Any]
-
-
-def lines(path: Path) -> list[Record]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def last(path: Path) -> dict[int, Record]:
-    """The line of each sample that counts."""
-    return {record["index"]: record for record in lines(path)}
 
 
 @pytest.fixture(scope="module")
@@ -44,31 +32,6 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[int, Recor
     for command, given in ASKED.items():
         assert main([*given, "--json", str(folder / f"{command}.jsonl")]) == 0
     return {command: last(folder / f"{command}.jsonl") for command in ASKED}
-
-
-@contextmanager
-def signalled(number: int, seconds: float) -> Iterator[None]:
-    """The signal comes after so many seconds."""
-    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
-    handlers = [(one, signal.signal(one, signal.default_int_handler)) for one in (signal.SIGINT, signal.SIGTERM)]
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    except KeyboardInterrupt:  # before the command listens
-        pass
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        for one, handler in [(signal.SIGALRM, before), *handlers]:
-            signal.signal(one, handler)
-
-
-def true(found: Record, exact: Record) -> bool:
-    """Whether two brackets of one number can both be."""
-    slack = 1e-6
-    return bool(
-        float(found["lower"]) <= float(exact["upper"]) + slack
-        and float(exact["lower"]) <= float(found["upper"]) + slack
-    )
 
 
 def stopped_again_and_again(command: str, exact: dict[int, Record], journal: Path, seed: int) -> int:
@@ -230,3 +193,15 @@ def test_files_of_two_questions_are_no_summary(tmp_path: Path, capsys: pytest.Ca
     assert main([*QUICK[:-1], "0.02", "--samples", "0", "--json", files[1]]) == 0
     assert main(["summary", *files]) == 2
     assert "radius was 0.02, now 0.01" in capsys.readouterr().err
+
+
+def test_adversaries_of_a_file_that_is_gone_are_none_of_the_next(tmp_path: Path) -> None:
+    journal, out = tmp_path / "results.jsonl", tmp_path / "out"
+    given = ["verify", NET, "--data", "digits", "--samples", "0:1", "--json", str(journal)]
+    assert main([*given, "--radius", "0.3"]) == 0
+    assert last(journal)[0]["verdict"] == "falsified"
+    journal.unlink()
+    assert main([*given, "--radius", "0.001"]) == 0
+    assert main([*given, "--radius", "0.001", "--out", str(out)]) == 0
+    assert last(journal)[0]["verdict"] == "certified"
+    assert list(out.iterdir()) == []

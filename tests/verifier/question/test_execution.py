@@ -25,6 +25,7 @@ from verifier.options import Options
 from verifier.question.model import load
 from verifier.question.results import Result, Verdict
 
+pytestmark = pytest.mark.usefixtures("quick_attacks")
 SWAP = affine_chain([np.eye(2)], [np.zeros(2)])  # scores (x1, x2)
 LARGE = 2.0**22
 
@@ -113,8 +114,8 @@ def test_every_engine_ends_where_no_proof_reaches(question: dict[str, Any], tmp_
     rng = np.random.default_rng(15)
     path, x = to_onnx(paired(rng), tmp_path / "net.onnx"), rng.uniform(size=2).astype(np.float32)
     real = distance(path, x, **question)
-    held = distance(path, x, **question, execution="float32", time_limit=60.0)
-    assert held.seconds < 60.0
+    held = distance(path, x, **question, execution="float32", time_limit=600.0)
+    assert held.seconds < 600.0
     assert 0.8 * real.lower - 1.0 * (question.get("norm") == "l0") <= held.lower <= real.upper
     assert held.upper <= 1.001 * real.upper
     near = held.lower == np.inf or held.upper - held.lower <= 1e-6 * max(1.0, held.upper)

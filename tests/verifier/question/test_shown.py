@@ -15,6 +15,7 @@ from verifier.question.incumbent import Incumbent
 from verifier.question.model import beside_threshold
 from verifier.question.results import Verdict
 
+pytestmark = pytest.mark.usefixtures("quick_attacks")
 TAILS = {
     "softmax": [node("Softmax", ["t"], ["y"], axis=-1)],
     "log-softmax": [node("LogSoftmax", ["t"], ["y"], axis=-1)],

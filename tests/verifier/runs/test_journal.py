@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from encoders.errors import DataError, OptionError
+from encoders.errors import DataError, OptionError, SoundnessError
 from encoders.question import Norm
 from verifier.question.results import Basis, Result, Verdict
-from verifier.runs.journal import Journal, record_of
+from verifier.runs.journal import Journal, is_unfinished, record_of
 
 RUN: dict[str, Any] = {"model": "abc", "norm": "linf", "time_limit": None, "box": (0.0, 1.0)}
 
@@ -154,3 +154,43 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, content: str) -
 def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="missing"):
         Journal(tmp_path / "missing" / "results.jsonl", RUN)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lower": "abc"}, {"lower": float("nan")}, {"upper": None}, {"basis": "great"}, {"index": True},
+        {"attempts": [{}]}, {"attempts": 3}, {"ranges": [{"least": [0.0, 1.0]}]},
+    ],
+)  # fmt: skip
+def test_a_line_that_somebody_changed_is_refused_by_its_number(change: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    write(path, 0)
+    path.write_text(path.read_text() + json.dumps({**json.loads(path.read_text()), **change}) + "\n")
+    with pytest.raises(DataError, match="line 2 is not a result"):
+        Journal(path, RUN)
+
+
+def test_a_line_whose_sides_contradict_each_other_is_an_alarm(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    write(path, 0)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "lower": 0.5}) + "\n")
+    with pytest.raises(SoundnessError, match=r"line 1: sample 0 has 0.5 for its lower side and 0.25"):
+        Journal(path, RUN)
+
+
+def test_a_sample_is_worked_on_until_an_attempt_ends_by_itself() -> None:
+    assert is_unfinished({"verdict": "unresolved", "attempts": [{"ended": "ended"}]})
+    assert is_unfinished({"verdict": "exact", "attempts": [{"ended": "ended"}, {"ended": "stopped"}]})
+    assert is_unfinished({"verdict": "exact", "attempts": [{"ended": "running"}]})
+    assert not is_unfinished({"verdict": "exact", "attempts": [{"ended": "stopped"}, {"ended": "ended"}]})
+    assert not is_unfinished({"verdict": "falsified"})  # of attack, whose lines tell of no attempts
+
+
+def test_a_closed_loss_goes_on_while_a_target_of_it_is_open() -> None:
+    loss = {"verdict": "exact", "run": {"each": True, "tolerance": 1e-4}}
+    assert is_unfinished(loss)
+    assert is_unfinished({**loss, "by_target": {"1": [0.5, 0.50009], "2": [-0.1, 0.5]}})
+    assert is_unfinished({**loss, "by_target": {"1": ["-inf", 0.5]}})
+    assert not is_unfinished({**loss, "by_target": {"1": [0.5, 0.50009], "2": [9.0, 9.0008], "3": ["-inf", "-inf"]}})
+    assert not is_unfinished({**loss, "run": {"each": False}})

@@ -81,3 +81,11 @@ def test_parquet_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
         found.write_parquet(tmp_path / "a.parquet")
         assert pd.read_parquet(tmp_path / "a.parquet")["upper"].tolist() == [float("inf")]
+
+
+def test_a_proof_of_a_radius_and_an_adversary_at_it_are_an_alarm(tmp_path: Path) -> None:
+    proof = {**line(0, 0.1 + 1e-10, "inf"), "verdict": "certified"}
+    witness = {**line(0, 0.0, 0.1), "verdict": "falsified"}
+    files = [written(tmp_path / "a", proof), written(tmp_path / "b", witness)]
+    with pytest.raises(SoundnessError, match=r"sample 0: one attempt certifies, and another falsifies"):
+        merged_journals(files)

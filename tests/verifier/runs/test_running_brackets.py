@@ -61,3 +61,18 @@ def test_a_stop_that_a_sample_does_not_heed_has_its_last_bracket_written(monkeyp
         while not last and time.monotonic() < patience:
             time.sleep(0.01)
     assert last == [(1, "answer at 0.1")]
+
+
+def test_what_a_minute_cannot_write_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running_brackets, "EVERY", 0.0)
+    monkeypatch.setattr(running_brackets, "BETWEEN_LOOKS", 0.01)
+
+    def full(index: int, answer: Any) -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"), RunningBrackets(full) as running:  # noqa: PT012
+        running.see(1, told(0.1))
+        patience = time.monotonic() + 60.0
+        while time.monotonic() < patience:
+            running.see(1, told(0.1))
+            time.sleep(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import warnings
 from collections.abc import Iterator
@@ -29,11 +30,20 @@ from verifier.service.store.store import Store
 BEAT = 0.05
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of SQLite that has come through the migrations: they cost more than most tests of what they make."""
+    path = tmp_path_factory.mktemp("migrated") / "plumbline.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database of either kind."""
+    """The URL of a database of either kind with empty tables: a copy of one that has come through the migrations."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'plumbline.db'}"
+        migrated: Path = request.getfixturevalue("migrated")
+        return f"sqlite:///{shutil.copy(migrated, tmp_path / 'plumbline.db')}"
     folder = postgresql.cluster()
     if isinstance(folder, str):
         pytest.skip(folder)
@@ -43,16 +53,18 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
     """An empty store."""
-    migrate(database)
     made = Store(connected(database))
     yield made
     made.close()
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """Settings with SQLite in a folder of the test's own."""
-    return Settings(data_dir=tmp_path / "service", workers=0, beat=BEAT, lease=1.0)
+def settings(tmp_path: Path, migrated: Path) -> Settings:
+    """Settings with SQLite in a folder of the test's own, its tables made."""
+    folder = tmp_path / "service"
+    folder.mkdir()
+    shutil.copy(migrated, folder)
+    return Settings(data_dir=folder, workers=0, beat=BEAT, lease=1.0)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from verifier.service.store.records import RunState
 from verifier.service.store.store import Store
 
 SHORT, LONG = 0.1, 0.5  # seconds between two faults
-PATIENCE = 900.0
+PATIENCE = 300.0  # in which at least one more sample is answered
 
 
 def look_after(settings: Settings) -> None:
@@ -55,10 +55,12 @@ class Chaos:
 
     def until_finished(self, run: str, rounds: int) -> None:
         """Faults, one after the other, as long as there are rounds left; then peace until the run has ended."""
-        until = time.monotonic() + PATIENCE
+        answered, until = 0, time.monotonic() + PATIENCE
         try:
             while self._state(run) not in (RunState.FINISHED, RunState.FAILED):
-                assert time.monotonic() < until, self.faults
+                if (done := self._done(run)) > answered:
+                    answered, until = done, time.monotonic() + PATIENCE
+                assert time.monotonic() < until, (answered, self.faults)
                 self._begin()
                 time.sleep(self.random.uniform(SHORT, LONG))
                 if len(self.faults) < rounds:
@@ -72,6 +74,12 @@ class Chaos:
             return self.store.run("local", run).state
         except UnavailableError:  # its connection was cut
             return ""
+
+    def _done(self, run: str) -> int:
+        try:
+            return self.store.counts([run])[run].done
+        except UnavailableError:
+            return 0
 
     def _begin(self) -> None:
         if self._server is None or not self._server.is_alive():

@@ -14,7 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from verifier.service.store.database import migrate
+
 PATIENCE = 60.0
+SCHEME = "postgresql+psycopg://plumbline@"
 _numbers = itertools.count()
 
 
@@ -75,12 +78,25 @@ def connect(folder: Path, database: str) -> Any:
 
 
 def fresh_database(folder: Path) -> str:
-    """The URL of a database that nobody has used."""
+    """The URL of a database that nobody has used, its tables made."""
+    return _created(folder, _migrated(folder))
+
+
+@cache
+def _migrated(folder: Path) -> str:
+    """The name of a database that has come through the migrations, which others are copies of."""
+    url = _created(folder, "template1")
+    migrate(url)
+    return url.removeprefix(f"{SCHEME}/").partition("?")[0]
+
+
+def _created(folder: Path, template: str) -> str:
+    """The URL of a new copy of a database."""
     name = f"plumbline{next(_numbers)}"
     connection = connect(folder, "postgres")
-    connection.execute(f"CREATE DATABASE {name}")
+    connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     connection.close()
-    return f"postgresql+psycopg://plumbline@/{name}?host={folder}"
+    return f"{SCHEME}/{name}?host={folder}"
 
 
 def _end(process: subprocess.Popen[bytes], folder: Path) -> None:

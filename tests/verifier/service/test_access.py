@@ -105,18 +105,15 @@ def test_a_page_signs_in_with_a_cookie(guarded: httpx.Client, tokens: dict[str, 
     assert guarded.post("/runs", json={}, headers={"X-Plumbline": "1"}).status_code == 422
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
+def test_pages_of_other_sites_change_nothing(client: httpx.Client) -> None:
+    for headers in (
         {"Host": "attacker.example"},
         {"Host": "127.0.0.1.attacker.example"},
         {"Origin": "http://attacker.example"},
         {"Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
-    ],
-)
-def test_pages_of_other_sites_change_nothing(client: httpx.Client, headers: dict[str, str]) -> None:
-    refused(client.post("/runs", json={}, headers=headers), 403)
+    ):
+        refused(client.post("/runs", json={}, headers=headers), 403)
     assert client.post("/runs", json={}, headers={"Origin": "http://localhost"}).status_code == 422
 
 

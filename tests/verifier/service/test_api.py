@@ -20,6 +20,8 @@ from trainers.datasets import digits
 from verifier.cli.main import main
 from verifier.service.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("quick_attacks")
+
 
 def npz(**arrays: object) -> bytes:
     held = io.BytesIO()
@@ -100,9 +102,9 @@ def test_data_sets(client: httpx.Client) -> None:
     refused(client.delete("/data/digits"), 404)
 
 
-@pytest.mark.parametrize(
-    ("more", "sentence"),
-    [
+def test_a_question_that_cannot_be_asked(client: httpx.Client) -> None:
+    whole = {"model": uploaded(client), "data": "digits", "samples": "0:2", "question": "distance"}
+    refusals: list[tuple[dict[str, object], str]] = [
         ({"samples": "0:4000"}, "samples '0:4000': the data holds 397 samples, 0 to 396"),
         ({"question": "verify"}, "radius: verify needs a radius"),
         ({"radius": 0.1}, "radius: distance has no radius; leave it out"),
@@ -114,12 +116,10 @@ def test_data_sets(client: httpx.Client) -> None:
         ({"options": {"box": [0.5, 1.0]}}, "sample 0 holds values from 0 to 1, outside the box 0.5,1"),
         ({"options": {"norm": "l0"}, "proofs": True}, "no proofs: "),
         ({"data": "nothing"}, "data set 'nothing': there is none"),
-    ],
-)
-def test_a_question_that_cannot_be_asked(client: httpx.Client, more: dict[str, object], sentence: str) -> None:
-    body = {"model": uploaded(client), "data": "digits", "samples": "0:2", "question": "distance", **more}
-    answer = client.post("/runs", json=body)
-    assert sentence in refused(answer, 404 if "nothing" in sentence else 422)
+    ]
+    for more, sentence in refusals:
+        answer = client.post("/runs", json=whole | more)
+        assert sentence in refused(answer, 404 if "nothing" in sentence else 422)
     assert client.get("/runs").json()["total"] == 0
 
 

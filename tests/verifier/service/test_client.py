@@ -125,7 +125,7 @@ def test_an_alarm_is_an_alarm_here_too(settings: Settings, reading_here: None) -
     with answering(settings) as (url, service):
         run = connect(url).ask(NET, "digits", "verify", radius=0.1, samples="0:2")
         service.store.register("w")
-        service.store.claim("w", {})
+        service.store.claim("w")
         service.store.fail("w", run.key, 0, "SOUNDNESS ALARM: sample 0: out of order", alarm=True)
         with pytest.raises(SoundnessError, match="sample 0: out of order"):
             list(run.records())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -13,16 +14,22 @@ from alembic.migration import MigrationContext
 
 from tests.verifier.service.asking import model, run
 from verifier.service.errors import ConflictError, NotThereError
-from verifier.service.store.records import Finding, SampleState, StoredRun, StoredSample
-from verifier.service.store.store import POINTS, Store, thinned
+from verifier.service.store.leases import POINTS, thinned
+from verifier.service.store.records import Claimed, Finding, SampleState, StoredRun, StoredSample
+from verifier.service.store.store import Store
 from verifier.service.store.tables import METADATA
-
-MANY = {"r": 100, "s": 100}
 
 
 def answer(lower: float = 0.5, upper: float = 0.5, verdict: str = "exact") -> Finding:
     record = {"verdict": verdict, "lower": lower, "upper": upper if math.isfinite(upper) else str(upper)}
     return Finding(lower, upper, 1.0, basis="rigorous", adversary="a" * 64, record=record)
+
+
+def claimed(store: Store, of: str | None = None, worker: str = "w") -> Claimed:
+    """A sample that a worker takes."""
+    found = store.claim(worker, of)
+    assert found is not None
+    return found
 
 
 def with_run(store: Store, count: int = 3, **more: Any) -> StoredRun:
@@ -43,8 +50,7 @@ def test_the_migrations_come_to_the_tables(store: Store) -> None:
 def test_a_run_from_its_first_sample_to_its_last(store: Store) -> None:
     with_run(store)
     store.register("w")
-    assert [one.number for one in store.claim("w", {})] == [0]
-    assert [one.number for one in store.claim("w", MANY)] == [1]  # half of what waits, for others may come
+    assert [claimed(store).number, claimed(store, "r").number] == [0, 1]
     assert store.run("local", "r").state == "running"
     store.beat("w", {("r", 0): Finding(0.1, 0.9, 0.2)})
     held, details = store.sample("r", 0)
@@ -52,8 +58,8 @@ def test_a_run_from_its_first_sample_to_its_last(store: Store) -> None:
     assert details.history == [[0.2, 0.1, 0.9]]
     for number in (0, 1):
         assert store.finish("w", "r", number, answer())
-    assert [one.number for one in store.claim("w", MANY)] == [2]
-    assert store.claim("w", MANY) == []
+    assert claimed(store).number == 2
+    assert store.claim("w") is store.claim("w", "r") is None
     store.finish("w", "r", 2, answer(0.1, math.inf, "unresolved"))
     assert store.run("local", "r").state == "finished"
     counts = store.counts(["r"])["r"]
@@ -64,11 +70,12 @@ def test_a_run_from_its_first_sample_to_its_last(store: Store) -> None:
 def test_a_dead_workers_samples_go_on_from_their_brackets(store: Store) -> None:
     with_run(store)
     store.register("dead")
-    store.claim("dead", {})
+    store.claim("dead")
     store.beat("dead", {("r", 0): Finding(0.1, 0.9)})
     store.abandon("dead", attempts=2)
     store.register("w")
-    (again,) = store.claim("w", MANY)  # alone: it may have been the reason
+    assert claimed(store, "r").number == 1  # not beside others: it may have been the reason
+    again = claimed(store)
     assert (again.number, again.attempt, again.lower, again.upper) == (0, 2, 0.1, 0.9)
     assert store.beat("dead", {}) == set()  # it lives after all, and holds nothing
     assert store.finish("dead", "r", 0, answer())  # what it found is true nevertheless
@@ -81,7 +88,7 @@ def test_a_sample_whose_workers_die_has_failed(store: Store) -> None:
     with_run(store, 1)
     for k in range(2):
         store.register(f"w{k}")
-        store.claim(f"w{k}", {})
+        store.claim(f"w{k}")
         store.abandon(f"w{k}", attempts=2)
     held, _ = store.sample("r", 0)
     assert (held.state, held.lost) == (SampleState.FAILED, 2)
@@ -92,7 +99,7 @@ def test_a_sample_whose_workers_die_has_failed(store: Store) -> None:
 def test_a_worker_that_lies_stops_the_run_and_everything_is_kept(store: Store) -> None:
     with_run(store)
     store.register("w")
-    store.claim("w", {})
+    store.claim("w")
     store.beat("w", {("r", 0): Finding(0.1, 0.3)})
     assert not store.finish("w", "r", 0, answer(0.6, 0.6))
     held, details = store.sample("r", 0)
@@ -102,7 +109,7 @@ def test_a_worker_that_lies_stops_the_run_and_everything_is_kept(store: Store) -
     assert stopped.state == "failed"
     assert "SOUNDNESS ALARM: sample 0" in str(stopped.error)
     assert store.beat("w", {}) == set()
-    assert store.claim("w", {}) == []
+    assert store.claim("w") is None
     with pytest.raises(ConflictError, match="alarm"):
         store.resume("local", "r", None)
 
@@ -110,16 +117,16 @@ def test_a_worker_that_lies_stops_the_run_and_everything_is_kept(store: Store) -
 def test_cancelled_samples_keep_their_brackets_and_are_resumed(store: Store) -> None:
     with_run(store, 2)
     store.register("w")
-    store.claim("w", {})
+    store.claim("w")
     store.cancel("local", "r")
     assert store.beat("w", {("r", 0): Finding(0.2, 0.8)}) == set()
     store.give_back("w", "r", 0, Finding(0.3, 0.8))
-    assert store.claim("w", {}) == []
+    assert store.claim("w") is None
     with pytest.raises(ConflictError, match="not at work"):
         store.cancel("local", "r")
     store.resume("local", "r", 5.0)
     assert store.run("local", "r").time_limit == 5.0
-    (again,) = store.claim("w", {})
+    again = claimed(store)
     assert (again.number, again.lower) == (0, 0.3)
     with pytest.raises(ConflictError, match="at work"):
         store.resume("local", "r", None)
@@ -129,10 +136,9 @@ def test_only_what_is_open_is_resumed(store: Store) -> None:
     with_run(store, 2)
     store.register("w")
     for finding in (answer(), answer(0.1, 0.9, "unresolved")):
-        (one,) = store.claim("w", {})
-        store.finish("w", "r", one.number, finding)
+        store.finish("w", "r", claimed(store).number, finding)
     store.resume("local", "r", None)
-    assert [one.number for one in store.claim("w", MANY)] == [1]
+    assert claimed(store).number == 1
     store.finish("w", "r", 1, answer(0.5, 0.5))
     with pytest.raises(ConflictError, match="nothing to go on"):
         store.resume("local", "r", None)
@@ -144,7 +150,8 @@ def test_runs_take_turns(store: Store) -> None:
     with_run(store, 4, key="s", created_at=2.0)
     for worker in ("a", "b"):
         store.register(worker)
-    assert {store.claim(worker, {})[0].run_id for worker in ("a", "b")} == {"r", "s"}
+    assert {claimed(store, worker=worker).run_id for worker in ("a", "b")} == {"r", "s"}
+    assert claimed(store, "s", worker="a").run_id == "s"
 
 
 def test_workers_beside_each_other_take_every_sample_once(store: Store) -> None:
@@ -153,10 +160,9 @@ def test_workers_beside_each_other_take_every_sample_once(store: Store) -> None:
 
     def work(name: str) -> None:
         store.register(name)
-        while claimed := store.claim(name, {"r": 4}):
-            for one in claimed:
-                taken.append(one.number)
-                store.finish(name, "r", one.number, answer())
+        while one := store.claim(name, "r"):
+            taken.append(one.number)
+            store.finish(name, "r", one.number, answer())
 
     threads = [threading.Thread(target=work, args=(f"w{k}",)) for k in range(4)]
     for thread in threads:
@@ -169,34 +175,33 @@ def test_workers_beside_each_other_take_every_sample_once(store: Store) -> None:
     assert len(states) == 3  # queued, running, finished
 
 
-@pytest.mark.parametrize("sort", ["index", "lower", "upper", "gap", "seconds", "verdict"])
-@pytest.mark.parametrize("descending", [False, True])
-def test_lists_page_by_page_hold_everything_once(store: Store, sort: str, descending: bool) -> None:
+def test_lists_page_by_page_hold_everything_once(store: Store) -> None:
     with_run(store, 11)
     store.register("w")
     for k in range(6):
-        store.claim("w", {})
+        store.claim("w")
         store.finish("w", "r", k, answer(0.1 * (k % 3), math.inf if k % 2 else 0.9, "unresolved"))
-    found: list[StoredSample] = []
-    cursor = None
-    while True:
-        page = store.samples("r", 4, cursor, sort=sort, descending=descending)
-        assert page.total == 11
-        found += page.items
-        cursor = page.next
-        if cursor is None:
-            break
-    column = {"index": "number"}.get(sort, sort)
-    keys = [(getattr(one, column), one.number) for one in found]
-    assert sorted(one.number for one in found) == list(range(11))
-    assert keys == sorted(keys, reverse=descending)
+    for sort, descending in product(("index", "lower", "upper", "gap", "seconds", "verdict"), (False, True)):
+        found: list[StoredSample] = []
+        cursor = None
+        while True:
+            page = store.samples("r", 4, cursor, sort=sort, descending=descending)
+            assert page.total == 11
+            found += page.items
+            cursor = page.next
+            if cursor is None:
+                break
+        column = {"index": "number"}.get(sort, sort)
+        keys = [(getattr(one, column), one.number) for one in found]
+        assert sorted(one.number for one in found) == list(range(11)), (sort, descending)
+        assert keys == sorted(keys, reverse=descending), (sort, descending)
 
 
-@pytest.mark.parametrize("cursor", ["x", "bm8", "W10", "WzEsMiwzXQ", "eyJhIjoxfQ", "W251bGwsIG51bGxd"])
-def test_a_cursor_that_is_none_is_refused(store: Store, cursor: str) -> None:
+def test_a_cursor_that_is_none_is_refused(store: Store) -> None:
     with_run(store)
-    with pytest.raises(NotThereError, match="cursor"):
-        store.samples("r", 4, cursor)
+    for cursor in ("x", "bm8", "W10", "WzEsMiwzXQ", "eyJhIjoxfQ", "W251bGwsIG51bGxd"):
+        with pytest.raises(NotThereError, match="cursor"):
+            store.samples("r", 4, cursor)
 
 
 def test_a_key_stands_for_one_question(store: Store) -> None:
@@ -235,7 +240,7 @@ def test_one_owners_things_are_invisible_to_another(store: Store) -> None:
 def test_events_say_the_latest_of_each_sample(store: Store) -> None:
     with_run(store, 1)
     store.register("w")
-    store.claim("w", {})
+    store.claim("w")
     for k in range(3):
         store.beat("w", {("r", 0): Finding(0.1 * k, 0.9, k)})
     assert [event.kind for event in store.events(0, 10)] == ["run", "run", "sample", *["bracket"] * 3]

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request, UploadFile
+from fastapi import Depends, Query, Request, Response, UploadFile
 
 from encoders.errors import DataError
 from verifier.service.errors import NoTokenError
 from verifier.service.files import CHUNK, plain_name
 from verifier.service.service import Service
+from verifier.service.store.records import AT_WORK
 
 PAGE = 50
 LONGEST_PAGE = 1000
+FRESH = 5  # seconds after which what moves without an event, as the nodes of a sample, is told anew
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:  # no thread is needed for it
     """The service that answers."""
     found: Service = request.app.state.service
     return found
 
 
-def owner_of(request: Request) -> str:
+async def owner_of(request: Request) -> str:
     """Whose request it is; the guard has looked at the token."""
     owner: str | None = getattr(request.state, "owner", None)
     if owner is None:
@@ -58,3 +61,18 @@ BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 def content(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
     """What the OpenAPI document says of an answer that is a file."""
     return {200: {"description": description, "content": {media_type: BINARY}}}
+
+
+def answered(request: Request, service: Service, owner: str, key: str, make: Callable[[], str]) -> Response:
+    """The JSON that `make` tells of a run, made once for all who ask before anything else happens to it.
+
+    Nothing, where the reader has it already.
+    """
+    event, state = service.store.latest(owner, key)
+    tag = f'W/"{event}.{int(time.time()) // FRESH if state in AT_WORK else ""}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    asked = f"{tag} {request.url.path}?{request.url.query}"
+    content = service.remembered.get(asked, lambda: make().encode())
+    return Response(content, media_type="application/json", headers=headers)

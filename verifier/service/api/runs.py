@@ -12,12 +12,12 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import HTMLResponse, StreamingResponse
 
 from verifier.service.api.models import Key, bytes_of, original, picture_of, streamed
-from verifier.service.api.parts import PAGE, Cursor, Limit, Owner, ServiceHere, content
+from verifier.service.api.parts import PAGE, Cursor, Limit, Owner, ServiceHere, answered, content
 from verifier.service.api.problems import responses
 from verifier.service.api.schemas import Curve, ListOf, Named, NewRun, Resumed, RunItem, SampleItem, listed
 from verifier.service.errors import NotThereError, TooManyError
@@ -107,10 +107,14 @@ def runs(
     return ListOf[RunItem].model_validate(listed(page, all_told(service, owner, page.items)))
 
 
-@router.get("/runs/{key}", responses=responses())
-def run(service: ServiceHere, owner: Owner, key: Key) -> RunItem:
+@router.get("/runs/{key}", response_model=RunItem, responses=responses())
+def run(request: Request, service: ServiceHere, owner: Owner, key: Key) -> Response:
     """One run, and how far it is."""
-    return told(service, owner, service.store.run(owner, key))
+
+    def now() -> str:
+        return told(service, owner, service.store.run(owner, key)).model_dump_json()
+
+    return answered(request, service, owner, key, now)
 
 
 @router.post("/runs/{key}/cancel", responses=responses(409))
@@ -155,8 +159,9 @@ def _named(held: Any) -> Named:
     return Named(id=held.id, name=held.name, sha256=held.sha256)
 
 
-@router.get("/runs/{key}/samples", responses=responses())
+@router.get("/runs/{key}/samples", response_model=ListOf[SampleItem], responses=responses())
 def samples(
+    request: Request,
     service: ServiceHere,
     owner: Owner,
     key: Key,
@@ -166,11 +171,15 @@ def samples(
     verdict: Verdict | None = None,
     sort: Sort = "index",
     order: Literal["asc", "desc"] = "asc",
-) -> ListOf[SampleItem]:
+) -> Response:
     """The samples of a run."""
-    service.store.run(owner, key)
-    page = service.store.samples(key, limit, cursor, state, verdict, sort, order == "desc")
-    return ListOf[SampleItem].model_validate(listed(page, _items(service, key, page.items)))
+
+    def now() -> str:
+        page = service.store.samples(key, limit, cursor, state, verdict, sort, order == "desc")
+        found = ListOf[SampleItem].model_validate(listed(page, _items(service, key, page.items)))
+        return found.model_dump_json()
+
+    return answered(request, service, owner, key, now)
 
 
 def _items(service: Service, key: str, held: Sequence[StoredSample]) -> list[SampleItem]:
@@ -312,19 +321,27 @@ def proofs(service: ServiceHere, owner: Owner, key: Key) -> StreamingResponse:
     return streamed(held, "application/zip", f"proofs-{key}.zip")
 
 
-@router.get("/runs/{key}/curve", responses=responses())
-def curve(service: ServiceHere, owner: Owner, key: Key) -> Curve:
+@router.get("/runs/{key}/curve", response_model=Curve, responses=responses())
+def curve(request: Request, service: ServiceHere, owner: Owner, key: Key) -> Response:
     """Robust accuracy over the radius, between what is proven and what is not falsified."""
+
+    def now() -> str:
+        if service.store.run(owner, key).question == "margin":
+            raise NotThereError("a margin is no distance, and has no curve; ask distance or verify")
+        return _curve(service.store.brackets(key)).model_dump_json()
+
+    return answered(request, service, owner, key, now)
+
+
+def _curve(brackets: Sequence[tuple[float, float, str]]) -> Curve:
     import numpy as np
 
-    held = service.store.run(owner, key)
-    if held.question == "margin":
-        raise NotThereError("a margin is no distance, and has no curve; ask distance or verify")
-    sides = np.array([(low, high) for low, high, _ in service.store.brackets(key)]).reshape(-1, 2)
+    sides = np.array([(low, high) for low, high, _ in brackets]).reshape(-1, 2)
     lower, upper = np.sort(sides[:, 0]), np.sort(sides[:, 1])
     known = upper[np.isfinite(upper)]
     most = float(known[-1]) if known.size else 1.0
-    radii = np.linspace(0.0, 1.1 * most or 1.0, POINTS)
+    # Of four digits, so that pages show the very radius that a share is of.
+    radii = np.array([float(f"{radius:.4g}") for radius in np.linspace(0.0, 1.1 * most or 1.0, POINTS)])
 
     def beyond(ordered: Any) -> list[float]:
         return [float(share) for share in 1.0 - np.searchsorted(ordered, radii, side="right") / max(1, ordered.size)]

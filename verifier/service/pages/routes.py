@@ -155,7 +155,7 @@ async def compare_page(request: Request, runs: Annotated[list[str] | None, Query
 
 @router.get("/static/{name}")
 async def static(name: str) -> Response:
-    """The style sheet, the script and the drawing."""
+    """The style sheet, the scripts and the drawing."""
     found = static_files.static_file(name)
     if found is None:
         raise _nothing_here()
@@ -215,7 +215,10 @@ def _templates() -> Environment:
         loader=PackageLoader("verifier.service.pages"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    words = ("value", "duration", "remaining", "share", "moment", "status", "number", "counted", "sentence", "command")
+    words = (
+        "below", "above", "as_given", "duration", "remaining", "share", "moment", "status", "number", "counted",
+        "sentence", "command",
+    )  # fmt: skip
     found.filters |= {name: getattr(wording, name) for name in words}
     found.filters |= {"run_name": wording.name, "json": json.dumps}
     found.filters |= {name: getattr(drawing, name) for name in ("segments", "layers", "is_picture")}

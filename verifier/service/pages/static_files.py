@@ -1,4 +1,4 @@
-"""What pages load beside themselves: one style sheet, one script, one drawing; by name, never by path."""
+"""What pages load beside themselves: one style sheet, four scripts, one drawing; by name, never by path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.resources import files
 
 TYPES = {
     "service.css": "text/css; charset=utf-8",
-    "service.js": "text/javascript; charset=utf-8",
+    **dict.fromkeys(("words.js", "charts.js", "runs.js", "service.js"), "text/javascript; charset=utf-8"),
     "plumbline.svg": "image/svg+xml",
 }
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any
 
 from encoders.question import Norm
-from verifier.pages.wording import NAMES
+from verifier.pages.wording import NAMES, as_given
 
 MEASURES = {**{str(norm): name for norm, name in NAMES.items()}, str(Norm.L0): "changed inputs"}
 QUESTIONS = {
@@ -31,11 +32,23 @@ def number(held: float | str | None) -> float:
     return math.nan if held is None else float(held)
 
 
-def value(held: float | str | None) -> str:
-    """Four digits, with the zeros at the end: a number that grows stays as wide as it was."""
+def below(held: float | str | None) -> str:
+    """Four digits, rounded down: what is proven of a distance is shown as no more than that."""
+    return _rounded(held, ROUND_FLOOR)
+
+
+def above(held: float | str | None) -> str:
+    """Four digits, rounded up: an adversary is shown as no nearer than it is, a proven margin as no less."""
+    return _rounded(held, ROUND_CEILING)
+
+
+def _rounded(held: float | str | None, direction: str) -> str:
+    """With the zeros at the end: a number that grows stays as wide as it was."""
     known = number(held)
     if math.isnan(known):
         return "–"
+    if math.isfinite(known):
+        known = float(Context(4, direction).plus(Decimal(repr(known))))
     if math.isinf(known):
         return "∞" if known > 0 else "−∞"
     written = f"{known:#.4g}".rstrip(".") if known else "0"
@@ -104,10 +117,10 @@ def sentence(run: Mapping[str, Any]) -> str:
     options, model, data = run.get("options") or {}, run["model"]["name"], run["data"]["name"]
     samples = f"{counted(run['counts']['total'], 'sample')} of {data}"
     measure = MEASURES.get(options.get("norm") or "linf", "L∞")
-    radius = f"{measure} distance {number(run.get('radius')):.6g}"
+    radius = f"{measure} distance {as_given(number(run.get('radius')))}"
     targets = options.get("targets")
     others = "another class" if not targets else f"class {' or '.join(map(str, targets))}"
-    wins = f" by a margin of {options['margin']:g}" if options.get("margin") else ""
+    wins = f" by a margin of {as_given(options['margin'])}" if options.get("margin") else ""
     if options.get("grid"):
         others += f", inputs being multiples of 1/{options['grid']}" if isinstance(options["grid"], int) else ""
     match run["question"]:
@@ -136,7 +149,7 @@ def command(run: Mapping[str, Any]) -> str | None:
         parts += ["--samples", str(run["samples"])]
     parts += ["--norm", str(options.get("norm") or "linf")]
     if run.get("radius") is not None:
-        parts += ["--radius", f"{number(run['radius']):.12g}"]
+        parts += ["--radius", as_given(number(run["radius"]))]
     for held, flag in (("time_limit", "--time-limit"), ("tolerance", "--tolerance"), ("seed", "--seed"),
                        ("engine", "--engine"), ("grid", "--grid"), ("margin", "--margin")):  # fmt: skip
         if options.get(held) is not None:
@@ -144,5 +157,5 @@ def command(run: Mapping[str, Any]) -> str | None:
     if options.get("targets"):
         parts += ["--target", ",".join(map(str, options["targets"]))]
     if options.get("box"):
-        parts += ["--box", ",".join(f"{number(end):g}" for end in options["box"])]
+        parts += ["--box", ",".join(as_given(number(end)) for end in options["box"])]
     return shlex.join(parts)

@@ -27,10 +27,14 @@ def connected(url: str, pool: int = 10) -> Engine:
 
 
 def _prepare(connection: sqlite3.Connection, _: object) -> None:
-    """A connection of SQLite: readers beside the writer, every commit on the disk, transactions begun by us alone."""
+    """A connection of SQLite: readers beside the writer, transactions begun by us alone.
+
+    A commit is written before it is answered, and reaches the disk with the next checkpoint: a process may be killed at
+    any moment, and a machine that loses its power comes back to an earlier moment, whole.
+    """
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

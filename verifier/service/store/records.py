@@ -181,6 +181,7 @@ class Claimed:
     run_id: str
     number: int
     attempt: int
+    lost: int
     lower: float
     upper: float
     basis: str | None

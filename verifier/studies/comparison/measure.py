@@ -9,7 +9,6 @@ import base64
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,18 @@ from bounds.attacks import ATTACKS
 from bounds.lower.cross_lipschitz import LocalCrossLipschitz
 from bounds.lower.relaxations import Crown
 from encoders.arrays import FloatArray, Inputs
+from encoders.deadline import EVERYTHING, Clock
 from encoders.errors import SolverError
 from encoders.plugins import taking_part
 from encoders.question import Norm
 from verifier.options import Options
 from verifier.question.merging import Proven, merged, strict
 from verifier.question.model import Model
+from verifier.question.problem import Progress as Told
 from verifier.question.results import Result, Verdict, check_order
 from verifier.regions import region_for
-from verifier.runs.job import Job
-from verifier.runs.journal import Journal, Record, is_open
+from verifier.runs.job import Given, Job, Outcome
+from verifier.runs.journal import Journal, Record, is_unfinished
 from verifier.runs.journalled import Attempts, Run, answers, journalled
 from verifier.runs.samples import Samples, origin_of
 from verifier.studies.comparison.drawn_attacks import STRONGEST, drawn_attack
@@ -39,6 +40,23 @@ from verifier.studies.comparison.test_data import TestData
 
 Progress = Callable[[Subject, Norm, int], None]
 """Called with the network, the norm and the number of samples done."""
+
+
+@dataclass(frozen=True, eq=False)
+class CompareJob(Job):
+    """The distance of every sample, and beside it both attacks and lower bounds: what a line of a journal holds.
+
+    A line of a sample that a stop comes in the middle of holds its bracket alone, and is worked on again.
+    """
+
+    attacks: tuple[str, ...] = ()
+
+    async def outcome(self, model: Model, given: Given, progress: Told, clock: Clock, share: int) -> Outcome[Result]:
+        found = await Job.outcome(self, model, given, progress, clock, share)
+        if found.result is None or EVERYTHING.asked:
+            return found
+        told, best = beside(model, given.x, self.options, self.attacks, found.result)
+        return found if EVERYTHING.asked else replace(found, result=best, beside=told)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,16 +105,17 @@ def measure_one(
     question = options.question(norm)
     effort = question.record("time_limit", "engine", "device", "seed") | taking_part(engines=question.plugins)
     run = Run("compare", model, samples, depending_on(samples, question, options.attacks), effort)
-    more = partial(beside, model, samples, question, options.attacks)
-    job = Job(question)
+    job = CompareJob(question, attacks=options.attacks)
     records: dict[int, Record] = {}
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(folder / f"{subject.stem}-{norm}.jsonl", run.record))
-        attempts = Attempts(run, job, journal)
-        fresh = answers(run, job, 1, lambda index, running: None, more=more, attempts=attempts)
-        for one in stack.enter_context(closing(journalled(journal, indices, fresh, is_open))):
+        attempts = Attempts(run, job, journal, beside=True)
+        fresh = answers(run, job, options.cluster or 1, lambda index, running: None, attempts=attempts)
+        for one in stack.enter_context(closing(journalled(journal, indices, fresh, is_unfinished))):
             if one.record is None and not isinstance(one.error, SolverError):
                 raise one.error or RuntimeError(f"{subject.path}: sample {one.index} has no result")
+            if EVERYTHING.asked and one.record is not None and "attacks" not in one.record:
+                continue  # stopped before the attacks, which are not told as ones that found nothing
             # What a solver failed on is told as open; a line on the way holds its bracket alone. Both are tried again.
             records[one.index] = {**unknown(one.index), **(one.record or {})}
             progress(subject, norm, len(records))
@@ -111,12 +130,13 @@ def depending_on(samples: Samples, question: Options, attacks: tuple[str, ...]) 
     return {**asked, "attacks": list(attacks), **taking}
 
 
-def beside(model: Model, samples: Samples, question: Options, attacks: tuple[str, ...], result: Result) -> Record:
-    """What a sample's line in the journal holds beside its answer, and what that narrows of the answer."""
+def beside(
+    model: Model, x: Inputs, question: Options, attacks: tuple[str, ...], result: Result
+) -> tuple[Record, Result]:
+    """What a sample's line in the journal holds beside its answer, and the answer with all that was measured."""
     told: Record = {"attacks": {}, "cross_lipschitz": None, "adversary": None, "proven_by": result.engine}
     if result.verdict is Verdict.MISCLASSIFIED:
-        return told
-    x = samples.x[result.index]
+        return told, result
     found = {name: drawn_attack(name, model, x, question) for name in attacks}
     check_order(result, {}, {name: one.distance for name, one in found.items()})
     told["attacks"] = {
@@ -137,7 +157,7 @@ def beside(model: Model, samples: Samples, question: Options, attacks: tuple[str
         kind = adversary.input.dtype.newbyteorder("<")
         told["adversary"] = base64.b64encode(adversary.input.astype(kind).tobytes()).decode()
         told["adversary_type"] = kind.str
-    return told | whole.record()
+    return told | whole.record(), whole.result
 
 
 def unknown(index: int) -> Record:

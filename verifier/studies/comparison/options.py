@@ -18,6 +18,7 @@ from trainers.choice import choices
 from trainers.config import Study, read_study
 from verifier.options import Options
 from verifier.question.model import Model, load
+from verifier.runs.cluster_connection import check_cluster
 from verifier.runs.samples import check_samples
 from verifier.studies.comparison.bands import Resampling
 from verifier.studies.comparison.drawn_attacks import BY_RADIUS, STRONGEST, check_attack_name
@@ -60,6 +61,7 @@ class CompareOptions:
     device: str = "auto"
     seed: Whole = 0
     jobs: Natural = 1
+    cluster: str | None = None  # whose workers share the samples of one network at a time, in place of jobs
     attack: Annotated[str, AfterValidator(check_attack_name)] = BY_RADIUS
     baseline: str = NONE
     pictures: NaturalWithZero = 3
@@ -69,6 +71,10 @@ class CompareOptions:
 
     def __post_init__(self) -> None:
         self.question(self.norms[0])  # refuses what no network could be asked
+        if self.cluster is not None:
+            if self.jobs != 1:
+                raise OptionError("jobs and cluster: processes here, or workers elsewhere; leave out one of the two")
+            check_cluster(self.cluster)
 
     @property
     def attacks(self) -> tuple[str, ...]:

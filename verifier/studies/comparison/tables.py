@@ -70,7 +70,7 @@ def row(group: Group, options: CompareOptions) -> list[str]:
 def _interval_told(low: float, high: float, samples: int) -> str:
     """A share, and Wilson's interval for as many samples as there are, however many seeds they are shown to."""
     ends = float(wilson(low, samples)[0]), float(wilson(high, samples)[1])
-    return f"{share(low, high)} ({ends[0]:.0%} to {ends[1]:.0%})"
+    return f"{share(low, high)} ({share(*ends, decimals=0)})"
 
 
 def proven_by(group: Group) -> str:

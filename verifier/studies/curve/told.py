@@ -66,7 +66,7 @@ def table(found: Curves) -> Table:
     def cell(curve: Curve, radius: float) -> str:
         k = int(np.searchsorted(curve.radii, radius))
         low, high = (float(side[k]) for side in curve.band)
-        return f"{share(float(curve.low[k]), float(curve.high[k]))} ({low:.0%} to {high:.0%})"
+        return f"{share(float(curve.low[k]), float(curve.high[k]))} ({share(low, high, decimals=0)})"
 
     header = ("network", *(f"at {as_given(radius)}" for radius in found.told), "open samples")
     rows = [

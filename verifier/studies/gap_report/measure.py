@@ -52,7 +52,7 @@ class ReportJob(Job):
     """
 
     report: ReportOptions = field(default_factory=ReportOptions)
-    folder: Path = Path()
+    folder: Path = field(default=Path(), kw_only=True)
     budget: Budget | None = None
     proofs: bool = False
     costs: dict[str, float] = field(default_factory=dict)
@@ -74,8 +74,8 @@ class ReportJob(Job):
             until = max(0.0, min(limit, whole - clock.now()))
             techniques = until * (1.0 - OF_THE_PROOF * self.proofs)
         limits = Deadline.after(techniques, clock), Deadline.after(until, clock)
-        beside = _Beside(self, model, given, found.result, progress, *limits)
-        return replace(found, beside=await beside.measured())
+        told, best = await _Beside(self, model, given, found.result, progress, *limits).measured()
+        return replace(found, result=best, beside=told)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,15 +91,15 @@ class _Beside:
     until: Deadline  # of all, the proof after them included, where there is a budget
     left_out: dict[str, dict[str, str]] = field(default_factory=lambda: {"bounds": {}, "attacks": {}, "estimates": {}})
 
-    async def measured(self) -> Record:
-        """What the record holds beside the answer, and what that narrows of the answer."""
+    async def measured(self) -> tuple[Record, Result]:
+        """What the record holds beside the answer, and the answer with all that was measured."""
         result, options = self.result, self.job.options
         told: Record = {
             "bounds": {}, "attacks": {}, "estimates": {}, "left_out": {}, "adversary": None,
             "proven_by": result.engine,
         }  # fmt: skip
         if result.verdict is Verdict.MISCLASSIFIED:
-            return told
+            return told, result
         region = region_for(self.model, self.given.x, self.job.mask, options)
         told["attacks"], adversaries = await self._attacks()
         check_order(result, {}, {name: float(one["distance"]) for name, one in told["attacks"].items()})
@@ -114,7 +114,7 @@ class _Beside:
             told["adversary"] = self._saved(whole.result.adversary)
         if self.job.proofs:
             told["proof"] = await self._proof(whole.result)
-        return told | whole.record()
+        return told | whole.record(), whole.result
 
     async def _attacks(self) -> tuple[Record, list[Adversary]]:
         options, given = self.job.options, self.given
@@ -211,8 +211,9 @@ class _Beside:
         """What became of the proof, in a time of its own; where its file is, from the report's folder."""
         place = Path("proofs") / str(self.job.options.norm)
         limit = min(self.job.options.time_limit or np.inf, max(self.until.left, LEAST))
-        job = replace(self.job, options=replace(self.job.options, time_limit=None if np.isinf(limit) else limit))
-        told = await proof_beside(self.job.folder / place, self.model, job, self.given.x, result)
+        options = replace(self.job.options, time_limit=None if np.isinf(limit) else limit)
+        job = replace(self.job, options=options, folder=self.job.folder / place)
+        told = await proof_beside(self.model, job, self.given.x, result)
         proof: Record = told["proof"]
         return proof if proof["file"] is None else proof | {"file": (place / proof["file"]).as_posix()}
 

@@ -1,4 +1,4 @@
-"""What a report says in words and tables: the answer in three sentences, shares at radii, techniques, every input."""
+"""What a report says in words and tables: the answer in a few sentences, shares at radii, techniques, every input."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_a_table_sorts_filters_and_a_chart_is_read(page: Page, address: str) -> 
     page.fill("[data-find]", "unresolved")
     expect(page.locator("tr[data-sample]:visible")).to_have_count(1)
     chart = page.locator('[data-chart="curve"]')
-    expect(chart.locator("[data-read]")).to_contain_text("radius 0.05000: 50.0 % proven robust, 60.0 % not falsified")
+    expect(chart.locator("[data-read]")).to_contain_text("radius 0.05: 50.0 % proven robust, 60.0 % not falsified")
     box = chart.locator("svg").bounding_box()
     assert box
     page.mouse.move(box["x"] + 60, box["y"] + 60)
@@ -248,7 +248,10 @@ def test_without_a_script_a_run_can_be_read(browser: Browser, page: Page, addres
 def test_the_script_words_numbers_as_the_server_does(page: Page, address: str) -> None:
     page.goto(address)
     held = [0, 0.05, 0.123456, 1e-5, 12, 99999, "inf", "-inf", None, -0.25, 1234.6]
-    assert page.evaluate("(held) => held.map(value)", held) == [wording.value(one) for one in held]  # type: ignore[arg-type]
+    held += [0.03123, 0.031230000000000001, 0.0312345, -0.0312345, 0.99999, -0.99999, 9999.5, 9.9999e-5, 5e-324]
+    for side in (wording.below, wording.above):
+        known = [side(one) for one in held]  # type: ignore[arg-type]
+        assert page.evaluate(f"(held) => held.map({side.__name__})", held) == known
     pairs: list[tuple[float | str, float | str]] = [
         (0, 0.5),
         (0.5, 0.5),

@@ -145,12 +145,30 @@ def test_static_files_are_kept_for_good_under_an_address_of_their_bytes(client: 
 
 
 def test_numbers_keep_their_width() -> None:
-    words = [wording.value(held) for held in (0.05, 0.0312345, 12, 1e-5, "inf", -0.25, 0.0, None)]
+    words = [wording.below(held) for held in (0.05, 0.0312345, 12, 1e-5, "inf", -0.25, 0.0, None)]
     assert words == ["0.05000", "0.03123", "12.00", "1.000e-05", "∞", "−0.2500", "0", "–"]
     assert [wording.gap(*sides) for sides in ((1, 1), (0.5, 1.0), (0, "inf"), ("inf", "inf"))] == [
         "0 %", "50.0 %", "open", "0 %",
     ]  # fmt: skip
     assert [wording.duration(held) for held in (0.314, 42, 200, 7500)] == ["0.31 s", "42 s", "3 min 20 s", "2 h 05 min"]
+
+
+@pytest.mark.parametrize("held", [0.03123999, 0.03123001, -0.03123999, 0.99999, 9999.51, 1e-9 / 3, -2 / 3])
+def test_no_side_of_a_bracket_is_shown_as_more_than_is_known(held: float) -> None:
+    low, high = [float(side(held).replace("−", "-")) for side in (wording.below, wording.above)]
+    assert low <= held <= high
+    assert high - low <= 1.001e-3 * abs(held)
+
+
+def test_a_question_is_told_to_its_last_digit() -> None:
+    run: dict[str, Any] = {
+        "question": "verify", "radius": 0.1 + 0.2, "counts": {"total": 1}, "model": {"name": "m"},
+        "data": {"name": "d"}, "options": {"norm": "linf", "box": [0.0, 1 / 3], "margin": 1e-7 / 3},
+    }  # fmt: skip
+    assert "L∞ distance 0.30000000000000004 of" in wording.sentence(run)
+    assert f"by a margin of {1e-7 / 3!r}?" in wording.sentence(run)
+    assert "--radius 0.30000000000000004" in str(wording.command(run))
+    assert f"--box 0,{1 / 3!r}" in str(wording.command(run))
 
 
 def test_a_scale_holds_every_bracket() -> None:

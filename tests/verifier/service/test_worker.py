@@ -1,0 +1,109 @@
+"""How a worker takes samples, and what it says of them on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.verifier.service.asking import asked, ended, uploaded
+from tests.verifier.service.conftest import serving
+from verifier.question.model import Model
+from verifier.question.problem import Running
+from verifier.service import asking, loaded_run
+from verifier.service.files import Files, Folder
+from verifier.service.settings import Settings
+from verifier.service.store.records import Claimed, Finding
+from verifier.service.store.store import Store
+from verifier.service.worker import SILENCE, Held
+
+QUICK: dict[str, Any] = {"question": "verify", "radius": 0.01}  # one pass proves it
+
+
+def test_a_sample_is_taken_when_there_is_room_for_it(
+    settings: Settings, reading_here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = list[int]()
+    honest = Store.claim
+
+    def claim(store: Store, worker: str, of: str | None = None) -> Claimed | None:
+        found = honest(store, worker, of)
+        if found is not None:
+            running.append(store.counts([found.run_id])[found.run_id].running)
+        return found
+
+    monkeypatch.setattr(Store, "claim", claim)
+    monkeypatch.setattr("verifier.service.worker.slots_for", lambda model, options: 2)
+    with serving(settings, workers=1) as (client, _):
+        run = asked(client, "0:5", "distance")
+        assert ended(client, run["id"])["counts"]["exact"] == 5
+    assert len(running) == 5
+    assert max(running) == 2
+
+
+def test_a_model_is_loaded_once_for_all_its_stints(
+    settings: Settings, reading_here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = list[str]()
+    honest = asking.loaded
+
+    def loaded(path: Path, facts: Mapping[str, Any]) -> Model:
+        loads.append(path.name)
+        return honest(path, facts)
+
+    monkeypatch.setattr(loaded_run, "loaded", loaded)
+    monkeypatch.setattr("verifier.service.worker.slots_for", lambda model, options: 1)
+    with serving(settings, workers=1) as (client, _):
+        model = uploaded(client)
+        for _ in range(2):
+            run = asked(client, "0:6", model=model, **QUICK)
+            assert ended(client, run["id"])["counts"]["certified"] == 6
+    assert len(loads) == 1
+
+
+class Seen(Held):
+    """A sample of no model, which is told as it runs."""
+
+    def finding(self, files: Files) -> Finding | None:
+        del files
+        assert self.running is not None
+        return Finding(self.running.lower, self.running.upper, self.seconds, technique=self.running.technique)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "technique", "waited", "told"),
+    [
+        (0.1, 0.5, "search", 0.0, False),
+        (0.1039, 0.4961, "search", 0.0, False),
+        (0.105, 0.5, "search", 0.0, True),
+        (0.1, 0.495, "search", 0.0, True),
+        (0.1, 0.5, "highs", 0.0, True),
+        (0.1, 0.5, "search", SILENCE + 0.1, True),
+    ],
+)
+def test_what_has_hardly_moved_is_told_later(
+    lower: float, upper: float, technique: str, waited: float, told: bool, no_files: Files
+) -> None:
+    held = Seen(Claimed("r", 0, 1, 0, 0.0, 1.0, None, None))
+    held.running = Running(0.1, 0.5, technique="search")
+    held.told = held.news(no_files)
+    held.running = Running(lower, upper, technique=technique)
+    held.started -= waited
+    assert (held.news(no_files) is not None) == told
+
+
+def test_a_first_adversary_is_told_at_once(no_files: Files) -> None:
+    held = Seen(Claimed("r", 0, 1, 0, 0.0, 1.0, None, None))
+    held.running = Running(0.0, float("inf"), technique="search")
+    held.told = held.news(no_files)
+    assert held.news(no_files) is None
+    held.running = Running(0.0, 0.5, technique="search")
+    assert held.news(no_files) is not None
+
+
+@pytest.fixture
+def no_files(tmp_path: Path) -> Files:
+    """Where nothing is kept."""
+    return Folder(tmp_path)
