@@ -41,9 +41,10 @@ def read_multipliers(line: dict[str, Any], network: Network, rows: int) -> Multi
     share_bits = integer(line.get("share_bits", SHARE_BITS), "share_bits", 0, EXPONENT)
     bins = integers(line.get("bins", [0] * network.inputs), "bins", network.inputs, least=0)
     shares = _by_layer(line.get("shares", []), "shares", network)
-    for _, listed in shares.values():
-        for of_bins in listed:
-            _parts(integers(of_bins, "the shares of a neuron", max(bins) + 1), "a share", share_bits)
+    every = [a_list(one, "the shares of a neuron") for _, listed in shares.values() for one in listed]
+    count = max([max(bins) + 1, *map(len, every[:1])])
+    for of_bins in every:
+        _parts(integers(of_bins, "the shares of a neuron", count), "a share", share_bits)
     return Multipliers(
         integers(line["rows"], "rows", rows, least=0) if "rows" in line else [1] * rows,
         exponent(line.get("rows_exponent", 0), "rows_exponent"),

@@ -117,14 +117,17 @@ class Node:
         constants are least values of what they are then.
         """
         a, lines = self.setting.arithmetic, {}
-        bins, last = np.array(multipliers.bins), max(multipliers.bins, default=0)
+        bins = np.array(multipliers.bins)
         for layer, (listed, shares) in multipliers.shares.items():
             is_open = a.negative(self.ranges[layer].lower) & a.positive(self.ranges[layer].upper)
             kept = [at for at, neuron in enumerate(listed) if is_open[neuron]]
             neurons = [listed[at] for at in kept]
             if not neurons:
                 continue
-            numbers = a.scaled([one for at in kept for one in shares[at]], -multipliers.share_bits)
+            numbers, last = (
+                a.scaled([one for at in kept for one in shares[at]], -multipliers.share_bits),
+                len(shares[0]) - 1,
+            )
             least = self._of_neurons(layer, neurons, "upper").back(Relaxation(self.ranges))
             first = np.arange(len(neurons))[:, None] * (last + 1)
             rising = a.negative(least.of_input)  # the inputs that raise h

@@ -83,6 +83,17 @@ def test_a_line_holds_on_its_region_alone(tmp_path: Path, arithmetic: Literal["e
 
 
 @pytest.mark.parametrize("arithmetic", ["exact", "float"])
+def test_a_neuron_that_holds_the_goal_back_has_no_upper_line(
+    tmp_path: Path, arithmetic: Literal["exact", "float"]
+) -> None:
+    """Class 0 has relu(x0 + x1), class 1 has 1: at 0 it wins, whatever the most is that the neuron can be."""
+    model = fully_connected(tmp_path / "net.onnx", [([[1], [1]], [0]), ([[1, 0]], [0, 1])])
+    first = statement(model, [1, 1], 2, box=hexadecimal([-1, 1]))
+    close = {"close": True, "shares": [[0, [0], [[0]]]]}
+    assert not check(packed(first, ranges(0, [-2], [2]), {"goal": 1}, close), model, arithmetic).accepted
+
+
+@pytest.mark.parametrize("arithmetic", ["exact", "float"])
 def test_units_and_constraints(tmp_path: Path, arithmetic: Literal["exact", "float"]) -> None:
     model = lead(tmp_path / "sum.onnx", 1)
     assert told(model, arithmetic, WHOLE, 0.5, scale=hexadecimal([2, 2]))
@@ -109,6 +120,8 @@ def test_the_function_of_a_cap_may_have_lines(tmp_path: Path, arithmetic: Litera
         ({"bins": [0, 1], "shares": [[0, [0], [[256]]]]}, "the shares of a neuron has 1 entries"),
         ({"bins": [0, 1], "shares": [[0, [0], [256, 0]]]}, "shares has 2 entries"),
         ({"bins": [0, 1], "shares": [[0, [0], [256]]]}, "the shares of a neuron is no list"),
+        ({"shares": [[0, [0, 1], [[1, 1], [1]]]]}, "the shares of a neuron has 1 entries"),
+        ({"shares": [[0, [0, 1], [[1], [1, 1]]]]}, "the shares of a neuron has 2 entries"),
         ({"shares": [[0, [0], [[257]]]]}, "a share is outside"),
         ({"shares": [[0, [0], [[-1]]]]}, "a share is outside"),
         ({"shares": [[0, [0], [[256]]]], "share_bits": 7}, "a share is outside"),
