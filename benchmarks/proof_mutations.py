@@ -42,7 +42,7 @@ DIGITS = REPOSITORY / "trainers" / "nets" / "digits-64-32-32-10.onnx"
 IMAGES = (11, 16, 11)
 TINY = ((2, 4, 3, 2), (3, 4, 3, 3))
 MULTIPLIERS = ("rows", "slopes", "signs")
-EXPONENTS = ("rows_exponent", "slope_bits", "signs_exponent", "exponent", "weights_exponent")
+EXPONENTS = ("rows_exponent", "slope_bits", "signs_exponent", "exponent", "weights_exponent", "share_bits")
 SHARES = (0.5, 0.45, 0.05)  # of the mutations; checks of digits take longest
 
 
@@ -91,6 +91,23 @@ def split_proofs(folder: Path, seeds: Iterable[int]) -> Iterator[Proof]:
             continue
         lines = Writer(network.path, layers, first | {"radius": float(found * Fraction(99, 100)).hex()}).written()
         yield Proof(f"{network.path.stem} by splits", network, lines, claim_of(lines[0]))
+
+
+def shared_proofs(folder: Path, seeds: Iterable[int]) -> Iterator[Proof]:
+    """The same trees with shares of upper lines, at random, in every node that closes with them all the same."""
+    for proof in split_proofs(folder, seeds):
+        rng, lines = Random(len(proof.lines)), copy.deepcopy(proof.lines)
+        sizes = [len(line["lower"]) for line in lines if "ranges" in line]
+        for at, line in enumerate(lines):
+            bins = [rng.randrange(2) for _ in lines[0]["sample"]]
+            shares = [
+                [k, list(range(size)), [[rng.randrange(257) for _ in range(2)] for _ in range(size)]]
+                for k, size in enumerate(sizes)
+            ]
+            if "close" in line:
+                tried = [*lines[:at], line | {"bins": bins, "shares": shares}, *lines[at + 1 :]]
+                lines = tried if check(packed(tried), proof.network.path).whole else lines
+        yield Proof(f"{proof.name}, shared", proof.network, lines, proof.claim)
 
 
 def digits_proofs() -> Iterator[Proof]:
@@ -207,6 +224,29 @@ def _neuron(rng: Random, lines: Lines) -> Lines | None:
         return None
     holder, at = rng.choice(places)
     holder[at] = max(0, holder[at] + rng.choice((-1, 1, rng.randrange(-4, 5))))
+    return lines
+
+
+def _shares(rng: Random, lines: Lines) -> Lines | None:
+    """A bit of a share, another bin, shares of another neuron or layer, or those of another node."""
+    shared = [line for line in lines[1:] if line.get("shares")]
+    if not shared:
+        return None
+    line, other = rng.choice(shared), rng.choice(lines[1:])
+    entry = rng.choice(line["shares"])
+    match rng.randrange(5):
+        case 0:
+            of_bins = rng.choice(entry[2])
+            at = rng.randrange(len(of_bins))
+            of_bins[at] = _bit(rng, of_bins[at])
+        case 1:
+            line["bins"][rng.randrange(len(line["bins"]))] = rng.randrange(3)
+        case 2:
+            entry[rng.randrange(2)] = rng.choice((rng.randrange(3), copy.deepcopy(rng.choice(line["shares"])[1])))
+        case 3:
+            rng.shuffle(entry[2])
+        case _:
+            other.update({key: copy.deepcopy(line[key]) for key in ("bins", "shares", "share_bits") if key in line})
     return lines
 
 
@@ -386,6 +426,7 @@ MUTATIONS: dict[str, Mutation] = {
     "an end inward, a little": _inward(little=True),
     "an end inward, a lot": _inward(little=False),
     "another neuron": _neuron,
+    "shares of upper lines": _shares,
     "another side": _side,
     "a line dropped": _dropped,
     "a line doubled": _doubled,
@@ -486,7 +527,8 @@ def main() -> None:
     rng, found, lone = Random(options.seed), Counter[tuple[str, str]](), 0
     with tempfile.TemporaryDirectory() as folder:
         tiny = list(tiny_proofs(Path(folder), range(8)))
-        trees, large = list(split_proofs(Path(folder), (1, 2, 8, 9))), list(digits_proofs())
+        trees = [*split_proofs(Path(folder), (1, 2, 8, 9)), *shared_proofs(Path(folder), (1, 8))]
+        large = list(digits_proofs())
         print(
             f"{len(tiny)} proofs of tiny nets, {len(trees)} that split all, {len(large)} of {DIGITS.stem}\n", flush=True
         )

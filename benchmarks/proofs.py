@@ -96,6 +96,8 @@ def proven(model: Model, x: np.ndarray, result: Result, time_limit: float, exact
 def told(norm: str, found: list[Proven]) -> str:
     """A row: medians, and the worst behind them."""
     written = [one for one in found if one.size]
+    if not written:
+        return row([norm, len(found), sum(one.rigorous for one in found), *[0] * (len(COLUMNS) - 3)])
     asked = np.array([one.asked for one in written])
     exactly = sum(not np.isnan(one.exactly) for one in written)
 

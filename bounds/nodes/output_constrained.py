@@ -52,7 +52,7 @@ def on_the_cap(engine: NodeBounds, nodes: N, seen: Pass, radius: float | Tensor,
     for layer in stack.layers:
         chosen = phase[:, layer] == 0
         if single:  # behind several layers, fewer neurons made more nodes than they saved time
-            chosen &= _costly(nodes, seen)
+            chosen &= costly(nodes, seen)
         node, neuron = torch.nonzero(chosen, as_tuple=True)
         for i, j in _chunks(node, neuron + layer.start, at_once):
             if out_of_time():
@@ -66,7 +66,7 @@ def on_the_cap(engine: NodeBounds, nodes: N, seen: Pass, radius: float | Tensor,
     return replace(nodes.fixed(phase), lower=lower, upper=upper)
 
 
-def _costly(nodes: Nodes, seen: Pass) -> Tensor:
+def costly(nodes: Nodes, seen: Pass) -> Tensor:
     """[N, P]: the neurons that together bring about most of what relaxing costs a node's bound."""
     cost = torch.where(nodes.phase == 0, seen.behind.abs() * nodes.lines[1], 0.0)
     ordered, place = cost.sort(-1, descending=True)

@@ -177,6 +177,14 @@ class Arithmetic(ABC):
         """Numbers as Python compares them, exactly; what is no number becomes less than all."""
 
     @abstractmethod
+    def numbers(self, compared: NDArray[Any]) -> Numbers:
+        """What Python compares as numbers again, rounded down."""
+
+    @abstractmethod
+    def mapped(self, rows: Numbers) -> Part:
+        """The linear map whose results have these rows of coefficients."""
+
+    @abstractmethod
     def span(self, linear: Linear, sources: Sequence[Span]) -> Span:
         """Where an affine value lies while its sources lie where they do, rounded outward."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.checker.arithmetic import Arithmetic, Numbers, Span
+from verifier.checker.arithmetic import Arithmetic, Numbers, Part, Span
 from verifier.checker.network import Affine, Network, Relu
 from verifier.checker.region import Region
 
@@ -136,12 +136,27 @@ class Functions:
             self.add(source, *self.arithmetic.back(part, rows))
 
 
+@dataclass(frozen=True)
+class Lines:
+    """Functions of the input below -z of some neurons of a layer: coefficients as a linear map, and constants."""
+
+    neurons: list[int]
+    coefficients: Part
+    constants: Numbers
+
+
 class Relaxation:
     """What a ReLU's result is replaced by: linear functions of what it reads, by the table of the page."""
 
-    def __init__(self, ranges: list[Range], slopes: Mapping[int, Numbers] | None = None) -> None:
+    def __init__(
+        self,
+        ranges: list[Range],
+        slopes: Mapping[int, Numbers] | None = None,
+        lines: Mapping[int, Lines] | None = None,
+    ) -> None:
         self.ranges = ranges
         self.slopes = slopes or {}
+        self.lines = lines or {}
 
     def through(self, functions: Functions, value: Relu, rows: Numbers) -> None:
         """From coefficients of z to coefficients of h, and constants.
@@ -154,6 +169,13 @@ class Relaxation:
         dead = a.negative(lower) & ~a.positive(upper)
         open_ones = a.negative(lower) & a.positive(upper)
         one, none = a.scaled([1], 0), a.zeros(1)
+        if value.layer in self.lines:
+            lines = self.lines[value.layer]
+            by_lines = a.negative(rows) & open_ones & np.isin(np.arange(value.size), lines.neurons)
+            prices = a.where(by_lines, -rows, none)[:, lines.neurons]
+            functions.add(0, *a.back(lines.coefficients, prices))
+            functions.add_constants(prices * lines.constants)
+            rows = a.where(by_lines, none, rows)
         alpha = self.slopes[value.layer] if value.layer in self.slopes else rule(a, lower, upper)
         whole = a.where(dead, none, one)
         falling = a.negative(rows)

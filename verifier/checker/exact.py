@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.checker.arithmetic import CHORD_BITS, Arithmetic, Linear, Mask, Part, Span
-from verifier.checker.lines import dyadic
-from verifier.checker.network import LinearMap
+from verifier.checker.lines import dyadic, dyadic_above
+from verifier.checker.network import Dense, LinearMap
 
 ROUGH_BITS = 400  # of whole numbers that become floats to choose a parameter by
 
@@ -200,3 +200,9 @@ class Exact(Arithmetic):
 
     def compared(self, numbers: Dyadics) -> NDArray[Any]:
         return objects([dyadic(int(one), numbers.exponent) for one in numbers.ints])
+
+    def numbers(self, compared: NDArray[Any]) -> Dyadics:
+        return self.exactly([-dyadic_above(-one) for one in compared])
+
+    def mapped(self, rows: Dyadics) -> Part:
+        return Part(Dense(rows.ints.T), rows.exponent)

@@ -23,6 +23,7 @@ LINE_BYTES = 1 << 24  # of one line, unpacked
 LINES = 100_000_000
 EXPONENT = 5000  # of two, of either sign
 BITS = 2048  # of a whole number
+SPARE_BITS = 60  # beyond those of its denominator, to which a fraction that is not dyadic is rounded
 HEXADECIMAL = re.compile(r"(-?)0x([0-9a-f]{1,64})(?:\.([0-9a-f]{0,64}))?p([+-]?[0-9]{1,5})", re.IGNORECASE)
 
 
@@ -128,3 +129,12 @@ def number(found: Any, what: str) -> Fraction:
 def dyadic(mantissa: int, power: int) -> Fraction:
     """m · 2^e."""
     return Fraction(mantissa << power) if power >= 0 else Fraction(mantissa, 1 << -power)
+
+
+def dyadic_above(number: Fraction) -> Fraction:
+    """The number itself where it is dyadic, else a dyadic one that is barely larger."""
+    below = number.denominator
+    if below & (below - 1) == 0:
+        return number
+    power = SPARE_BITS + below.bit_length()
+    return Fraction(-(-(number.numerator << power) // below), 1 << power)

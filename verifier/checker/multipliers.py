@@ -9,15 +9,17 @@ from verifier.checker.errors import RefusedError
 from verifier.checker.lines import EXPONENT, a_list, exponent, integer, integers
 from verifier.checker.network import Network
 
-KEYS = ("rows", "rows_exponent", "slopes", "slope_bits", "signs", "signs_exponent")
-SLOPE_BITS = 8
+KEYS = (
+    "rows", "rows_exponent", "slopes", "slope_bits", "signs", "signs_exponent", "bins", "shares", "share_bits"
+)  # fmt: skip
+SLOPE_BITS = SHARE_BITS = 8
 
-ByLayer = dict[int, tuple[list[int], list[int]]]  # the neurons of a layer that are listed, and a number for each
+ByLayer = dict[int, tuple[list[int], list[Any]]]  # the neurons of a layer that are listed, and what is said of each
 
 
 @dataclass(frozen=True)
 class Multipliers:
-    """θ of each row, α where it is given, and β; any of these are right, good ones close a node."""
+    """θ of each row, α where it is given, β, and the shares of upper lines; all are right, good ones close a node."""
 
     rows: list[int]
     rows_exponent: int = 0
@@ -25,6 +27,9 @@ class Multipliers:
     slope_bits: int = SLOPE_BITS
     signs: ByLayer = field(default_factory=dict)
     signs_exponent: int = 0
+    bins: list[int] = field(default_factory=list)  # of each input
+    shares: ByLayer = field(default_factory=dict)  # of each neuron a list, with a number for each bin
+    share_bits: int = SHARE_BITS
 
 
 def read_multipliers(line: dict[str, Any], network: Network, rows: int) -> Multipliers:
@@ -32,8 +37,14 @@ def read_multipliers(line: dict[str, Any], network: Network, rows: int) -> Multi
     bits = integer(line.get("slope_bits", SLOPE_BITS), "slope_bits", 0, EXPONENT)
     slopes = _by_layer(line.get("slopes", []), "slopes", network)
     for _, mantissas in slopes.values():
-        if mantissas and not (min(mantissas) >= 0 and max(mantissas) <= 1 << bits):
-            raise RefusedError("a slope is outside [0, 1]")
+        _parts(mantissas, "a slope", bits)
+    share_bits = integer(line.get("share_bits", SHARE_BITS), "share_bits", 0, EXPONENT)
+    bins = integers(line.get("bins", [0] * network.inputs), "bins", network.inputs, least=0)
+    shares = _by_layer(line.get("shares", []), "shares", network)
+    every = [a_list(one, "the shares of a neuron") for _, listed in shares.values() for one in listed]
+    count = max([max(bins) + 1, *map(len, every[:1])])
+    for of_bins in every:
+        _parts(integers(of_bins, "the shares of a neuron", count), "a share", share_bits)
     return Multipliers(
         integers(line["rows"], "rows", rows, least=0) if "rows" in line else [1] * rows,
         exponent(line.get("rows_exponent", 0), "rows_exponent"),
@@ -41,19 +52,28 @@ def read_multipliers(line: dict[str, Any], network: Network, rows: int) -> Multi
         bits,
         _by_layer(line.get("signs", []), "signs", network),
         exponent(line.get("signs_exponent", 0), "signs_exponent"),
+        bins,
+        shares,
+        share_bits,
     )
 
 
+def _parts(mantissas: list[int], what: str, bits: int) -> None:
+    if mantissas and not (min(mantissas) >= 0 and max(mantissas) <= 1 << bits):
+        raise RefusedError(f"{what} is outside [0, 1]")
+
+
 def _by_layer(found: Any, what: str, network: Network) -> ByLayer:
-    """Lists of neurons and numbers, each pair (k, j) at most once."""
+    """Lists of neurons and what is said of them, numbers but for shares; each pair (k, j) at most once."""
     listed: ByLayer = {}
     for entry in a_list(found, what):
-        layer, neurons, mantissas = a_list(entry, what, 3)
+        layer, neurons, said = a_list(entry, what, 3)
         layer = integer(layer, f"a layer of {what}", 0, len(network.relus) - 1)
         if layer in listed:
             raise RefusedError(f"{what} lists layer {layer} twice")
         neurons = integers(neurons, what, least=0)
         if len(set(neurons)) < len(neurons) or max(neurons, default=0) >= network.neurons(layer):
             raise RefusedError(f"{what} lists a neuron twice, or one that layer {layer} has not")
-        listed[layer] = neurons, integers(mantissas, what, len(neurons))
+        read = a_list if what == "shares" else integers
+        listed[layer] = neurons, read(said, what, len(neurons))
     return listed

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from verifier.checker.arithmetic import Numbers
-from verifier.checker.backward_pass import Functions, Intervals, Range, Relaxation, Setting, rule, unit_rows
+from verifier.checker.backward_pass import Functions, Intervals, Lines, Range, Relaxation, Setting, rule, unit_rows
 from verifier.checker.errors import RefusedError
 from verifier.checker.multipliers import Multipliers
 from verifier.checker.statement import Goal
@@ -38,19 +38,15 @@ class Node:
         self._add_rows(functions, multipliers)
         for layer, (neurons, mantissas) in multipliers.signs.items():
             self._add_signs(functions, layer, neurons, self._scaled(mantissas, multipliers.signs_exponent))
-        return functions.back(Relaxation(self.ranges, self._slopes(multipliers)))
+        return functions.back(Relaxation(self.ranges, self._slopes(multipliers), self._lines(multipliers)))
 
     def least_of_neurons(
         self, layer: int, neurons: Sequence[int], side: str, phi: Functions | None = None, weights: Numbers = None
     ) -> Any:
         """What h of some neurons (`lower`), or -h (`upper`), is at least: on the region, or where φ ≤ 0, by weights."""
-        a, network = self.setting.arithmetic, self.setting.network
-        rows = unit_rows(a, neurons, network.neurons(layer), 1 if side == "lower" else -1)
-        functions = Functions(self.setting, len(neurons))
-        functions.add(network.before(layer), rows)
-        functions.back(Relaxation(self.ranges))
+        functions = self._of_neurons(layer, neurons, side).back(Relaxation(self.ranges))
         if phi is not None:
-            functions.add(0, *a.product(weights[:, None], phi.of_input))
+            functions.add(0, *self.setting.arithmetic.product(weights[:, None], phi.of_input))
             functions.add_constants((weights * phi.constants)[:, None])
         return functions.least()
 
@@ -61,11 +57,15 @@ class Node:
 
     def least_by_intervals(self, layer: int, neurons: Sequence[int], side: str) -> Any:
         """The same on the region, by intervals."""
+        return self._of_neurons(layer, neurons, side).back(Intervals(self.ranges)).least_by_intervals()
+
+    def _of_neurons(self, layer: int, neurons: Sequence[int], side: str) -> Functions:
+        """h of some neurons (`lower`), or -h (`upper`)."""
         network = self.setting.network
         rows = unit_rows(self.setting.arithmetic, neurons, network.neurons(layer), 1 if side == "lower" else -1)
         functions = Functions(self.setting, len(neurons))
         functions.add(network.before(layer), rows)
-        return functions.back(Intervals(self.ranges)).least_by_intervals()
+        return functions
 
     def _scaled(self, mantissas: list[int], power: int) -> Numbers:
         return self.setting.arithmetic.scaled(mantissas, power)
@@ -109,6 +109,35 @@ class Node:
             values = a.spread(self._scaled(mantissas, -multipliers.slope_bits), neurons, len(given))
             slopes[layer] = a.where(given, values, rule(a, self.ranges[layer].lower, self.ranges[layer].upper))
         return slopes
+
+    def _lines(self, multipliers: Multipliers) -> dict[int, Lines]:
+        """The upper lines of the neurons that have shares and are open here; the page's "Upper lines by shares".
+
+        All is of -z, of which they are lower lines. Any coefficients will do, so that they may be rounded; their
+        constants are least values of what they are then.
+        """
+        a, lines = self.setting.arithmetic, {}
+        bins = np.array(multipliers.bins)
+        for layer, (listed, shares) in multipliers.shares.items():
+            is_open = a.negative(self.ranges[layer].lower) & a.positive(self.ranges[layer].upper)
+            kept = [at for at, neuron in enumerate(listed) if is_open[neuron]]
+            neurons = [listed[at] for at in kept]
+            if not neurons:
+                continue
+            numbers, last = (
+                a.scaled([one for at in kept for one in shares[at]], -multipliers.share_bits),
+                len(shares[0]) - 1,
+            )
+            least = self._of_neurons(layer, neurons, "upper").back(Relaxation(self.ranges))
+            first = np.arange(len(neurons))[:, None] * (last + 1)
+            rising = a.negative(least.of_input)  # the inputs that raise h
+            rows = numbers[first + np.where(rising, bins, last - bins)] * least.of_input
+            nothing = Functions(self.setting, len(neurons))
+            for functions in (least, nothing):
+                functions.add(0, -rows)
+            constants = a.numbers(np.minimum(least.least(), nothing.least()))
+            lines[layer] = Lines(neurons, a.mapped(rows), constants)
+        return lines
 
     def tighten(self, layer: int, neuron: int, side: str, value: Fraction) -> None:
         """Replace one side of a range, where the value is better."""

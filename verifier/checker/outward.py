@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from verifier.checker.arithmetic import CHORD_BITS, Arithmetic, Linear, Mask, Numbers, Part, Span
 from verifier.checker.errors import RefusedError
 from verifier.checker.lines import dyadic
-from verifier.checker.network import LinearMap, Moved, Network
+from verifier.checker.network import Dense, LinearMap, Moved, Network
 
 Floats = NDArray[np.float64]
 ROUNDING = 2.0**-52  # twice what one rounding can do
@@ -161,6 +161,12 @@ class Float(Arithmetic):
 
     def compared(self, numbers: Floats) -> NDArray[Any]:
         return np.where(np.isfinite(numbers), numbers, -np.inf)
+
+    def numbers(self, compared: NDArray[Any]) -> Floats:
+        return compared
+
+    def mapped(self, rows: Floats) -> Part:
+        return self.part(Dense(rows.T))
 
     def reach(self, network: Network, linear: Linear, index: int, reaches: dict[int, Numbers]) -> Floats:
         found: Floats = np.zeros(network.values[index].size) if linear.bias is None else np.abs(linear.bias)

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.checker.arithmetic import Arithmetic, Numbers
+from verifier.checker.lines import dyadic_above
 from verifier.checker.statement import Statement
 
 PARAMETER_STEPS = 20
 NEARLY_NOTHING = 2.0**-50  # of what λ is where no entry runs into the box
 LEAST_PARAMETER = 2.0**-200
-ROOM_BITS = 60  # beyond those of a unit, to which rooms in units are rounded up
 
 
 class Region:
@@ -83,15 +83,6 @@ class Region:
         along = price * self.radius
         over = a.down(a.total(-costs), a.total(-(along * along)))
         return a.quotient(at_sample, over, (price + price)[:, 0])
-
-
-def dyadic_above(number: Fraction) -> Fraction:
-    """The number itself where it is dyadic, else a dyadic one that is barely larger."""
-    below = number.denominator
-    if below & (below - 1) == 0:
-        return number
-    power = ROOM_BITS + below.bit_length()
-    return Fraction(-(-(number.numerator << power) // below), 1 << power)
 
 
 def parameter(sizes: NDArray[np.float64], rooms: NDArray[np.float64], radius: float) -> NDArray[np.float64]:

@@ -15,7 +15,18 @@ from torch import Tensor
 
 from bounds.reduced_net.reduced_net import Reduced
 from encoders.arrays import FloatArray
-from verifier.proofs.proof_tree import Bounded, Cap, Claimed, Close, Empty, Multipliers, ProofNode, ProofTree, Split
+from verifier.proofs.proof_tree import (
+    Bounded,
+    Cap,
+    Claimed,
+    Close,
+    Empty,
+    Multipliers,
+    ProofNode,
+    ProofTree,
+    Split,
+    UpperShares,
+)
 
 Line = dict[str, Any]
 FORMAT = "plumbline-proof-1"
@@ -91,7 +102,18 @@ class TreeLines:
         signs, exponent = self._by_layer(function.sign, function.sign != 0)
         if signs:
             told |= {"signs": signs, "signs_exponent": exponent}
-        return told
+        return told if function.upper is None else told | self._upper(function.upper)
+
+    def _upper(self, upper: UpperShares) -> Line:
+        """Shares by layer, with the bins of the inputs."""
+        chosen, share = upper.neurons.cpu().numpy(), upper.share.cpu().numpy()
+        numbers, exponent = dyadic(share.ravel().tolist())
+        rows = np.array(numbers, dtype=object).reshape(share.shape)
+        shares = []
+        for layer in np.unique(self.layer[chosen]):
+            of = self.layer[chosen] == layer
+            shares.append([int(layer), self.entry[chosen[of]].tolist(), rows[of].tolist()])
+        return {"bins": upper.bins.tolist(), "shares": shares, "share_bits": -exponent}
 
     def _by_layer(self, values: Tensor, chosen: Tensor) -> tuple[list[Any], int]:
         """[[layer, [entries], [whole numbers]], …] of the chosen neurons."""

@@ -2,8 +2,8 @@
 
 The search of `verifier/engines/phase_search/` closes nodes by whatever is quickest, while the ball shrinks around it;
 this one is given the ball, and uses what the proof format has a rule for: splits at phases, passes with slopes,
-multipliers of signs and weights of rows, and neurons bounded on the caps that such passes leave. All of it is rounded
-to few bits before it counts, so that what is written is what closed the node.
+multipliers of signs and weights of rows, upper lines by shares, and neurons bounded on the caps that such passes leave.
+All of it is rounded to few bits before it counts, so that what is written is what closed the node.
 """
 
 from __future__ import annotations
@@ -15,17 +15,31 @@ from torch import Tensor
 
 from bounds.nodes.linear_program import NodeProgram
 from bounds.nodes.node_bounds import NodeBounds
-from bounds.nodes.output_constrained import AnyCap
-from bounds.nodes.records import Nodes, Pass
+from bounds.nodes.output_constrained import AnyCap, costly
+from bounds.nodes.records import Nodes, Pass, handing_on
 from bounds.reduced_net.neurons_as_rows import Pairs, relaxed_rows
 from encoders.deadline import Deadline, under
 from verifier.engines.phase_search.branching import by_relaxation
-from verifier.proofs.proof_tree import Bounded, Cap, Claimed, Close, Empty, Multipliers, ProofNode, ProofTree, Split
+from verifier.proofs.proof_tree import (
+    Bounded,
+    Cap,
+    Claimed,
+    Close,
+    Empty,
+    Multipliers,
+    ProofNode,
+    ProofTree,
+    Split,
+    UpperShares,
+)
+from verifier.proofs.shared_lines import ShareAscent, Shares
 
 BATCH = 128  # nodes at a time
 STEPS, RATE = 8, 0.15  # of an ascent
 TURNS = 3  # of ascents, with a cap between two
+LINED_TURNS = 3  # the same with upper lines by shares
 BITS = (10, 20, 40)  # of multipliers: the fewest that close the node
+SHARE_BITS = (6, 9)  # of the shares of upper lines: likewise
 CAP_BITS = 20  # of bounds on a cap, of the range's size
 WEIGHT_BITS = 8  # of their weights
 WORTH = 0.01  # of a range that a bound must take away, to be written down
@@ -38,16 +52,20 @@ class _Open:
 
     nodes: Nodes
     numbers: list[int]
+    shares: list[Shares | None]  # of upper lines, by those of the nodes they were split from
+
+    def at(self, kept: Tensor, nodes: Nodes | None = None) -> _Open:
+        """Those at these places, as they are or as `nodes`."""
+        places = kept.tolist()
+        part = self.nodes.take(kept) if nodes is None else nodes
+        return _Open(part, [self.numbers[k] for k in places], [self.shares[k] for k in places])
 
     def parted(self, count: int) -> tuple[_Open, _Open | None]:
         """At most so many of them, and the others."""
         if len(self.nodes) <= count:
             return self, None
         every = torch.arange(len(self.nodes), device=self.nodes.goal.device)
-        first, rest = (
-            _Open(self.nodes.take(every[part]), self.numbers[part]) for part in (slice(count), slice(count, None))
-        )
-        return first, rest
+        return self.at(every[:count]), self.at(every[count:])
 
 
 class ProofSearch:
@@ -58,6 +76,7 @@ class ProofSearch:
         self.closed_at = radius * (1.0 + 10 * MARGIN) + 1e-12
         self.enough = radius * (1.0 + 100 * MARGIN) + 1e-11
         self.tree = ProofTree(0, [])
+        self.ascent = ShareAscent(engine, radius) if ShareAscent.possible(engine) else None
 
     def run(self) -> ProofTree | None:
         """The tree; None where time was up before, or where a linear piece of the net could not be closed.
@@ -77,7 +96,7 @@ class ProofSearch:
         """Whether every node was closed in time."""
         roots = self.engine.roots()
         self.tree = ProofTree(len(roots), [ProofNode() for _ in range(len(roots))])
-        left = [_Open(roots, list(range(len(roots))))]
+        left = [_Open(roots, list(range(len(roots))), [None] * len(roots))]
         while left:
             chosen, rest = left.pop().parted(BATCH)
             if rest is not None:
@@ -95,16 +114,19 @@ class ProofSearch:
     def _worked_on(self, chosen: _Open) -> _Open | None:
         """The children of those that had to be split; None where one can be neither closed nor split."""
         nodes, seen = self.engine.optimise(chosen.nodes, STEPS, self.enough, RATE)
-        left = _Open(nodes, chosen.numbers)
-        for turn in range(TURNS):
+        left = replace(chosen, nodes=nodes)
+        turns = TURNS if self.ascent is None else 1
+        for turn in range(turns):
             left, seen = self._close(left, seen)
-            if not left.numbers or turn + 1 == TURNS:
+            if not left.numbers or turn + 1 == turns:
                 break
             left = self._cap(left)
             if not left.numbers:
                 break
             nodes, seen = self.engine.optimise(left.nodes, STEPS, self.enough, RATE)
-            left = _Open(nodes, left.numbers)
+            left = replace(left, nodes=nodes)
+        if left.numbers and self.ascent is not None:
+            left, seen = self._lined(self.ascent, left, seen)
         return self._split(left, seen) if left.numbers else left
 
     def _close(self, chosen: _Open, seen: Pass) -> tuple[_Open, Pass]:
@@ -115,22 +137,59 @@ class ProofSearch:
             for k in torch.nonzero(closed).flatten().tolist():
                 self.tree.nodes[chosen.numbers[k]].end = Close(multipliers_of(plain, k))
             kept = torch.nonzero(~closed).flatten()
-            chosen = _Open(chosen.nodes.take(kept), [chosen.numbers[k] for k in kept.tolist()])
-            seen = seen.take(kept)
+            chosen, seen = chosen.at(kept), seen.take(kept)
             if not bool((seen.distance > self.closed_at).any()):
                 break
         return chosen, seen
 
+    def _lined(self, ascent: ShareAscent, chosen: _Open, seen: Pass) -> tuple[_Open, Pass]:
+        """What is left once nodes are closed that upper lines by shares close, each by itself."""
+        for turn in range(LINED_TURNS):
+            kept: list[int] = []
+            functions: list[Multipliers] = []
+            for k, number in enumerate(chosen.numbers):
+                place = torch.tensor([k])
+                node, shares = ascent.raised(chosen.nodes.take(place), chosen.shares[k])
+                for bits in SHARE_BITS:
+                    plain, few = rounded(node, BITS[0]), shares.rounded(bits)
+                    found = self.engine.evaluate(plain, touching=ascent.touching(few))
+                    listed = torch.nonzero(few.lined & (found.behind[0] < 0)).flatten()
+                    upper = UpperShares(few.bins, listed, few.share[listed])
+                    function = replace(multipliers_of(plain, 0), upper=upper)
+                    if bool(found.distance > self.closed_at):
+                        self.tree.nodes[number].end = Close(function)
+                        break
+                else:
+                    kept.append(k)
+                    functions.append(function)
+                    chosen.shares[k] = shares
+                    chosen.nodes = chosen.nodes.put(place, handing_on(node, found))
+                    seen = seen.put(place, ascent.seen_at(node, shares, found))
+            places = torch.tensor(kept, dtype=torch.int64)
+            chosen, seen = chosen.at(places), seen.take(places)
+            if turn + 1 == LINED_TURNS or not kept:
+                break
+            numbers = chosen.numbers
+            chosen = self._capped(chosen, seen, functions)
+            seen = seen.take(torch.tensor([numbers.index(one) for one in chosen.numbers], dtype=torch.int64))
+        return chosen, seen
+
     def _cap(self, chosen: _Open) -> _Open:
-        """The nodes with the bounds that hold where their goal can be below zero; those left empty are closed."""
-        stack, nodes = self.engine.stack, rounded(chosen.nodes, BITS[0])
-        seen = self.engine.evaluate(nodes)
+        """The nodes with the bounds that hold where their goal can be below zero, by one pass with chords."""
+        nodes = rounded(chosen.nodes, BITS[0])
+        functions = [multipliers_of(nodes, k) for k in range(len(nodes))]
+        return self._capped(chosen, self.engine.evaluate(nodes), functions)
+
+    def _capped(self, chosen: _Open, seen: Pass, functions: list[Multipliers]) -> _Open:
+        """The same by the functions that passes ended in, which were made with these; nodes left empty are closed."""
+        stack, nodes = self.engine.stack, chosen.nodes
         member = stack.member[nodes.goal]
         cap = AnyCap(stack, member, seen, seen.distance.new_tensor([self.radius]))
         lower, upper, phase = nodes.lower.clone(), nodes.upper.clone(), nodes.phase.clone()
         found: list[list[Bounded]] = [[] for _ in chosen.numbers]
+        worthy = costly(nodes, seen) if len(stack.layers) == 1 else torch.ones_like(phase, dtype=torch.bool)
         for layer in stack.layers:
-            node, neuron = torch.nonzero(phase[:, layer] == 0, as_tuple=True)
+            node, neuron = torch.nonzero((phase[:, layer] == 0) & worthy[:, layer], as_tuple=True)
             if not len(node):
                 continue
             neuron = neuron + layer.start
@@ -152,13 +211,13 @@ class ProofSearch:
         for k, bounded in enumerate(found):
             if bounded:
                 node_of = self.tree.nodes[chosen.numbers[k]]
-                node_of.caps.append(Cap(multipliers_of(nodes, k), tuple(bounded)))
+                node_of.caps.append(Cap(functions[k], tuple(bounded)))
         empty = lower > upper
         for k in torch.nonzero(empty.any(-1)).flatten().tolist():
             self.tree.nodes[chosen.numbers[k]].end = Empty(int(torch.nonzero(empty[k])[0]))
         kept = torch.nonzero(~empty.any(-1)).flatten()
         capped = replace(chosen.nodes.fixed(phase), lower=lower, upper=upper)
-        return _Open(capped.take(kept), [chosen.numbers[k] for k in kept.tolist()])
+        return chosen.at(kept, capped.take(kept))
 
     def _split(self, chosen: _Open, seen: Pass) -> _Open | None:
         """The children of nodes with open phases; those without are linear pieces, closed by their programs."""
@@ -167,9 +226,10 @@ class ProofSearch:
             if not self._close_piece(chosen.nodes.take(torch.tensor([k], device=fixed.device)), chosen.numbers[k]):
                 return None
         kept = torch.nonzero(~fixed).flatten()
-        nodes, numbers = chosen.nodes.take(kept), [chosen.numbers[k] for k in kept.tolist()]
+        chosen = chosen.at(kept)
+        nodes, numbers = chosen.nodes, chosen.numbers
         if not numbers:
-            return _Open(nodes, numbers)
+            return chosen
         branch = by_relaxation(nodes, seen.take(kept))
         first = len(self.tree.nodes)
         children = list(range(first, first + 2 * len(numbers)))
@@ -177,11 +237,11 @@ class ProofSearch:
             end = Split(int(branch[k]), children[k], children[len(numbers) + k])
             self.tree.nodes[number].end = end
         self.tree.nodes += [ProofNode() for _ in children]
-        return _Open(nodes.split(branch), children)
+        return _Open(nodes.split(branch), children, 2 * chosen.shares)
 
     def _close_piece(self, node: Nodes, number: int) -> bool:
         raised = NodeProgram(self.engine, node).raised(self.enough, self.deadline.left).node
-        left, _ = self._close(_Open(raised, [number]), self.engine.evaluate(raised))
+        left, _ = self._close(_Open(raised, [number], [None]), self.engine.evaluate(raised))
         return not left.numbers
 
 

@@ -9,6 +9,15 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
+class UpperShares:
+    """Upper lines of neurons, by which share of each input's coefficient they take."""
+
+    bins: Tensor  # [n] of the inputs
+    neurons: Tensor  # [M] positions among the open neurons
+    share: Tensor  # [M, B] of few bits
+
+
+@dataclass(frozen=True, eq=False)
 class Multipliers:
     """What a backward pass of a node's goal is made with; every number has few bits."""
 
@@ -16,6 +25,7 @@ class Multipliers:
     is_open: Tensor  # [P]
     sign: Tensor  # [P] of phases that are known: positive on the lower end of the range, negative on the upper
     weight: Tensor  # [J] of the goal's rows
+    upper: UpperShares | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -449,8 +449,12 @@ class Attacker:
         signs = [[k, list(range(len(self.hidden[k]))), pick(-9, 10, len(self.hidden[k])).tolist()] for k in layers]
         slopes = [[k, list(range(len(self.hidden[k]))), pick(0, 9, len(self.hidden[k])).tolist()] for k in layers]
         rows = pick(0, 9, len(goal.others) + self.constraints).tolist()
-        return {"close": True, "rows": rows, "slopes": slopes, "slope_bits": 3} | (
-            {"signs": signs, "signs_exponent": int(pick(-9, 1))} if pick(2) else {}
+        bins = pick(0, 3, self.checker.network.inputs).tolist()
+        shares = [[k, list(range(len(self.hidden[k]))), pick(0, 9, (len(self.hidden[k]), 3)).tolist()] for k in layers]
+        return (
+            {"close": True, "rows": rows, "slopes": slopes, "slope_bits": 3}
+            | ({"signs": signs, "signs_exponent": int(pick(-9, 1))} if pick(2) else {})
+            | ({"bins": bins, "shares": shares, "share_bits": 3} if pick(2) else {})
         )
 
 

@@ -14,6 +14,7 @@ from benchmarks.proof_mutations import (
     digits_proofs,
     mutated,
     packed,
+    shared_proofs,
     split_proofs,
     tiny_proofs,
     tried,
@@ -27,7 +28,11 @@ from verifier.checker import check
 def proofs(tmp_path_factory: pytest.TempPathFactory) -> list[Proof]:
     """Of tiny nets, and of a digits net in a thorough run."""
     folder = tmp_path_factory.mktemp("nets")
-    found = [*split_proofs(folder, (1, 8)), *tiny_proofs(folder, range(8) if thorough() else (7,))]
+    found = [
+        *split_proofs(folder, (1, 8)),
+        *shared_proofs(folder, (8,)),
+        *tiny_proofs(folder, range(8) if thorough() else (7,)),
+    ]
     return found + list(digits_proofs() if thorough() else ())
 
 

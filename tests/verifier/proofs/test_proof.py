@@ -17,10 +17,12 @@ from encoders.question import Norm, goals_for
 from tests.encoders.nets import random_chain, two_two_two, unit_box
 from tests.exact_distances import exact_distance
 from tests.onnx_builder import to_onnx
+from tests.verifier.checker.small_proofs import fully_connected, random_layers
 from tests.verifier.test_constrained_questions import oracle
 from verifier.checker import check
 from verifier.options import Options
 from verifier.proofs import proof as proof_module
+from verifier.proofs import shared_lines
 from verifier.proofs.proof import proof_lines, unprovable, write_proof
 from verifier.proofs.proof_search import ProofSearch
 from verifier.proofs.proof_tree import ProofNode, ProofTree
@@ -94,6 +96,25 @@ def test_digits(tmp_path: Path, norm: str) -> None:
     assert found.path is not None, found.why
     accepted(found.path, NET)
     assert found.path.stat().st_size < 50_000
+
+
+def test_upper_lines_by_shares_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With lines the same ball takes fewer nodes, and both arithmetics accept what is written."""
+    layers = random_layers(np.random.default_rng(2), (6, 24, 2))
+    model = verifier.load(fully_connected(tmp_path / "net.onnx", layers))
+    x = np.full(6, 0.5, dtype=np.float32)
+    distance = verifier.distance(model, x)
+    result = verifier.verify(model, x, 0.95 * distance.lower)
+    counts = []
+    for few in (1000, 1):
+        monkeypatch.setattr(shared_lines, "FEW", few)
+        found = write_proof(tmp_path / f"{few}.proof", model, x, result)
+        assert found.path is not None, found.why
+        accepted(found.path, model.path)
+        lines = [json.loads(line) for line in gzip.decompress(found.path.read_bytes()).splitlines()]
+        counts.append((len(lines), any("shares" in line for line in lines)))
+    assert counts[1][0] < counts[0][0]
+    assert [shared for _, shared in counts] == [False, True]
 
 
 def test_verdicts_within_a_radius(tmp_path: Path) -> None:

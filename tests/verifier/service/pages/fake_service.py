@@ -415,7 +415,7 @@ async def curve(request: Request, run: str) -> Item:
     _found(_service(request).runs, run)
     rows = list(_service(request).samples[run].values())
     ends = {float(row[side]) for row in rows for side in ("lower", "upper")} | {0.0}
-    radii = sorted(end for end in ends if math.isfinite(end))
+    radii = sorted({float(f"{end:.4g}") for end in ends if math.isfinite(end)})
     return {
         "radii": radii,
         "certified": [sum(float(row["lower"]) > radius for row in rows) / len(rows) for radius in radii],
