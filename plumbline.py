@@ -41,3 +41,9 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     return getattr(verifier, name)
+
+
+if __name__ == "__main__":
+    from verifier.cli.main import main
+
+    raise SystemExit(main())

@@ -77,6 +77,13 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_module_is_the_command() -> None:
+    command = [sys.executable, "-m", "plumbline", "distance"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "plumbline distance: the following arguments are required: MODEL" in done.stderr
+
+
 def test_arguments_by_hand() -> None:
     arguments = parse(["distance", "m.onnx", "--data", "d.npz", "--target", "3,5", "--box", "-1,1.5"])
     assert (arguments.target, arguments.box) == ((3, 5), (-1.0, 1.5))
