@@ -8,6 +8,7 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from decimal import ROUND_CEILING
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -178,6 +179,7 @@ def _source(
 ) -> Source:
     import numpy as np
 
+    from verifier.pages.wording import in_decimals
     from verifier.studies.attacks.replayed import Attacking, Sample
     from verifier.studies.attacks.transfer import Source
 
@@ -194,7 +196,9 @@ def _source(
             print(f"\r{name}: {row + 1} of {len(indices)} ", end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    middle = f"median distance {np.median(distances):.6f}" if distances else "none found"
+    middle = "none found"
+    if distances:
+        middle = f"median distance {in_decimals(float(np.median(distances)), 6, ROUND_CEILING)}"
     print(f"{name}: {int(right.sum())} of {len(indices)} samples right, {len(rows)} adversaries, {middle}")
     size = samples.x[0].size
     return Source(

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from decimal import ROUND_CEILING
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from bounds.attacks.universal import UniversalOptions
     from verifier.options import Options, check_convex
+    from verifier.pages.wording import in_decimals
     from verifier.question.model import load
     from verifier.runs.samples import check_box, load_samples, parse_samples
     from verifier.studies.attacks.universal import find_universal, shares_of
@@ -87,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_box(samples, indices + unseen, options.box)
     delta = find_universal(model, _flat(samples, indices), radius, options, effort)
     length = float(options.norm.length(delta.astype(np.float64)))
-    print(f"one perturbation of {options.norm} length {length:.6f} (at most {radius:g})")
+    print(f"one perturbation of {options.norm} length {in_decimals(length, 6, ROUND_CEILING)} (at most {radius:g})")
     told: dict[str, Shares] = {}
     for name, chosen in (("made from", indices), ("unseen", unseen)):
         if chosen:
