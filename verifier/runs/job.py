@@ -122,10 +122,11 @@ class Job(Asking[Result]):
 def known_of(record: Record, witnesses: Mapping[str, Adversary]) -> Known:
     """What the line of a distance or a radius leaves."""
     lower, basis, found = float(record["lower"]), Basis(record["basis"]), witnesses.get("adversary")
+    prover = str(record.get("proven_by") or record["engine"])
     if found is None:
-        return Known(lower, basis)
+        return Known(lower, basis, proven_by=prover)
     own = found.variables if isinstance(found, PerturbedAdversary) else found.input
-    return Known(lower, basis, own, found.found_by)
+    return Known(lower, basis, own, found.found_by, prover)
 
 
 class Executor(Protocol):

@@ -49,6 +49,7 @@ def record_of(result: Result, run: Mapping[str, Any]) -> Record:
         "nodes": result.nodes,
         "open_phases": result.open_phases,
         "execution_error": None if result.execution_error is None else number(result.execution_error),
+        **({} if result.proven_by is None else {"proven_by": result.proven_by}),
         **({} if result.why_open is None else {"why_open": result.why_open}),
         "run": dict(run),
     }
