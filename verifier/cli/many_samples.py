@@ -126,23 +126,19 @@ class ManySamples(Generic[A]):
 
     def _save_missing(self, attempts: Attempts, indices: Sequence[int]) -> None:
         """Adversaries of answers that were there before `--out` was, from where the journal keeps them."""
-        from verifier.runs.saved_adversary import save_adversary
-
         if self.out is None:
             return
         for index in indices:
             for name, witness in attempts.kept(index).items():
                 if not (self.out / f"{name}-{index}.npz").exists():
                     original = self.run.samples.x[index]
-                    save_adversary(self.out, index, original, witness, self.job.options.box, name)
+                    self.job.save(self.out, index, original, name, witness)
 
     def _save_witnesses(self, answer: A) -> Record:
-        from verifier.runs.saved_adversary import save_adversary
-
         if self.out is not None:
             for name, witness in self.job.witnesses(answer).items():
                 original = self.run.samples.x[answer.index]
-                save_adversary(self.out, answer.index, original, witness, self.job.options.box, name)
+                self.job.save(self.out, answer.index, original, name, witness)
         return {}
 
     def _report(self, index: int, error: Exception | None) -> None:
@@ -179,7 +175,7 @@ class ManySamples(Generic[A]):
         told = {
             "error": str(error),
             "index": index,
-            "model": str(self.run.model.path),
+            "model": self.run.path,
             "data": self.run.samples.name,
             "run": self.run.record,
         }

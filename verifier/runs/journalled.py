@@ -42,6 +42,11 @@ class Run:
     options: Mapping[str, Any] = field(default_factory=dict)
     effort: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def path(self) -> str:
+        """Where what is asked about was read from."""
+        return str(self.model.path)
+
     @cached_property
     def record(self) -> Record:
         """As every line of a journal holds it: what a resumed run must have in common."""
