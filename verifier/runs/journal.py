@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -138,7 +139,8 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.path != STANDARD_OUTPUT:
-            self._file.close()
+            with suppress(OSError):  # what could not be written is told already
+                self._file.close()
 
     def write(self, record: Record) -> None:
         """Append one line and wait until it is on the disk."""
