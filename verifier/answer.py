@@ -199,6 +199,8 @@ class _Question:
         adversary = facts.get("adversary")
         if adversary is not None:
             facts["adversary"] = adversary.shaped(self.model.input_shape)
+        if 0.0 < lower <= self.known.lower and self.known.proven_by != facts["engine"]:
+            facts["proven_by"] = self.known.proven_by
         if self.change is not None:
             facts["before"] = self.change.before
             facts["after"] = None if adversary is None else float(adversary.scores[self.change.output])

@@ -37,6 +37,7 @@ from verifier.question.incumbent import Incumbent, round_into_box
 from verifier.question.model_views import ScaledModel
 from verifier.question.problem import Problem, Progress, Running
 from verifier.question.results import Adversary, Basis, weakest
+from verifier.why_open import Moves, why_open
 
 ATTACK_SHARE = 0.3  # of the time, at most
 FIRST_TURN, LONGER = 5.0, 3.0  # seconds of the first decisions; how much longer they get
@@ -110,10 +111,13 @@ class GreatestValue:
     floor: float = -float("inf")  # no input of ball ∩ box has less: where thresholds start while none is known
     rooms: FloatArray = field(default_factory=lambda: np.zeros(0))
     known: KnownValue = UNKNOWN
+    why_open: str | None = None  # in a sentence, where the two sides did not meet
+    open_phases: int = 0  # of the last decision
     engine: Engine = field(init=False)
     device: str = field(init=False)
 
     def __post_init__(self) -> None:
+        self._moves, self._began, self._decisions = Moves(), 0.0, 0
         self.engine, self.device = engine_for(self.options.engine), pick_device(self.options.device)
         if self.known.upper < self.upper:  # from the first word on: whatever is told before is no wider
             self.upper, self.basis = self.known.upper, self.known.basis
@@ -144,8 +148,18 @@ class GreatestValue:
         """Whether the two sides meet."""
         return self.empty or (bool(np.isfinite(self.lower)) and self.upper - self.lower <= self.gap)
 
-    async def close(self) -> None:
-        """Raise and lower the two sides until they meet, or time is up."""
+    async def close(self, negated: bool = False) -> None:
+        """Raise and lower the two sides until they meet, or time is up; then say why (if so, `negated`)."""
+        began = self._began = self.deadline.clock.now()
+        await self._close()
+        if not self.exact:
+            clock, moves = self.deadline.clock, self._moves.negated if negated else self._moves
+            self.why_open = why_open(
+                moves, clock.now() - began, self.open_phases, self.options.engine, self.device, self.deadline.passed,
+                clock.stopped, self._decisions > 0,
+            )  # fmt: skip
+
+    async def _close(self) -> None:
         self._see(self.region.center[None], CENTER)
         self._go_on()
         self._bound()
@@ -228,6 +242,7 @@ class GreatestValue:
         self._report()
 
     def _report(self) -> None:
+        self._moves.see(self.deadline.clock.now() - self._began, self.lower, self.upper)
         if self.progress is not None:
             self.progress(Running(self.lower, self.upper, self.basis, self.nodes, technique=self.engine.name))
 
@@ -330,6 +345,7 @@ class GreatestValue:
         )  # fmt: skip
         proof = await self.engine.solve(problem, incumbent, lambda running: None)
         self.nodes += proof.nodes
+        self.open_phases, self._decisions = proof.open_phases, self._decisions + 1
         if incumbent.best is not None and incumbent.upper <= self.radius:
             self._raise(incumbent.best)
             return self.lower >= threshold or None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from encoders.arrays import FloatArray, Inputs
+from encoders.arrays import FloatArray
 from encoders.deadline import Clock, Deadline
 from encoders.errors import DataError, OptionError, SoundnessError
 from encoders.grid import Grid
@@ -26,7 +26,7 @@ from verifier.question.model_views import View
 from verifier.question.problem import Progress, Running
 from verifier.question.results import Adversary, Basis, weakest
 from verifier.question.sample_values import array_of
-from verifier.regions import check_classes, checked_label, region_for, viewed
+from verifier.regions import check_classes, checked_label, middle_of_box, region_for, viewed
 
 TOLERANCE = 1e-4  # relative for values above 1: the greatest value at float32 inputs is no nearer to the real one
 
@@ -45,9 +45,9 @@ class GreatestLoss:
 
     `lower` is attained by `worst`, an input of the ball, in onnxruntime and in real numbers; `upper` is proven. Where
     it is negative, no input of the ball is classified as a target. `target` is the one that `worst` comes nearest to,
-    or goes farthest beyond. `by_target` has each target's own bracket, where that was asked; `basis`
-    is then what all of them rest on. Where no input of the ball is allowed by the constraints the verdict is `empty`,
-    and both sides are -inf.
+    or goes farthest beyond. `by_target` has each target's own bracket, where that was asked; `basis` is then what all
+    of them rest on. `why_open` says in a sentence what stands in the way of an unresolved one. Where no input of the
+    ball is allowed by the constraints the verdict is `empty`, and both sides are -inf.
     """
 
     index: int
@@ -66,6 +66,7 @@ class GreatestLoss:
     target: int | None = None
     nodes: int = 0
     by_target: Mapping[int, tuple[float, float]] | None = None
+    why_open: str | None = None
 
     def __post_init__(self) -> None:
         _check_order(self.lower, self.upper)
@@ -75,8 +76,8 @@ class GreatestLoss:
 class OutputRange:
     """Brackets of the least and the greatest value of a combination of the outputs: [lower, upper] of each.
 
-    The inner ends are attained by inputs that replay, the outer ends are proven. Where no input is allowed by the
-    constraints the verdict is `empty`: `least` is then inf and `greatest` -inf.
+    The inner ends are attained by inputs that replay, the outer ends are proven; `why_open` is of the wider one.
+    Where no input is allowed by the constraints the verdict is `empty`: `least` is then inf and `greatest` -inf.
     """
 
     combination: tuple[float, ...]
@@ -88,6 +89,7 @@ class OutputRange:
     lowest: Adversary | None
     highest: Adversary | None
     nodes: int = 0
+    why_open: str | None = None
 
     def __post_init__(self) -> None:
         _check_order(*self.least)
@@ -181,6 +183,7 @@ async def margin_asked(
             whole.upper, basis, whole.engine.name, clock.now(), _told(view, best), target,
             whole.nodes + sum(part.nodes for part in parts),
             {t: (part.lower, part.upper) for t, part in zip(targets, parts, strict=True)} if parts else None,
+            None if whole.exact else whole.why_open,
         )  # fmt: skip
 
     def told(running: Running) -> None:
@@ -264,6 +267,7 @@ async def range_asked(
             tuple(map(float, row)), (-least.upper, -least.lower), (greatest.lower, greatest.upper),
             _verdict(least, greatest), weakest((least.basis, greatest.basis)), clock.now() - started,
             _told(view, least.best), _told(view, greatest.best), least.nodes + greatest.nodes,
+            _why_open({"least": least, "greatest": greatest}),
         )  # fmt: skip
 
     def told(running: Running) -> None:
@@ -281,21 +285,11 @@ async def range_asked(
         )  # fmt: skip
 
     least, greatest = side(1, -1.0, told_of_least), side(2, 1.0, told)
-    await least.close()
+    await least.close(negated=True)
     if least.empty:  # no input is allowed, whatever is asked of it
         greatest.upper, greatest.basis = least.upper, least.basis
     await greatest.close()
     return found()
-
-
-def middle_of_box(model: Model, options: Options) -> Inputs:
-    """The middle of the box, on the grid where there is one."""
-    low, high = options.box
-    middle = np.full(model.input_shape, low + 0.5 * (high - low))
-    if options.grid is not None:
-        levels = np.broadcast_to(levels_for(model.input_shape, options.grid), middle.size).reshape(middle.shape)
-        middle = np.where(levels > 0, np.rint(middle * levels) / np.maximum(levels, 1), middle)
-    return middle.astype(model.input_type)
 
 
 def check_askable(model: Model, options: Options) -> None:
@@ -336,6 +330,15 @@ def _told(model: Model, found: Adversary | None) -> Adversary | None:
     if found is None:
         return None
     return (model.told(found) if isinstance(model, View) else found).shaped(model.input_shape)
+
+
+def _why_open(values: Mapping[str, GreatestValue]) -> str | None:
+    """Why the wider of those that are open is, by its name."""
+    said = {name: value for name, value in values.items() if value.why_open is not None and not value.exact}
+    if not said:
+        return None
+    name = max(said, key=lambda name: said[name].upper - said[name].lower)
+    return f"of the {name} value, {said[name].why_open}"
 
 
 def _verdict(*values: GreatestValue) -> Closed:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from encoders.arrays import FloatArray
+from encoders.arrays import FloatArray, Inputs
 from encoders.errors import DataError
 from encoders.input_constraints import InputConstraints
 from encoders.question import Region
 from encoders.validation import Whole, checked
 from verifier.options import Options
-from verifier.question.input_shape import pixels_of
+from verifier.question.input_shape import levels_for, pixels_of
 from verifier.question.model import Model
 from verifier.question.model_views import ConstrainedModel, PerturbedModel, ScaledModel
 from verifier.question.sample_values import array_of, mask_of, sample_of
@@ -86,3 +86,13 @@ def check_classes(model: Model, label: int | None, targets: Sequence[int] | None
     for name, value in [("label", label), *(("target", t) for t in targets or ())]:
         if value is not None and not 0 <= value < model.classes:
             raise DataError(f"{name} {value} is not a class of {model.path}: it has classes 0 to {model.classes - 1}")
+
+
+def middle_of_box(model: Model, options: Options) -> Inputs:
+    """The middle of the box, on the grid where there is one."""
+    low, high = options.box
+    middle = np.full(model.input_shape, low + 0.5 * (high - low))
+    if options.grid is not None:
+        levels = np.broadcast_to(levels_for(model.input_shape, options.grid), middle.size).reshape(middle.shape)
+        middle = np.where(levels > 0, np.rint(middle * levels) / np.maximum(levels, 1), middle)
+    return middle.astype(model.input_type)

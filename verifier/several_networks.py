@@ -4,10 +4,9 @@ and the greatest difference of two networks. Side by side they are one network, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise, product
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +17,29 @@ from bounds.attacks import AttackOptions, AttackProblem
 from bounds.attacks.portfolio import polished
 from bounds.device import pick_device
 from bounds.propagation.neuron_bounds import device_graph_for
-from encoders.arrays import FloatArray, Inputs, InputType
+from encoders.arrays import FloatArray, Inputs
 from encoders.deadline import Clock, Deadline, under
 from encoders.errors import DataError, OptionError
-from encoders.layer_graph.beside import beside, with_leads
+from encoders.layer_graph.beside import with_leads
 from encoders.layer_graph.graph import Graph
 from encoders.question import Goal, Norm, Region
 from verifier.batching.attack_request import AttackRequest
 from verifier.batching.request import run_alone
+from verifier.engines.base import Proof
 from verifier.engines.registry import engine_for
-from verifier.greatest_value import GreatestValue
+from verifier.greatest_value import UNKNOWN, GreatestValue, KnownValue
 from verifier.options import REAL, Options, check_convex, check_radius
-from verifier.question.incumbent import Incumbent, round_into_box
+from verifier.question.incumbent import Incumbent
 from verifier.question.model import Model, load
-from verifier.question.problem import Problem, Progress
-from verifier.question.results import Adversary, Basis, Verdict, check_sandwich, meet
-from verifier.regions import region_for
+from verifier.question.problem import NOTHING, Known, Problem, Progress, Running
+from verifier.question.results import Adversary, Basis, PerturbedAdversary, Verdict, check_sandwich, meet
+from verifier.question.side_by_side import SideBySide
+from verifier.regions import middle_of_box, region_for
+from verifier.why_open import Moves, why_open
 
 ATTACK_SHARE = 0.3  # of the time, at most
 OFFERED = 32
+ATTACK = "attack"
 MOST_GOALS = 100  # combinations of targets that are asked one by one; beyond, maxima are made part of the network
 
 
@@ -45,7 +48,8 @@ class JointDistance:
     """The least perturbation that fools all: lower ≤ exact ≤ upper; `perturbation` attains `upper`.
 
     `classes` are those of the unperturbed inputs, `fooled` what the networks read instead. A `witness` holds the
-    perturbed inputs as they were replayed, one for each.
+    perturbed inputs as they were replayed, one for each; `adversary` is the one that all read, or all of them with the
+    perturbation as its variables. `why_open` says in a sentence what stands in the way of an unresolved one.
     """
 
     norm: Norm
@@ -61,6 +65,8 @@ class JointDistance:
     witness: tuple[Inputs, ...] | None = None
     nodes: int = 0
     open_phases: int = 0
+    adversary: Adversary | None = None
+    why_open: str | None = None
 
     def __post_init__(self) -> None:
         check_sandwich(self.lower, self.upper, self.norm)
@@ -68,7 +74,10 @@ class JointDistance:
 
 @dataclass(frozen=True, eq=False)
 class GreatestDifference:
-    """lower ≤ greatest abs(f_j - g_j) ≤ upper, over the ball and all outputs j; `lower` is attained at `worst`."""
+    """lower ≤ greatest abs(f_j - g_j) ≤ upper, over the ball and all outputs j; `lower` is attained at `worst`.
+
+    `why_open` says in a sentence what stands in the way of an unresolved one.
+    """
 
     norm: Norm
     radius: float | None
@@ -80,74 +89,7 @@ class GreatestDifference:
     output: int | None
     worst: Adversary | None
     nodes: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class SideBySide:
-    """Networks that read one input: what an engine asks of a model.
-
-    With `regions`, one for each, the input is a perturbation, and each network reads its own sample plus that.
-    """
-
-    models: tuple[Model, ...]
-    regions: tuple[Region, ...] | None = None
-
-    def __post_init__(self) -> None:
-        for model in self.models:
-            if model.quantised is not None:
-                raise OptionError(f"{model.path}: quantised networks are asked about one by one")
-        # (1, 8, 8) and (8, 8) are one order of the inputs, and flat ones are in whatever order they are given.
-        shapes = {tuple(side for side in model.input_shape if side != 1) for model in self.models}
-        if len({shape for shape in shapes if len(shape) > 1}) > 1:
-            told = ", ".join(dict.fromkeys(str(model.input_shape) for model in self.models))
-            raise DataError(f"networks side by side read inputs of one shape; these read {told}")
-        kinds = {np.dtype(model.input_type).name for model in self.models}
-        if len(kinds) > 1:
-            raise DataError(f"networks side by side compute in the same numbers; these in {', '.join(sorted(kinds))}")
-
-    @property
-    def path(self) -> str:
-        return ", ".join(dict.fromkeys(str(model.path) for model in self.models))
-
-    @cached_property
-    def graph(self) -> Graph:
-        shifts = None if self.regions is None else [region.center for region in self.regions]
-        return beside([model.graph for model in self.models], shifts)
-
-    @property
-    def guide(self) -> Graph:
-        return self.graph
-
-    @property
-    def classes(self) -> int:
-        return sum(model.classes for model in self.models)
-
-    @property
-    def input_type(self) -> InputType:
-        """A perturbation is a real number; the perturbed samples are rounded, not that."""
-        return self.models[0].input_type if self.regions is None else np.float64
-
-    def replayed(self, inputs: NDArray[Any]) -> list[Inputs]:
-        """What each file reads [B, n], in its own numbers and inside the box."""
-        kind = self.models[0].input_type
-        if self.regions is None:
-            return [np.asarray(inputs, dtype=kind)] * len(self.models)
-        return [round_into_box(inputs + region.center, region, kind) for region in self.regions]
-
-    def scores(self, inputs: NDArray[Any]) -> FloatArray:
-        """All scores [B, classes] by onnxruntime on the files."""
-        return _joined(m.scores(part) for m, part in zip(self.models, self.replayed(inputs), strict=True))
-
-    def outputs(self, inputs: NDArray[Any]) -> FloatArray:
-        """The files' own outputs, with what is left out behind the scores."""
-        return _joined(m.outputs(part) for m, part in zip(self.models, self.replayed(inputs), strict=True))
-
-    def real(self, inputs: FloatArray) -> FloatArray:
-        """The scores in float64, by the graphs that proofs are about."""
-        if self.regions is None:
-            return _joined(model.real(inputs) for model in self.models)
-        moved = (inputs + region.center for region in self.regions)
-        return _joined(model.real(part) for model, part in zip(self.models, moved, strict=True))
+    why_open: str | None = None
 
 
 def transfer_distance(
@@ -163,14 +105,26 @@ def transfer_distance(
 
     `options` are the fields of `Options`.
     """
-    chosen, clock = Options(**{"norm": norm, **options}), Clock()
+    chosen = Options(**{"norm": norm, **options})
     loaded = tuple(model if isinstance(model, Model) else load(model) for model in models)
     if not loaded:
         raise DataError("models: give at least one network")
-    _check(chosen)
-    networks = SideBySide(loaded)
-    regions = [region_for(model, x, mask, chosen) for model in loaded]
-    return _closed(networks, regions[0], regions[0], chosen, clock, progress)
+    return run_alone(transfer_asked(SideBySide(loaded), x, chosen, mask, progress))
+
+
+async def transfer_asked(
+    networks: SideBySide,
+    x: ArrayLike,
+    options: Options,
+    mask: ArrayLike | None = None,
+    progress: Progress | None = None,
+    clock: Clock | None = None,
+    known: Known = NOTHING,
+) -> JointDistance:
+    """The same in turns, with a clock that may have started before; what is `known` is where it goes on."""
+    _check(options)
+    region, *_ = (region_for(model, x, mask, options) for model in networks.models)
+    return await _closed(networks, region, region, options, Clock() if clock is None else clock, progress, known)
 
 
 def universal_distance(
@@ -187,20 +141,33 @@ def universal_distance(
     All perturbed samples stay in the box. A witness counts where the file classifies each perturbed sample, rounded to
     its numbers, otherwise, and the real network each as it is. `options` are the fields of `Options`.
     """
-    chosen, clock = Options(**{"norm": norm, **options}), Clock()
+    chosen = Options(**{"norm": norm, **options})
     loaded = model if isinstance(model, Model) else load(model)
-    _check(chosen)
-    regions = tuple(region_for(loaded, x, mask, chosen) for x in xs)
+    return run_alone(universal_asked(loaded, xs, chosen, mask, progress))
+
+
+async def universal_asked(
+    model: Model,
+    xs: Sequence[ArrayLike] | NDArray[Any],
+    options: Options,
+    mask: ArrayLike | None = None,
+    progress: Progress | None = None,
+    clock: Clock | None = None,
+    known: Known = NOTHING,
+) -> JointDistance:
+    """The same in turns; what is known to fool all samples is a perturbation."""
+    _check(options)
+    regions = tuple(region_for(model, x, mask, options) for x in xs)
     if not regions:
         raise DataError("xs: give at least one sample")
-    networks = SideBySide((loaded,) * len(regions), regions)
+    networks = SideBySide((model,) * len(regions), regions)
     center = np.zeros_like(regions[0].center)
     below = np.min([region.center - region.lower for region in regions], axis=0)
     above = np.min([region.upper - region.center for region in regions], axis=0)
     # Differences may be rounded: what is proven is about a box no smaller, what is found in one no larger.
     outer = Region(center, -_up(below), _up(above))
     inner = Region(center, -_down(below), _down(above))
-    return _closed(networks, outer, inner, chosen, clock, progress)
+    return await _closed(networks, outer, inner, options, Clock() if clock is None else clock, progress, known)
 
 
 def difference(
@@ -219,32 +186,54 @@ def difference(
     Without `x` the box is all there is, and without `radius` the ball has no end. `options` are the fields of
     `Options`.
     """
-    chosen, clock = Options(**{"norm": norm, **options}), Clock()
+    chosen = Options(**{"norm": norm, **options})
     check_radius(radius)
-    _check(chosen)
-    if chosen.margin:
-        raise OptionError("a difference is asked for without a margin; leave margin out")
-    models = tuple(model if isinstance(model, Model) else load(model) for model in (first, second))
-    networks, count = SideBySide(models), models[0].classes
-    check_outputs(*models)
+    _check_difference(chosen)
+    networks = SideBySide(tuple(model if isinstance(model, Model) else load(model) for model in (first, second)))
+    check_outputs(*networks.models)
     if x is None:
         if radius is not None:
             raise OptionError("a radius is around a sample; give x, or leave radius out")
-        x = np.full(models[0].input_shape, chosen.box[0] + 0.5 * (chosen.box[1] - chosen.box[0]))
-    region, _ = (region_for(model, x, mask, chosen) for model in models)
+        x = middle_of_box(networks.models[0], chosen)
+    return run_alone(difference_asked(networks, x, radius, chosen, mask, progress))
+
+
+async def difference_asked(
+    networks: SideBySide,
+    x: ArrayLike,
+    radius: float | None,
+    options: Options,
+    mask: ArrayLike | None = None,
+    progress: Progress | None = None,
+    clock: Clock | None = None,
+    known: KnownValue = UNKNOWN,
+) -> GreatestDifference:
+    """The same in turns, of two networks, with a clock that may have started before."""
+    clock = Clock() if clock is None else clock
+    _check_difference(options)
+    region, _ = (region_for(model, x, mask, options) for model in networks.models)
     _finite_scores(networks, region)
-    identity = np.eye(count)
+    identity = np.eye(networks.models[0].classes)
     rows = np.concatenate([identity, -identity], axis=1)
-    far = region.reach(chosen.norm) if radius is None else float(radius)
-    deadline = Deadline(chosen.time_limit, clock)
-    value = GreatestValue(networks, region, far, np.concatenate([rows, -rows]), chosen, deadline, progress=progress)
-    run_alone(value.close())
-    output = None if value.best is None else int(np.argmax(np.abs(rows @ value.best.scores)))
-    verdict = Verdict.EXACT if value.exact else Verdict.UNRESOLVED
-    return GreatestDifference(
-        chosen.norm, radius, verdict, value.lower, value.upper, value.basis, clock.now(), output, value.best,
-        value.nodes,
-    )  # fmt: skip
+    far = region.reach(options.norm) if radius is None else float(radius)
+
+    def found() -> GreatestDifference:
+        """What is known by now."""
+        output = None if value.best is None else int(np.argmax(np.abs(rows @ value.best.scores)))
+        verdict = Verdict.EXACT if value.exact else Verdict.UNRESOLVED
+        return GreatestDifference(
+            options.norm, radius, verdict, value.lower, value.upper, value.basis, clock.now(), output, value.best,
+            value.nodes, value.why_open,
+        )  # fmt: skip
+
+    def told(running: Running) -> None:
+        if progress is not None:
+            progress(replace(running, answer=found()))
+
+    deadline, both = Deadline(options.time_limit, clock), np.concatenate([rows, -rows])
+    value = GreatestValue(networks, region, far, both, options, deadline, progress=told, known=known)
+    await value.close()
+    return found()
 
 
 def check_outputs(first: Model, second: Model) -> None:
@@ -252,6 +241,12 @@ def check_outputs(first: Model, second: Model) -> None:
     if first.classes != second.classes:
         counts = f"{first.classes}, {second.classes}"
         raise DataError(f"networks that are compared have as many outputs; these have {counts}")
+
+
+def _check_difference(options: Options) -> None:
+    _check(options)
+    if options.margin:
+        raise OptionError("a difference is asked for without a margin; leave margin out")
 
 
 def _check(options: Options) -> None:
@@ -268,19 +263,87 @@ def _check(options: Options) -> None:
         raise OptionError("several networks are not asked for a change of one output; leave change out")
 
 
-def _closed(
-    networks: SideBySide, region: Region, inner: Region, options: Options, clock: Clock, progress: Progress | None
+async def _closed(
+    networks: SideBySide,
+    region: Region,
+    inner: Region,
+    options: Options,
+    clock: Clock,
+    progress: Progress | None,
+    known: Known,
 ) -> JointDistance:
     """The least perturbation that fools all networks: proven in `region`, found in `inner`."""
     for model in networks.models:
         model.check_classifier()
-    starts = np.cumsum([0, *(model.classes for model in networks.models)])
-    blocks = [np.arange(start, end) for start, end in pairwise(starts)]
-    scores = _finite_scores(networks, inner)
+    blocks, scores = networks.blocks, _finite_scores(networks, inner)
     own = [int(block[0] + np.argmax(scores[block])) for block in blocks]
     classes = tuple(int(entry - block[0]) for entry, block in zip(own, blocks, strict=True))
     others = [[int(entry) for entry in block if entry != mine] for block, mine in zip(blocks, own, strict=True)]
     graph, goals = _asked(networks.graph, own, others, options.margin)
+    incumbent = _incumbent(networks, inner, options, own, others)
+    engine, device = engine_for(options.engine), pick_device(options.device)
+    deadline = Deadline(options.time_limit, clock)
+    reach, moves = region.reach(options.norm), Moves()
+    ceiling = float(np.nextafter(reach * (1.0 + 1e-9), np.inf)) + 1e-12
+
+    def found(proof: Proof, why: str | None = None) -> JointDistance:
+        """The answer that a proof and the best perturbation come to."""
+        lower, upper, best = float("inf") if proof.lower >= ceiling else proof.lower, incumbent.upper, incumbent.best
+        told: dict[str, Any] = {}
+        if best is not None:
+            witness = tuple(part[0] for part in networks.replayed(best.input[None]))
+            told = {
+                "fooled": tuple(int(np.argmax(best.scores[block])) for block in blocks), "witness": witness,
+                "perturbation": best.input.astype(np.float64) - inner.center,
+                "adversary": _told(networks, best, witness),
+            }  # fmt: skip
+        return JointDistance(
+            options.norm, Verdict.EXACT if meet(lower, upper, options.tolerance) else Verdict.UNRESOLVED,
+            lower if lower == float("inf") else min(lower, upper), upper, proof.basis, engine.name, clock.now(),
+            classes, nodes=proof.nodes, open_phases=proof.open_phases, why_open=why, **told,
+        )  # fmt: skip
+
+    def tell(running: Running) -> None:
+        if known.lower > running.lower:
+            running = replace(running, lower=known.lower, basis=known.basis)
+        running = replace(running, lower=min(running.lower, incumbent.upper), upper=incumbent.upper)
+        moves.see(clock.now(), running.lower, running.upper)
+        if progress is not None:
+            proof = Proof(running.lower, running.basis, running.nodes, running.open_phases)
+            progress(replace(running, answer=found(proof)))
+
+    _offer_known(incumbent, known)
+    tell(Running(0.0, incumbent.upper, technique=ATTACK))
+    limit = None if deadline.left == float("inf") else ATTACK_SHARE * deadline.left
+    settings = AttackOptions(seed=options.seed, time_limit=limit)
+    attacked = AttackProblem(device_graph_for(graph, device), region, options.norm, goals, ceiling, settings)
+    started = clock.now()
+    walked = await AttackRequest(attacked, deadline)
+    with under(deadline):
+        near = polished(attacked.after(clock.now() - started), walked)
+    if len(near.inputs):
+        incumbent.offer_near(near.inputs[:OFFERED], near.by[:OFFERED])
+    check_sandwich(known.lower, incumbent.upper, options.norm)
+    proof = Proof(known.lower, known.basis)
+    if not (known.lower > 0.0 and meet(known.lower, incumbent.upper, options.tolerance)):
+        problem = Problem(
+            graph, region, options.norm, goals, ceiling, None, options.tolerance, deadline, device, known=known
+        )
+        tell(Running(0.0, incumbent.upper, technique=engine.name))
+        proof = await engine.solve(problem, incumbent, tell)
+    answer = found(proof)
+    if answer.verdict is not Verdict.UNRESOLVED:
+        return answer
+    why = why_open(
+        moves, clock.now(), proof.open_phases, options.engine, device, deadline.passed, clock.stopped
+    )  # fmt: skip
+    return replace(answer, why_open=why)
+
+
+def _incumbent(
+    networks: SideBySide, region: Region, options: Options, own: Sequence[int], others: Sequence[Sequence[int]]
+) -> Incumbent:
+    """Empty: what counts leads in every network, by the margin."""
 
     def wins(found: FloatArray, margin: float = options.margin) -> NDArray[np.bool_]:
         leads = np.stack([found[:, rest].max(axis=1) - found[:, mine] for mine, rest in zip(own, others, strict=True)])
@@ -290,39 +353,30 @@ def _closed(
     def shown(inputs: Inputs) -> NDArray[np.bool_]:
         return wins(networks.outputs(inputs), 0.0)  # a margin is one of scores
 
-    incumbent = Incumbent(inner, options.norm, networks.scores, networks.real, wins, networks.input_type)
+    incumbent = Incumbent(region, options.norm, networks.scores, networks.real, wins, networks.input_type)
     if any(model.left_out for model in networks.models):
         incumbent.shown = shown
-    deadline, device = Deadline(options.time_limit, clock), pick_device(options.device)
-    reach = region.reach(options.norm)
-    ceiling = float(np.nextafter(reach * (1.0 + 1e-9), np.inf)) + 1e-12
-    limit = None if deadline.left == float("inf") else ATTACK_SHARE * deadline.left
-    settings = AttackOptions(seed=options.seed, time_limit=limit)
-    attacked = AttackProblem(device_graph_for(graph, device), region, options.norm, goals, ceiling, settings)
+    return incumbent
 
-    async def asked() -> Any:
-        walked = await AttackRequest(attacked, deadline)
-        with under(deadline):
-            found = polished(attacked.after(clock.now()), walked)
-        if len(found.inputs):
-            incumbent.offer_near(found.inputs[:OFFERED], found.by[:OFFERED])
-        problem = Problem(graph, region, options.norm, goals, ceiling, None, options.tolerance, deadline, device)
-        return await engine.solve(problem, incumbent, progress or (lambda running: None))
 
-    engine = engine_for(options.engine)
-    proof = run_alone(asked())
-    lower = float("inf") if proof.lower >= ceiling else proof.lower
-    upper, best = incumbent.upper, incumbent.best
-    told: dict[str, Any] = {}
-    if best is not None:
-        fooled = tuple(int(np.argmax(best.scores[block])) for block in blocks)
-        witness = tuple(part[0] for part in networks.replayed(best.input[None]))
-        told = {"fooled": fooled, "perturbation": best.input.astype(np.float64) - inner.center, "witness": witness}
-    return JointDistance(
-        options.norm, Verdict.EXACT if meet(lower, upper, options.tolerance) else Verdict.UNRESOLVED,
-        lower if lower == float("inf") else min(lower, upper), upper, proof.basis, engine.name, clock.now(), classes,
-        nodes=proof.nodes, open_phases=proof.open_phases, **told,
-    )  # fmt: skip
+def _offer_known(incumbent: Incumbent, known: Known) -> None:
+    """A perturbation from before is a candidate like any other; nearer than what was proven, it is an alarm."""
+    if known.adversary is not None:
+        candidate, inputs = np.asarray(known.adversary, dtype=np.float64).reshape(1, -1), incumbent.region.center.size
+        if candidate.size != inputs:
+            raise DataError(
+                f"known: an adversary of {candidate.size} inputs does not fit the {inputs} that are asked about; "
+                "leave it out"
+            )
+        incumbent.offer(candidate, known.found_by)
+    check_sandwich(known.lower, incumbent.upper, incumbent.norm)
+
+
+def _told(networks: SideBySide, best: Adversary, witness: tuple[Inputs, ...]) -> Adversary:
+    """The input that all read, or what the perturbation makes of each sample, with it beside."""
+    if networks.regions is None:
+        return best
+    return PerturbedAdversary(**{**vars(best), "input": np.stack(witness)}, variables=best.input.astype(np.float64))
 
 
 def _finite_scores(networks: SideBySide, region: Region) -> FloatArray:
@@ -330,11 +384,6 @@ def _finite_scores(networks: SideBySide, region: Region) -> FloatArray:
     if not np.isfinite(scores).all():
         raise DataError(f"the scores of {networks.path} are not finite: {scores}")
     return np.asarray(scores)
-
-
-def _joined(scores: Iterator[FloatArray]) -> FloatArray:
-    """Scores of several networks as one row each."""
-    return np.concatenate(list(scores), axis=1)
 
 
 def _asked(

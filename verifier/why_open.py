@@ -23,6 +23,11 @@ class Moves:
             if not side or side[-1][1] != value:
                 side.append((moment, value))
 
+    @property
+    def negated(self) -> Moves:
+        """Those of the negated value."""
+        return Moves([(when, -value) for when, value in self.upper], [(when, -value) for when, value in self.lower])
+
     def since(self, moment: float) -> tuple[bool, bool]:
         """Whether each side moved by more than a little since a moment."""
         gap = self.upper[-1][1] - self.lower[-1][1] if self.lower else 0.0
@@ -35,18 +40,28 @@ def _moved(side: list[tuple[float, float]], moment: float, gap: float) -> bool:
 
 
 def why_open(
-    moves: Moves, seconds: float, open_phases: int, engine: str, device: str, ended_early: bool, stopped: bool
+    moves: Moves,
+    seconds: float,
+    open_phases: int,
+    engine: str,
+    device: str,
+    ended_early: bool,
+    stopped: bool,
+    begun: bool = False,
 ) -> str:
     """The sentence. `ended_early` says that time was up, or `stopped` that it was called off; else nothing was left to
-    do, and the gap is one between real numbers and the file's."""
+    do, and the gap is one between real numbers and the file's. `begun` says that an engine had its turn,
+    whatever phases it left open."""
     left = (
         f"{open_phases} phase{' is' if open_phases == 1 else 's are'} open"
         if open_phases
+        else "no phase is open"
+        if begun or not ended_early
         else "the search had not begun"
     )
     if not ended_early:
         return (
-            f"{left if open_phases else 'no phase is open'}, and what is left lies between real arithmetic and the "
+            f"{left}, and what is left lies between real arithmetic and the "
             "file's numbers: raise the tolerance, or leave it open"
         )
     spent = f"stopped after {seconds:.3g} s" if stopped else f"{seconds:.3g} s were not enough"

@@ -28,7 +28,8 @@ def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
             file.write(b"half")
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as caught:
         full()
+    assert caught.value.filename == str(path)
     assert path.read_bytes() == b"before"
     assert [one.name for one in tmp_path.iterdir()] == ["a.npz"]

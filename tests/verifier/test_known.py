@@ -23,9 +23,12 @@ from verifier.engines.registry import engine_for
 from verifier.greatest_value import KnownValue
 from verifier.margin_answer import Closed, GreatestLoss, KnownLoss, margin_asked, range_asked
 from verifier.options import Options
+from verifier.question.merging import merged
 from verifier.question.model import Model, load
 from verifier.question.problem import Known
 from verifier.question.results import Basis, Result, Verdict
+from verifier.runs.job import known_of
+from verifier.runs.journal import record_of
 
 # scores (x1, x2): from (0.75, 0.25) the class changes at 0.25 (L∞).
 SWAP = affine_chain([np.eye(2)], [np.zeros(2)])
@@ -53,6 +56,18 @@ def test_what_is_known_is_the_least_that_is_answered(swap: Model) -> None:
         assert (found.lower, found.basis, found.found_by) == (0.2, basis, "luck")
         assert found.upper == pytest.approx(0.3)
     assert stopped(swap, Known()).lower == 0.0
+
+
+def test_who_proved_what_was_known_is_kept(swap: Model) -> None:
+    earlier = Known(0.2, Basis.SOLVER, ADVERSARY, proven_by="highs")
+    assert stopped(swap, earlier).proven_by == "highs"
+    assert stopped(swap, replace(earlier, proven_by="auto")).proven_by is None  # `engine` says it
+    assert merged(stopped(swap, earlier), {}, [], 1e-6).proven_by == "highs"
+    assert ask(swap, X, None, OPTIONS, known=earlier).proven_by is None
+    line = record_of(stopped(swap, earlier), {})
+    assert (line["engine"], line["proven_by"]) == ("auto", "highs")
+    assert known_of(line, {}).proven_by == "highs"
+    assert known_of({**line, "proven_by": "crown"}, {}).proven_by == "crown"
 
 
 def test_the_rest_of_the_time_goes_on_from_there(swap: Model) -> None:

@@ -28,6 +28,7 @@ from trainers.export import export
 from verifier.answer import distance
 from verifier.question.model import load
 from verifier.question.results import Verdict
+from verifier.question.side_by_side import SideBySide
 from verifier.several_networks import JointDistance, difference, transfer_distance, universal_distance
 
 pytestmark = pytest.mark.usefixtures("quick_attacks")
@@ -254,7 +255,7 @@ def test_perturbed_samples_are_rounded_into_the_box(tmp_path: Path) -> None:
     found = universal_distance(path, xs, box=(0.0, high))
     if found.witness is not None:
         check(found, [path] * 2, xs, found.upper, closed=False, box=(0.0, high))
-    networks = several.SideBySide((load(path),), (Region(np.array([0.25]), np.array([0.0]), np.array([high])),))
+    networks = SideBySide((load(path),), (Region(np.array([0.25]), np.array([0.0]), np.array([high])),))
     assert float(networks.replayed(np.array([[high - 0.25]]))[0][0, 0]) == low
 
 

@@ -9,15 +9,23 @@ import pytest
 
 from encoders.deadline import Clock, Stop
 from encoders.layer_graph.graph import affine_chain
+from encoders.question import Norm
 from tests.onnx_builder import to_onnx
 from trainers.datasets import digits
 from verifier.answer import asked, distance
 from verifier.batching.request import run_alone
+from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.phase_search.search import Search
 from verifier.engines.phase_search.stage import Stage
+from verifier.greatest_value import GreatestValue, KnownValue
+from verifier.margin_answer import margin, margin_asked, range_asked
 from verifier.options import Options
+from verifier.question.incumbent import Incumbent
 from verifier.question.model import load
-from verifier.question.results import Verdict
+from verifier.question.problem import Problem, Progress
+from verifier.question.results import Basis, Verdict
+from verifier.question.side_by_side import SideBySide
+from verifier.several_networks import difference_asked
 from verifier.why_open import Moves, why_open
 
 
@@ -69,6 +77,55 @@ def test_only_what_is_open_says_why(tmp_path: Path) -> None:
     assert found.verdict is Verdict.UNRESOLVED
     assert found.why_open is not None
     assert found.why_open.startswith("the search had not begun; stopped after ")
+
+
+class Stuck(Engine):
+    """An engine that decides nothing, and after which nobody has time left."""
+
+    name = "stuck"
+    capabilities = Capabilities(frozenset(Norm), Basis.RIGOROUS)
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop = stop
+
+    def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+        self.stop.ask()
+        return Proof(0.0, Basis.RIGOROUS, 1, 17)
+
+
+def test_open_losses_ranges_and_differences_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = load(Path(__file__).parents[2] / "trainers" / "nets" / "digits-64-32-32-10.onnx"), digits("test").x[3]
+    monkeypatch.setattr(GreatestValue, "_attack", lambda value: None)  # what one backward pass leaves is open
+    sentence = "17 phases are open; stopped after "
+
+    def until_stuck() -> Clock:
+        stop = Stop()
+        monkeypatch.setattr("verifier.greatest_value.engine_for", lambda name: Stuck(stop))
+        return Clock(stop)
+
+    loss = run_alone(margin_asked(net, x, 0.1, Options(), clock=until_stuck()))
+    assert loss.verdict == "unresolved"
+    assert str(loss.why_open).startswith(sentence)
+    assert "try more time or --engine highs" in str(loss.why_open)
+    row = np.eye(10)[0] - np.eye(10)[1]
+    known = (KnownValue(), KnownValue(41.0))  # nearer than the least value's bracket comes
+    found = run_alone(range_asked(net, row, Options(), x, 0.1, clock=until_stuck(), known=known))
+    assert str(found.why_open).startswith(f"of the least value, {sentence}")
+    apart = run_alone(difference_asked(SideBySide((net, net)), x, 0.1, Options(), clock=until_stuck()))
+    assert str(apart.why_open).startswith(sentence)
+    ended = Clock(Stop())
+    ended.stop.ask()
+    assert "the search had not begun" in str(run_alone(margin_asked(net, x, 0.1, Options(), clock=ended)).why_open)
+    monkeypatch.undo()
+    closed = margin(net, x, 0.01)
+    assert (closed.verdict, closed.why_open) == ("exact", None)
+
+
+def test_the_sides_of_a_negated_value_change_places() -> None:
+    seen = moves((0, 0.0, 1.0), (8, 0.2, 1.0))
+    assert seen.since(6.0) == (True, False)
+    assert seen.negated.since(6.0) == (False, True)
+    assert seen.negated.lower[0] == (0, -1.0)
 
 
 def test_an_unresolved_decision_leaves_the_largest_radius_that_passes_prove(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,21 +10,17 @@ from typing import TYPE_CHECKING
 from encoders.errors import OptionError
 from verifier.cli.several_networks import (
     DIFFERENCE_HEADER,
-    Question,
     add_question,
-    difference_record,
+    asked,
     difference_row,
-    fields_of,
     load_for_all,
     load_together,
     options_of,
-    run_record,
 )
 from verifier.cli.shared_options import add_box, add_scores
 
 if TYPE_CHECKING:
-    from verifier.question.problem import Progress
-    from verifier.runs.journal import Record
+    pass
 
 NAME = "box"  # the one row without samples
 
@@ -53,13 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask around every chosen sample, or once of the box; returns the exit status."""
-    import numpy as np
 
-    from encoders.arrays import digest
+    from verifier.cli.many_samples import Table
     from verifier.options import check_radius
-    from verifier.runs.samples import check_box, load_mask, parse_samples
-    from verifier.runs.saved_adversary import save_difference
-    from verifier.several_networks import check_outputs, difference
+    from verifier.regions import middle_of_box
+    from verifier.runs.samples import Samples, check_box, load_mask, parse_samples
+    from verifier.runs.several_networks import DifferenceJob
+    from verifier.several_networks import check_outputs
 
     options = options_of(arguments)
     check_radius(arguments.radius)
@@ -68,25 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
             if getattr(arguments, name) is not None:
                 raise OptionError(f"--{name} is about samples: give --data, or leave it out")
     first, second = models = load_together(arguments, arguments.models)
-    check_outputs(*models)
-    samples = None if arguments.data is None else load_for_all(arguments.data, models)
-    indices = (0,) if samples is None else parse_samples(arguments.samples, samples.count)
-    if samples is not None:
-        check_box(samples, indices, options.box)
+    check_outputs(first, second)
+    data = None if arguments.data is None else load_for_all(arguments.data, models)
+    samples = Samples(NAME, middle_of_box(first, options)[None], None) if data is None else data
+    indices = parse_samples(arguments.samples, samples.count)
+    check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, first.input_shape)
-    more = {"radius": arguments.radius, "mask": None if mask is None else digest(mask)}
-
-    def answer(index: int, progress: Progress) -> tuple[Record, Callable[[Path], object]]:
-        x = None if samples is None else samples.x[index]
-        found = difference(
-            first, second, x=x, radius=arguments.radius, mask=mask, progress=progress, **fields_of(options)
-        )  # fmt: skip
-        original = np.full(first.input_shape, sum(options.box) / 2) if x is None else x
-        return difference_record(found), partial(save_difference, index, original, found, options.box)
-
-    shown = NAME if samples is None else None
-    question = Question(
-        run_record("difference", models, samples, options, more), DIFFERENCE_HEADER, answer,
-        partial(difference_row, name=shown),
-    )  # fmt: skip
-    return question.ask(indices, arguments.json, arguments.out)
+    job = DifferenceJob(options, arguments.radius, mask, models=(first, second))
+    row = partial(difference_row, name=NAME if data is None else None)
+    table = Table(DIFFERENCE_HEADER, row, ("replayed lower", "proven upper"))
+    return asked("difference", models, samples, job, table, arguments, data).ask(indices, 1, 1)

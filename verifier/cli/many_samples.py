@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -107,9 +108,8 @@ class ManySamples(Generic[A]):
             print(self.table.header, file=table, flush=True)
             display = stack.enter_context(Display(len(indices), self.table.sides, table))
             rows = stack.enter_context(Rows(display, indices if self.ordered else None))
-            fresh = answers(
-                self.run, self.job, jobs, display.running, batch, self._save_witnesses, attempts, at_last
-            )  # fmt: skip
+            saving = partial(self._save_witnesses, attempts)
+            fresh = answers(self.run, self.job, jobs, display.running, batch, saving, attempts, at_last)
             for one in stack.enter_context(closing(journalled(journal, indices, fresh, again))):
                 if one.record is None:
                     self._report(one.index, one.error)
@@ -126,23 +126,19 @@ class ManySamples(Generic[A]):
 
     def _save_missing(self, attempts: Attempts, indices: Sequence[int]) -> None:
         """Adversaries of answers that were there before `--out` was, from where the journal keeps them."""
-        from verifier.runs.saved_adversary import save_adversary
-
         if self.out is None:
             return
         for index in indices:
             for name, witness in attempts.kept(index).items():
                 if not (self.out / f"{name}-{index}.npz").exists():
                     original = self.run.samples.x[index]
-                    save_adversary(self.out, index, original, witness, self.job.options.box, name)
+                    self.job.save(self.out, index, original, name, witness)
 
-    def _save_witnesses(self, answer: A) -> Record:
-        from verifier.runs.saved_adversary import save_adversary
-
+    def _save_witnesses(self, attempts: Attempts, answer: A) -> Record:
         if self.out is not None:
-            for name, witness in self.job.witnesses(answer).items():
+            for name, witness in attempts.witnesses(answer).items():
                 original = self.run.samples.x[answer.index]
-                save_adversary(self.out, answer.index, original, witness, self.job.options.box, name)
+                self.job.save(self.out, answer.index, original, name, witness)
         return {}
 
     def _report(self, index: int, error: Exception | None) -> None:
@@ -179,7 +175,7 @@ class ManySamples(Generic[A]):
         told = {
             "error": str(error),
             "index": index,
-            "model": str(self.run.model.path),
+            "model": self.run.path,
             "data": self.run.samples.name,
             "run": self.run.record,
         }

@@ -70,9 +70,10 @@ def numbers(text: str) -> tuple[float, ...]:
 def run(arguments: argparse.Namespace) -> int:
     """Ask for the ranges around every chosen sample, or over the whole box; returns the exit status."""
     from verifier.cli.many_samples import ManySamples, Table
-    from verifier.margin_answer import check_askable, middle_of_box
+    from verifier.margin_answer import check_askable
     from verifier.options import Options
     from verifier.question.model import load
+    from verifier.regions import middle_of_box
     from verifier.runs.greatest_values import RangeJob
     from verifier.runs.samples import Samples, check_box, load_mask, load_samples
 

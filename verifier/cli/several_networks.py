@@ -1,30 +1,23 @@
-"""What `transfer --exact`, `universal --exact` and `difference` share: arguments, the loop over samples, and rows."""
+"""What `transfer --exact`, `universal --exact` and `difference` share: arguments, the run, and rows."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, fields
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encoders.deadline import EVERYTHING
-from encoders.errors import DataError, OptionError, PlumblineError, SoundnessError
-from encoders.interrupts import cooperative
+from encoders.errors import DataError, OptionError
 
 if TYPE_CHECKING:
+    from verifier.cli.many_samples import ManySamples, Table
     from verifier.options import Options
     from verifier.question.model import Model
-    from verifier.question.problem import Progress
+    from verifier.runs.job import Asking
     from verifier.runs.journal import Record
-    from verifier.runs.journalled import Fresh
     from verifier.runs.samples import Samples
-    from verifier.several_networks import GreatestDifference, JointDistance
 
-ANSWERED, UNRESOLVED = 0, 1
 EXACT_ONLY = ("time_limit", "tolerance", "engine", "margin", "mask", "json")
 JOINT_HEADER = (
     f"{'sample':>6} {'label':>5} {'classes':>9}  {'verdict':<10} {'lower':>10} {'exact':>10} {'upper':>10} "
@@ -56,8 +49,9 @@ def add_question(group: argparse._ActionsContainer) -> None:
         "--mask", type=Path, metavar="FILE", help=".npy, .npz or .png: which inputs (or pixels) may move"
     )
     group.add_argument(
-        "--json", type=Path, metavar="FILE", help="one JSON object per row; an existing file of the same run is resumed"
-    )
+        "--json", type=Path, metavar="FILE",
+        help="one JSON object per row; an existing file of the same question is gone on with where rows are open",
+    )  # fmt: skip
 
 
 def exact(arguments: argparse.Namespace, *of_attacks: str) -> bool:
@@ -84,15 +78,10 @@ def options_of(arguments: argparse.Namespace) -> Options:
     return options
 
 
-def fields_of(options: Options) -> dict[str, Any]:
-    """The options as keywords."""
-    return {field.name: getattr(options, field.name) for field in fields(options)}
-
-
 def load_together(arguments: argparse.Namespace, paths: Sequence[Path]) -> tuple[Model, ...]:
     """The models, if they can be asked about together."""
     from verifier.question.model import load
-    from verifier.several_networks import SideBySide
+    from verifier.question.side_by_side import SideBySide
 
     models = tuple(load(path, arguments.output, arguments.threshold) for path in paths)
     _ = SideBySide(models).graph  # refuses what does not belong together
@@ -112,96 +101,21 @@ def load_for_all(source: str, models: Sequence[Model]) -> Samples:
     return read[0]
 
 
-@dataclass(frozen=True, eq=False)
-class Question:
-    """What is asked of each index: `answer` gives its record, and what saves its files in a folder."""
+def asked(
+    command: str,
+    models: tuple[Model, ...],
+    samples: Samples,
+    job: Asking[Any],
+    table: Table,
+    arguments: argparse.Namespace,
+    data: Samples | None,
+) -> ManySamples[Any]:
+    """The rows of a command as a run; `samples` has a row for each, made of `data` where any was read."""
+    from verifier.cli.many_samples import ManySamples
+    from verifier.runs.several_networks import run_of_several
 
-    run: Record
-    header: str
-    answer: Callable[[int, Progress], tuple[Record, Callable[[Path], object]]]
-    row: Callable[[Record], str]
-
-    def ask(self, indices: Sequence[int], json: Path | None, out: Path | None) -> int:
-        """Answer what is not answered yet, showing every row; returns the exit status."""
-        from verifier.cli.display import Display
-        from verifier.question.results import Verdict
-        from verifier.runs.journal import Journal
-        from verifier.runs.journalled import Finished, journalled
-        from verifier.runs.summary import summary
-
-        records: list[Record] = []
-        with ExitStack() as stack:
-            journal = None if json is None else stack.enter_context(Journal(json, self.run))
-            if out is not None:
-                out.mkdir(parents=True, exist_ok=True)
-            print(self.header, flush=True)
-            display = stack.enter_context(Display(len(indices)))
-
-            def fresh(left: list[int]) -> Fresh:
-                for index in left:
-                    if EVERYTHING.asked:
-                        return
-                    with cooperative():
-                        record, save = self._answered(index, partial(display.running, index))
-                    if EVERYTHING.asked and record["verdict"] == Verdict.UNRESOLVED:
-                        # Nobody goes on from an end that came too soon: it is shown, and asked again.
-                        records.append({"index": index, **record})
-                        display.finished(index, self.row(records[-1]))
-                        return
-                    if out is not None:
-                        save(out)
-                    yield Finished(index, {"index": index, **record, "run": self.run})
-
-            for done in stack.enter_context(closing(journalled(journal, indices, fresh))):
-                if done.record is not None:
-                    records.append(done.record)
-                    display.finished(done.index, self.row(done.record))
-        print(summary(records))
-        return UNRESOLVED if any(record["verdict"] == Verdict.UNRESOLVED for record in records) else ANSWERED
-
-    def _answered(self, index: int, progress: Progress) -> tuple[Record, Callable[[Path], object]]:
-        try:
-            return self.answer(index, progress)
-        except SoundnessError as error:
-            raise SoundnessError(f"row {index}: {error}; trust nothing of this run") from error
-        except PlumblineError as error:
-            raise type(error)(f"row {index}: {error}") from error
-
-
-def run_record(
-    command: str, models: Sequence[Model], data: Samples | None, options: Options, more: Mapping[str, Any]
-) -> Record:
-    """All that answers depend on but a row's number."""
-    from encoders.plugins import taking_part
-    from verifier.runs.samples import origin_of
-
-    return {
-        "command": command,
-        "models": [model.description for model in models],
-        "data": None if data is None else data.digest,
-        **options.record(),
-        **taking_part(data={} if data is None else origin_of(data.name), engines=options.plugins),
-        **more,
-    }
-
-
-def joint_record(found: JointDistance) -> Record:
-    """One least perturbation as records hold it."""
-    from verifier.runs.journal import number
-
-    return {
-        "classes": list(found.classes),
-        "fooled": None if found.fooled is None else list(found.fooled),
-        "norm": str(found.norm),
-        "verdict": str(found.verdict),
-        "lower": number(found.lower),
-        "upper": number(found.upper),
-        "seconds": round(found.seconds, 6),
-        "engine": found.engine,
-        "basis": str(found.basis),
-        "nodes": found.nodes,
-        "open_phases": found.open_phases,
-    }
+    run = run_of_several(command, models, samples, job, data)
+    return ManySamples(job, run, table, arguments.json, arguments.out)
 
 
 def joint_row(record: Record, name: str | None = None) -> str:
@@ -213,23 +127,6 @@ def joint_row(record: Record, name: str | None = None) -> str:
         f"{_listed(record['classes']):>9}  {record['verdict']:<10} {lower} {exactly} {upper} "
         f"{_listed(record['fooled']):>9} {record['seconds']:>8.2f}  {record['engine']:<8} {record['basis']}"
     )
-
-
-def difference_record(found: GreatestDifference) -> Record:
-    """One greatest difference as records hold it."""
-    from verifier.runs.journal import number
-
-    return {
-        "norm": str(found.norm),
-        "radius": found.radius,
-        "verdict": str(found.verdict),
-        "lower": number(found.lower),
-        "upper": number(found.upper),
-        "output": found.output,
-        "seconds": round(found.seconds, 6),
-        "basis": str(found.basis),
-        "nodes": found.nodes,
-    }
 
 
 def difference_row(record: Record, name: str | None = None) -> str:

@@ -7,8 +7,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Callable
-from functools import partial
+from decimal import ROUND_CEILING
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,16 +15,13 @@ from typing import TYPE_CHECKING, Any
 from encoders.errors import DataError, OptionError
 from verifier.cli.several_networks import (
     JOINT_HEADER,
-    Question,
     add_exact,
+    asked,
     exact,
-    fields_of,
-    joint_record,
     joint_row,
     load_for_all,
     load_together,
     options_of,
-    run_record,
 )
 from verifier.cli.shared_options import add_attacked, add_scores
 
@@ -35,8 +31,6 @@ if TYPE_CHECKING:
     from encoders.arrays import FloatArray
     from verifier.options import Options
     from verifier.question.model import Model
-    from verifier.question.problem import Progress
-    from verifier.runs.journal import Record
     from verifier.runs.samples import Samples
     from verifier.studies.attacks.transfer import Source
 
@@ -110,10 +104,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _exactly(arguments: argparse.Namespace) -> int:
     """The least perturbation of each sample that fools every network."""
-    from encoders.arrays import digest
+    from verifier.cli.many_samples import Table
     from verifier.runs.samples import check_box, load_mask, parse_samples
-    from verifier.runs.saved_adversary import save_joint
-    from verifier.several_networks import transfer_distance
+    from verifier.runs.several_networks import TransferJob
 
     options = options_of(arguments)
     _names(arguments.models)
@@ -122,16 +115,9 @@ def _exactly(arguments: argparse.Namespace) -> int:
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, models[0].input_shape)
-
-    def answer(index: int, progress: Progress) -> tuple[Record, Callable[[Path], object]]:
-        x = samples.x[index]
-        found = transfer_distance(models, x, mask=mask, progress=progress, **fields_of(options))
-        return {"label": samples.label(index), **joint_record(found)}, partial(
-            save_joint, index, [x], found, options.box
-        )
-
-    told = run_record("transfer", models, samples, options, {"mask": None if mask is None else digest(mask)})
-    return Question(told, JOINT_HEADER, answer, joint_row).ask(indices, arguments.json, arguments.out)
+    job = TransferJob(options, mask=mask, models=models)
+    table = Table(JOINT_HEADER, joint_row)
+    return asked("transfer", models, samples, job, table, arguments, samples).ask(indices, 1, 1)
 
 
 def table(names: list[str], shares: FloatArray) -> str:
@@ -178,6 +164,7 @@ def _source(
 ) -> Source:
     import numpy as np
 
+    from verifier.pages.wording import in_decimals
     from verifier.studies.attacks.replayed import Attacking, Sample
     from verifier.studies.attacks.transfer import Source
 
@@ -194,7 +181,9 @@ def _source(
             print(f"\r{name}: {row + 1} of {len(indices)} ", end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    middle = f"median distance {np.median(distances):.6f}" if distances else "none found"
+    middle = "none found"
+    if distances:
+        middle = f"median distance {in_decimals(float(np.median(distances)), 6, ROUND_CEILING)}"
     print(f"{name}: {int(right.sum())} of {len(indices)} samples right, {len(rows)} adversaries, {middle}")
     size = samples.x[0].size
     return Source(

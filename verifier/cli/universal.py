@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict
+from decimal import ROUND_CEILING
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,20 +14,15 @@ from typing import TYPE_CHECKING
 from encoders.errors import OptionError
 from verifier.cli.several_networks import (
     JOINT_HEADER,
-    Question,
     add_exact,
+    asked,
     exact,
-    fields_of,
-    joint_record,
     joint_row,
     options_of,
-    run_record,
 )
 from verifier.cli.shared_options import add_attacked, add_model
 
 if TYPE_CHECKING:
-    from verifier.question.problem import Progress
-    from verifier.runs.journal import Record
     from verifier.runs.samples import Samples
     from verifier.studies.attacks.universal import Inputs, Shares
 
@@ -65,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from bounds.attacks.universal import UniversalOptions
     from verifier.options import Options, check_convex
+    from verifier.pages.wording import in_decimals
     from verifier.question.model import load
     from verifier.runs.samples import check_box, load_samples, parse_samples
     from verifier.studies.attacks.universal import find_universal, shares_of
@@ -87,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_box(samples, indices + unseen, options.box)
     delta = find_universal(model, _flat(samples, indices), radius, options, effort)
     length = float(options.norm.length(delta.astype(np.float64)))
-    print(f"one perturbation of {options.norm} length {length:.6f} (at most {radius:g})")
+    print(f"one perturbation of {options.norm} length {in_decimals(length, 6, ROUND_CEILING)} (at most {radius:g})")
     told: dict[str, Shares] = {}
     for name, chosen in (("made from", indices), ("unseen", unseen)):
         if chosen:
@@ -107,11 +103,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _exactly(arguments: argparse.Namespace) -> int:
     """The least perturbation that fools every chosen sample: one row."""
-    from encoders.arrays import digest
+    from verifier.cli.many_samples import Table
     from verifier.question.model import load
-    from verifier.runs.samples import check_box, load_mask, load_samples, parse_samples
-    from verifier.runs.saved_adversary import save_joint
-    from verifier.several_networks import universal_distance
+    from verifier.runs.samples import Samples, check_box, load_mask, load_samples, parse_samples
+    from verifier.runs.several_networks import UniversalJob
 
     options = options_of(arguments)
     model = load(arguments.model, arguments.output, arguments.threshold)
@@ -119,17 +114,10 @@ def _exactly(arguments: argparse.Namespace) -> int:
     indices = parse_samples(arguments.samples, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
-    chosen = [samples.x[index] for index in indices]
-
-    def answer(index: int, progress: Progress) -> tuple[Record, Callable[[Path], object]]:
-        found = universal_distance(model, chosen, mask=mask, progress=progress, **fields_of(options))
-        told = {"samples": list(indices), **joint_record(found)}
-        return told, partial(save_joint, index, chosen, found, options.box)
-
-    more = {"mask": None if mask is None else digest(mask), "samples": list(indices)}
-    told = run_record("universal", [model], samples, options, more)
-    row = partial(joint_row, name=arguments.samples or "all")
-    return Question(told, JOINT_HEADER, answer, row).ask([0], arguments.json, arguments.out)
+    job = UniversalJob(options, mask=mask, models=(model,) * len(indices), samples=indices)
+    table = Table(JOINT_HEADER, partial(joint_row, name=arguments.samples or "all"))
+    together = Samples(samples.name, samples.x[list(indices)][None], None)
+    return asked("universal", (model,), together, job, table, arguments, samples).ask((0,), 1, 1)
 
 
 def line(name: str, shares: Shares) -> str:

@@ -44,12 +44,13 @@ def merged(result: Result, bounds: Mapping[str, Proven], adversaries: Iterable[A
 
     A sample is exact where the two meet within the tolerance, as `verifier/answer.py` judges it.
     """
+    prover = result.proven_by or result.engine
     if result.verdict is Verdict.MISCLASSIFIED:
-        return Merged(result, result.engine)
+        return Merged(result, prover)
     found = [one for one in (result.adversary, *adversaries) if one is not None]
     nearest = min(found, key=lambda one: one.distance, default=None)
     upper = result.upper if nearest is None else min(result.upper, nearest.distance)
-    proven = [(result.engine, Proven(result.lower, result.basis)), *bounds.items()]
+    proven = [(prover, Proven(result.lower, result.basis)), *bounds.items()]
     highest = max(one.distance for _, one in proven)
     # What rests on a solver is named only where it says more than the rest, by more than rounding.
     near = [one for one in proven if one[1].distance >= highest * (1.0 - ORDER_TOLERANCE)]

@@ -46,14 +46,15 @@ Progress = Callable[[Running], None]
 class Known:
     """What an earlier attempt at the same question left: a proven lower bound, and an adversary.
 
-    The bound is taken as given, with what it rests on. The adversary is an input of the file, flat or in its shape (of
-    a perturbation, its variables); it counts once it replays.
+    The bound is taken as given, with what it rests on and who proved it. The adversary is an input of the file, flat or
+    in its shape (of a perturbation, its variables); it counts once it replays.
     """
 
     lower: float = 0.0
     basis: Basis = Basis.RIGOROUS
     adversary: Inputs | FloatArray | None = None
     found_by: str = "earlier"
+    proven_by: str = "earlier"
 
     def __post_init__(self) -> None:
         if not self.lower >= 0.0:

@@ -68,6 +68,7 @@ class Result:
 
     `execution_error` is how far a goal's scores can be, as executed, from the real ones on the ball that `lower` is
     about; None where the question is about real arithmetic, or was answered without a proof.
+    `proven_by` is who proved `lower` where that was an earlier attempt, by another engine or bound than this one's.
     `why_open` says in a sentence what stands in the way of an unresolved question.
     Of a change of an output, `before` is what the file gives for the sample, `after` what it gives for the adversary.
     """
@@ -90,6 +91,7 @@ class Result:
     before: float | None = None
     after: float | None = None
     why_open: str | None = None
+    proven_by: str | None = None
 
     def __post_init__(self) -> None:
         check_sandwich(self.lower, self.upper, self.norm)

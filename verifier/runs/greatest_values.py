@@ -55,6 +55,7 @@ class MarginJob(Asking[GreatestLoss]):
             "engine": answer.engine,
             "basis": str(answer.basis),
             "nodes": answer.nodes,
+            **({} if answer.why_open is None else {"why_open": answer.why_open}),
             "run": dict(run),
         }
 
@@ -124,6 +125,7 @@ class RangeJob(Asking[Ranges]):
                     "basis": str(one.basis),
                     "seconds": round(one.seconds, 6),
                     "nodes": one.nodes,
+                    **({} if one.why_open is None else {"why_open": one.why_open}),
                 }
                 for one in answer.ranges
             ],

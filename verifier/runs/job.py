@@ -20,6 +20,7 @@ from verifier.question.model import Model
 from verifier.question.problem import NOTHING, Known, Progress, Running
 from verifier.question.results import Adversary, Basis, PerturbedAdversary, Result
 from verifier.runs.journal import Record, record_of
+from verifier.runs.saved_adversary import save_adversary
 
 
 class Answer(Protocol):
@@ -90,6 +91,10 @@ class Asking(ABC, Generic[A]):
     def witnesses(self, answer: A) -> dict[str, Adversary]:
         """The inputs that an answer shows, by what each is called where it is saved."""
 
+    def save(self, folder: Path, index: int, original: Inputs, name: str, witness: Adversary) -> None:
+        """Write one of the witnesses, and a picture of it."""
+        save_adversary(folder, index, original, witness, self.options.box, name)
+
     def known(self, record: Record, witnesses: Mapping[str, Adversary]) -> Any:
         """What a line of a journal, and the inputs kept beside it, let the next attempt take as given."""
         del record, witnesses
@@ -119,13 +124,14 @@ class Job(Asking[Result]):
         return known_of(record, witnesses)
 
 
-def known_of(record: Record, witnesses: Mapping[str, Adversary]) -> Known:
-    """What the line of a distance or a radius leaves."""
-    lower, basis, found = float(record["lower"]), Basis(record["basis"]), witnesses.get("adversary")
+def known_of(record: Record, witnesses: Mapping[str, Adversary], name: str = "adversary") -> Known:
+    """What the line of a distance or a radius leaves; its adversary is called `name`."""
+    lower, basis, found = float(record["lower"]), Basis(record["basis"]), witnesses.get(name)
+    prover = str(record.get("proven_by") or record["engine"])
     if found is None:
-        return Known(lower, basis)
+        return Known(lower, basis, proven_by=prover)
     own = found.variables if isinstance(found, PerturbedAdversary) else found.input
-    return Known(lower, basis, own, found.found_by)
+    return Known(lower, basis, own, found.found_by, prover)
 
 
 class Executor(Protocol):

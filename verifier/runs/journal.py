@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -49,6 +50,7 @@ def record_of(result: Result, run: Mapping[str, Any]) -> Record:
         "nodes": result.nodes,
         "open_phases": result.open_phases,
         "execution_error": None if result.execution_error is None else number(result.execution_error),
+        **({} if result.proven_by is None else {"proven_by": result.proven_by}),
         **({} if result.why_open is None else {"why_open": result.why_open}),
         "run": dict(run),
     }
@@ -137,7 +139,8 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.path != STANDARD_OUTPUT:
-            self._file.close()
+            with suppress(OSError):  # what could not be written is told already
+                self._file.close()
 
     def write(self, record: Record) -> None:
         """Append one line and wait until it is on the disk."""

@@ -20,7 +20,8 @@ from verifier.question.model import Model
 from verifier.question.problem import Running
 from verifier.question.results import Adversary
 from verifier.runs.job import A, Asking, Outcome, SampleProgress
-from verifier.runs.journal import EFFORT, ENDED, RUNNING, STOPPED, Journal, Record, attempted, is_open
+from verifier.runs.joined_lines import Joined, joined
+from verifier.runs.journal import EFFORT, ENDED, RUNNING, STOPPED, Journal, Record, attempted, is_open, is_unfinished
 from verifier.runs.kept_adversaries import KeptAdversaries
 from verifier.runs.merged_journals import check_overlap
 from verifier.runs.run import Jobs, outcomes
@@ -41,6 +42,11 @@ class Run:
     samples: Samples
     options: Mapping[str, Any] = field(default_factory=dict)
     effort: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        """Where what is asked about was read from."""
+        return str(self.model.path)
 
     @cached_property
     def record(self) -> Record:
@@ -157,9 +163,25 @@ class Attempts:
             check_overlap(earlier, record)
         stopped = EVERYTHING.asked and (self.beside or is_open(record))
         ended = RUNNING if running else STOPPED if stopped else ENDED
+        line = attempted(record, self.run.effort, earlier, ended)
+        whole = self._with_what_was_known(line, earlier)
         if self.adversaries is not None:
-            self.adversaries.write(answer.index, self.job.witnesses(answer))
-        return attempted(record, self.run.effort, earlier, ended)
+            self.adversaries.write(answer.index, self._shown(answer, whole))
+        return whole.record
+
+    def witnesses(self, answer: Any) -> dict[str, Adversary]:
+        """The inputs that an answer shows: of a sample that was asked anew and left open, better ones from before."""
+        record = attempted(self.job.record(answer, self.run.record), self.run.effort)
+        return self._shown(answer, self._with_what_was_known(record, self.before(answer.index)))
+
+    def _with_what_was_known(self, line: Record, earlier: Record | None) -> Joined:
+        """What was asked anew and stays open is no weaker than what was known of it."""
+        weaker = earlier is not None and line["index"] in self.anew and is_unfinished(line)
+        return joined(earlier, line) if earlier is not None and weaker else Joined(line)
+
+    def _shown(self, answer: Any, whole: Joined) -> dict[str, Adversary]:
+        kept = self.kept(answer.index) if whole.kept else {}
+        return {**self.job.witnesses(answer), **{name: kept[name] for name in whole.kept if name in kept}}
 
 
 def answers(

@@ -62,7 +62,7 @@ class Merged:
         for record in self.records:
             flat = {name: value for name, value in record.items() if name not in LEFT_OUT}
             for one in record.get("ranges", [{}]):
-                more = {name: one[name] for name in ("verdict", "basis", "seconds", "nodes") if name in one}
+                more = {name: one[name] for name in ("verdict", "basis", "seconds", "nodes", "why_open") if name in one}
                 for side in ("least", "greatest"):
                     if side in one:
                         more |= {f"{side}_lower": one[side][0], f"{side}_upper": one[side][1]}

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from encoders.arrays import Inputs
 from encoders.files import replacing
 from verifier.question.input_shape import image_shape
+from verifier.question.model import Model
 from verifier.question.results import Adversary, PerturbedAdversary
-from verifier.several_networks import GreatestDifference, JointDistance
 
 FloatImage = NDArray[np.float64]
 SIDE = 192  # pixels that the shorter side of a panel is enlarged to
@@ -53,44 +53,41 @@ def save_adversary(
 
 
 def save_joint(
-    index: int, originals: Sequence[Inputs], found: JointDistance, box: tuple[float, float], directory: Path
+    directory: Path, index: int, original: Inputs, found: Adversary, models: Sequence[Model], box: tuple[float, float]
 ) -> None:
-    """Write perturbation-INDEX.npz where one was found: the perturbation, and what it makes of each original.
+    """Write perturbation-INDEX.npz: a perturbation that fools all models, and what it makes of each original.
 
-    Beside it perturbation-INDEX.png where inputs look like images: a strip for each original.
+    The original is the sample that all models read, or one for each; the perturbation is then the variables. Beside it
+    perturbation-INDEX.png where inputs look like images: a strip for each original.
     """
-    if found.perturbation is None or found.witness is None or found.fooled is None:
-        return
-    shape = originals[0].shape
-    changed = [witness.reshape(shape) for witness in found.witness[: len(originals)]]
+    if isinstance(found, PerturbedAdversary):
+        originals = read = original
+        changed, moved = found.input.reshape(original.shape), found.variables.reshape(original.shape[1:])
+    else:
+        originals, read = original[None], np.broadcast_to(original, (len(models), *original.shape))
+        changed = found.input.reshape(originals.shape)
+        moved = changed[0].astype(np.float64) - original
+    ends = np.cumsum([model.classes for model in models])[:-1]
     with replacing(directory / f"perturbation-{index}.npz") as file:
         np.savez_compressed(
             file,
-            perturbation=found.perturbation.reshape(shape),
-            originals=np.stack(originals),
-            witnesses=np.stack(changed),
-            classes=np.asarray(found.classes),
-            fooled=np.asarray(found.fooled),
-            distance=np.asarray(found.upper),
+            perturbation=moved,
+            originals=originals,
+            witnesses=changed,
+            classes=[int(np.argmax(m.scores(x.reshape(1, -1))[0])) for m, x in zip(models, read, strict=True)],
+            fooled=[int(np.argmax(part)) for part in np.split(found.scores, ends)],
+            distance=found.distance,
         )
-    _save_strips(directory / f"perturbation-{index}.png", originals, changed, box)
+    _save_strips(directory / f"perturbation-{index}.png", list(originals), list(changed), box)
 
 
-def save_difference(
-    index: int, original: Inputs, found: GreatestDifference, box: tuple[float, float], directory: Path
-) -> None:
+def save_difference(directory: Path, index: int, original: Inputs, found: Adversary, box: tuple[float, float]) -> None:
     """Write difference-INDEX.npz and .png: where two networks differ most, and both networks' scores there."""
-    if found.worst is None or found.output is None:
-        return
-    worst = found.worst.input.reshape(original.shape)
+    worst, scores = found.input.reshape(original.shape), found.scores.reshape(2, -1)
+    apart = np.abs(scores[0] - scores[1])
     with replacing(directory / f"difference-{index}.npz") as file:
         np.savez_compressed(
-            file,
-            original=original,
-            worst=worst,
-            scores=found.worst.scores.reshape(2, -1),
-            output=np.asarray(found.output),
-            difference=np.asarray(found.lower),
+            file, original=original, worst=worst, scores=scores, output=apart.argmax(), difference=apart.max()
         )
     _save_strips(directory / f"difference-{index}.png", [original], [worst], box)
 

@@ -15,6 +15,8 @@ import pytest
 from tests.draws import draws
 from tests.stopping import Record, last, lines, signalled, true
 from verifier.cli.main import main
+from verifier.runs.journal import brackets
+from verifier.runs.kept_adversaries import KeptAdversaries
 
 ROOT = Path(__file__).parents[3]
 NET = "trainers/nets/digits-64-32-32-10.onnx"
@@ -124,6 +126,34 @@ def test_more_time_goes_on_where_samples_are_open(tmp_path: Path, truth: dict[st
     assert main([*HARD, "--again", "1", "--json", str(journal)]) == 0
     assert [record["index"] for record in lines(journal)[4:]] == [1]
     assert len(last(journal)[1]["attempts"]) == 3
+
+
+@pytest.mark.parametrize("command", ["distance", "margin", "range"])
+def test_what_is_asked_anew_without_time_is_no_weaker(command: str, tmp_path: Path) -> None:
+    journal, out = tmp_path / "results.jsonl", tmp_path / "out"
+    row = ["--output-row", "1,-1,0,0,0,0,0,0,0,0"] if command == "range" else []
+    asked = [command, NET, "--data", "digits", "--samples", "1", "--json", str(journal), *row]
+    asked += [] if command == "distance" else ["--radius", "0.02"]
+    assert main(asked) == 0
+    (before,), kept = last(journal).values(), kept_of(journal, 1)
+    assert main([*asked, "--again", "1", "--time-limit", "1e-6", "--out", str(out)]) == 0
+    (now,) = last(journal).values()
+    assert len(lines(journal)) == len(now["attempts"]) == 2
+    assert brackets(now) == brackets(before)
+    for name in ("verdict", "basis", "target", "found_by"):
+        assert now.get(name) == before.get(name)
+    assert "why_open" not in json.dumps(now)
+    assert kept_of(journal, 1) == kept
+    assert len(list(out.glob("*.npz"))) == (2 if command == "range" else 1)
+    for path in out.glob("*.npz"):  # what is saved is what the line tells of
+        name = path.stem.removesuffix("-1")
+        with np.load(path) as saved:
+            assert saved["adversary"].tobytes() == kept[f"{name}/input"]
+
+
+def kept_of(journal: Path, index: int) -> dict[str, bytes]:
+    with np.load(KeptAdversaries.beside(journal).folder / f"{index}.npz") as arrays:
+        return {name: array.tobytes() for name, array in arrays.items()}
 
 
 def test_an_earlier_bracket_that_cannot_be_is_an_alarm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,7 +95,7 @@ def test_difference(files: dict[str, str], tmp_path: Path, capsys: pytest.Captur
 
 
 def test_open_rows_and_alarms(
-    files: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call = ["transfer", files["a"], files["b"], "--data", files["data"], "--samples", "0", "--exact"]
     found = verifier.several_networks.transfer_distance([files["a"], files["b"]], X[0], time_limit=1e-9)
@@ -106,9 +106,12 @@ def test_open_rows_and_alarms(
     def alarmed(*given: object, **more: object) -> None:
         raise SoundnessError("two facts contradict each other")
 
-    monkeypatch.setattr("verifier.several_networks.transfer_distance", alarmed)
-    assert main(call) == 3
+    monkeypatch.setattr("verifier.runs.several_networks.transfer_asked", alarmed)
+    assert main([*call, "--out", str(tmp_path)]) == 3
     assert "trust nothing of this run" in capsys.readouterr().err
+    told = json.loads((tmp_path / "alarm-0.json").read_text())
+    assert told["model"] == f"{files['a']}, {files['b']}"
+    assert len(told["run"]["models"]) == 2
 
 
 def test_what_is_refused_before_any_work(

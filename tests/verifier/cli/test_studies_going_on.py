@@ -17,6 +17,7 @@ import pytest
 
 from encoders.layer_graph.graph import affine_chain
 from tests.draws import draws
+from tests.int8_builder import Int8Layer, write_int8
 from tests.onnx_builder import to_onnx
 from tests.stopping import SIGNALS, Record, last, lines, signalled
 from tests.verifier.studies.comparison.brief import brief_comparison
@@ -41,6 +42,12 @@ def asked(*question: str, net: int = 0) -> Study:
     return Study(
         lambda files, out: [command, files[net], "--data", files[2], *more, "--batch", "1", "--json", f"{out}/a.jsonl"]
     )
+
+
+def together(networks: int, *question: str) -> Study:
+    """One question of several networks, or of several samples."""
+    command, *more = question
+    return Study(lambda files, out: [command, *files[:networks], "--data", files[2], *more, "--json", f"{out}/a.jsonl"])
 
 
 STUDIES = {
@@ -68,6 +75,9 @@ STUDIES = {
         ("attacks", "upper"),
     ),
     "range": asked("range", "--radius", RADIUS),
+    "transfer": together(2, "transfer", "--exact", "--samples", "0,1,3"),
+    "universal": together(1, "universal", "--exact", "--samples", "1,2"),
+    "difference": together(2, "difference", "--radius", RADIUS, "--samples", "1,3", "--tolerance", "1e-4"),
 }  # fmt: skip
 QUESTIONS = {
     "highs": asked("distance", "--engine", "highs"),
@@ -80,13 +90,16 @@ QUESTIONS = {
     "executed": asked("distance", "--execution", "float32", "--tolerance", "1e-4"),
     "each": asked("margin", "--each", "--radius", RADIUS),
     "target": asked("distance", "--target", "1", "--margin", "0.01"),
+    "int8": Study(
+        lambda files, out: ["distance", files[3], "--data", files[4], "--grid", "64", "--json", f"{out}/a.jsonl"]
+    ),
     "change": asked("distance", "--change", "0.5", "--output-index", "0"),
 }
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Arguments:
-    """Two small nets, and samples that are right but for one."""
+    """Two small nets, samples that are right but for one, a net of whole numbers, and samples without labels."""
     folder, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(0)
     sizes = (6, 12, 12, 3)
     x, nets, labels = (rng.integers(0, 9, (4, 6)) / 8).astype(np.float32), [], np.zeros(4, int)
@@ -99,7 +112,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Arguments:
         matrices = [matrix + 0.05 * rng.normal(size=matrix.shape) for matrix in matrices]
     labels[3] = (labels[3] + 1) % 3
     np.savez(folder / "data.npz", x=x, y=labels)
-    return [*nets, str(folder / "data.npz")]
+    np.savez(folder / "unlabelled.npz", x=x)
+    whole = [rng.integers(-64, 65, (columns, rows)) for rows, columns in pairwise(sizes)]
+    layers = [
+        Int8Layer(weight, np.zeros(len(weight)), np.asarray(1 / 64, dtype=np.float32), scale, zero)
+        for weight, scale, zero in zip(whole, (1 / 64, 1 / 32, 1 / 16), (0, 0, 128), strict=True)
+    ]
+    int8 = write_int8(layers, folder / "int8.onnx", 1 / 255)
+    return [*nets, str(folder / "data.npz"), str(int8), str(folder / "unlabelled.npz")]
 
 
 @pytest.fixture(autouse=True)

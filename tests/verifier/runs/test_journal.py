@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,22 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, content: str) -
     with pytest.raises(DataError, match="line 1 is not a result"):
         Journal(path, RUN)
     assert path.read_text() == content
+
+
+def test_a_disk_that_is_full_is_told_by_the_name_of_the_file(tmp_path: Path) -> None:
+    path, (soft, hard) = tmp_path / "results.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    write(path, 0)
+    room = path.stat().st_size + 100
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            write(path, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == str(path)
+    assert path.stat().st_size == room  # the line is cut short
+    write(path, 2)
+    assert [json.loads(line)["index"] for line in path.read_text().splitlines()] == [0, 2]
 
 
 def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:

@@ -134,7 +134,9 @@ def beside(
     model: Model, x: Inputs, question: Options, attacks: tuple[str, ...], result: Result
 ) -> tuple[Record, Result]:
     """What a sample's line in the journal holds beside its answer, and the answer with all that was measured."""
-    told: Record = {"attacks": {}, "cross_lipschitz": None, "adversary": None, "proven_by": result.engine}
+    told: Record = {
+        "attacks": {}, "cross_lipschitz": None, "adversary": None, "proven_by": result.proven_by or result.engine,
+    }  # fmt: skip
     if result.verdict is Verdict.MISCLASSIFIED:
         return told, result
     found = {name: drawn_attack(name, model, x, question) for name in attacks}

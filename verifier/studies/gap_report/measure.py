@@ -96,7 +96,7 @@ class _Beside:
         result, options = self.result, self.job.options
         told: Record = {
             "bounds": {}, "attacks": {}, "estimates": {}, "left_out": {}, "adversary": None,
-            "proven_by": result.engine,
+            "proven_by": result.proven_by or result.engine,
         }  # fmt: skip
         if result.verdict is Verdict.MISCLASSIFIED:
             return told, result
