@@ -111,6 +111,7 @@ class GreatestValue:
     floor: float = -float("inf")  # no input of ball ∩ box has less: where thresholds start while none is known
     rooms: FloatArray = field(default_factory=lambda: np.zeros(0))
     known: KnownValue = UNKNOWN
+    negated: bool = False  # whether what is asked about is the least value of the negated rows
     why_open: str | None = None  # in a sentence, where the two sides did not meet
     open_phases: int = 0  # of the last decision
     engine: Engine = field(init=False)
@@ -148,12 +149,12 @@ class GreatestValue:
         """Whether the two sides meet."""
         return self.empty or (bool(np.isfinite(self.lower)) and self.upper - self.lower <= self.gap)
 
-    async def close(self, negated: bool = False) -> None:
-        """Raise and lower the two sides until they meet, or time is up; then say why (if so, `negated`)."""
+    async def close(self) -> None:
+        """Raise and lower the two sides until they meet, or time is up; then say why."""
         began = self._began = self.deadline.clock.now()
         await self._close()
         if not self.exact:
-            clock, moves = self.deadline.clock, self._moves.negated if negated else self._moves
+            clock, moves = self.deadline.clock, self._moves.negated if self.negated else self._moves
             self.why_open = why_open(
                 moves, clock.now() - began, self.open_phases, self.options.engine, self.device, self.deadline.passed,
                 clock.stopped, self._decisions > 0,

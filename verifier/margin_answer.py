@@ -281,11 +281,11 @@ async def range_asked(
         deadline = Deadline(None if limit is None else started + 0.5 * part * limit, clock)
         return GreatestValue(
             view, region, far, sign * row[None], options, deadline, grid, workers, share, told, rooms=rooms,
-            known=known[part - 1],
+            known=known[part - 1], negated=sign < 0,
         )  # fmt: skip
 
     least, greatest = side(1, -1.0, told_of_least), side(2, 1.0, told)
-    await least.close(negated=True)
+    await least.close()
     if least.empty:  # no input is allowed, whatever is asked of it
         greatest.upper, greatest.basis = least.upper, least.basis
     await greatest.close()

@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 import verifier.several_networks as several
-from encoders.errors import DataError, OptionError, PlumblineError
+from encoders.deadline import Clock, Stop
+from encoders.errors import DataError, OptionError, PlumblineError, SoundnessError
 from encoders.layer_graph.graph import Affine, Graph, Input, Relu, affine_chain
 from encoders.layer_graph.linear_maps import Dense
 from encoders.question import CONVEX, Norm, Region
@@ -26,10 +27,22 @@ from tests.small_files import f32, node, refusal, written
 from trainers.architectures import build
 from trainers.export import export
 from verifier.answer import distance
+from verifier.batching.request import run_alone
+from verifier.greatest_value import KnownValue
+from verifier.options import Options
 from verifier.question.model import load
-from verifier.question.results import Verdict
+from verifier.question.problem import Known
+from verifier.question.results import Basis, PerturbedAdversary, Verdict
 from verifier.question.side_by_side import SideBySide
-from verifier.several_networks import JointDistance, difference, transfer_distance, universal_distance
+from verifier.several_networks import (
+    JointDistance,
+    difference,
+    difference_asked,
+    transfer_asked,
+    transfer_distance,
+    universal_asked,
+    universal_distance,
+)
 
 pytestmark = pytest.mark.usefixtures("quick_attacks")
 
@@ -410,3 +423,51 @@ def test_scores_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(PlumblineError):
         transfer_distance([huge], f32([1.0, 1.0]))
+
+
+# -- going on ---------------------------------------------------------------------------------------------------------
+
+
+def stopped() -> Clock:
+    """The clock of a question that nobody has time for: what is known is all there is."""
+    clock = Clock(Stop())
+    clock.stop.ask()
+    return clock
+
+
+@pytest.mark.parametrize("basis", list(Basis))
+def test_what_is_known_is_the_least_that_is_answered(basis: Basis, tmp_path: Path) -> None:
+    paths = [to_onnx(FIRST, tmp_path / "first.onnx"), to_onnx(SECOND, tmp_path / "second.onnx")]
+    networks, x = SideBySide(tuple(map(load, paths))), f32([0.75, 0.625])
+    known = Known(0.2, basis, f32([0.4375, 0.4375]), "luck")
+    found = run_alone(transfer_asked(networks, x, Options(), clock=stopped(), known=known))
+    assert (found.verdict, found.lower, found.basis, found.upper) == (Verdict.UNRESOLVED, 0.2, basis, 0.3125)
+    assert found.adversary is not None
+    assert found.adversary.found_by == "luck"
+    closed = run_alone(transfer_asked(networks, x, Options(), known=known))
+    check(closed, paths, [x, x], 0.25)
+    xs = [f32([0.125]), f32([0.625])]
+    outer = load(to_onnx(OUTER, tmp_path / "outer.onnx"))
+    known = Known(0.1, basis, np.array([0.1875]))
+    found = run_alone(universal_asked(outer, xs, Options(), clock=stopped(), known=known))
+    assert (found.lower, found.basis, found.upper) == (0.1, basis, 0.1875)
+    assert isinstance(found.adversary, PerturbedAdversary)
+    assert found.adversary.input.tolist() == [[0.3125], [0.8125]]
+    check(run_alone(universal_asked(outer, xs, Options(), known=known)), [outer.path] * 2, xs, 0.125)
+    apart = run_alone(difference_asked(
+        networks, x, None, Options(), clock=stopped(), known=KnownValue(1.5, basis, f32([[1.0, 0.25]]))
+    ))  # fmt: skip
+    assert (apart.upper, apart.basis) == (1.5, basis)
+    assert 0.75 <= apart.lower <= 1.0
+
+
+def test_what_is_known_and_cannot_be_is_an_alarm(tmp_path: Path) -> None:
+    networks = SideBySide((load(to_onnx(FIRST, tmp_path / "first.onnx")),) * 2)
+    x, near = f32([0.75, 0.625]), f32([0.4375, 0.625])
+    for known in (Known(0.35, adversary=near), Known(0.35)):  # found before, or on the way
+        with pytest.raises(SoundnessError, match="alarm"):
+            run_alone(transfer_asked(networks, x, Options(), known=known))
+    with pytest.raises(DataError, match="does not fit the 2"):
+        run_alone(transfer_asked(networks, x, Options(), known=Known(0.1, adversary=f32([0.5]))))
+    no_witness = run_alone(transfer_asked(networks, x, Options(), clock=stopped(), known=Known(0.1, adversary=x)))
+    assert (no_witness.lower, no_witness.upper) == (0.1, np.inf)  # it does not replay
