@@ -317,17 +317,28 @@ class GreatestValue:
             return self.grid.values(steps[self.grid.measure(steps) <= self.grid.within(self.radius)])
         center, norm = self.region.center, self.options.norm
         inputs = self._rounded(points)
-        for back in (1e-7, 1e-6, 1e-5):
+        for back in (0.0, 1e-7, 1e-6, 1e-5):
             far = self.region.length(norm, inputs.astype(np.float64) - center) > self.radius
             if not far.any():
                 break
-            inputs[far] = self._rounded(center + (1.0 - back) * (points[far] - center))
+            inputs[far] = self._rounded_inward(center + (1.0 - back) * (points[far] - center))
         return inputs[self.region.length(norm, inputs.astype(np.float64) - center) <= self.radius]
 
     def _rounded(self, points: FloatArray) -> Inputs:
         """The nearest of the file's numbers in the box, in units where those are what inputs are counted in."""
         inputs = round_into_box(points, self.region, self.model.input_type)
         return self.model.rounded(inputs.astype(np.float64)) if isinstance(self.model, ScaledModel) else inputs
+
+    def _rounded_inward(self, points: FloatArray) -> Inputs:
+        """The file's numbers that lie no farther from the center than the points, input by input.
+
+        In a small ball half a step of the file's numbers is more than any share of the radius.
+        """
+        inputs, center = self._rounded(points), self.region.center
+        if isinstance(self.model, ScaledModel):
+            return inputs
+        farther = np.abs(inputs.astype(np.float64) - center) > np.abs(points - center)
+        return np.where(farther, np.nextafter(inputs, center.astype(inputs.dtype)), inputs)
 
     def value(self, scores: FloatArray) -> FloatArray:
         """The greatest row of each of scores [B, classes], whatever stands behind them."""

@@ -75,6 +75,16 @@ def test_losses_by_hand(swap: Model, options: dict[str, Any], radius: float, exp
     assert found.worst.distance <= radius
 
 
+@pytest.mark.parametrize("norm", ["linf", "l1"])
+def test_a_ball_of_some_float32_numbers_is_used_to_its_edge(swap: Model, norm: str) -> None:
+    for radius in 1e-6 * np.arange(1.0, 2.0, 0.125):
+        found = margin(swap, X, float(radius), norm=norm, tolerance=3e-7)
+        assert found.verdict is Closed.EXACT
+        assert found.lower >= -0.5 + radius * (2 if norm == "linf" else 1) - 3e-7
+        assert found.worst is not None
+        assert found.worst.distance <= radius
+
+
 @pytest.mark.parametrize("engine", ["search", "highs"])
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
 def test_engines_agree_across_a_valley(valley: Model, engine: str, norm: Norm) -> None:
