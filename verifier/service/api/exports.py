@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 
 from verifier.service.api.models import Key, streamed
-from verifier.service.api.parts import Owner, ServiceHere, answered, content
+from verifier.service.api.parts import PAGE_BY_ITSELF, Owner, ServiceHere, answered, by_itself, content
 from verifier.service.api.problems import responses
 from verifier.service.api.schemas import Curve
 from verifier.service.errors import NotThereError
@@ -115,13 +115,15 @@ def _curve(brackets: Sequence[tuple[float, float, str]]) -> Curve:
 @router.get(
     "/runs/{key}/report",
     response_class=HTMLResponse,
-    responses=responses() | {200: {"description": "A page by itself", "content": {"text/html": {}}}},
+    responses=PAGE_BY_ITSELF,
 )
 def report(service: ServiceHere, owner: Owner, key: Key) -> HTMLResponse:
     """The report of a run, of what is finished, as one page."""
     held = service.store.run(owner, key)
     if held.question == "margin":
         raise NotThereError("a margin has no report; ask distance, verify or report")
+    if held.comparison_id is not None:
+        raise NotThereError(f"its page is that of all: /comparisons/{held.comparison_id}/page")
     model, data = service.store.model(owner, held.model_id), service.data(owner, held.data_id)
     answers = list(service.store.answers(key))
     if not answers:
@@ -132,13 +134,7 @@ def report(service: ServiceHere, owner: Owner, key: Key) -> HTMLResponse:
         adversaries,
     )  # fmt: skip
     page = _report(service, reported, model, data)
-    return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_POLICY})
-
-
-# The report is a page by itself: its style, charts and small script are in it, and nothing else may run or be fetched.
-REPORT_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'unsafe-inline'; sandbox allow-scripts"
-)
+    return by_itself(page)
 
 
 def _report(service: Service, reported: Reported, model: StoredModel, data: StoredData) -> str:

@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from verifier.service.api.models import Key, bytes_of, original, picture_of, streamed
 from verifier.service.api.parts import PAGE, Cursor, Limit, Owner, ServiceHere, answered, content
 from verifier.service.api.problems import responses
-from verifier.service.api.schemas import ListOf, Named, NewRun, Resumed, RunItem, SampleItem, listed
+from verifier.service.api.schemas import ListOf, Named, NewComparison, NewRun, Resumed, RunItem, SampleItem, listed
 from verifier.service.errors import NotThereError, TooManyError
 from verifier.service.inspection import check_question, isolated
 from verifier.service.merging import told as line_of
@@ -25,15 +25,20 @@ from verifier.service.store.records import (
     Event,
     RunState,
     SampleState,
+    StoredData,
+    StoredModel,
     StoredRun,
     StoredSample,
     fresh_id,
 )
+from verifier.service.store.runs import Samples
 
 router = APIRouter(tags=["runs"])
 Index = Annotated[int, InPath(ge=0, le=2**31 - 1)]
+IdempotencyKey = Annotated[str | None, Header(max_length=200, pattern="^[!-~]+$")]
 Sort = Literal["index", "lower", "upper", "gap", "seconds", "verdict"]
 Verdict = Literal["exact", "certified", "falsified", "unresolved", "misclassified", "empty"]
+TITLE = 200  # letters, at most
 PACKAGES = ("numpy", "torch", "onnxruntime", "highspy")
 
 
@@ -42,35 +47,51 @@ def add_run(
     service: ServiceHere,
     owner: Owner,
     asked: NewRun,
-    idempotency_key: Annotated[str | None, Header(max_length=200, pattern="^[!-~]+$")] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> RunItem:
     """Ask a question of samples. The same question under the same Idempotency-Key is asked once."""
-    request = hashlib.sha256(json.dumps(asked.model_dump(), sort_keys=True).encode()).hexdigest()
+    request = digest_of(asked)
     known = None if idempotency_key is None else service.store.run_of_key(owner, idempotency_key, request)
     if known is not None:
         return told(service, owner, service.store.run(owner, known))
-    model, data = service.store.model(owner, asked.model), service.data(owner, asked.data)
-    limits, (runs, samples) = service.settings.limits, service.store.open_of(owner)
-    if runs >= limits.open_runs:
-        raise TooManyError(f"{runs} runs are open; wait for one to finish, or cancel one")
+    run, labelled = made_run(service, service.store.model(owner, asked.model), service.data(owner, asked.data), asked)
+    key = service.store.add_run(run, idempotency_key, request, labelled)
+    return told(service, owner, service.store.run(owner, key))
+
+
+def made_run(
+    service: Service, model: StoredModel, data: StoredData, asked: NewRun | NewComparison, runs: int = 1
+) -> tuple[StoredRun, Samples]:
+    """A run with its samples, checked and not kept yet; one of several `runs` that are asked for at once."""
+    owner = model.owner
+    limits, (opened, samples) = service.settings.limits, service.store.open_of(owner)
+    if opened + runs > limits.open_runs:
+        raise TooManyError(
+            f"{opened} runs are open, and {limits.open_runs} may be; wait for one to finish, or cancel one"
+        )
     folder, source = service.model_folder(model), service.data_source(data)
     found = isolated(
         limits, folder, check_question, folder / model.name, model.facts, source, asked.samples, asked.question,
         asked.radius, asked.options, asked.proofs,
     )  # fmt: skip
     count = len(found.samples)
-    if count > limits.samples or samples + count > limits.open_samples:
+    if count > limits.samples or samples + runs * count > limits.open_samples:
         raise TooManyError(
-            f"{count:,} samples beside {samples:,} that are open; at most {limits.samples:,} a run and "
+            f"{runs * count:,} samples beside {samples:,} that are open; at most {limits.samples:,} a run and "
             f"{limits.open_samples:,} open are taken here"
         )
+    title = (asked.title or f"{asked.question} of {model.name}")[:TITLE]
     run = StoredRun(
-        fresh_id(), owner, asked.title or f"{asked.question} of {model.name}", model.id, data.id, asked.samples or "",
+        fresh_id(), owner, title, model.id, data.id, asked.samples or "",
         asked.question, asked.radius, dict(asked.options), asked.proofs, found.time_limit, found.tolerance,
         RunState.QUEUED, None, count, found.record, versions(found.record), time.time(), None, None,
     )  # fmt: skip
-    key = service.store.add_run(run, idempotency_key, request, found.samples)
-    return told(service, owner, service.store.run(owner, key))
+    return run, found.samples
+
+
+def digest_of(asked: NewRun | NewComparison) -> str:
+    """What tells two requests apart under one Idempotency-Key."""
+    return hashlib.sha256(json.dumps(asked.model_dump(), sort_keys=True).encode()).hexdigest()
 
 
 def versions(record: dict[str, Any]) -> dict[str, str]:
@@ -87,7 +108,7 @@ def runs(
     limit: Limit = PAGE,
     cursor: Cursor = None,
     state: RunState | None = None,
-    question: Literal["distance", "verify", "margin", "report"] | None = None,
+    question: Literal["distance", "verify", "margin", "report", "compare"] | None = None,
     model: Annotated[str | None, Query(max_length=40)] = None,
 ) -> ListOf[RunItem]:
     """The runs, the latest first."""
