@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import OptionError
+from encoders.question import Norm
 from encoders.validation import refuse_unknown
 from verifier.margin_answer import TOLERANCE, check_askable
 from verifier.options import Options, check_model, checked_radius
@@ -19,18 +20,21 @@ from verifier.question.model import Model, load
 from verifier.runs.greatest_values import MarginJob
 from verifier.runs.job import Asking, Job
 from verifier.runs.journal import Record
-from verifier.runs.journalled import run_of
+from verifier.runs.journalled import Run, run_of
 from verifier.runs.proven import proof_beside, proof_folder
 from verifier.runs.samples import Samples, check_box, load_samples, parse_samples
+from verifier.studies.comparison.measure import CompareJob, run_of_one
+from verifier.studies.comparison.options import CompareOptions
 from verifier.studies.gap_report.measure import ReportJob
 from verifier.studies.gap_report.options import ReportOptions
 
-QUESTIONS = ("distance", "verify", "margin", "report")
+QUESTIONS = ("distance", "verify", "margin", "report", "compare")
 OF_ALL = ("norm", "targets", "box", "time_limit", "tolerance", "engine", "seed", "grid")
 OF_DISTANCES = ("margin", "count", "execution", "change", "direction", "output_index")
 OF = {
     "distance": (*OF_ALL, *OF_DISTANCES), "verify": (*OF_ALL, *OF_DISTANCES), "margin": (*OF_ALL, "each"),
     "report": ("norm", "box", "time_limit", "tolerance", "engine", "seed", "bounds", "attacks"),
+    "compare": ("norm", "time_limit", "tolerance", "engine", "seed", "attack", "radii", "baseline", "pictures"),
 }  # fmt: skip
 OWN = ("each", "bounds", "attacks")  # of a question, and no field of `Options`
 
@@ -60,6 +64,9 @@ class Question:
 
     def asked(self) -> Options:
         """The options of the question, validated."""
+        if self.kind == "compare":
+            compared = self.compare_options()
+            return compared.question(compared.norms[0])
         usual: dict[str, Any] = {"tolerance": TOLERANCE} if self.kind == "margin" else {}
         given = {name: value for name, value in self.options.items() if name not in OWN}
         return Options(**(usual | given))
@@ -78,6 +85,8 @@ class Question:
         if self.kind == "report":
             report, own = self.report_options(), folder or Path()
             return ReportJob(options, report=report, folder=own, proofs=proofs is not None)
+        if self.kind == "compare":
+            return CompareJob(options, attacks=self.compare_options().attacks)
         return Job(options, self.radius, beside=None if proofs is None else proof_beside, folder=proofs)
 
     def report_options(self) -> ReportOptions:
@@ -85,11 +94,22 @@ class Question:
         named = {name: self.options[name] for name in ("bounds", "attacks") if self.options.get(name) is not None}
         return ReportOptions(**named)
 
-    def more(self) -> Record:
-        """What else of the question its answers depend on."""
+    def compare_options(self) -> CompareOptions:
+        """How networks are compared: in one norm, and with the usual values of `plumbline compare`."""
+        given = dict(self.options)
+        norm, radii = given.pop("norm", Norm.LINF), given.pop("radii", None)
+        if radii is not None:
+            given["radii"] = {norm: radii}
+        return CompareOptions(norms=(norm,), samples=None, **given)
+
+    def run(self, model: Model, samples: Samples) -> Run:
+        """What every line of its journal says that it depends on."""
+        if self.kind == "compare":
+            return run_of_one(model, samples, self.asked(), self.compare_options().attacks)
+        more: Record = self.report_options().record() if self.kind == "report" else {}
         if self.kind == "margin":
-            return {"each": self.options.get("each", False)}
-        return self.report_options().record() if self.kind == "report" else {}
+            more = {"each": self.options.get("each", False)}
+        return run_of(self.kind, model, samples, self.job(model), more=more)
 
 
 @dataclass(frozen=True)
@@ -120,15 +140,14 @@ def checked(path: Path, facts: Mapping[str, Any], source: str, chosen: str | Non
     check_model(model, options)
     if question.kind == "margin":
         check_askable(model, options)
-    if question.kind == "report" and model.quantised is not None:
-        raise OptionError(f"{model.path}: the report knows no quantised network; ask distance or verify with a grid")
+    if question.kind in ("report", "compare") and model.quantised is not None:
+        known = f"{question.kind} knows no quantised network; ask distance or verify with a grid"
+        raise OptionError(f"{model.path}: {known}")
     why = unprovable(model, options) if question.proofs else None
     if why is not None:
         raise OptionError(f"no proofs: {why}")
-    job = question.job(model)
     samples = samples_of(source, model, options)
     indices = parse_samples(chosen, samples.count)
     check_box(samples, indices, options.box)
-    run = run_of(question.kind, model, samples, job, more=question.more())
     labelled = tuple((index, samples.label(index)) for index in indices)
-    return Checked(labelled, options.tolerance, options.time_limit, run.record)
+    return Checked(labelled, options.tolerance, options.time_limit, question.run(model, samples).record)

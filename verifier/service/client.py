@@ -14,7 +14,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,18 +80,42 @@ class Client:
         found = self._json("POST", "/runs", json=body, headers={"Idempotency-Key": uuid.uuid4().hex})
         return RemoteRun(self, str(found["id"]))
 
+    def compare(
+        self,
+        models: Sequence[str | Path],
+        data: str | Path,
+        *,
+        samples: str | None = None,
+        output: str | None = None,
+        threshold: float | None = None,
+        title: str = "",
+        **options: Any,
+    ) -> RemoteComparison:
+        """Several models on the same samples; `options` are those of `plumbline compare`, in one norm."""
+        body = {
+            "models": [self.upload_model(one, output, threshold) for one in models], "data": self.upload_data(data),
+            "samples": samples, "options": options, "title": title,
+        }  # fmt: skip
+        found = self._json("POST", "/comparisons", json=body, headers={"Idempotency-Key": uuid.uuid4().hex})
+        return RemoteComparison(self, str(found["id"]))
+
+    def comparison(self, key: str) -> RemoteComparison:
+        """A comparison that was asked for before."""
+        return RemoteComparison(self, str(self._json("GET", f"/comparisons/{key}")["id"]))
+
     def run(self, key: str) -> RemoteRun:
         """A run that was asked for before."""
         return RemoteRun(self, str(self._json("GET", f"/runs/{key}")["id"]))
 
     def upload_model(self, path: str | Path, output: str | None = None, threshold: float | None = None) -> str:
-        """The id of a model file, uploaded with its external data unless the service has it."""
+        """The id of a model file, uploaded with its external data unless the service has it under its name."""
         from encoders.onnx.model_file import read_model_file
 
         file = read_model_file(Path(path))
         known = self._json("GET", "/models", params={"sha256": file.digest, "limit": 1000})["items"]
+        wanted = file.path.name, output, threshold
         for one in known:
-            if (one["facts"].get("output"), one["facts"].get("threshold")) == (output, threshold):
+            if (one["name"], one["facts"].get("output"), one["facts"].get("threshold")) == wanted:
                 return str(one["id"])
         names = [file.path.name, *(name for name, _ in file.files if name)]
         files = [("files", (name, (file.path.parent / name).read_bytes())) for name in names]
@@ -262,6 +286,42 @@ class RemoteRun:
         state = self.state()
         if state["state"] == "failed":
             raise SoundnessError(str(state["error"]).removeprefix("SOUNDNESS ALARM: "))
+
+
+@dataclass(frozen=True, eq=False)
+class RemoteComparison:
+    """Several models held against each other by a service: a run for each."""
+
+    client: Client
+    key: str
+
+    def state(self) -> dict[str, Any]:
+        """The comparison as the service tells it now."""
+        found: dict[str, Any] = self.client._json("GET", f"/comparisons/{self.key}")
+        return found
+
+    def runs(self) -> tuple[RemoteRun, ...]:
+        """Its runs, in the order of the models."""
+        return tuple(RemoteRun(self.client, str(one["id"])) for one in self.state()["runs"])
+
+    def wait(self) -> None:
+        """Until every run has ended; an alarm is raised."""
+        for run in self.runs():
+            for _ in run.events():
+                pass
+            run.check()
+
+    def cancel(self) -> None:
+        """Stop all its runs; what is known is kept."""
+        self.client._json("POST", f"/comparisons/{self.key}/cancel")
+
+    def resume(self, time_limit: float | None = None) -> None:
+        """Go on with what is open in any of its runs, with so many seconds for each sample."""
+        self.client._json("POST", f"/comparisons/{self.key}/resume", json={"time_limit": time_limit})
+
+    def page(self) -> str:
+        """The page that `plumbline compare` writes, of the samples that every network has."""
+        return self.client.content(f"/comparisons/{self.key}/page").decode()
 
 
 def _parsed(lines: Iterator[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -21,7 +21,7 @@ from verifier.runs.job import Asking, Given, Outcome
 from verifier.runs.journal import EFFORT, attempted
 from verifier.runs.samples import Samples
 from verifier.service.asking import Question, loaded, samples_of
-from verifier.service.files import Files, laid_out
+from verifier.service.files import Files, laid_out, model_folder
 from verifier.service.store.records import BUILT_IN, Claimed, Finding, StoredData, StoredModel, StoredRun
 
 KEPT = 4  # models that a worker keeps, for runs that take turns
@@ -46,7 +46,7 @@ class LoadedRun:
         folder: Path,
     ) -> LoadedRun:  # fmt: skip
         question = Question(run.question, run.radius, run.options, run.proofs)
-        held = laid_out(files, model.files.items(), cache / "models" / model.sha256)
+        held = model_folder(files, model, cache)
         read = _model(held / model.name, model.facts.get("output"), model.facts.get("threshold"))
         job = question.job(read, folder)
         effort = job.options.record(*EFFORT)
@@ -79,6 +79,8 @@ class LoadedRun:
         earlier = self.earlier.get(outcome.index)
         record = attempted(self.job.record(outcome.result, self.run.record), self.effort, earlier)
         record |= outcome.beside or {}
+        if self.run.question == "compare":  # its adversary is a file here
+            record = {name: value for name, value in record.items() if name not in ("adversary", "adversary_type")}
         witness = next(iter(self.job.witnesses(outcome.result).values()), None)
         content: dict[str, bytes] = {}
         if isinstance(record.get("adversary"), str):  # a report's attacks may have come nearer

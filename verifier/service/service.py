@@ -13,7 +13,7 @@ from pathlib import Path
 
 from verifier.service.access import Tokens
 from verifier.service.feed import Feed
-from verifier.service.files import Files, files_at, laid_out
+from verifier.service.files import Files, files_at, laid_out, model_folder
 from verifier.service.on_cluster import ClusterWorkers
 from verifier.service.remembered import Remembered
 from verifier.service.settings import Settings
@@ -68,7 +68,7 @@ class Service:
 
     def model_folder(self, model: StoredModel) -> Path:
         """A folder of this machine with a model's files."""
-        return laid_out(self.files, model.files.items(), self.settings.cache / "models" / model.sha256)
+        return model_folder(self.files, model, self.settings.cache)
 
     def data_source(self, data: StoredData) -> str:
         """A file of this machine with the arrays of a data set, or the name of one that is built in."""

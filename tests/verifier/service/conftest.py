@@ -78,7 +78,7 @@ def reading_here(monkeypatch: pytest.MonkeyPatch) -> None:
             raise found
         return found
 
-    for module in ("models", "runs"):
+    for module in ("models", "runs", "exports", "comparisons"):
         monkeypatch.setattr(f"verifier.service.api.{module}.isolated", here)
 
 

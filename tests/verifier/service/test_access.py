@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 from encoders.errors import OptionError
-from tests.verifier.service.asking import asked, uploaded
+from tests.verifier.service.asking import NET, asked, uploaded
 from tests.verifier.service.conftest import serving
 from tests.verifier.service.test_api import refused
 from verifier.cli.main import main
@@ -75,23 +76,30 @@ def test_nothing_is_told_without_a_token(guarded: httpx.Client, tokens: dict[str
     assert guarded.get("/healthz").status_code == 200
 
 
-def test_one_owners_things_are_invisible_to_another(guarded: httpx.Client, tokens: dict[str, str]) -> None:
+def test_one_owners_things_are_invisible_to_another(
+    guarded: httpx.Client, tokens: dict[str, str], tmp_path: Path
+) -> None:
     guarded.headers.update(bearer(tokens["ann"]))
     model = uploaded(guarded)
     run = asked(guarded, "0:2", model=model)["id"]
     paths = [f"/models/{model}", f"/runs/{run}", f"/models/{model}/file"]
     paths += [f"/runs/{run}/{part}" for part in ("samples", "samples/0", "events", "curve", "report", "export.jsonl")]
     paths += [f"/runs/{run}/{part}" for part in ("export.csv", "proofs.zip", "samples/0/original.png")]
+    again = uploaded(guarded, Path(shutil.copy(NET, tmp_path / "again.onnx")))
+    both = {"models": [model, again], "data": "digits", "samples": "0:2"}
+    comparison = f"/comparisons/{guarded.post('/comparisons', json=both).json()['id']}"
+    paths += [comparison, f"{comparison}/page"]
     guarded.headers.update(bearer(tokens["bob"]))
     for path in paths:
         assert "there is none" in refused(guarded.get(path), 404)
-    for path in (f"/runs/{run}/cancel", f"/runs/{run}/resume"):
+    for path in (f"/runs/{run}/cancel", f"/runs/{run}/resume", f"{comparison}/cancel", f"{comparison}/resume"):
         refused(guarded.post(path, json={}), 404)
-    for path in (f"/models/{model}", f"/runs/{run}"):
+    for path in (f"/models/{model}", f"/runs/{run}", comparison):
         refused(guarded.delete(path), 404)
     body = {"model": model, "data": "digits", "question": "distance"}
     refused(guarded.post("/runs", json=body), 404)
-    assert guarded.get("/models").json()["total"] == guarded.get("/runs").json()["total"] == 0
+    refused(guarded.post("/comparisons", json=both), 404)
+    assert [guarded.get(path).json()["total"] for path in ("/models", "/runs", "/comparisons")] == [0, 0, 0]
 
 
 def test_a_page_signs_in_with_a_cookie(guarded: httpx.Client, tokens: dict[str, str]) -> None:

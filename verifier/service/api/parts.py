@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response, UploadFile
+from fastapi.responses import HTMLResponse
 
 from encoders.errors import DataError
+from verifier.service.api.problems import responses
 from verifier.service.errors import NoTokenError
 from verifier.service.files import CHUNK, plain_name
 from verifier.service.service import Service
@@ -53,6 +55,18 @@ def saved(uploads: Sequence[UploadFile], folder: Path) -> list[Path]:
             shutil.copyfileobj(upload.file, out, CHUNK)
         paths.append(path)
     return paths
+
+
+# A page by itself has its style, charts and small script in it, and nothing else may run or be fetched.
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'unsafe-inline'; sandbox allow-scripts"
+)
+PAGE_BY_ITSELF = responses() | {200: {"description": "A page by itself", "content": {"text/html": {}}}}
+
+
+def by_itself(page: str) -> HTMLResponse:
+    """A page that was written here, as a browser may have it."""
+    return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY})
 
 
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}

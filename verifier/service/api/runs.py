@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-import tempfile
 import time
-import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi import Path as InPath
-from fastapi.responses import HTMLResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
 from verifier.service.api.models import Key, bytes_of, original, picture_of, streamed
 from verifier.service.api.parts import PAGE, Cursor, Limit, Owner, ServiceHere, answered, content
 from verifier.service.api.problems import responses
-from verifier.service.api.schemas import Curve, ListOf, Named, NewRun, Resumed, RunItem, SampleItem, listed
+from verifier.service.api.schemas import ListOf, Named, NewComparison, NewRun, Resumed, RunItem, SampleItem, listed
 from verifier.service.errors import NotThereError, TooManyError
 from verifier.service.inspection import check_question, isolated
 from verifier.service.merging import told as line_of
-from verifier.service.reports import Reported, report_page
 from verifier.service.service import Service
 from verifier.service.store.records import (
     Details,
@@ -36,16 +31,14 @@ from verifier.service.store.records import (
     StoredSample,
     fresh_id,
 )
+from verifier.service.store.runs import Samples
 
 router = APIRouter(tags=["runs"])
 Index = Annotated[int, InPath(ge=0, le=2**31 - 1)]
+IdempotencyKey = Annotated[str | None, Header(max_length=200, pattern="^[!-~]+$")]
 Sort = Literal["index", "lower", "upper", "gap", "seconds", "verdict"]
 Verdict = Literal["exact", "certified", "falsified", "unresolved", "misclassified", "empty"]
-POINTS = 101  # of a curve
-COLUMNS = (
-    "index", "label", "predicted", "verdict", "lower", "upper", "target", "found_by", "seconds", "engine", "basis",
-    "nodes",
-)  # fmt: skip
+TITLE = 200  # letters, at most
 PACKAGES = ("numpy", "torch", "onnxruntime", "highspy")
 
 
@@ -54,35 +47,51 @@ def add_run(
     service: ServiceHere,
     owner: Owner,
     asked: NewRun,
-    idempotency_key: Annotated[str | None, Header(max_length=200, pattern="^[!-~]+$")] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> RunItem:
     """Ask a question of samples. The same question under the same Idempotency-Key is asked once."""
-    request = hashlib.sha256(json.dumps(asked.model_dump(), sort_keys=True).encode()).hexdigest()
+    request = digest_of(asked)
     known = None if idempotency_key is None else service.store.run_of_key(owner, idempotency_key, request)
     if known is not None:
         return told(service, owner, service.store.run(owner, known))
-    model, data = service.store.model(owner, asked.model), service.data(owner, asked.data)
-    limits, (runs, samples) = service.settings.limits, service.store.open_of(owner)
-    if runs >= limits.open_runs:
-        raise TooManyError(f"{runs} runs are open; wait for one to finish, or cancel one")
+    run, labelled = made_run(service, service.store.model(owner, asked.model), service.data(owner, asked.data), asked)
+    key = service.store.add_run(run, idempotency_key, request, labelled)
+    return told(service, owner, service.store.run(owner, key))
+
+
+def made_run(
+    service: Service, model: StoredModel, data: StoredData, asked: NewRun | NewComparison, runs: int = 1
+) -> tuple[StoredRun, Samples]:
+    """A run with its samples, checked and not kept yet; one of several `runs` that are asked for at once."""
+    owner = model.owner
+    limits, (opened, samples) = service.settings.limits, service.store.open_of(owner)
+    if opened + runs > limits.open_runs:
+        raise TooManyError(
+            f"{opened} runs are open, and {limits.open_runs} may be; wait for one to finish, or cancel one"
+        )
     folder, source = service.model_folder(model), service.data_source(data)
     found = isolated(
         limits, folder, check_question, folder / model.name, model.facts, source, asked.samples, asked.question,
         asked.radius, asked.options, asked.proofs,
     )  # fmt: skip
     count = len(found.samples)
-    if count > limits.samples or samples + count > limits.open_samples:
+    if count > limits.samples or samples + runs * count > limits.open_samples:
         raise TooManyError(
-            f"{count:,} samples beside {samples:,} that are open; at most {limits.samples:,} a run and "
+            f"{runs * count:,} samples beside {samples:,} that are open; at most {limits.samples:,} a run and "
             f"{limits.open_samples:,} open are taken here"
         )
+    title = (asked.title or f"{asked.question} of {model.name}")[:TITLE]
     run = StoredRun(
-        fresh_id(), owner, asked.title or f"{asked.question} of {model.name}", model.id, data.id, asked.samples or "",
+        fresh_id(), owner, title, model.id, data.id, asked.samples or "",
         asked.question, asked.radius, dict(asked.options), asked.proofs, found.time_limit, found.tolerance,
         RunState.QUEUED, None, count, found.record, versions(found.record), time.time(), None, None,
     )  # fmt: skip
-    key = service.store.add_run(run, idempotency_key, request, found.samples)
-    return told(service, owner, service.store.run(owner, key))
+    return run, found.samples
+
+
+def digest_of(asked: NewRun | NewComparison) -> str:
+    """What tells two requests apart under one Idempotency-Key."""
+    return hashlib.sha256(json.dumps(asked.model_dump(), sort_keys=True).encode()).hexdigest()
 
 
 def versions(record: dict[str, Any]) -> dict[str, str]:
@@ -99,7 +108,7 @@ def runs(
     limit: Limit = PAGE,
     cursor: Cursor = None,
     state: RunState | None = None,
-    question: Literal["distance", "verify", "margin", "report"] | None = None,
+    question: Literal["distance", "verify", "margin", "report", "compare"] | None = None,
     model: Annotated[str | None, Query(max_length=40)] = None,
 ) -> ListOf[RunItem]:
     """The runs, the latest first."""
@@ -266,126 +275,6 @@ def proof(service: ServiceHere, owner: Owner, key: Key, index: Index) -> Streami
     if held.proof is None:
         raise NotThereError(f"sample {index}: it has no proof; ask with proofs, or wait until it has finished")
     return streamed(service.files.open(held.proof), "application/octet-stream", f"{index}.proof")
-
-
-@router.get(
-    "/runs/{key}/export.jsonl",
-    response_class=StreamingResponse,
-    responses=responses() | content("application/jsonl", "A line for each finished sample"),
-)
-def export_lines(service: ServiceHere, owner: Owner, key: Key) -> StreamingResponse:
-    """The finished samples as the command line's `--json` writes them."""
-    service.store.run(owner, key)
-    lines = (json.dumps(record, allow_nan=False) + "\n" for _, record in service.store.answers(key))
-    return StreamingResponse(lines, media_type="application/jsonl")
-
-
-@router.get(
-    "/runs/{key}/export.csv",
-    response_class=StreamingResponse,
-    responses=responses() | content("text/csv", "A row for each finished sample"),
-)
-def export_table(service: ServiceHere, owner: Owner, key: Key) -> StreamingResponse:
-    """The finished samples as a table."""
-    service.store.run(owner, key)
-
-    def rows() -> Iterator[str]:
-        yield _row(COLUMNS)
-        for _, record in service.store.answers(key):
-            yield _row([record.get(name) for name in COLUMNS])
-
-    return StreamingResponse(rows(), media_type="text/csv")
-
-
-def _row(values: Sequence[Any]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(values)
-    return out.getvalue()
-
-
-@router.get(
-    "/runs/{key}/proofs.zip",
-    response_class=StreamingResponse,
-    responses=responses() | content("application/zip", "INDEX.proof for each sample that has one"),
-)
-def proofs(service: ServiceHere, owner: Owner, key: Key) -> StreamingResponse:
-    """All proofs as one archive."""
-    service.store.run(owner, key)
-    held = tempfile.TemporaryFile()  # noqa: SIM115 (closed when it has been sent)
-    with zipfile.ZipFile(held, "w", zipfile.ZIP_STORED) as archive:
-        for one, _ in service.store.answers(key):
-            if one.proof is not None:
-                with service.files.open(one.proof) as file:
-                    archive.writestr(f"{one.number}.proof", file.read())
-    held.seek(0)
-    return streamed(held, "application/zip", f"proofs-{key}.zip")
-
-
-@router.get("/runs/{key}/curve", response_model=Curve, responses=responses())
-def curve(request: Request, service: ServiceHere, owner: Owner, key: Key) -> Response:
-    """Robust accuracy over the radius, between what is proven and what is not falsified."""
-
-    def now() -> str:
-        if service.store.run(owner, key).question == "margin":
-            raise NotThereError("a margin is no distance, and has no curve; ask distance or verify")
-        return _curve(service.store.brackets(key)).model_dump_json()
-
-    return answered(request, service, owner, key, now)
-
-
-def _curve(brackets: Sequence[tuple[float, float, str]]) -> Curve:
-    import numpy as np
-
-    sides = np.array([(low, high) for low, high, _ in brackets]).reshape(-1, 2)
-    lower, upper = np.sort(sides[:, 0]), np.sort(sides[:, 1])
-    known = upper[np.isfinite(upper)]
-    most = float(known[-1]) if known.size else 1.0
-    # Of four digits, so that pages show the very radius that a share is of.
-    radii = np.array([float(f"{radius:.4g}") for radius in np.linspace(0.0, 1.1 * most or 1.0, POINTS)])
-
-    def beyond(ordered: Any) -> list[float]:
-        return [float(share) for share in 1.0 - np.searchsorted(ordered, radii, side="right") / max(1, ordered.size)]
-
-    return Curve(radii=radii.tolist(), certified=beyond(lower), not_falsified=beyond(upper))
-
-
-@router.get(
-    "/runs/{key}/report",
-    response_class=HTMLResponse,
-    responses=responses() | {200: {"description": "A page by itself", "content": {"text/html": {}}}},
-)
-def report(service: ServiceHere, owner: Owner, key: Key) -> HTMLResponse:
-    """The report of a run, of what is finished, as one page."""
-    held = service.store.run(owner, key)
-    if held.question == "margin":
-        raise NotThereError("a margin has no report; ask distance, verify or report")
-    model, data = service.store.model(owner, held.model_id), service.data(owner, held.data_id)
-    answers = list(service.store.answers(key))
-    if not answers:
-        raise NotThereError("no sample has finished; wait for the first")
-    adversaries = {one.number: one.adversary for one, _ in answers if one.adversary is not None}
-    reported = Reported(
-        held.question, held.radius, held.options, held.samples or None, data.name, [line for _, line in answers],
-        adversaries,
-    )  # fmt: skip
-    page = _report(service, reported, model, data)
-    return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_POLICY})
-
-
-# The report is a page by itself: its style, charts and small script are in it, and nothing else may run or be fetched.
-REPORT_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'unsafe-inline'; sandbox allow-scripts"
-)
-
-
-def _report(service: Service, reported: Reported, model: StoredModel, data: StoredData) -> str:
-    folder, source = service.model_folder(model), service.data_source(data)
-    with service.incoming() as out:
-        page: str = isolated(
-            service.settings.limits, folder, report_page, folder / model.name, model.facts, source,
-            service.settings.files_url, reported, out,
-        )  # fmt: skip
-        return page
 
 
 def rendered(service: Service) -> Any:

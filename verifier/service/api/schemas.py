@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -14,6 +15,7 @@ from verifier.service.store.records import (
     Page,
     RunState,
     SampleState,
+    StoredComparison,
     StoredData,
     StoredModel,
     StoredRun,
@@ -23,6 +25,7 @@ from verifier.service.store.records import (
 T = TypeVar("T")
 Bound = float | Literal["inf", "-inf"]
 Text = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Id = Annotated[str, StringConstraints(max_length=40, pattern=r"^[a-z0-9-]+$")]
 Option = bool | int | float | str | list[int] | list[float] | list[str] | None
 ANSWERED = ("exact", "certified", "falsified", "misclassified", "empty")
 
@@ -90,19 +93,33 @@ class DataItem(BaseModel):
         )  # fmt: skip
 
 
-class NewRun(BaseModel):
-    """A question about samples. `options` are those of the command line, by the names of their fields."""
+class AboutSamples(BaseModel):
+    """What every question says. `options` are those of the command line, by the names of their fields."""
 
     model_config = ConfigDict(extra="forbid")
 
-    model: Annotated[str, StringConstraints(max_length=40, pattern=r"^[a-z0-9-]+$")]
-    data: Annotated[str, StringConstraints(max_length=40, pattern=r"^[a-z0-9-]+$")]
+    data: Id
     samples: Annotated[str, StringConstraints(max_length=10_000)] | None = Field(None, examples=["0:10", "3,8,11"])
+    options: dict[str, Option] = {}
+    title: Text = ""
+
+
+class NewRun(AboutSamples):
+    """A question about samples. `options` are those of the command line, by the names of their fields."""
+
+    model: Id
     question: Literal["distance", "verify", "margin", "report"]
     radius: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    options: dict[str, Option] = {}
     proofs: bool = False
-    title: Text = ""
+
+
+class NewComparison(AboutSamples):
+    """Which models are compared, on what. `options` are those of `plumbline compare`, in one norm."""
+
+    models: Annotated[list[Id], Field(min_length=2, max_length=100)]
+    question: ClassVar[str] = "compare"
+    radius: ClassVar[float | None] = None
+    proofs: ClassVar[bool] = False
 
 
 class Resumed(BaseModel):
@@ -153,6 +170,7 @@ class RunItem(BaseModel):
     data: Named
     samples: str | None
     question: str
+    comparison: str | None
     radius: float | None
     options: dict[str, Any]
     proofs: bool
@@ -170,12 +188,39 @@ class RunItem(BaseModel):
     def of(cls, run: StoredRun, counts: Counts, model: Named, data: Named, now: float) -> RunItem:
         return cls(
             id=run.id, title=run.title, model=model, data=data, samples=run.samples or None, question=run.question,
-            radius=run.radius, options=run.options, proofs=run.proofs, state=RunState(run.state), error=run.error,
+            comparison=run.comparison_id, radius=run.radius, options=run.options, proofs=run.proofs,
+            state=RunState(run.state), error=run.error,
             counts=CountsItem.of(run.total, counts), created_at=moment(run.created_at),
             started_at=None if run.started_at is None else moment(run.started_at),
             finished_at=None if run.finished_at is None else moment(run.finished_at),
             seconds_left=seconds_left(run, counts, now), versions=run.versions, record=run.record,
         )  # fmt: skip
+
+
+class ComparisonItem(BaseModel):
+    """Runs of several models, of the same question about the same samples; what happens is told of each run."""
+
+    id: str
+    title: str
+    state: RunState
+    runs: list[RunItem]
+    created_at: str
+
+    @classmethod
+    def of(cls, held: StoredComparison, runs: list[RunItem]) -> ComparisonItem:
+        return cls(
+            id=held.id, title=held.title, state=state_of({run.state for run in runs}), runs=runs,
+            created_at=moment(held.created_at),
+        )  # fmt: skip
+
+
+def state_of(states: Set[RunState]) -> RunState:
+    """Where several runs are together: at work as long as one is, and finished where all have."""
+    if RunState.FAILED in states:
+        return RunState.FAILED
+    if RunState.RUNNING in states or (RunState.QUEUED in states and len(states) > 1):
+        return RunState.RUNNING
+    return next(state for state in (RunState.QUEUED, RunState.CANCELLED, RunState.FINISHED) if state in states)
 
 
 def seconds_left(run: StoredRun, counts: Counts, now: float) -> float | None:

@@ -153,6 +153,24 @@ async def compare_page(request: Request, runs: Annotated[list[str] | None, Query
     )  # fmt: skip
 
 
+@router.get("/view/comparisons/{comparison}")
+async def comparison_page(request: Request, comparison: str, part: str = "") -> Response:
+    """Several networks side by side."""
+    found = await asked(request, f"/comparisons/{comparison}")
+    runs = Listing(found["runs"], None, len(found["runs"]))
+    if part == "runs":
+        return await _page("parts/runs.html", runs=runs, state=None)
+    curves = [await asked(request, f"/runs/{run['id']}/curve") for run in runs.items]
+    return await _page(
+        "comparison.html",
+        comparison=found, title=found["title"], runs=runs, state=None, curves=curves,
+        end=max(curve["radii"][-1] for curve in curves),
+        going=any(run["state"] in ("queued", "running") for run in runs.items),
+        answered=all(run["counts"]["done"] for run in runs.items),
+        open=any(run["counts"]["open"] for run in runs.items),
+    )  # fmt: skip
+
+
 @router.get("/static/{name}")
 async def static(name: str) -> Response:
     """The style sheet, the scripts and the drawing."""

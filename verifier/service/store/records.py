@@ -112,6 +112,18 @@ class StoredRun:
     created_at: float
     started_at: float | None
     finished_at: float | None
+    comparison_id: str | None = None
+
+
+@dataclass(frozen=True)
+class StoredComparison:
+    """Runs of several models, of the same question about the same samples, in the order that was asked for."""
+
+    id: str
+    owner: str
+    title: str
+    runs: Sequence[str]
+    created_at: float
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from verifier.service.errors import ConflictError, NotThereError
@@ -28,6 +28,8 @@ from verifier.service.store.records import (
 )
 from verifier.service.store.tables import DATA, DETAILS, EVENTS, MODELS, RUNS, SAMPLES
 
+Samples = Sequence[tuple[int, int | None]]
+"""The index and, where it is known, the label of each sample."""
 ROWS = 1000  # that one statement inserts
 SORTS = {
     "index": SAMPLES.c.number, "lower": SAMPLES.c.lower, "upper": SAMPLES.c.upper, "gap": SAMPLES.c.gap,
@@ -41,25 +43,11 @@ LATEST = select(
 class Runs(Transactions):
     """Runs and their samples."""
 
-    def add_run(self, run: StoredRun, key: str | None, request: str, samples: Sequence[tuple[int, int | None]]) -> str:
+    def add_run(self, run: StoredRun, key: str | None, request: str, samples: Samples) -> str:
         """Keep a new run of (index, label) samples; returns its id, or that of the run that the key stands for."""
-        asked = Asked.of(run)
-        lower, upper = asked.nowhere()
-        common = {
-            "run_id": run.id, "state": SampleState.WAITING, "attempt": 0, "lost": 0, "verdict": "", "lower": lower,
-            "upper": upper, "gap": math.inf, "nodes": 0, "seconds": 0.0,
-        }  # fmt: skip
         try:
             with self._writing() as connection:
-                values = {**asdict(run), "idempotency_key": key, "request": request}
-                connection.execute(insert(RUNS).values(**values))
-                for first in range(0, len(samples), ROWS):
-                    rows = [
-                        {**common, "place": first + k, "number": number, "label": label}
-                        for k, (number, label) in enumerate(samples[first : first + ROWS])
-                    ]
-                    connection.execute(insert(SAMPLES), rows)
-                self._happened(connection, run.id, "run")
+                self._insert_run(connection, run, key, request, samples)
         except IntegrityError:
             known = None if key is None else self.run_of_key(run.owner, key, request)
             if known is None:
@@ -67,9 +55,29 @@ class Runs(Transactions):
             return known
         return run.id
 
+    def _insert_run(
+        self, connection: Connection, run: StoredRun, key: str | None, request: str, samples: Samples
+    ) -> None:
+        lower, upper = Asked.of(run).nowhere()
+        common = {
+            "run_id": run.id, "state": SampleState.WAITING, "attempt": 0, "lost": 0, "verdict": "", "lower": lower,
+            "upper": upper, "gap": math.inf, "nodes": 0, "seconds": 0.0,
+        }  # fmt: skip
+        connection.execute(insert(RUNS).values(**asdict(run), idempotency_key=key, request=request))
+        for first in range(0, len(samples), ROWS):
+            rows = [
+                {**common, "place": first + k, "number": number, "label": label}
+                for k, (number, label) in enumerate(samples[first : first + ROWS])
+            ]
+            connection.execute(insert(SAMPLES), rows)
+        self._happened(connection, run.id, "run")
+
     def run_of_key(self, owner: str, key: str, request: str) -> str | None:
         """The run that an owner asked for under a key; another question under the same key is refused."""
-        query = select(RUNS.c.id, RUNS.c.request).where(RUNS.c.owner == owner, RUNS.c.idempotency_key == key)
+        return self._of_key(RUNS, owner, key, request)
+
+    def _of_key(self, table: Table, owner: str, key: str, request: str) -> str | None:
+        query = select(table.c.id, table.c.request).where(table.c.owner == owner, table.c.idempotency_key == key)
         with self._reading() as connection:
             found = connection.execute(query).first()
         if found is None:
@@ -180,14 +188,19 @@ class Runs(Transactions):
     def drop_run(self, owner: str, key: str) -> list[str]:
         """Forget a run that is not at work; returns the files that it had."""
         run = self.run(owner, key)
+        if run.comparison_id is not None:
+            raise ConflictError(f"the run is part of comparison {run.comparison_id}; delete that")
         if run.state in AT_WORK:
             raise ConflictError("the run is at work; cancel it first")
         with self._writing() as connection:
-            held = connection.execute(select(SAMPLES.c.adversary, SAMPLES.c.proof).where(SAMPLES.c.run_id == key))
-            digests = [digest for row in held for digest in row if digest is not None]
-            for table in (SAMPLES, DETAILS, EVENTS):
-                connection.execute(delete(table).where(table.c.run_id == key))
-            connection.execute(delete(RUNS).where(RUNS.c.id == key))
+            return self._delete_run(connection, key)
+
+    def _delete_run(self, connection: Connection, key: str) -> list[str]:
+        held = connection.execute(select(SAMPLES.c.adversary, SAMPLES.c.proof).where(SAMPLES.c.run_id == key))
+        digests = [digest for row in held for digest in row if digest is not None]
+        for table in (SAMPLES, DETAILS, EVENTS):
+            connection.execute(delete(table).where(table.c.run_id == key))
+        connection.execute(delete(RUNS).where(RUNS.c.id == key))
         return digests
 
     def samples(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from sqlalchemy import func, select, text
 
 from verifier.service.store.catalogue import Catalogue
+from verifier.service.store.comparisons import Comparisons
 from verifier.service.store.leases import Leases
 from verifier.service.store.records import Event
-from verifier.service.store.runs import Runs
 from verifier.service.store.tables import EVENTS, RUNS, SAMPLES, WORKERS
 
 
-class Store(Catalogue, Runs, Leases):
+class Store(Catalogue, Comparisons, Leases):
     """All operations, and what has happened."""
 
     def last_event(self) -> int:

@@ -54,6 +54,19 @@ DATA = Table(
     Index(None, "owner", "created_at"),
 )  # fmt: skip
 
+COMPARISONS = Table(
+    "comparisons", METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(80), nullable=False),
+    Column("idempotency_key", String(200)),
+    Column("request", String(64), nullable=False),
+    Column("title", String(200), nullable=False),
+    Column("runs", JSON, nullable=False),  # their ids, in the order of the models
+    Column("created_at", MOMENT, nullable=False),
+    UniqueConstraint("owner", "idempotency_key"),
+    Index(None, "owner", "created_at"),
+)  # fmt: skip
+
 RUNS = Table(
     "runs", METADATA,
     Column("id", String(40), primary_key=True),
@@ -78,9 +91,11 @@ RUNS = Table(
     Column("created_at", MOMENT, nullable=False),
     Column("started_at", MOMENT),
     Column("finished_at", MOMENT),
+    Column("comparison_id", String(40)),  # what it is a part of, and goes with
     UniqueConstraint("owner", "idempotency_key"),
     Index(None, "owner", "created_at"),
     Index(None, "state"),
+    Index(None, "comparison_id"),
 )  # fmt: skip
 
 SAMPLES = Table(

@@ -103,8 +103,7 @@ def measure_one(
     model = subject.model()
     samples = data.samples(model)
     question = options.question(norm)
-    effort = question.record("time_limit", "engine", "device", "seed") | taking_part(engines=question.plugins)
-    run = Run("compare", model, samples, depending_on(samples, question, options.attacks), effort)
+    run = run_of_one(model, samples, question, options.attacks)
     job = CompareJob(question, attacks=options.attacks)
     records: dict[int, Record] = {}
     with ExitStack() as stack:
@@ -123,6 +122,12 @@ def measure_one(
     return collected(subject, norm, accuracy(model, samples), done, options)
 
 
+def run_of_one(model: Model, samples: Samples, question: Options, attacks: tuple[str, ...]) -> Run:
+    """The run of one network in one norm."""
+    effort = question.record("time_limit", "engine", "device", "seed") | taking_part(engines=question.plugins)
+    return Run("compare", model, samples, depending_on(samples, question, attacks), effort)
+
+
 def depending_on(samples: Samples, question: Options, attacks: tuple[str, ...]) -> dict[str, Any]:
     """What of the options a measurement depends on."""
     taking = taking_part(data=origin_of(samples.name), attacks=ATTACKS.origins(list(attacks)))
@@ -134,9 +139,8 @@ def beside(
     model: Model, x: Inputs, question: Options, attacks: tuple[str, ...], result: Result
 ) -> tuple[Record, Result]:
     """What a sample's line in the journal holds beside its answer, and the answer with all that was measured."""
-    told: Record = {
-        "attacks": {}, "cross_lipschitz": None, "adversary": None, "proven_by": result.proven_by or result.engine,
-    }  # fmt: skip
+    proven_by = result.proven_by or result.engine
+    told: Record = {"attacks": {}, "cross_lipschitz": None, **written(None), "proven_by": proven_by}
     if result.verdict is Verdict.MISCLASSIFIED:
         return told, result
     found = {name: drawn_attack(name, model, x, question) for name in attacks}
@@ -155,11 +159,16 @@ def beside(
     proven = {name: Proven(bound) for name, bound in bounds.items()}
     whole = merged(result, proven, adversaries, question.tolerance)
     adversary = whole.result.adversary
-    if adversary is not None:
-        kind = adversary.input.dtype.newbyteorder("<")
-        told["adversary"] = base64.b64encode(adversary.input.astype(kind).tobytes()).decode()
-        told["adversary_type"] = kind.str
-    return told | whole.record(), whole.result
+    return told | written(None if adversary is None else adversary.input) | whole.record(), whole.result
+
+
+def written(adversary: Inputs | None) -> Record:
+    """An adversary as a line of the journal holds it."""
+    if adversary is None:
+        return {"adversary": None}
+    kind = adversary.dtype.newbyteorder("<")
+    content = base64.b64encode(adversary.astype(kind).tobytes()).decode()
+    return {"adversary": content, "adversary_type": kind.str}
 
 
 def unknown(index: int) -> Record:

@@ -69,8 +69,9 @@ class FakeService:
         data = {name: self.data[asked["data"]][name] for name in ("id", "name", "sha256")}
         run = {
             "id": number, "title": asked.get("title") or "", "model": self.models[asked["model"]], "data": data,
-            "samples": asked.get("samples"), "question": asked["question"], "radius": asked.get("radius"),
-            "options": asked.get("options") or {}, "proofs": bool(asked.get("proofs")), "state": "queued",
+            "samples": asked.get("samples"), "question": asked["question"], "comparison": None,
+            "radius": asked.get("radius"), "options": asked.get("options") or {},
+            "proofs": bool(asked.get("proofs")), "state": "queued",
             "error": None, "counts": {}, "created_at": NOW, "started_at": None, "finished_at": None,
             "seconds_left": None, "versions": {"plumbline": "0.1.0", "onnxruntime": "1.20"}, "record": {},
         }  # fmt: skip
@@ -310,6 +311,15 @@ async def runs(
     held = [run for run in reversed(_service(request).runs.values())
             if state in (None, run["state"]) and model in (None, run["model"]["id"])]  # fmt: skip
     return _listing(held, limit, cursor)
+
+
+@interface.get("/comparisons/{comparison}")
+async def comparison(request: Request, comparison: str) -> Item:
+    """The first two runs, as if they had been asked for together."""
+    held = list(_service(request).runs.values())[:2]
+    runs = [{**run, "question": "compare", "comparison": comparison} for run in held]
+    title, state = held[0]["title"], held[0]["state"]
+    return {"id": comparison, "title": title, "state": state, "runs": runs, "created_at": NOW}
 
 
 @interface.get("/runs/{run}")

@@ -51,6 +51,7 @@ PAGES = (
     "/", "/?part=runs", "/view/runs/run1", "/view/runs/run2?sort=gap&order=desc", "/view/runs/run3",
     "/view/runs/run1?verdict=unresolved", "/view/runs/run1/samples/4", "/view/runs/run1/samples/0?part=sample",
     "/view/compare?runs=run1,run2", "/view/compare?runs=run1&runs=run3", "/view/data/digits",
+    "/view/comparisons/c1", "/view/comparisons/c1?part=runs",
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from verifier.service.api.app import create_app
 from verifier.service.service import Service
 from verifier.service.settings import Settings
 from verifier.service.worker import Worker
+from verifier.studies.comparison.drawn_attacks import RADII
 
 
 @pytest.fixture
@@ -68,6 +69,32 @@ def test_from_the_file_to_the_proof(page: Page, address: str, tmp_path: Path) ->
     done = subprocess.run([sys.executable, *line[1:]], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "accepted: no adversary within linf 0.0525" in done.stdout
+
+
+@pytest.mark.usefixtures("quick_attacks")
+def test_several_networks_from_the_files_to_the_page(page: Page, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifier.studies.comparison.drawn_attacks.RADII", RADII[::40])
+    page.goto(address)
+    for name in ("plain.onnx", "again.onnx"):
+        drop(page, name, NET.read_bytes())
+        expect(page.locator("#model option:checked")).to_have_text(name)
+    page.fill("#samples", "0:1")
+    expect(page.locator("#models")).to_be_hidden()
+    page.get_by_text("Which of several networks").click()
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.locator('[data-problem="question"]')).to_contain_text("Choose at least one more network")
+    page.locator("#models").select_option(label="plain.onnx")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.wait_for_url("**/view/comparisons/*")
+    expect(page.locator(".sentence .state")).to_have_text("finished", timeout=120_000)
+    expect(page.locator(".runs tbody tr")).to_have_count(2)
+    expect(page.locator("figure.chart svg .line").first).to_be_attached()
+    written = page.get_by_role("link", name="Curves, intervals and tests").get_attribute("href")
+    assert "All 2 distances are exact" in httpx.get(f"{address}{written}", timeout=60.0).text
+    page.locator('[data-act="delete"]').click()
+    page.get_by_role("button", name="Delete for good?").click()
+    page.wait_for_url("**/#runs")
+    assert httpx.get(f"{address}/runs").json()["total"] == 0
 
 
 @pytest.mark.parametrize("token", [True])

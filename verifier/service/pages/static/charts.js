@@ -185,7 +185,7 @@ function curveChart(figure) {
   let widest = 0;
   held.chart = new StepChart(figure, () => {
     const ends = held.curves.flatMap((curve) => curve.radii.map(number)).filter(Number.isFinite);
-    const needed = Math.max(0, ...ends, Number.isFinite(radius) ? radius * 1.25 : 0);
+    const needed = Math.max(0, number(figure.dataset.end || "0"), ...ends, Number.isFinite(radius) ? radius * 1.25 : 0);
     if (needed > widest || needed < widest / 2.5) widest = roundUp(needed * 1.02);
     const lines = held.curves.map((curve) => ({
       low: curve.radii.map((r, k) => [number(r), curve.certified[k]]),

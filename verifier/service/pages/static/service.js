@@ -25,6 +25,7 @@ function askPage() {
   const form = document.getElementById("question");
   const button = form.querySelector(".submit button");
   const chosen = (kind) => form.elements[kind];
+  const others = document.getElementById("models");
   const ready = () => (button.disabled = !(chosen("model").value && chosen("data").value));
 
   async function showPart(kind) {
@@ -62,7 +63,7 @@ function askPage() {
         say(words);
       });
       const known = [...chosen(kind).options].find((option) => option.value === sent.id);
-      if (!known) chosen(kind).add(new Option(sent.name, sent.id));
+      if (!known) for (const list of kind === "model" ? [chosen(kind), others] : [chosen(kind)]) list.add(new Option(sent.name, sent.id));
       chosen(kind).value = sent.id;
       await showPart(kind);
       say(`${sent.name} is here.`, true);
@@ -101,11 +102,13 @@ function askPage() {
   });
 
   const withRadius = form.querySelector("[data-for-radius]");
+  const several = form.querySelector("[data-for-several]");
   const shownRadius = () => {
     withRadius.hidden = !form.querySelector("[data-radius]:checked");
+    several.hidden = !form.querySelector("[data-several]:checked");
   };
   const provable = () => {
-    const without = chosen("norm").value === "l0" || chosen("question").value === "report"; // these have no proofs
+    const without = chosen("norm").value === "l0" || ["report", "compare"].includes(chosen("question").value); // these have no proofs
     chosen("proofs").disabled = without;
   };
   form.addEventListener("change", () => (shownRadius(), provable()));
@@ -121,8 +124,10 @@ function askPage() {
     button.disabled = true;
     setText(button, "Checking the question …"); // the network is loaded once for that
     try {
-      const run = await ask("/runs", "POST", question(new FormData(form), !withRadius.hidden), { "Idempotency-Key": key });
-      location.assign(`/view/runs/${run.id}`);
+      const asked = question(new FormData(form), !withRadius.hidden);
+      const kind = asked.question === "compare" ? "comparisons" : "runs";
+      const found = await ask(`/${kind}`, "POST", kind === "runs" ? asked : compared(asked, new FormData(form)), { "Idempotency-Key": key });
+      location.assign(`/view/${kind}/${found.id}`);
     } catch (error) {
       complain("question", error);
       setText(button, "Ask");
@@ -150,6 +155,12 @@ function question(form, withRadius) {
   return asked;
 }
 
+function compared({ model, data, samples, options, title }, form) {
+  const models = [...new Set([model, ...form.getAll("models")])];
+  if (models.length < 2) throw new Refusal("Choose at least one more network to compare with.");
+  return { models, data, samples, options, title };
+}
+
 function figure(name, text) {
   const [over, under] = text.split("/");
   const found = under === undefined ? Number(over) : Number(over) / Number(under);
@@ -163,13 +174,47 @@ function runList() {
     if (!list || list.dataset.busy !== "yes" || document.visibilityState !== "visible") return;
     if (list.contains(document.activeElement) || list.querySelector("input:checked")) return;
     try {
-      const [fresh] = await fragment(`/?part=runs${location.search.replace("?", "&")}`);
+      const [fresh] = await fragment(`${location.pathname}?part=runs${location.search.replace("?", "&")}`);
       list.replaceWith(document.adoptNode(fresh));
     } catch {
       // the next turn tries again
     }
   };
   setInterval(refresh, 3000);
+}
+
+// ---- Several networks compared ------------------------------------------------------------------------------------------
+
+function comparisonPage(main) {
+  const at = `/comparisons/${main.dataset.comparison}`;
+  const act = (name) => document.querySelector(`[data-act="${name}"]`);
+  for (const button of document.querySelectorAll("[data-act], [data-act] button")) button.disabled = false;
+  const doing = async (path, method, body, next) => {
+    complain("comparison", null);
+    try {
+      await ask(path, method, body);
+      location.assign(next);
+    } catch (error) {
+      complain("comparison", error);
+    }
+  };
+  act("cancel").addEventListener("click", () => doing(`${at}/cancel`, "POST", {}, location.href));
+  act("resume").addEventListener("submit", (event) => {
+    event.preventDefault();
+    doing(`${at}/resume`, "POST", { time_limit: Number(new FormData(act("resume")).get("time_limit")) }, location.href);
+  });
+  act("delete").addEventListener("click", () => {
+    if (act("delete").dataset.sure) return doing(at, "DELETE", undefined, "/#runs");
+    act("delete").dataset.sure = "yes";
+    setText(act("delete"), "Delete for good?");
+  });
+  document.querySelectorAll('[data-chart="curve"]').forEach(curveChart);
+  const list = document.getElementById("run-list");
+  if (list.dataset.busy !== "yes") return;
+  new MutationObserver(() => { // the list was put anew: once all has ended, so is the page
+    if (document.getElementById("run-list").dataset.busy === "no") location.reload();
+  }).observe(list.parentNode, { childList: true });
+  runList();
 }
 
 // ---- Which page this is -----------------------------------------------------------------------------------------------
@@ -182,6 +227,7 @@ document.addEventListener("DOMContentLoaded", () => {
     run: () => watchRun(main),
     sample: () => watchRun(main),
     "sign-in": signIn,
+    comparison: () => comparisonPage(main),
     compare: () => document.querySelectorAll('[data-chart="curve"]').forEach(curveChart),
   };
   (pages[main.dataset.page] || (() => {}))();
