@@ -69,7 +69,9 @@ class Processes:
                     last_words = time.monotonic() + LAST_WORDS
                     pool.shutdown(wait=False, cancel_futures=True)
                 done, waiting = wait(waiting, timeout=POLL_INTERVAL, return_when=FIRST_COMPLETED)
-                for future in done:
+                called_off = {future for future in waiting if future.cancelled()}  # which `wait` does not tell of
+                waiting -= called_off
+                for future in done | called_off:
                     try:
                         left -= {given.index for given in handed[future]} - future.result()
                     except CancelledError:
