@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +14,8 @@ from verifier.cli.parser import parse
 
 BAD_INPUT, ALARM, INTERRUPTED = 2, 3, 130
 INTERRUPTED_LINE = "interrupted; what was finished is kept"
+
+atexit.register(gc.freeze)  # else every command ends with a second of collecting what torch holds
 
 
 def main(argv: Sequence[str] | None = None) -> int:

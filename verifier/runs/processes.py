@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import multiprocessing
 import os
 import pickle
@@ -25,7 +27,7 @@ from verifier.runs.job import A, Asking, Given, Outcome, SampleProgress
 PROGRESS_INTERVAL = 0.2  # seconds between two messages about one sample
 POLL_INTERVAL = 0.2  # seconds between two looks at the workers' messages
 CHUNK = 4  # times as many samples as slots are handed to a process at once
-LAST_WORDS = 4.0  # seconds that workers have for their outcomes once they are asked to stop
+LAST_WORDS = 3.5  # seconds that workers have for their outcomes once they are asked to stop
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,8 @@ def _start_worker(reference: Reference, job: Asking[Any], slots: int, messages: 
 
 
 def depend_on_parent() -> None:
-    """What every worker process begins with: it ends when its parent does."""
+    """What every worker process begins with: it ends when its parent does, and at once when it has nothing to do."""
+    atexit.register(gc.freeze)  # else it ends with a second of collecting what torch holds
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
