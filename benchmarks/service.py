@@ -9,6 +9,7 @@ processor, which say the same on a machine that others use.
 `store`: what a sample costs the database: taken, two heartbeats with a bracket, finished.
 `lists`: pages and counts of a run of 100,000 finished samples.
 `readers`: clients that watch runs and read them while workers solve.
+`watching`: what such clients take from the solving: the same runs with and without them, in turns.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -41,7 +43,7 @@ from verifier.service.store.records import Finding, StoredModel, StoredRun
 from verifier.service.store.store import Store
 
 NET = REPOSITORY / "trainers" / "nets" / "digits-64-32-32-10.onnx"
-PARTS = ("start", "overhead", "store", "lists", "readers")
+PARTS = ("start", "overhead", "store", "lists", "readers", "watching")
 PATIENCE = 600.0
 TICKS = os.sysconf("SC_CLK_TCK")
 CONNECTING = 2.0  # seconds
@@ -273,7 +275,10 @@ def readers(folder: Path, given: argparse.Namespace) -> None:
         model = uploaded(client)
         runs = [asked(client, model, f"{20 * k % 380}:{20 * k % 380 + 17}", norm="l2") for k in range(given.runs)]
         before, own = server.processor(), time.process_time()
-        took, events = asyncio.run(watched(client.base_url.port or 80, runs, given.clients, given.seconds))
+        end = time.monotonic() + given.seconds
+        took, events = asyncio.run(
+            watched(client.base_url.port or 80, runs, given.clients, lambda: time.monotonic() >= end)
+        )
         own, now = time.process_time() - own, server.processor()
     began, all_took = np.array(sorted(took)).T
     p50, p99 = np.percentile(all_took[began >= CONNECTING], [50, 99])
@@ -289,7 +294,31 @@ def readers(folder: Path, given: argparse.Namespace) -> None:
     )
 
 
-async def watched(port: int, runs: list[str], clients: int, seconds: float) -> tuple[list[tuple[float, float]], int]:
+def watching(folder: Path, given: argparse.Namespace) -> None:
+    with served(folder, workers=2) as server:
+        client = server.client
+        model, port = uploaded(client), client.base_url.port or 80
+        lasted(client, asked(client, model, "0:4", norm="l2"))  # the workers' start and the model's first load
+        for clients in (0, given.clients, given.clients, 0):
+            before, began = server.processor(), time.monotonic()
+            runs = [asked(client, model, f"{20 * k % 380}:{20 * k % 380 + 17}", norm="linf") for k in range(given.runs)]
+            took, _ = asyncio.run(watched(port, runs, clients, partial(all_finished, client, runs)))
+            seconds, now = time.monotonic() - began, server.processor()
+            spent = {name: now[name] - before[name] for name in now}
+            print(
+                f"watching: {given.runs} runs of 17 samples by two workers beside {clients} clients: {seconds:.1f} s; "
+                f"of processor: workers {spent['workers']:.1f}, server {spent['server']:.1f}; {len(took)} reads",
+                flush=True,
+            )
+
+
+def all_finished(client: httpx.Client, runs: Sequence[str]) -> bool:
+    return all(finished(client, run) for run in reversed(runs))
+
+
+async def watched(
+    port: int, runs: list[str], clients: int, ended: Callable[[], bool]
+) -> tuple[list[tuple[float, float]], int]:
     """When each read began and what it took, each client having its run's events open beside; and how many events came.
 
     Each reads once a second, everything anew, over plain sockets, which leave the processor to the server.
@@ -321,7 +350,8 @@ async def watched(port: int, runs: list[str], clients: int, seconds: float) -> t
     chosen = [(k, runs[k % len(runs)]) for k in range(clients)]
     tasks = [asyncio.create_task(listen(run)) for _, run in chosen]
     tasks += [asyncio.create_task(read(run, k)) for k, run in chosen]
-    await asyncio.sleep(seconds)
+    while not await asyncio.to_thread(ended):
+        await asyncio.sleep(1.0)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -329,7 +359,8 @@ async def watched(port: int, runs: list[str], clients: int, seconds: float) -> t
 
 
 MEASURES: dict[str, Callable[[Path, argparse.Namespace], None]] = {
-    "start": start, "overhead": overhead, "store": store, "lists": lists, "readers": readers
+    "start": start, "overhead": overhead, "store": store, "lists": lists, "readers": readers,
+    "watching": watching,
 }  # fmt: skip
 
 if __name__ == "__main__":
