@@ -295,19 +295,20 @@ def readers(folder: Path, given: argparse.Namespace) -> None:
 
 
 def watching(folder: Path, given: argparse.Namespace) -> None:
+    often, seldom = (given.clients, 1.0), (given.clients, 10.0)
     with served(folder, workers=2) as server:
         client = server.client
         model, port = uploaded(client), client.base_url.port or 80
-        lasted(client, asked(client, model, "0:4", norm="l2"))  # the workers' start and the model's first load
-        for clients in (0, given.clients, given.clients, 0):
+        lasted(client, asked(client, model, "0:4", norm="linf"))  # the workers' start and the model's first load
+        for clients, pause in ((0, 1.0), often, seldom, (0, 1.0), seldom, often):
             before, began = server.processor(), time.monotonic()
-            runs = [asked(client, model, f"{20 * k % 380}:{20 * k % 380 + 17}", norm="linf") for k in range(given.runs)]
-            took, _ = asyncio.run(watched(port, runs, clients, partial(all_finished, client, runs)))
+            runs = [asked(client, model, f"{20 * k % 380}:{20 * k % 380 + 8}", norm="linf") for k in range(given.runs)]
+            took, _ = asyncio.run(watched(port, runs, clients, partial(all_finished, client, runs), pause))
             seconds, now = time.monotonic() - began, server.processor()
             spent = {name: now[name] - before[name] for name in now}
             print(
-                f"watching: {given.runs} runs of 17 samples by two workers beside {clients} clients: {seconds:.1f} s; "
-                f"of processor: workers {spent['workers']:.1f}, server {spent['server']:.1f}; {len(took)} reads",
+                f"watching: {given.runs} runs of 8 samples by two workers beside {clients} clients that read every "
+                f"{pause:g} s: {seconds:.1f} s; of processor: server {spent['server']:.1f}; {len(took)} reads",
                 flush=True,
             )
 
@@ -317,11 +318,11 @@ def all_finished(client: httpx.Client, runs: Sequence[str]) -> bool:
 
 
 async def watched(
-    port: int, runs: list[str], clients: int, ended: Callable[[], bool]
+    port: int, runs: list[str], clients: int, ended: Callable[[], bool], pause: float = 1.0
 ) -> tuple[list[tuple[float, float]], int]:
     """When each read began and what it took, each client having its run's events open beside; and how many events came.
 
-    Each reads once a second, everything anew, over plain sockets, which leave the processor to the server.
+    Each reads again after a pause, everything anew, over plain sockets, which leave the processor to the server.
     """
     took = list[tuple[float, float]]()
     events, opened = 0, time.monotonic()
@@ -336,7 +337,7 @@ async def watched(
 
     async def read(run: str, k: int) -> None:
         answer, sending = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
-        await asyncio.sleep(k / clients)
+        await asyncio.sleep(pause * k / clients)
         while True:
             began = time.monotonic()
             sending.write(head % (run.encode(), b"samples", port))
@@ -345,7 +346,7 @@ async def watched(
                 sys.exit(f"a read was refused: {told[:80]!r}")
             await answer.readexactly(int(told.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
             took.append((began - opened, time.monotonic() - began))
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(pause)
 
     chosen = [(k, runs[k % len(runs)]) for k in range(clients)]
     tasks = [asyncio.create_task(listen(run)) for _, run in chosen]
