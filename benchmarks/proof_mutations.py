@@ -17,128 +17,29 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
-
-import verifier
-from benchmarks.claim_mutations import CLAIM, NORMS, Line, Lines, Mutation
-from benchmarks.common import REPOSITORY, conditions, header, row, single_threaded
-from tests.claims import Claim, Network, Truth, claim_of, distance, judged
-from tests.encoders.nets import random_chain
-from tests.onnx_builder import to_onnx
-from tests.verifier.checker.small_proofs import Writer, fully_connected, random_layers, statement
-from trainers.datasets import digits
+from benchmarks.claim_mutations import CLAIM, Line, Lines, Mutation
+from benchmarks.common import conditions, header, row, single_threaded
+from benchmarks.honest_proofs import (
+    DIGITS,
+    Proof,
+    curved_proofs,
+    digits_proofs,
+    shared_proofs,
+    split_proofs,
+    tiny_proofs,
+)
+from tests.claims import Truth, judged
 from verifier.checker import UncheckableError, check
-from verifier.proofs.proof import write_proof
-from verifier.question.results import Result
 
-DIGITS = REPOSITORY / "trainers" / "nets" / "digits-64-32-32-10.onnx"
-IMAGES = (11, 16, 11)
-TINY = ((2, 4, 3, 2), (3, 4, 3, 3))
 MULTIPLIERS = ("rows", "slopes", "signs")
 EXPONENTS = ("rows_exponent", "slope_bits", "signs_exponent", "exponent", "weights_exponent", "share_bits")
 SHARES = (0.5, 0.45, 0.05)  # of the mutations; checks of digits take longest
-
-
-@dataclass(frozen=True, eq=False)
-class Proof:
-    """An honest proof."""
-
-    name: str
-    network: Network
-    lines: Lines
-    claim: Claim
-
-
-# Honest proofs
-
-
-def tiny_proofs(folder: Path, seeds: Iterable[int]) -> Iterator[Proof]:
-    """Distances and verdicts of random tiny nets, in each norm, also with targets, margins, units and constraints."""
-    for seed in seeds:
-        graph, x = random_chain(seed, TINY[seed % 2])
-        network, norm = Network(to_onnx(graph, folder / f"{seed}.onnx"), tiny=True), NORMS[seed // 2 % 3]
-        yield from _proofs(network, x.astype(np.float32), seed, norm)
-        yield from _proofs(network, x.astype(np.float32), seed, norm, **units_and_constraints(seed, x))
-
-
-def units_and_constraints(seed: int, x: Any) -> dict[str, Any]:
-    """Odd units, and two rows that hold at the sample; one of them where the seed is even is of one input alone."""
-    rng = np.random.default_rng(seed)
-    matrix = rng.normal(size=(2, x.size))
-    matrix[0, 1:] *= seed % 2
-    room = rng.random(2) * 0.1
-    return {"scale": np.exp2(rng.uniform(-3, 3, x.size)), "constraints": (matrix, matrix @ x + room)}
-
-
-def split_proofs(folder: Path, seeds: Iterable[int]) -> Iterator[Proof]:
-    """Trees that split every open neuron, of balls that reach nearly to the adversary that brute force knows."""
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        layers = random_layers(rng, (2, 4, 3, 3))
-        network = Network(fully_connected(folder / f"split{seed}.onnx", layers), tiny=True)
-        x = [float(one) for one in rng.integers(-16, 17, 2) / 16]
-        against = int(network.model.scores(np.array([x], np.float32))[0].argmax())
-        first = statement(network.path, x, None, against=against, box=[(-4.0).hex(), (4.0).hex()])
-        found = distance(claim_of(first), network)
-        if found is None:
-            continue
-        lines = Writer(network.path, layers, first | {"radius": float(found * Fraction(99, 100)).hex()}).written()
-        yield Proof(f"{network.path.stem} by splits", network, lines, claim_of(lines[0]))
-
-
-def shared_proofs(folder: Path, seeds: Iterable[int]) -> Iterator[Proof]:
-    """The same trees with shares of upper lines, at random, in every node that closes with them all the same."""
-    for proof in split_proofs(folder, seeds):
-        rng, lines = Random(len(proof.lines)), copy.deepcopy(proof.lines)
-        sizes = [len(line["lower"]) for line in lines if "ranges" in line]
-        for at, line in enumerate(lines):
-            bins = [rng.randrange(2) for _ in lines[0]["sample"]]
-            shares = [
-                [k, list(range(size)), [[rng.randrange(257) for _ in range(2)] for _ in range(size)]]
-                for k, size in enumerate(sizes)
-            ]
-            if "close" in line:
-                tried = [*lines[:at], line | {"bins": bins, "shares": shares}, *lines[at + 1 :]]
-                lines = tried if check(packed(tried), proof.network.path).whole else lines
-        yield Proof(f"{proof.name}, shared", proof.network, lines, proof.claim)
-
-
-def digits_proofs() -> Iterator[Proof]:
-    """The same of some images of a digits net."""
-    data, network = digits(), Network(DIGITS, tiny=False)
-    for at, image in enumerate(IMAGES):
-        yield from _proofs(network, data.x[image], at, NORMS[at])
-
-
-def _proofs(network: Network, x: Any, seed: int, norm: str, **of_inputs: Any) -> Iterator[Proof]:
-    """A distance, one with targets or a margin, and verdicts on both sides of it."""
-    model = network.model
-    scores = model.scores(x[None])[0]
-    second = int(np.argsort(scores)[-2])
-    asked: list[dict[str, Any]] = [{}, {"targets": (second,)} if seed % 2 else {"margin": 2.0**-6}]
-    for options in asked:
-        how = options | of_inputs
-        found = verifier.distance(model, x, norm=norm, **how)
-        yield from _proof(network, x, found, norm, how)
-        if not options and found.lower < found.upper < np.inf:
-            for radius in (found.lower * 0.75, found.upper * 1.25):
-                yield from _proof(network, x, verifier.verify(model, x, radius, norm=norm, **how), norm, how)
-
-
-def _proof(network: Network, x: Any, result: Result, norm: str, options: dict[str, Any]) -> Iterator[Proof]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = write_proof(Path(folder) / "0.proof", network.model, x, result, norm=norm, **options).path
-        if path is None:
-            return
-        lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
-    yield Proof(f"{network.path.stem} {norm} {result.verdict} {list(options)}", network, lines, claim_of(lines[0]))
 
 
 # What is changed
@@ -247,6 +148,31 @@ def _shares(rng: Random, lines: Lines) -> Lines | None:
             rng.shuffle(entry[2])
         case _:
             other.update({key: copy.deepcopy(line[key]) for key in ("bins", "shares", "share_bits") if key in line})
+    return lines
+
+
+def _parabolas(rng: Random, lines: Lines) -> Lines | None:
+    """A number of parabolas, a little or a lot, what all of a kind are scaled by, other neurons, or no such key."""
+    curved = [line["parabolas"] for line in lines[1:] if line.get("parabolas")]
+    if not curved:
+        return None
+    found = rng.choice(curved)
+    scaled = found[rng.choice(("weights", "spreads", "prices", "point"))]
+    match rng.randrange(6):
+        case 0:
+            at = rng.randrange(len(scaled[0]))
+            scaled[0][at] = _bit(rng, scaled[0][at])
+        case 1:
+            at = rng.randrange(len(scaled[0]))
+            scaled[0][at] += rng.choice((-1, 1, rng.randrange(-300, 300)))
+        case 2:
+            scaled[1] += rng.choice((-1, 1, rng.randrange(-60, 60)))
+        case 3:
+            rng.shuffle(rng.choice((scaled[0], found["neurons"])))
+        case 4:
+            found["layer"] = rng.randrange(3)
+        case _:
+            del found[rng.choice(list(found))]
     return lines
 
 
@@ -427,6 +353,7 @@ MUTATIONS: dict[str, Mutation] = {
     "an end inward, a lot": _inward(little=False),
     "another neuron": _neuron,
     "shares of upper lines": _shares,
+    "parabolas": _parabolas,
     "another side": _side,
     "a line dropped": _dropped,
     "a line doubled": _doubled,
@@ -528,9 +455,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tiny = list(tiny_proofs(Path(folder), range(8)))
         trees = [*split_proofs(Path(folder), (1, 2, 8, 9)), *shared_proofs(Path(folder), (1, 8))]
+        trees += curved_proofs(Path(folder), range(4))
         large = list(digits_proofs())
         print(
-            f"{len(tiny)} proofs of tiny nets, {len(trees)} that split all, {len(large)} of {DIGITS.stem}\n", flush=True
+            f"{len(tiny)} proofs of tiny nets, {len(trees)} written by hand, {len(large)} of {DIGITS.stem}\n",
+            flush=True,
         )
         with contextlib.suppress(KeyboardInterrupt):  # ended early, the table is of what was done
             for at in range(options.count):

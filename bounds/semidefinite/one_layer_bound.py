@@ -48,14 +48,24 @@ def raised_by_one_layer(
     return nodes, seen
 
 
+@torch.no_grad()
+def parabolas_on_ball(
+    engine: NodeBounds, parabolas: Parabolas, nodes: Nodes, radius: float, steps: int
+) -> tuple[Nodes, Touch]:
+    """The nodes with slopes and multipliers, and parabolas at prices that pay for them, at points of the ball where the
+    functions that they make are least: what a bound is made of, for those who write it down."""
+    question = _Question.of(engine, parabolas, nodes)
+    ball = question.on(engine.enough(nodes, radius))
+    answer = question.descended(ball, question.start(ball), steps)
+    return answer.question.nodes, answer.touch.drawn_at(answer.least(ball))
+
+
 def _raised(engine: NodeBounds, parabolas: Parabolas, nodes: Nodes, target: Tensor, steps: int) -> tuple[Nodes, Pass]:
     question = _Question.of(engine, parabolas, nodes)
     plain, first = question.plain, question.first
     inherited = engine.through(nodes, plain, nodes.normal, nodes.height)
     ball = question.on(target)
-    known = (nodes.height > -torch.inf).unsqueeze(-1)
-    mean = (nodes.point - ball.box.middle) / ball.box.half.clamp_min(LEAST)
-    answer = question.descended(ball, vectors_of(torch.where(known, mean, -0.5 * plain.normal.sign())), steps)
+    answer = question.descended(ball, question.start(ball), steps)
     found = answer.found
     seen, nearer = answer.drawn(ball)
     best = either(inherited.distance > seen.distance, inherited, seen)
@@ -157,6 +167,12 @@ class _Question:
         )
         return _Ball(radius, down, up, box, Goal(*(box.layer.spread(part) for part in parts)))
 
+    def start(self, ball: _Ball) -> Tensor:
+        """The vectors from which a descent on the ball begins."""
+        known = (self.nodes.height > -torch.inf).unsqueeze(-1)
+        mean = (self.nodes.point - ball.box.middle) / ball.box.half.clamp_min(LEAST)
+        return vectors_of(torch.where(known, mean, -0.5 * self.plain.normal.sign()))
+
     def descended(self, ball: _Ball, vectors: Tensor, steps: int) -> _Answer:
         """What a descent on the ball makes of the nodes."""
         first, nodes = self.first, self.nodes
@@ -195,8 +211,7 @@ class _Answer:
 
     def drawn(self, ball: _Ball) -> tuple[Pass, Tensor]:
         """What holds on the ball, and a smaller ball [N] on which the least value should be just above zero."""
-        touch, box = replace(self.touch, down=ball.down, up=ball.up), ball.box
-        least = box.middle + box.half * least_point(box, ball.goal, self.found, touch.price * box.half.square())
+        touch, least = replace(self.touch, down=ball.down, up=ball.up), self.least(ball)
         # On the way from the center to its least point the function falls to zero; drawn there, it says most of
         # distances.
         lowest = self._through(touch.drawn_at(least))
@@ -204,6 +219,11 @@ class _Answer:
         across = self._through(touch.drawn_at(least * share.unsqueeze(-1)))
         best = either(across.distance >= lowest.distance, across, lowest)
         return best, _nearer(touch, lowest, least, ball.radius)
+
+    def least(self, ball: _Ball) -> Tensor:
+        """[N, n] nearly where the function is least on the ball."""
+        box = ball.box
+        return box.middle + box.half * least_point(box, ball.goal, self.found, self.touch.price * box.half.square())
 
     def _through(self, touch: Touch) -> Pass:
         question = self.question

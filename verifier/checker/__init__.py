@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from verifier.checker.errors import UncheckableError as UncheckableError
     from verifier.checker.exact import Exact as Exact
     from verifier.checker.multipliers import Multipliers as Multipliers
+    from verifier.checker.multipliers import Parabolas as Parabolas
     from verifier.checker.outward import Float as Float
     from verifier.checker.rules import Checker as Checker
     from verifier.checker.statement import Statement as Statement
@@ -29,6 +30,7 @@ _HOMES = {
     "Exact": "exact",
     "Float": "outward",
     "Multipliers": "multipliers",
+    "Parabolas": "multipliers",
     "RefusedError": "errors",
     "Statement": "statement",
     "UncheckableError": "errors",
@@ -43,6 +45,7 @@ __all__ = [
     "Exact",
     "Float",
     "Multipliers",
+    "Parabolas",
     "RefusedError",
     "Statement",
     "UncheckableError",

@@ -48,6 +48,7 @@ class Arithmetic(ABC):
     """One way to compute; every result is either exact, or rounded to the side that its method names."""
 
     name: str
+    whole: type[np.generic]  # numbers of a kind that holds whole numbers up to 2^53 in products of matrices
 
     def linear(self, network: Network) -> dict[int, Linear]:
         """All affine values in these numbers, by index."""

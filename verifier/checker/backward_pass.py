@@ -90,6 +90,13 @@ class Functions:
         """The sum of each row of terms."""
         self._constants.append(terms)
 
+    def add_around(self, point: Numbers, rows: Numbers, lost: Numbers | None = None) -> None:
+        """The same of the input less a point."""
+        self.add(0, rows, lost)
+        self.add_constants(-(rows * point))
+        if lost is not None:
+            self.add_constants(-(lost * abs(point)))
+
     @property
     def constants(self) -> Numbers:
         """All constants, rounded down once."""

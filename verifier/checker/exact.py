@@ -71,6 +71,7 @@ class Exact(Arithmetic):
     """Whole numbers: nothing is ever rounded but parameters that a checker may choose."""
 
     name = "exact"
+    whole = np.int64
 
     def part(self, linear: LinearMap) -> Part:
         weights = self.constants(linear.weights)

@@ -18,6 +18,8 @@ from typing import Any, BinaryIO, NoReturn, cast
 
 from verifier.checker.errors import RefusedError, UncheckableError
 
+Scaled = tuple[list[int], int]  # whole numbers, and the exponent of all
+
 MAGIC = b"\x1f\x8b"  # with which every gzip file begins
 LINE_BYTES = 1 << 24  # of one line, unpacked
 LINES = 100_000_000
@@ -102,6 +104,15 @@ def integers(found: Any, what: str, length: int | None = None, least: int | None
 def exponent(found: Any, what: str) -> int:
     """An exponent of two."""
     return integer(found, what, -EXPONENT, EXPONENT)
+
+
+def scaled(found: Any, what: str, length: int, bits: int | None = None, power: int = EXPONENT) -> Scaled:
+    """Numbers [[m…], e]; where bits are given, not negative, and of at most so many."""
+    mantissas, of_two = a_list(found, what, 2)
+    mantissas = integers(mantissas, what, length, None if bits is None else 0)
+    if bits is not None and max(mantissas, default=0) >> bits:
+        raise RefusedError(f"{what} holds a whole number of more than {bits} bits")
+    return mantissas, integer(of_two, f"the exponent of {what}", -power, power)
 
 
 def a_list(found: Any, what: str, length: int | None = None) -> list[Any]:

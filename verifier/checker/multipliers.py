@@ -6,15 +6,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from verifier.checker.errors import RefusedError
-from verifier.checker.lines import EXPONENT, a_list, exponent, integer, integers
+from verifier.checker.lines import EXPONENT, Scaled, a_list, exponent, integer, integers, only, scaled
 from verifier.checker.network import Network
 
 KEYS = (
-    "rows", "rows_exponent", "slopes", "slope_bits", "signs", "signs_exponent", "bins", "shares", "share_bits"
+    "rows", "rows_exponent", "slopes", "slope_bits", "signs", "signs_exponent", "bins", "shares", "share_bits",
+    "parabolas",
 )  # fmt: skip
 SLOPE_BITS = SHARE_BITS = 8
+PARABOLAS = 2048  # neurons of a list
+SHORT_BITS, SHORT_EXPONENT = 24, 200  # of what parabolas are made with: products of two are float64 numbers
 
 ByLayer = dict[int, tuple[list[int], list[Any]]]  # the neurons of a layer that are listed, and what is said of each
+
+
+@dataclass(frozen=True)
+class Parabolas:
+    """r and s of each of these neurons of a layer, and c and the point's offset from the sample of each input."""
+
+    layer: int
+    neurons: list[int]
+    weights: Scaled
+    spreads: Scaled
+    prices: Scaled
+    point: Scaled
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,7 @@ class Multipliers:
     bins: list[int] = field(default_factory=list)  # of each input
     shares: ByLayer = field(default_factory=dict)  # of each neuron a list, with a number for each bin
     share_bits: int = SHARE_BITS
+    parabolas: Parabolas | None = None
 
 
 def read_multipliers(line: dict[str, Any], network: Network, rows: int) -> Multipliers:
@@ -55,7 +71,24 @@ def read_multipliers(line: dict[str, Any], network: Network, rows: int) -> Multi
         bins,
         shares,
         share_bits,
+        _parabolas(line["parabolas"], network) if "parabolas" in line else None,
     )
+
+
+def _parabolas(found: Any, network: Network) -> Parabolas:
+    if not isinstance(found, dict):
+        raise RefusedError("parabolas is no JSON object")
+    only(found, ("layer", "neurons", "weights", "spreads", "prices", "point"))
+    ((layer, (neurons, _)),) = _by_layer(
+        [[found["layer"], found["neurons"], found["neurons"]]], "parabolas", network
+    ).items()
+    if not 1 <= len(neurons) <= PARABOLAS:
+        raise RefusedError(f"parabolas lists no neuron, or more than {PARABOLAS}")
+    weights, spreads, prices = (
+        scaled(found[what], what, count, SHORT_BITS, SHORT_EXPONENT)
+        for what, count in (("weights", len(neurons)), ("spreads", len(neurons)), ("prices", network.inputs))
+    )
+    return Parabolas(layer, neurons, weights, spreads, prices, scaled(found["point"], "point", network.inputs))
 
 
 def _parts(mantissas: list[int], what: str, bits: int) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 from verifier.checker.arithmetic import Numbers
 from verifier.checker.backward_pass import Functions, Intervals, Lines, Range, Relaxation, Setting, rule, unit_rows
 from verifier.checker.errors import RefusedError
-from verifier.checker.multipliers import Multipliers
+from verifier.checker.multipliers import Multipliers, Parabolas
+from verifier.checker.parabolas import add_parabolas
 from verifier.checker.statement import Goal
 
 
@@ -38,6 +39,8 @@ class Node:
         self._add_rows(functions, multipliers)
         for layer, (neurons, mantissas) in multipliers.signs.items():
             self._add_signs(functions, layer, neurons, self._scaled(mantissas, multipliers.signs_exponent))
+        if multipliers.parabolas is not None:
+            self._add_parabolas(functions, multipliers.parabolas)
         return functions.back(Relaxation(self.ranges, self._slopes(multipliers), self._lines(multipliers)))
 
     def least_of_neurons(
@@ -59,12 +62,12 @@ class Node:
         """The same on the region, by intervals."""
         return self._of_neurons(layer, neurons, side).back(Intervals(self.ranges)).least_by_intervals()
 
-    def _of_neurons(self, layer: int, neurons: Sequence[int], side: str) -> Functions:
-        """h of some neurons (`lower`), or -h (`upper`)."""
+    def _of_neurons(self, layer: int, neurons: Sequence[int], side: str, weights: Numbers = None) -> Functions:
+        """h of some neurons (`lower`), or -h (`upper`); each times its weight, where there are some."""
         network = self.setting.network
         rows = unit_rows(self.setting.arithmetic, neurons, network.neurons(layer), 1 if side == "lower" else -1)
         functions = Functions(self.setting, len(neurons))
-        functions.add(network.before(layer), rows)
+        functions.add(network.before(layer), rows if weights is None else rows * weights[:, None])
         return functions
 
     def _scaled(self, mantissas: list[int], power: int) -> Numbers:
@@ -99,6 +102,11 @@ class Node:
         network = self.setting.network
         rows = self.setting.arithmetic.spread(numbers, neurons, network.neurons(layer))[None]
         functions.add(network.before(layer), rows)
+
+    def _add_parabolas(self, functions: Functions, given: Parabolas) -> None:
+        """F of the page's "Parabolas"."""
+        below = self._of_neurons(given.layer, given.neurons, "upper", self._scaled(*given.weights))
+        add_parabolas(functions, given, below.back(Relaxation(self.ranges)))
 
     def _slopes(self, multipliers: Multipliers) -> dict[int, Numbers]:
         """α of the layers for which some are given, by the rule for the others."""

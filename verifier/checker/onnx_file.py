@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, TensorProto, numpy_helper
 
 from verifier.checker.errors import UncheckableError
+from verifier.checker.graph import Constant, Graph, Operation, Tensor, Wire
 from verifier.checker.network import Network
-from verifier.checker.operators import OPERATORS, SOFTMAX, Constant, Graph, Operation, Tensor, Wire
+from verifier.checker.operators import OPERATORS, SOFTMAX
 
 OPSETS = range(7, 25)
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)

@@ -34,6 +34,7 @@ class Float(Arithmetic):
     """Float64 with every rounding paid for."""
 
     name = "float"
+    whole = np.float64
 
     def part(self, linear: LinearMap) -> Part:
         return Part(linear, 0, dataclasses.replace(linear, weights=np.abs(linear.weights)))

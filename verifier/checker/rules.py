@@ -15,7 +15,7 @@ import numpy as np
 from verifier.checker.arithmetic import Arithmetic
 from verifier.checker.backward_pass import Functions, Range, Setting
 from verifier.checker.errors import RefusedError
-from verifier.checker.lines import a_list, dyadic, exponent, integer, integers, only
+from verifier.checker.lines import Scaled, a_list, dyadic, exponent, integer, integers, only
 from verifier.checker.multipliers import KEYS, Multipliers, read_multipliers
 from verifier.checker.network import Network
 from verifier.checker.node import Node
@@ -25,8 +25,6 @@ from verifier.checker.statement import Statement
 
 DEPTH = 10_000  # splits above a node
 BATCH = 1 << 19  # coefficients that go through the network at once
-
-Scaled = tuple[list[int], int]  # whole numbers, and the exponent of all
 
 
 class Checker:

@@ -22,6 +22,7 @@ from verifier.proofs.proof_tree import (
     Close,
     Empty,
     Multipliers,
+    ParabolaTerms,
     ProofNode,
     ProofTree,
     Split,
@@ -102,7 +103,20 @@ class TreeLines:
         signs, exponent = self._by_layer(function.sign, function.sign != 0)
         if signs:
             told |= {"signs": signs, "signs_exponent": exponent}
-        return told if function.upper is None else told | self._upper(function.upper)
+        if function.upper is not None:
+            told |= self._upper(function.upper)
+        return told if function.parabolas is None else told | {"parabolas": self._parabolas(function.parabolas)}
+
+    def _parabolas(self, terms: ParabolaTerms) -> Line:
+        chosen = terms.neurons.cpu().numpy()
+        return {
+            "layer": int(self.layer[chosen[0]]),
+            "neurons": self.entry[chosen].tolist(),
+            "weights": dyadic(terms.weight.tolist()),
+            "spreads": dyadic(terms.spread.tolist()),
+            "prices": dyadic(terms.price.tolist()),
+            "point": dyadic(terms.point.tolist()),
+        }
 
     def _upper(self, upper: UpperShares) -> Line:
         """Shares by layer, with the bins of the inputs."""

@@ -2,7 +2,8 @@
 
 The search of `verifier/engines/phase_search/` closes nodes by whatever is quickest, while the ball shrinks around it;
 this one is given the ball, and uses what the proof format has a rule for: splits at phases, passes with slopes,
-multipliers of signs and weights of rows, upper lines by shares, and neurons bounded on the caps that such passes leave.
+multipliers of signs and weights of rows, upper lines by shares, parabolas for which inputs pay, and neurons bounded on
+the caps that such passes leave.
 All of it is rounded to few bits before it counts, so that what is written is what closed the node.
 """
 
@@ -14,12 +15,13 @@ import torch
 from torch import Tensor
 
 from bounds.nodes.linear_program import NodeProgram
-from bounds.nodes.node_bounds import NodeBounds
+from bounds.nodes.node_bounds import NodeBounds, Touching
 from bounds.nodes.output_constrained import AnyCap, costly
 from bounds.nodes.records import Nodes, Pass, handing_on
 from bounds.reduced_net.neurons_as_rows import Pairs, relaxed_rows
 from encoders.deadline import Deadline, under
 from verifier.engines.phase_search.branching import by_relaxation
+from verifier.proofs.parabola_lines import OneLayerParabolas
 from verifier.proofs.proof_tree import (
     Bounded,
     Cap,
@@ -77,6 +79,7 @@ class ProofSearch:
         self.enough = radius * (1.0 + 100 * MARGIN) + 1e-11
         self.tree = ProofTree(0, [])
         self.ascent = ShareAscent(engine, radius) if ShareAscent.possible(engine) else None
+        self.parabolas = OneLayerParabolas(engine, radius) if OneLayerParabolas.possible(engine) else None
 
     def run(self) -> ProofTree | None:
         """The tree; None where time was up before, or where a linear piece of the net could not be closed.
@@ -125,6 +128,8 @@ class ProofSearch:
                 break
             nodes, seen = self.engine.optimise(left.nodes, STEPS, self.enough, RATE)
             left = replace(left, nodes=nodes)
+        if left.numbers and self.parabolas is not None:
+            left, seen = self._curved(self.parabolas, left, seen)
         if left.numbers and self.ascent is not None:
             left, seen = self._lined(self.ascent, left, seen)
         return self._split(left, seen) if left.numbers else left
@@ -141,6 +146,22 @@ class ProofSearch:
             if not bool((seen.distance > self.closed_at).any()):
                 break
         return chosen, seen
+
+    def _curved(self, parabolas: OneLayerParabolas, chosen: _Open, seen: Pass) -> tuple[_Open, Pass]:
+        """What is left once nodes are closed that parabolas close."""
+        nodes, drawn = parabolas.drawn(chosen.nodes)
+        kept: list[int] = []
+        for k, (number, terms) in enumerate(zip(chosen.numbers, drawn, strict=True)):
+            node = rounded(nodes.take(torch.tensor([k])), BITS[0])
+            if terms is None or not self._closes(node, parabolas.touching(node, terms)):
+                kept.append(k)
+            else:
+                self.tree.nodes[number].end = Close(replace(multipliers_of(node, 0), parabolas=terms))
+        places = torch.tensor(kept, dtype=torch.int64)
+        return chosen.at(places), seen.take(places)
+
+    def _closes(self, node: Nodes, touching: Touching) -> bool:
+        return bool(self.engine.evaluate(node, touching=touching).distance > self.closed_at)
 
     def _lined(self, ascent: ShareAscent, chosen: _Open, seen: Pass) -> tuple[_Open, Pass]:
         """What is left once nodes are closed that upper lines by shares close, each by itself."""

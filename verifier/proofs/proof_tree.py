@@ -18,6 +18,17 @@ class UpperShares:
 
 
 @dataclass(frozen=True, eq=False)
+class ParabolaTerms:
+    """Parabolas above neurons, and what inputs pay for them; every number has few bits."""
+
+    neurons: Tensor  # [M] positions among the open neurons
+    weight: Tensor  # [M]
+    spread: Tensor  # [M]
+    price: Tensor  # [n] of the inputs
+    point: Tensor  # [n] where the function is drawn: x - center
+
+
+@dataclass(frozen=True, eq=False)
 class Multipliers:
     """What a backward pass of a node's goal is made with; every number has few bits."""
 
@@ -26,6 +37,7 @@ class Multipliers:
     sign: Tensor  # [P] of phases that are known: positive on the lower end of the range, negative on the upper
     weight: Tensor  # [J] of the goal's rows
     upper: UpperShares | None = None
+    parabolas: ParabolaTerms | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,17 +8,8 @@ from random import Random
 
 import pytest
 
-from benchmarks.proof_mutations import (
-    MUTATIONS,
-    Proof,
-    digits_proofs,
-    mutated,
-    packed,
-    shared_proofs,
-    split_proofs,
-    tiny_proofs,
-    tried,
-)
+from benchmarks.honest_proofs import Proof, curved_proofs, digits_proofs, shared_proofs, split_proofs, tiny_proofs
+from benchmarks.proof_mutations import MUTATIONS, mutated, packed, tried
 from tests.claims import Truth, claim_of, truth
 from tests.draws import draws, thorough
 from verifier.checker import check
@@ -31,6 +22,7 @@ def proofs(tmp_path_factory: pytest.TempPathFactory) -> list[Proof]:
     found = [
         *split_proofs(folder, (1, 8)),
         *shared_proofs(folder, (8,)),
+        *curved_proofs(folder, (0, 1)),
         *tiny_proofs(folder, range(8) if thorough() else (7,)),
     ]
     return found + list(digits_proofs() if thorough() else ())

@@ -21,8 +21,8 @@ from tests.verifier.checker.small_proofs import fully_connected, random_layers
 from tests.verifier.test_constrained_questions import oracle
 from verifier.checker import check
 from verifier.options import Options
+from verifier.proofs import parabola_lines, shared_lines
 from verifier.proofs import proof as proof_module
-from verifier.proofs import shared_lines
 from verifier.proofs.proof import proof_lines, unprovable, write_proof
 from verifier.proofs.proof_search import ProofSearch
 from verifier.proofs.proof_tree import ProofNode, ProofTree
@@ -115,6 +115,36 @@ def test_upper_lines_by_shares_close_what_chords_leave_open(tmp_path: Path, monk
         counts.append((len(lines), any("shares" in line for line in lines)))
     assert counts[1][0] < counts[0][0]
     assert [shared for _, shared in counts] == [False, True]
+
+
+def test_parabolas_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line in place of a tree, which both arithmetics accept; a ball beyond the nearest adversary has neither."""
+    model = verifier.load(sizes_of_sums(tmp_path / "net.onnx", 12.0))
+    x = np.full(8, 0.5, dtype=np.float32)
+    result = verifier.verify(model, x, 0.48)
+    counts = []
+    for few in (1000, 1):
+        monkeypatch.setattr(parabola_lines, "FEW", few)
+        found = write_proof(tmp_path / f"{few}.proof", model, x, result)
+        assert found.path is not None, found.why
+        accepted(found.path, model.path)
+        lines = [json.loads(line) for line in gzip.decompress(found.path.read_bytes()).splitlines()]
+        counts.append((len(lines), any("parabolas" in line for line in lines)))
+    assert counts[0][0] > 10
+    assert counts == [(counts[0][0], False), (4, True)]
+    model = verifier.load(sizes_of_sums(tmp_path / "less.onnx", 7.5))
+    goals = goals_for(0, 2, None, 0.0)
+    graph_here = device_graph_for(model.graph)
+    assert proof_lines(graph_here, unit_box(x.astype(np.float64)), Norm.LINF, goals, 0.48, Deadline(10)) is None
+
+
+def sizes_of_sums(path: Path, against: float) -> Path:
+    """Class 1 has Σ |h| for eight sums ± of all moves, which cannot all be large: at most 8 √8 times the radius."""
+    one = np.ones((1, 1))
+    for _ in range(3):
+        one = np.block([[one, one], [one, -one]])
+    rows = np.concatenate([one, -one], axis=1)
+    return fully_connected(path, [(rows, -rows.sum(axis=0) / 2), ([[0, 1]] * 16, [against, 0])])
 
 
 def test_verdicts_within_a_radius(tmp_path: Path) -> None:
