@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoders.errors import OptionError, PlumblineError, SolverError
-from verifier.cli.remote import add_server, report_from_server
+from verifier.cli.remote import add_server
 from verifier.cli.shared_options import add_box, add_effort, add_norms, add_radii, add_source, jobs_of, radii_by_norm
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure what is not measured yet, then write the report of all that is finished; returns the exit status."""
     started = time.time()
     from encoders.question import convex_norm
+    from verifier.cli.remote_studies import report_measured
     from verifier.options import Options
     from verifier.pages.pdf import check_pdf
     from verifier.question.model import load
@@ -102,8 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise OptionError(
             "--budget shares out the time of --jobs, a cluster has none to share; leave out one of the two"
         )
-    if arguments.server is not None:
-        return report_from_server(arguments)
+    there = None if arguments.server is None else report_measured(arguments)
     model = load(arguments.model, arguments.output, arguments.threshold)
     if model.quantised is not None:
         raise OptionError(f"{model.path}: the report knows no quantised network; ask distance or verify with --grid N")
@@ -116,19 +116,20 @@ def run(arguments: argparse.Namespace) -> int:
     conditions = Conditions(
         arguments.given, model, samples, questions[0], chosen, indices, arguments.out, arguments.budget
     )
-    report = Report(conditions, radii, formats, arguments.proofs, ends)
+    report = Report(conditions, radii, formats, arguments.proofs, ends, there)
     return report.make(questions, jobs, arguments.batch)
 
 
 @dataclass(frozen=True)
 class Report:
-    """One report: what it is asked, where it goes, and until when it may measure."""
+    """One report: what it is asked, where it goes, and until when it may measure; `there` measures it elsewhere."""
 
     conditions: Conditions
     radii: Mapping[Norm, tuple[float, ...]]
     formats: tuple[str, ...]
     proofs: bool = False
     ends: float | None = None
+    there: Callable[[Norm, dict[int, Record]], None] | None = None
 
     @property
     def model(self) -> Model:
@@ -153,6 +154,9 @@ class Report:
                 if interrupted() is not None:
                     break
                 print(f"{question.norm}:")
+                if self.there is not None:
+                    self.there(question.norm, finished[question.norm])
+                    continue
                 ends = None if self.ends is None else time.time() + (self.ends - time.time()) / (len(questions) - place)
                 self._measure(question, jobs, batch, finished, ends)
         finally:

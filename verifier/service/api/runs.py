@@ -72,7 +72,7 @@ def made_run(
     folder, source = service.model_folder(model), service.data_source(data)
     found = isolated(
         limits, folder, check_question, folder / model.name, model.facts, source, asked.samples, asked.question,
-        asked.radius, asked.options, asked.proofs,
+        asked.radius, asked.options, asked.proofs, service.arrays(owner, asked.options),
     )  # fmt: skip
     count = len(found.samples)
     if count > limits.samples or samples + runs * count > limits.open_samples:

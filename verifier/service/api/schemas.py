@@ -15,6 +15,7 @@ from verifier.service.store.records import (
     Page,
     RunState,
     SampleState,
+    StoredArray,
     StoredComparison,
     StoredData,
     StoredModel,
@@ -93,8 +94,24 @@ class DataItem(BaseModel):
         )  # fmt: skip
 
 
+class ArrayItem(BaseModel):
+    """A file that options `mask`, `scale`, `constraints` or `grid` may name by its id."""
+
+    id: str
+    name: str
+    sha256: str
+    created_at: str
+
+    @classmethod
+    def of(cls, array: StoredArray) -> ArrayItem:
+        return cls(id=array.id, name=array.name, sha256=array.sha256, created_at=moment(array.created_at))
+
+
 class AboutSamples(BaseModel):
-    """What every question says. `options` are those of the command line, by the names of their fields."""
+    """What every question says. `options` are those of the command line, by the names of their fields.
+
+    Where the command line takes a file, as `mask`, it is the id of an array.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -105,7 +122,10 @@ class AboutSamples(BaseModel):
 
 
 class NewRun(AboutSamples):
-    """A question about samples. `options` are those of the command line, by the names of their fields."""
+    """A question about samples. `options` are those of the command line, by the names of their fields.
+
+    Where the command line takes a file (`mask`, `scale`, `constraints`, `grid`), it is the id of an array.
+    """
 
     model: Id
     question: Literal["distance", "verify", "margin", "report"]
