@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoders.errors import OptionError
+from encoders.files import one_writer
 from verifier.cli.remote import add_server
 from verifier.cli.shared_options import add_cluster, add_norms, add_places, add_radii, add_scores, radii_by_norm
 
@@ -102,7 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
     place = Place(arguments.data_dir, arguments.cache)
     tested = TestData(arguments.data or data, train_samples, place)
     there = None if arguments.server is None else ComparedThere.asked(arguments, subjects, options, tested)
-    return _compare(subjects, options, tested, arguments.out or out, there)
+    with one_writer(arguments.out or out):
+        return _compare(subjects, options, tested, arguments.out or out, there)
 
 
 def _flags(arguments: argparse.Namespace) -> dict[str, Any]:

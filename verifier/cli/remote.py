@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from encoders.errors import OptionError
-from encoders.files import replacing
+from encoders.files import write_whole
 
 if TYPE_CHECKING:
     from verifier.cli.many_samples import Table
@@ -152,7 +152,7 @@ def watched(
             records.append(record)
             rows.finished(record["index"], table.row(record))
     run.check()
-    print(summary(records, (), proofs), file=shown)
+    print(summary(records, proofs), file=shown)
     if len(records) < total:
         return BAD_INPUT
     return UNRESOLVED if any(record["verdict"] == "unresolved" for record in records) else ANSWERED
@@ -185,8 +185,7 @@ def _rows_beside(json: Path | None) -> TextIO:
 def save(path: Path, content: bytes) -> None:
     """A file as the server has it, as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        file.write(content)
+    write_whole(path, content)
 
 
 def save_witness(folder: Path, name: str, index: int, content: bytes, box: tuple[float, float]) -> None:

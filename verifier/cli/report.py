@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoders.errors import OptionError, PlumblineError, SolverError
+from encoders.files import one_writer
 from verifier.cli.remote import add_server
 from verifier.cli.shared_options import add_box, add_effort, add_norms, add_radii, add_source, jobs_of, radii_by_norm
 
@@ -145,10 +146,16 @@ class Report:
 
     def make(self, questions: Sequence[Options], jobs: Jobs, batch: int | None = None) -> int:
         """Measure norm by norm; whatever stops it, what is finished becomes the report."""
+        with one_writer(self.conditions.out):
+            return self._made(questions, jobs, batch)
+
+    def _made(self, questions: Sequence[Options], jobs: Jobs, batch: int | None) -> int:
         from encoders.interrupts import interrupted
         from verifier.question.results import Verdict
 
         finished: dict[Norm, dict[int, Record]] = {question.norm: {} for question in questions}
+        self._check_journals(questions)
+        refused = False
         try:
             for place, question in enumerate(questions):
                 if interrupted() is not None:
@@ -159,11 +166,28 @@ class Report:
                     continue
                 ends = None if self.ends is None else time.time() + (self.ends - time.time()) / (len(questions) - place)
                 self._measure(question, jobs, batch, finished, ends)
+        except PlumblineError:
+            refused = not any(finished.values())
+            raise
         finally:
-            self._write(finished)
+            if not refused:  # else there is nothing to tell, and perhaps a page of before
+                self._write(finished)
         records = [record for done in finished.values() for record in done.values()]
         short = any(len(done) < len(self.conditions.asked) for done in finished.values())
         return UNRESOLVED if short or any(r["verdict"] == Verdict.UNRESOLVED for r in records) else ANSWERED
+
+    def _check_journals(self, questions: Sequence[Options]) -> None:
+        """Refuse journals of other questions before anything is measured: the page beside them is of those."""
+        from verifier.runs.journal import Journal
+
+        for question in questions if self.there is None else ():
+            path = self._journal(question)
+            if path.exists():
+                with Journal(path, self._run(question).record):
+                    pass
+
+    def _journal(self, question: Options) -> Path:
+        return self.conditions.out / "journal" / f"{question.norm}.jsonl"
 
     def _measure(
         self,
@@ -183,9 +207,9 @@ class Report:
 
         run, indices, out = self._run(question), self.conditions.asked, self.conditions.out
         done = finished[question.norm]
-        folder = out / "journal"
-        folder.mkdir(parents=True, exist_ok=True)
-        with Journal(folder / f"{question.norm}.jsonl", run.record) as journal, Display(len(indices)) as display:
+        path = self._journal(question)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with Journal(path, run.record) as journal, Display(len(indices)) as display:
 
             def again(record: Record) -> bool:
                 return self._again(record, question)
@@ -214,15 +238,15 @@ class Report:
                     display.finished(one.index, row(one.record))
 
     def _again(self, record: Record, question: Options) -> bool:
-        """Whether a sample is worked on again: open, stopped on its way, or without a proof that is asked for now.
+        """Whether a sample is worked on again: open, stopped on its way, or without a proof that may be found now.
 
         With no limit on the time also one of which techniques were left out, because they did not fit before.
         """
         from verifier.runs.journal import is_unfinished
+        from verifier.runs.proven import lacks_proof
 
         unlimited = self.ends is None and question.time_limit is None
-        right = record["verdict"] != "misclassified"
-        lacking = self.proofs and right and record.get("proof") is None
+        lacking = self.proofs and lacks_proof(record, self.conditions.out)
         return is_unfinished(record) or lacking or bool(unlimited and record.get("left_out"))
 
     def _run(self, question: Options) -> Run:
