@@ -29,6 +29,7 @@ from verifier.service.store.records import (
     StoredModel,
     StoredRun,
     StoredSample,
+    arrays_named,
     fresh_id,
 )
 from verifier.service.store.runs import Samples
@@ -160,8 +161,12 @@ def all_told(service: Service, owner: str, held: Sequence[StoredRun]) -> list[Ru
     data = {key: service.data(owner, key) for key in {one.data_id for one in held}}
     now = time.time()
     return [
-        RunItem.of(one, counts[one.id], _named(models[one.model_id]), _named(data[one.data_id]), now) for one in held
-    ]
+        RunItem.of(
+            one, counts[one.id], _named(models[one.model_id]), _named(data[one.data_id]),
+            {name: _named(service.store.array(owner, key)) for name, key in arrays_named(one.options).items()}, now,
+        )
+        for one in held
+    ]  # fmt: skip
 
 
 def _named(held: Any) -> Named:

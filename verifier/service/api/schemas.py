@@ -182,7 +182,7 @@ class Named(BaseModel):
 
 
 class RunItem(BaseModel):
-    """A run, and how far it is."""
+    """A run, and how far it is; `arrays` are the files that its options name."""
 
     id: str
     title: str
@@ -193,6 +193,7 @@ class RunItem(BaseModel):
     comparison: str | None
     radius: float | None
     options: dict[str, Any]
+    arrays: dict[str, Named]
     proofs: bool
     state: RunState
     error: str | None
@@ -205,10 +206,12 @@ class RunItem(BaseModel):
     record: dict[str, Any]
 
     @classmethod
-    def of(cls, run: StoredRun, counts: Counts, model: Named, data: Named, now: float) -> RunItem:
+    def of(
+        cls, run: StoredRun, counts: Counts, model: Named, data: Named, arrays: dict[str, Named], now: float
+    ) -> RunItem:
         return cls(
             id=run.id, title=run.title, model=model, data=data, samples=run.samples or None, question=run.question,
-            comparison=run.comparison_id, radius=run.radius, options=run.options, proofs=run.proofs,
+            comparison=run.comparison_id, radius=run.radius, options=run.options, arrays=arrays, proofs=run.proofs,
             state=RunState(run.state), error=run.error,
             counts=CountsItem.of(run.total, counts), created_at=moment(run.created_at),
             started_at=None if run.started_at is None else moment(run.started_at),
