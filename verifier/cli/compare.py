@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoders.errors import OptionError
+from encoders.files import one_writer
+from verifier.cli.remote import add_server
 from verifier.cli.shared_options import add_cluster, add_norms, add_places, add_radii, add_scores, radii_by_norm
 
 if TYPE_CHECKING:
     from encoders.question import Norm
+    from verifier.cli.remote_studies import ComparedThere
     from verifier.studies.comparison.measure import Measured
     from verifier.studies.comparison.options import CompareOptions, Subject
     from verifier.studies.comparison.test_data import TestData
@@ -59,11 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="tables, page and journals (default: in the study's folder)"
     )
+    add_server(parser, "URL/comparisons/ID comes back to a comparison")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is not measured yet, then write tables and page; returns the exit status."""
     from trainers.datasets import Place
+    from verifier.cli.remote_studies import ComparedThere
     from verifier.studies.comparison.options import (
         CompareOptions,
         baseline_of,
@@ -96,7 +101,10 @@ def run(arguments: argparse.Namespace) -> int:
         subjects = tuple(replace(one, output=arguments.output, threshold=arguments.threshold) for one in subjects)
     check_subjects(subjects)
     place = Place(arguments.data_dir, arguments.cache)
-    return _compare(subjects, options, TestData(arguments.data or data, train_samples, place), arguments.out or out)
+    tested = TestData(arguments.data or data, train_samples, place)
+    there = None if arguments.server is None else ComparedThere.asked(arguments, subjects, options, tested)
+    with one_writer(arguments.out or out):
+        return _compare(subjects, options, tested, arguments.out or out, there)
 
 
 def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -116,7 +124,9 @@ def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _compare(subjects: tuple[Subject, ...], options: CompareOptions, data: TestData, out: Path) -> int:
+def _compare(
+    subjects: tuple[Subject, ...], options: CompareOptions, data: TestData, out: Path, there: ComparedThere | None
+) -> int:
     from verifier.cli.display import progress_bar
     from verifier.pages.wording import NAMES
     from verifier.runs.samples import parse_samples
@@ -136,10 +146,14 @@ def _compare(subjects: tuple[Subject, ...], options: CompareOptions, data: TestD
         def progress(subject: Subject, norm: Norm, done: int) -> None:
             bars.update(task, description=f"{subject.stem} {norm}", completed=len(measured) * len(indices) + done)
 
+        about = (subjects, options, data, indices)
+        stream = measure(*about, out / "journal", progress) if there is None else there.measured(*about, progress)
         try:
-            for one in measure(subjects, options, data, indices, out / "journal", progress):
+            for one in stream:
                 measured.append(one)
         except KeyboardInterrupt:  # asked to stop, nothing new is begun: this reads what the journals hold
+            if there is not None:  # which goes on
+                raise
             alone = replace(options, jobs=1, cluster=None)
             measured = list(measure(subjects, alone, data, indices, out / "journal", lambda *told: None))
     measured, missing = in_common(measured, subjects, options.norms, indices)

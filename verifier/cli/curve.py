@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoders.errors import OptionError
+from encoders.files import one_writer, write_whole
 from verifier.cli.shared_options import (
     add_box,
     add_effort,
@@ -91,9 +92,10 @@ def run(arguments: argparse.Namespace) -> int:
     indices = parse_samples(arguments.samples, networks[0][1].count)
     for _, samples in networks:
         check_box(samples, indices, arguments.box)
-    found = _measured(networks, questions, indices, options, jobs, arguments)
-    for norm, distances in found.items():
-        _tell(distances, networks[0][1], options, norm, arguments.out)
+    with one_writer(arguments.out):
+        found = _measured(networks, questions, indices, options, jobs, arguments)
+        for norm, distances in found.items():
+            _tell(distances, networks[0][1], options, norm, arguments.out)
     return UNRESOLVED if any(one.open for distances in found.values() for one in distances) else ANSWERED
 
 
@@ -147,7 +149,7 @@ def _tell(distances: list[Distances], samples: Samples, options: CurveOptions, n
     for line in (shown.header, *shown.rows):
         print(" | ".join(line))
     drawn = chart(found, what, samples.name, options.attack)
-    (out / f"curve-{norm}.csv").write_text(as_csv(found), encoding="utf-8")
+    write_whole(out / f"curve-{norm}.csv", as_csv(found))
     print(out / f"curve-{norm}.csv")
     for kind in ("svg", "png"):
         drawn.save(out / f"curve-{norm}.{kind}")

@@ -122,10 +122,10 @@ def run(arguments: argparse.Namespace) -> int:
     check_cheap(options, arguments)
     radius = getattr(arguments, "radius", None)
     Job(options, radius)  # refuses a bad radius before anything is loaded
+    chosen = _perturbation(arguments)
     table = Table(HEADER, row) if options.change is None else Table(CHANGE_HEADER, change_row)
     if arguments.server is not None:
         return ask_server(arguments, "distance" if radius is None else "verify", table)
-    chosen = _perturbation(arguments)
     jobs = jobs_of(arguments)
     model = load(arguments.model, arguments.output, arguments.threshold, classifier=False)
     check_model(model, options)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from encoders.errors import PlumblineError, SolverError, SoundnessError
-from encoders.files import replacing
+from encoders.files import replacing, write_whole
 from encoders.interrupts import cooperative, interrupted
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class ManySamples(Generic[A]):
         from verifier.question.results import Verdict
         from verifier.runs.journal import STANDARD_OUTPUT, Journal, is_unfinished
         from verifier.runs.journalled import Attempts, answers, journalled
+        from verifier.runs.proven import lacks_proof
         from verifier.runs.samples import parse_samples
         from verifier.runs.summary import summary
 
@@ -89,7 +90,7 @@ class ManySamples(Generic[A]):
             for record in unfinished:
                 records.append(record)
                 print(self.table.row(record), file=table)
-            print(summary(records, kept), file=table, flush=True)
+            print(summary(records), file=table, flush=True)
             os._exit(interrupted() or UNRESOLVED)
 
         with ExitStack() as stack:
@@ -100,7 +101,8 @@ class ManySamples(Generic[A]):
             attempts = Attempts(self.run, self.job, journal, anew, self.proofs)
 
             def again(record: Record) -> bool:
-                return is_unfinished(record) or record["index"] in anew
+                lacking = self.proofs and lacks_proof(record, self.job.folder)
+                return is_unfinished(record) or record["index"] in anew or lacking
 
             done = {} if journal is None else dict(journal.done)
             kept |= {index for index, record in done.items() if not again(record)}
@@ -117,9 +119,7 @@ class ManySamples(Generic[A]):
                 records.append(one.record)
                 rows.finished(one.index, self.table.row(one.record))
         left = len(indices) - len(records)
-        print(
-            summary(records, kept, self.proofs) + (f"; {left} not begun" if interrupted() and left else ""), file=table
-        )
+        print(summary(records, self.proofs) + (f"; {left} not begun" if interrupted() and left else ""), file=table)
         if left:
             return BAD_INPUT
         return UNRESOLVED if any(record["verdict"] == Verdict.UNRESOLVED for record in records) else ANSWERED
@@ -180,5 +180,5 @@ class ManySamples(Generic[A]):
             "run": self.run.record,
         }
         path = folder / f"alarm-{index}.json"
-        path.write_text(json.dumps(told, indent=2) + "\n")
+        write_whole(path, json.dumps(told, indent=2) + "\n")
         return path

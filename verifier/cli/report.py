@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoders.errors import OptionError, PlumblineError, SolverError
-from verifier.cli.remote import add_server, report_from_server
+from encoders.files import one_writer
+from verifier.cli.remote import add_server
 from verifier.cli.shared_options import add_box, add_effort, add_norms, add_radii, add_source, jobs_of, radii_by_norm
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure what is not measured yet, then write the report of all that is finished; returns the exit status."""
     started = time.time()
     from encoders.question import convex_norm
+    from verifier.cli.remote_studies import report_measured
     from verifier.options import Options
     from verifier.pages.pdf import check_pdf
     from verifier.question.model import load
@@ -102,8 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise OptionError(
             "--budget shares out the time of --jobs, a cluster has none to share; leave out one of the two"
         )
-    if arguments.server is not None:
-        return report_from_server(arguments)
+    there = None if arguments.server is None else report_measured(arguments)
     model = load(arguments.model, arguments.output, arguments.threshold)
     if model.quantised is not None:
         raise OptionError(f"{model.path}: the report knows no quantised network; ask distance or verify with --grid N")
@@ -116,19 +117,20 @@ def run(arguments: argparse.Namespace) -> int:
     conditions = Conditions(
         arguments.given, model, samples, questions[0], chosen, indices, arguments.out, arguments.budget
     )
-    report = Report(conditions, radii, formats, arguments.proofs, ends)
+    report = Report(conditions, radii, formats, arguments.proofs, ends, there)
     return report.make(questions, jobs, arguments.batch)
 
 
 @dataclass(frozen=True)
 class Report:
-    """One report: what it is asked, where it goes, and until when it may measure."""
+    """One report: what it is asked, where it goes, and until when it may measure; `there` measures it elsewhere."""
 
     conditions: Conditions
     radii: Mapping[Norm, tuple[float, ...]]
     formats: tuple[str, ...]
     proofs: bool = False
     ends: float | None = None
+    there: Callable[[Norm, dict[int, Record]], None] | None = None
 
     @property
     def model(self) -> Model:
@@ -144,22 +146,48 @@ class Report:
 
     def make(self, questions: Sequence[Options], jobs: Jobs, batch: int | None = None) -> int:
         """Measure norm by norm; whatever stops it, what is finished becomes the report."""
+        with one_writer(self.conditions.out):
+            return self._made(questions, jobs, batch)
+
+    def _made(self, questions: Sequence[Options], jobs: Jobs, batch: int | None) -> int:
         from encoders.interrupts import interrupted
         from verifier.question.results import Verdict
 
         finished: dict[Norm, dict[int, Record]] = {question.norm: {} for question in questions}
+        self._check_journals(questions)
+        refused = False
         try:
             for place, question in enumerate(questions):
                 if interrupted() is not None:
                     break
                 print(f"{question.norm}:")
+                if self.there is not None:
+                    self.there(question.norm, finished[question.norm])
+                    continue
                 ends = None if self.ends is None else time.time() + (self.ends - time.time()) / (len(questions) - place)
                 self._measure(question, jobs, batch, finished, ends)
+        except PlumblineError:
+            refused = not any(finished.values())
+            raise
         finally:
-            self._write(finished)
+            if not refused:  # else there is nothing to tell, and perhaps a page of before
+                self._write(finished)
         records = [record for done in finished.values() for record in done.values()]
         short = any(len(done) < len(self.conditions.asked) for done in finished.values())
         return UNRESOLVED if short or any(r["verdict"] == Verdict.UNRESOLVED for r in records) else ANSWERED
+
+    def _check_journals(self, questions: Sequence[Options]) -> None:
+        """Refuse journals of other questions before anything is measured: the page beside them is of those."""
+        from verifier.runs.journal import Journal
+
+        for question in questions if self.there is None else ():
+            path = self._journal(question)
+            if path.exists():
+                with Journal(path, self._run(question).record):
+                    pass
+
+    def _journal(self, question: Options) -> Path:
+        return self.conditions.out / "journal" / f"{question.norm}.jsonl"
 
     def _measure(
         self,
@@ -179,9 +207,9 @@ class Report:
 
         run, indices, out = self._run(question), self.conditions.asked, self.conditions.out
         done = finished[question.norm]
-        folder = out / "journal"
-        folder.mkdir(parents=True, exist_ok=True)
-        with Journal(folder / f"{question.norm}.jsonl", run.record) as journal, Display(len(indices)) as display:
+        path = self._journal(question)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with Journal(path, run.record) as journal, Display(len(indices)) as display:
 
             def again(record: Record) -> bool:
                 return self._again(record, question)
@@ -210,15 +238,15 @@ class Report:
                     display.finished(one.index, row(one.record))
 
     def _again(self, record: Record, question: Options) -> bool:
-        """Whether a sample is worked on again: open, stopped on its way, or without a proof that is asked for now.
+        """Whether a sample is worked on again: open, stopped on its way, or without a proof that may be found now.
 
         With no limit on the time also one of which techniques were left out, because they did not fit before.
         """
         from verifier.runs.journal import is_unfinished
+        from verifier.runs.proven import lacks_proof
 
         unlimited = self.ends is None and question.time_limit is None
-        right = record["verdict"] != "misclassified"
-        lacking = self.proofs and right and record.get("proof") is None
+        lacking = self.proofs and lacks_proof(record, self.conditions.out)
         return is_unfinished(record) or lacking or bool(unlimited and record.get("left_out"))
 
     def _run(self, question: Options) -> Run:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from encoders.errors import DataError, OptionError
+from encoders.files import write_whole
 from verifier.cli.shared_options import add_norms, add_places
 
 ANSWERED = 0
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(" | ".join(line))
     if arguments.csv is not None:
         arguments.csv.parent.mkdir(parents=True, exist_ok=True)
-        arguments.csv.write_text(as_csv(scales), encoding="utf-8")
+        write_whole(arguments.csv, as_csv(scales))
         print(arguments.csv)
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)

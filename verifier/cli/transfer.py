@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoders.errors import DataError, OptionError
+from encoders.files import write_whole
 from verifier.cli.several_networks import (
     JOINT_HEADER,
     add_exact,
@@ -24,6 +24,7 @@ from verifier.cli.several_networks import (
     options_of,
 )
 from verifier.cli.shared_options import add_attacked, add_scores
+from verifier.pages.csv_text import csv_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -207,13 +208,11 @@ def _save(
         "data": samples.digest, **options.record("norm", "box", "seed"),
         "matrices": told,
     }  # fmt: skip
-    (out / "transfer.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
-    with open(out / "transfer.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["factor", "of", "on", "share", "samples"])
-        for one in told:
-            for name, shares, counts in zip(names, one["shares"], one["samples"], strict=True):
-                writer.writerows(
-                    [one["factor"], name, other, share, count]
-                    for other, share, count in zip(names, shares, counts, strict=True)
-                )
+    write_whole(out / "transfer.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
+    rows = [
+        {"factor": one["factor"], "of": name, "on": other, "share": share, "samples": count}
+        for one in told
+        for name, shares, counts in zip(names, one["shares"], one["samples"], strict=True)
+        for other, share, count in zip(names, shares, counts, strict=True)
+    ]
+    write_whole(out / "transfer.csv", csv_text(rows))

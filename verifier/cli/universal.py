@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoders.errors import OptionError
+from encoders.files import write_whole
 from verifier.cli.several_networks import (
     JOINT_HEADER,
     add_exact,
@@ -139,7 +140,7 @@ def save(out: Path, delta: Inputs, record: dict[str, object]) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "universal.npy", delta)
-    (out / "universal.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
+    write_whole(out / "universal.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
     save_perturbation(out / "universal.png", delta)
 
 

@@ -29,6 +29,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMe
 from numpy.typing import ArrayLike, NDArray
 
 from encoders.arrays import FloatArray
+from encoders.files import write_whole
 from verifier.pages.chart_style import DOTS_PER_INCH, INK, NEUTRAL, STYLE, Frame, Mark
 
 LEGEND_ROW, LEGEND_KEY, LETTER = 17, 55, 6.5  # pixels: a legend's row, a key with the room around it, a letter
@@ -142,7 +143,7 @@ class Chart:
 
     def save(self, path: Path) -> None:
         """Write an SVG or a PNG, as the path ends."""
-        path.write_bytes(self.png() if path.suffix == ".png" else self.svg().encode())
+        write_whole(path, self.png() if path.suffix == ".png" else self.svg())
 
     def __html__(self) -> str:
         """What a template takes as it is."""

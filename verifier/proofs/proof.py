@@ -19,14 +19,16 @@ from bounds.propagation.neuron_bounds import NetworkBounds, device_graph_for, ne
 from bounds.reduced_net.reduced_net import Reduced, reduce
 from encoders.arrays import FloatArray
 from encoders.deadline import Deadline, in_time
+from encoders.files import write_whole
 from encoders.input_constraints import InputConstraints
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.checker import UncheckableError, check
 from verifier.goals import constrained_goals, goals_of
 from verifier.margin_answer import GreatestLoss
 from verifier.options import REAL, Options
-from verifier.proofs.proof_file import FORMAT, Line, TreeLines, packed, ranges_line, write_whole
+from verifier.proofs.proof_file import FORMAT, Line, TreeLines, packed, ranges_line
 from verifier.proofs.proof_search import MARGIN, ProofSearch, exp2
+from verifier.proofs.why_none import MISCLASSIFIED, OUT_OF_TIME
 from verifier.question.model import Model
 from verifier.question.model_views import View
 from verifier.question.results import Adversary, Basis, Result, Verdict
@@ -105,7 +107,7 @@ def written(
     """
     why = unprovable(model, options)
     if why is None and result.verdict is Verdict.MISCLASSIFIED:
-        why = "the sample is classified wrongly: there is nothing to prove"
+        why = MISCLASSIFIED
     if why is not None:
         return ProofFile(why=why)
     region = region_for(model, x, mask, options)
@@ -152,7 +154,7 @@ def _written(path: Path, model: Model, claim: Claim, options: Options, deadline:
         return ProofFile(why="neither side of the bracket is known")
     radius, lines = _first_proven(model, claim, options, radii, deadline)
     if radii and radius is None:
-        return ProofFile(why=f"no proof was found{' in time' if deadline.passed else ''}")
+        return ProofFile(why=OUT_OF_TIME if deadline.passed else "no proof was found")
     content = packed([_statement(model, claim, options, radius), *lines])
     try:
         verdict = check(content, model.path, "float")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,13 +144,3 @@ def packed(lines: Iterable[Line]) -> bytes:
     """The file's bytes: the same for the same lines."""
     told = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
     return gzip.compress(told.encode(), mtime=0)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """The whole file, or none: it is written beside, and then takes its place."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -6,7 +6,6 @@ counts. A file has one writer at a time.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from encoders.errors import DataError, OptionError, SoundnessError
+from encoders.files import locked
 from verifier.question.results import Basis, Result, Verdict
 
 Record = dict[str, Any]
@@ -159,14 +159,10 @@ class Journal:
 
     def _lock(self) -> None:
         """Held until the file is closed, or this process ends however it ends."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not locked(self._file):
             raise OptionError(
                 f"{self.path}: another run is writing it; wait for its end, or name another file with --json"
-            ) from None
-        except OSError:  # a file system without locks
-            return
+            )
 
     def _resume(self, run: Record) -> None:
         for record in parsed(self.path):

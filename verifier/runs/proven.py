@@ -11,8 +11,9 @@ from encoders.errors import OptionError
 from verifier.margin_answer import GreatestLoss
 from verifier.options import Options
 from verifier.proofs.proof import ProofFile, unprovable, written, written_loss
+from verifier.proofs.why_none import OUT_OF_TIME
 from verifier.question.model import Model
-from verifier.question.results import Result
+from verifier.question.results import Result, Verdict
 from verifier.runs.job import Asking, Job
 from verifier.runs.journal import Record
 
@@ -24,6 +25,16 @@ def proof_folder(folder: Path, model: Model, options: Options) -> Path:
         raise OptionError(f"no proofs: {why}")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def lacks_proof(record: Record, folder: Path | None) -> bool:
+    """Whether a proof that may be found is not there: none was asked for, its time ran out, or its file is gone."""
+    told = record.get("proof")
+    if record["verdict"] == Verdict.MISCLASSIFIED:
+        return False
+    if told is None or told["file"] is None:
+        return told is None or told["why"] == OUT_OF_TIME
+    return folder is not None and not (folder / told["file"]).exists()
 
 
 async def proof_beside(model: Model, job: Job, x: Inputs, result: Result) -> dict[str, Any]:

@@ -245,6 +245,11 @@ def _broken(path: Path, error: Exception) -> DataError:
     return DataError(f"{path}: not a readable numpy file without pickled objects ({reason})")
 
 
+def readable(path: Path) -> None:
+    """Refuse an .npy, .npz or .png that cannot be read."""
+    _ = _read_png(path) if path.suffix.lower() == ".png" else _read(path)
+
+
 def _read_png(path: Path) -> Array:
     from PIL import Image, UnidentifiedImageError
 

@@ -33,23 +33,22 @@ def save_adversary(
     Of a perturbation the variables are written too.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    changed = adversary.input.reshape(original.shape)
-    difference = changed.astype(np.float64) - original
-    arrays = directory / f"{name}-{index}.npz"
-    more: dict[str, Any] = {"variables": adversary.variables} if isinstance(adversary, PerturbedAdversary) else {}
+    arrays, picture = (directory / f"{name}-{index}.{kind}" for kind in ("npz", "png"))
+    held = arrays_of(original, adversary)
     with replacing(arrays) as file:
-        np.savez_compressed(
-            file,
-            original=original,
-            adversary=changed,
-            difference=difference,
-            scores=adversary.scores,
-            label=adversary.label,
-            distance=adversary.distance,
-            **more,
-        )
-    picture = directory / f"{name}-{index}.png"
-    return (arrays, picture) if _save_strips(picture, [original], [changed], box) else (arrays,)
+        np.savez_compressed(file, **held)
+    changed = held["adversary"]
+    return (arrays, picture) if save_strips(picture, [original], [changed], box) else (arrays,)
+
+
+def arrays_of(original: Inputs, adversary: Adversary) -> dict[str, Any]:
+    """What an adversary's .npz holds; of a perturbation the variables, too."""
+    changed = adversary.input.reshape(original.shape)
+    more = {"variables": adversary.variables} if isinstance(adversary, PerturbedAdversary) else {}
+    return {
+        "original": original, "adversary": changed, "difference": changed.astype(np.float64) - original,
+        "scores": adversary.scores, "label": adversary.label, "distance": adversary.distance, **more,
+    }  # fmt: skip
 
 
 def save_joint(
@@ -78,7 +77,7 @@ def save_joint(
             fooled=[int(np.argmax(part)) for part in np.split(found.scores, ends)],
             distance=found.distance,
         )
-    _save_strips(directory / f"perturbation-{index}.png", list(originals), list(changed), box)
+    save_strips(directory / f"perturbation-{index}.png", list(originals), list(changed), box)
 
 
 def save_difference(directory: Path, index: int, original: Inputs, found: Adversary, box: tuple[float, float]) -> None:
@@ -89,10 +88,10 @@ def save_difference(directory: Path, index: int, original: Inputs, found: Advers
         np.savez_compressed(
             file, original=original, worst=worst, scores=scores, output=apart.argmax(), difference=apart.max()
         )
-    _save_strips(directory / f"difference-{index}.png", [original], [worst], box)
+    save_strips(directory / f"difference-{index}.png", [original], [worst], box)
 
 
-def _save_strips(path: Path, originals: Sequence[Inputs], changed: Sequence[Inputs], box: tuple[float, float]) -> bool:
+def save_strips(path: Path, originals: Sequence[Inputs], changed: Sequence[Inputs], box: tuple[float, float]) -> bool:
     """A strip for each pair, one below the other; False where inputs look like no images."""
     shape = image_shape(originals[0].shape)
     if shape is None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
+from verifier.proofs.why_none import MISCLASSIFIED
+from verifier.question.results import Verdict
 from verifier.runs.journal import Record, already_there
 
 
-def summary(records: Iterable[Record], kept: Collection[int] = (), proofs: bool = False) -> str:
+def summary(records: Iterable[Record], proofs: bool = False) -> str:
     """How many of each verdict, and the seconds of a sample; those that were at their target count in neither.
 
-    `kept` are samples that a journal held already; with `proofs`, how many were written of the others.
+    With `proofs`, of how many there is a proof, and why there is none of the others.
     """
     records = list(records)
     if not records:
@@ -29,13 +31,12 @@ def summary(records: Iterable[Record], kept: Collection[int] = (), proofs: bool 
         told += f"; seconds a sample: median {statistics.median(seconds):.2f}, worst {max(seconds):.2f}"
     errors = [float(record["execution_error"]) for record in asked if record.get("execution_error") is not None]
     if proofs:
-        worked_on = [record for record in records if record["index"] not in kept]
-        fresh = [record["proof"] for record in worked_on if "proof" in record]
-        told += f"; proofs: {sum(proof['file'] is not None for proof in fresh)}"
-        claimed = sum("claims" in proof for proof in fresh)
+        known = [record["proof"] for record in records if "proof" in record]
+        told += f"; proofs: {sum(proof['file'] is not None for proof in known)}"
+        claimed = sum("claims" in proof for proof in known)
         told += f" ({claimed} but for a solver's claims)" if claimed else ""
-        whys = Counter(proof["why"] for proof in fresh if proof["file"] is None)
-        whys += Counter({"stopped before it": len(worked_on) - len(fresh)})
-        whys += Counter({"the --json file held it already": len(records) - len(worked_on)})
+        whys = Counter(proof["why"] for proof in known if proof["file"] is None)
+        wrong = sum("proof" not in record and record["verdict"] == Verdict.MISCLASSIFIED for record in records)
+        whys += Counter({MISCLASSIFIED: wrong, "stopped before it": len(records) - len(known) - wrong})
         told += "".join(f", none for {count}: {why}" for why, count in sorted(whys.items()))
     return f"{told}; scores as executed off by {max(errors):.2g} at most" if errors else told

@@ -14,7 +14,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ QUIET = 60.0  # seconds after which a line of events that says nothing is taken 
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds before a server that does not answer is asked again
 ENDED = ("finished", "cancelled", "failed")
 BUILT_IN = ("digits",)
+ARRAYS = ("mask", "scale", "constraints", "grid")  # options that may be a file
 
 
 class ServerError(PlumblineError, RuntimeError):
@@ -71,10 +72,15 @@ class Client:
         title: str = "",
         **options: Any,
     ) -> RemoteRun:
-        """A new run; what the service has not got is uploaded. `options` are the fields of `Options`."""
+        """A new run; what the service has not got is uploaded.
+
+        `options` are the fields of `Options`, `mask` and `perturbation`; a mask, a scale, constraints and a grid of
+        each input are paths of files, as the command line takes them.
+        """
         body = {
             "model": self.upload_model(model, output, threshold), "data": self.upload_data(data), "samples": samples,
-            "question": question, "radius": radius, "options": options, "proofs": proofs, "title": title,
+            "question": question, "radius": radius, "options": self.with_arrays(options), "proofs": proofs,
+            "title": title,
         }  # fmt: skip
         # Under one key, so that a request whose answer was lost is sent again and asks once.
         found = self._json("POST", "/runs", json=body, headers={"Idempotency-Key": uuid.uuid4().hex})
@@ -138,6 +144,24 @@ class Client:
         if known:
             return str(known[0]["id"])
         answer = self._json("POST", "/data", files=[("files", (path.name, content))], data={"sha256": digest})
+        return str(answer["id"])
+
+    def with_arrays(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options with the ids of uploaded files in place of their paths."""
+        files = {name: options[name] for name in ARRAYS if isinstance(options.get(name), str | Path)}
+        return {**options, **{name: self.upload_array(path) for name, path in files.items()}}
+
+    def upload_array(self, source: str | Path) -> str:
+        """The id of a file that an option names, uploaded unless the service has it under its name."""
+        path = Path(source)
+        if not path.is_file():
+            raise DataError(f"{source}: no such file")
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        for one in self._json("GET", "/arrays", params={"sha256": digest, "limit": 1000})["items"]:
+            if one["name"] == path.name:
+                return str(one["id"])
+        answer = self._json("POST", "/arrays", files=[("files", (path.name, content))], data={"sha256": digest})
         return str(answer["id"])
 
     def content(self, path: str) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Protocol
 
 from encoders.errors import DataError
 from verifier.service.errors import NotThereError, UnavailableError
-from verifier.service.store.records import StoredModel
+from verifier.service.store.records import StoredArray, StoredModel
 
 CHUNK = 2**20
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -155,6 +155,12 @@ def laid_out(files: Files, named: Iterable[tuple[str, str]], folder: Path) -> Pa
 def model_folder(files: Files, model: StoredModel, cache: Path) -> Path:
     """A folder with a model's files; the same content under another name has a folder of its own."""
     return laid_out(files, model.files.items(), cache / "models" / model.name / model.sha256)
+
+
+def array_file(files: Files, array: StoredArray, cache: Path) -> Path:
+    """A copy of an array under the name that it came with, which errors call it."""
+    folder = cache / "arrays" / array.name / array.sha256
+    return laid_out(files, [(array.name, array.sha256)], folder) / array.name
 
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,199}")

@@ -221,6 +221,15 @@ def check_declared(path: Path, most: int) -> None:
         raise TooLargeError(f"{path}: holds {sum(sizes):,} bytes of arrays; at most {most:,} are taken here")
 
 
+def read_array(path: Path, limits: Limits) -> None:
+    """Refuse what is no readable .npy, .npz or .png; what it holds is looked at when an option names it."""
+    from verifier.runs.samples import readable
+
+    if path.suffix.lower() != ".png":
+        check_declared(path, limits.data_bytes)
+    readable(path)
+
+
 def _of_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
     with archive.open(member) as file:
         return max(member.file_size, _declared(path, file))
@@ -246,9 +255,9 @@ def _declared(path: Path, file: Any) -> int:
 
 def check_question(
     path: Path, facts: Mapping[str, Any], source: str, chosen: str | None, kind: str, radius: float | None,
-    options: Mapping[str, Any], proofs: bool,
+    options: Mapping[str, Any], proofs: bool, arrays: Mapping[str, Path],
 ) -> Any:  # fmt: skip
     """Whether a question can be asked of a model and data, and what it comes to."""
     from verifier.service.asking import Question, checked
 
-    return checked(path, facts, source, chosen, Question(kind, radius, options, proofs))
+    return checked(path, facts, source, chosen, Question(kind, radius, options, proofs, arrays))

@@ -20,9 +20,10 @@ from verifier.question.results import Adversary, Basis
 from verifier.runs.job import Asking, Given, Outcome
 from verifier.runs.journal import EFFORT, attempted
 from verifier.runs.samples import Samples
+from verifier.runs.saved_adversary import arrays_of
 from verifier.service.asking import Question, loaded, samples_of
-from verifier.service.files import Files, laid_out, model_folder
-from verifier.service.store.records import BUILT_IN, Claimed, Finding, StoredData, StoredModel, StoredRun
+from verifier.service.files import Files, array_file, laid_out, model_folder
+from verifier.service.store.records import BUILT_IN, Claimed, Finding, StoredArray, StoredData, StoredModel, StoredRun
 
 KEPT = 4  # models that a worker keeps, for runs that take turns
 
@@ -42,10 +43,11 @@ class LoadedRun:
 
     @classmethod
     def of(
-        cls, run: StoredRun, model: StoredModel, data: StoredData | None, files: Files, cache: Path, limit: float,
-        folder: Path,
+        cls, run: StoredRun, model: StoredModel, data: StoredData | None, arrays: Mapping[str, StoredArray],
+        files: Files, cache: Path, limit: float, folder: Path,
     ) -> LoadedRun:  # fmt: skip
-        question = Question(run.question, run.radius, run.options, run.proofs)
+        read_here = {name: array_file(files, one, cache) for name, one in arrays.items()}
+        question = Question(run.question, run.radius, run.options, run.proofs, read_here)
         held = model_folder(files, model, cache)
         read = _model(held / model.name, model.facts.get("output"), model.facts.get("threshold"))
         job = question.job(read, folder)
@@ -62,7 +64,7 @@ class LoadedRun:
         index, adversary = claim.number, None
         if claim.adversary is not None:
             with files.open(claim.adversary) as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
-                adversary = arrays["adversary"].reshape(-1)
+                adversary = arrays["variables" if "variables" in arrays else "adversary"].reshape(-1)
         return Given(index, self.samples.x[index], self.samples.label(index), self._known(claim, adversary))
 
     def _known(self, claim: Claimed, adversary: Any) -> Any:
@@ -110,12 +112,8 @@ def _samples(source: str, model: Model, classified: bool) -> Samples:
 
 def adversary_file(original: Any, adversary: Adversary) -> bytes:
     """The arrays of an adversary as `--out` saves them."""
-    changed = adversary.input.reshape(original.shape)
     held = io.BytesIO()
-    np.savez_compressed(
-        held, original=original, adversary=changed, difference=changed.astype(np.float64) - original,
-        scores=adversary.scores, label=adversary.label, distance=adversary.distance,
-    )  # fmt: skip
+    np.savez_compressed(held, **arrays_of(original, adversary))
     return held.getvalue()
 
 

@@ -6,19 +6,20 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from verifier.service.access import Tokens
 from verifier.service.feed import Feed
-from verifier.service.files import Files, files_at, laid_out, model_folder
+from verifier.service.files import Files, array_file, files_at, laid_out, model_folder
 from verifier.service.on_cluster import ClusterWorkers
 from verifier.service.remembered import Remembered
 from verifier.service.settings import Settings
 from verifier.service.store.database import connected, migrate
-from verifier.service.store.records import BUILT_IN, StoredData, StoredModel
+from verifier.service.store.records import BUILT_IN, StoredData, StoredModel, arrays_named
 from verifier.service.store.store import Store
 from verifier.service.supervisor import Supervisor
 
@@ -77,6 +78,11 @@ class Service:
         name = f"data.{data.kind}"
         return str(laid_out(self.files, [(name, data.sha256)], self.settings.cache / "data" / data.sha256) / name)
 
+    def arrays(self, owner: str, options: Mapping[str, Any]) -> dict[str, Path]:
+        """Files of this machine with the arrays that options name, by the names of the options."""
+        named = arrays_named(options).items()
+        return {name: array_file(self.files, self.store.array(owner, key), self.settings.cache) for name, key in named}
+
     def forget(self, digest: str) -> None:
         """Delete a file that nothing needs any more."""
         if not self.store.used(digest):
@@ -87,7 +93,7 @@ class Service:
         for base in (self.settings.data_dir / "incoming", self.settings.cache):
             for path in base.glob("*") if base.is_dir() else ():
                 old = time.time() - path.stat().st_mtime > ABANDONED
-                if path.name not in ("models", "data") and old:
+                if path.name not in ("models", "data", "arrays") and old:
                     shutil.rmtree(path, ignore_errors=True)
                     with contextlib.suppress(OSError):
                         path.unlink()

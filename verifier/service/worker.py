@@ -36,7 +36,7 @@ from verifier.service.files import Files, files_at
 from verifier.service.loaded_run import LoadedRun, adversary_file
 from verifier.service.settings import YIELDING, Place
 from verifier.service.store.database import connected
-from verifier.service.store.records import Claimed, Finding, StoredRun
+from verifier.service.store.records import Claimed, Finding, StoredArray, StoredRun, arrays_named
 from verifier.service.store.store import Store
 
 T = TypeVar("T")
@@ -130,7 +130,8 @@ class Worker:
         self._take(Held(first))
         try:
             with scratch(self.place.cache) as folder:
-                asking = LoadedRun.of(run, model, data, self.files, self.place.cache, limit, folder)
+                arrays = {name: self._array(run.owner, key) for name, key in arrays_named(run.options).items()}
+                asking = LoadedRun.of(run, model, data, arrays, self.files, self.place.cache, limit, folder)
                 slots = slots_for(asking.model, asking.job.options)
                 job = Stoppable(asking.job.options, inner=asking.job, stop=partial(self._stop_of, run.id))
                 given = self._given(asking, first, slots)
@@ -140,6 +141,9 @@ class Worker:
             self._all_failed(run, error)
         finally:
             self._give_back(lambda held: held.claim.run_id == run.id)
+
+    def _array(self, owner: str, key: str) -> StoredArray:
+        return self._persistently(lambda: self.store.array(owner, key))
 
     def _given(self, asking: LoadedRun, first: Claimed, slots: int) -> Iterator[Given]:
         """The sample that was taken first; then, as slots fall free, the next ones of its run, a stint of them."""

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from verifier.cli.main import main
+from verifier.proofs.proof import ProofFile
+from verifier.proofs.why_none import OUT_OF_TIME
 
 NET = str(Path(__file__).parents[3] / "trainers" / "nets" / "digits-64-32-32-10.onnx")
 WRONG = 54  # a sample that the network misclassifies
@@ -22,13 +24,37 @@ def test_proofs_are_written_and_accepted(tmp_path: Path, capsys: pytest.CaptureF
     told = capsys.readouterr().out
     assert "proofs: 1, none for 1: the sample is classified wrongly" in told
     assert main(["distance", *DIGITS, "--proof", str(folder), "--json", str(journal)]) == 0
-    assert "proofs: 0, none for 2: the --json file held it already" in capsys.readouterr().out
+    assert "proofs: 1, none for 1: the sample is classified wrongly" in capsys.readouterr().out
+    assert len(journal.read_text().splitlines()) == 2  # nothing was asked again
     records = {record["index"]: record for record in map(json.loads, journal.read_text().splitlines())}
     assert records[0]["proof"]["file"] == "0.proof"
     assert records[0]["proof"]["radius"] <= records[0]["lower"]
     assert records[WRONG]["proof"]["file"] is None
     assert main(["check", str(folder), "--model", NET]) == 0
     assert "accepted: no adversary within linf" in capsys.readouterr().out
+
+
+def test_a_proof_that_is_not_there_is_looked_for_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, journal = tmp_path / "proofs", tmp_path / "results.jsonl"
+    asked = ["verify", *DIGITS[:-1], "0", "--radius", "0.03", "--json", str(journal)]
+    assert main(asked) == 0  # without proofs
+    with monkeypatch.context() as changed:
+        changed.setattr("verifier.runs.proven.written", lambda *given: ProofFile(why=OUT_OF_TIME))
+        assert main([*asked, "--proof", str(folder)]) == 0
+    assert "proofs: 0, none for 1: no proof was found in time" in capsys.readouterr().out
+    for again in ("its time was over", "its file is gone"):
+        assert main([*asked, "--proof", str(folder)]) == 0
+        assert "proofs: 1" in capsys.readouterr().out, again
+        (folder / "0.proof").unlink()
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [line["verdict"] for line in lines] == ["certified"] * 4
+    with monkeypatch.context() as changed:
+        changed.setattr("verifier.runs.proven.written", lambda *given: ProofFile(why="the checker refuses it"))
+        for _ in range(2):
+            assert main([*asked, "--proof", str(folder)]) == 0
+    assert len(journal.read_text().splitlines()) == 5  # what time does not mend is left
 
 
 def test_a_proof_is_held_against_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

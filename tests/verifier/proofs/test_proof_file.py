@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import gzip
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifier.proofs.proof_file import dyadic, packed, ranges_line, write_whole
+from verifier.proofs.proof_file import dyadic, packed, ranges_line
 
 
 def test_numbers_by_hand() -> None:
@@ -30,12 +28,3 @@ def test_numbers_are_exact(values: list[float]) -> None:
 def test_the_same_lines_are_the_same_bytes() -> None:
     assert packed([{"goal": 1}]) == packed([{"goal": 1}])
     assert gzip.decompress(packed([{"goal": 1}, {"close": True}])) == b'{"goal":1}\n{"close":true}\n'
-
-
-def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_whole(tmp_path / "0.proof", b"all of it")
-    assert (tmp_path / "0.proof").read_bytes() == b"all of it"
-    monkeypatch.setattr(Path, "replace", lambda *given: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        write_whole(tmp_path / "1.proof", b"all of it")
-    assert [path.name for path in tmp_path.iterdir()] == ["0.proof"]

@@ -38,16 +38,34 @@ def rows(text: str) -> list[str]:
     return sorted(" ".join(line.split()) for line in timeless)
 
 
-@pytest.mark.parametrize("command", ["verify", "margin"])
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """A file for each option that takes one."""
+    half = np.arange(64) < 40
+    np.save(tmp_path / "mask.npy", half)
+    np.save(tmp_path / "scale.npy", np.where(half, 1.0, 2.0))
+    np.savez(tmp_path / "constraints.npz", A=np.eye(64)[:2], b=np.full(2, 0.9))
+    np.save(tmp_path / "grid.npy", np.where(half, 16, 32))
+    return {path.stem: path for path in tmp_path.iterdir() if path.suffix in (".npy", ".npz")}
+
+
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [
+        ("verify", ""), ("margin", ""), ("verify", "mask scale constraints"), ("margin", "mask scale constraints"),
+        ("verify", "grid mask"),
+    ],
+)  # fmt: skip
 def test_the_same_rows_files_and_status(
-    url: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    url: str, command: str, given: str, files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = []
+    flags = [part for name in given.split() for part in (f"--{name}", str(files[name]))]
     for where in ("here", "there"):
-        files = ["--json", str(tmp_path / f"{where}.jsonl"), "--out", str(tmp_path / where)]
-        files += ["--proof", str(tmp_path / f"{where}-proofs")]
+        out = ["--json", str(tmp_path / f"{where}.jsonl"), "--out", str(tmp_path / where)]
+        out += [] if "grid" in given else ["--proof", str(tmp_path / f"{where}-proofs")]
         server = ["--server", url] if where == "there" else []
-        assert main([command, str(NET), *QUICK, *files, *server]) == 0
+        assert main([command, str(NET), *QUICK, "--ordered", *flags, *out, *server]) == 0
         told.append(rows(capsys.readouterr().out))
     assert told[0] == told[1]
     here, there = (
@@ -58,8 +76,52 @@ def test_the_same_rows_files_and_status(
         other = there[index]
         untimed = {"seconds": 0, "proof": 0, "attempts": len(record["attempts"])}
         assert {**record, **untimed} == {**other, **untimed, "attempts": len(other["attempts"])}
-    names = [sorted(path.name for path in (tmp_path / f"{where}-proofs").iterdir()) for where in ("here", "there")]
-    assert names[0] == names[1]
+    for made in ("", *([] if "grid" in given else ["-proofs"])):
+        names = [sorted(path.name for path in (tmp_path / f"{where}{made}").iterdir()) for where in ("here", "there")]
+        assert names[0] == names[1]
+
+
+def test_a_perturbation_is_asked_of_a_server(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = []
+    for where, server in (("here", []), ("there", ["--server", url])):
+        ask = ["distance", str(NET), "--data", "digits", "--samples", "0:2", "--perturbation", "brightness"]
+        status = main([*ask, "--out", str(tmp_path / where), *server])
+        told.append((status, rows(capsys.readouterr().out), sorted(path.name for path in (tmp_path / where).iterdir())))
+    assert told[0] == told[1]
+    here, there = (np.load(tmp_path / where / told[0][2][0])["variables"] for where in ("here", "there"))
+    assert (here == there).all()
+    (run,) = connect(url)._json("GET", "/runs")["items"]
+    with pytest.raises(ServerError, match="a report knows no perturbation"):
+        connect(url).run(run["id"]).report()
+
+
+def test_what_a_file_says_wrong_is_told_by_its_name(url: str, tmp_path: Path) -> None:
+    service = connect(url)
+    np.save(tmp_path / "short.npy", np.ones(3))
+    body = {"model": service.upload_model(NET), "data": "digits", "question": "distance"}
+    with pytest.raises(OptionError, match=r"^short.npy: a scale of 3 entries does not fit"):
+        service.ask(NET, "digits", "verify", radius=0.1, samples="0:1", scale=tmp_path / "short.npy")
+    with pytest.raises(OptionError, match="leave out one of the two"):
+        service.ask(NET, "digits", "distance", mask=tmp_path / "short.npy", perturbation="brightness")
+    with pytest.raises(ServerError, match="array 'nothing': there is none"):
+        service._json("POST", "/runs", json={**body, "options": {"mask": "nothing"}})
+    with pytest.raises(OptionError, match="mask: a service takes the id of a file"):
+        service.ask(NET, "digits", "distance", mask=3)
+
+
+def test_an_array_that_a_run_names_stays(url: str, files: dict[str, Path]) -> None:
+    service = connect(url)
+    key = service.upload_array(files["mask"])
+    assert service.upload_array(files["mask"]) == key
+    run = service.ask(NET, "digits", "verify", radius=0.01, samples="0:1", mask=files["mask"])
+    list(run.records())
+    with pytest.raises(ServerError, match="runs are about this array"):
+        service._json("DELETE", f"/arrays/{key}")
+    for path in (f"/runs/{run.key}", f"/arrays/{key}"):
+        with service._asked("DELETE", path) as answer:
+            assert answer.status_code == 204
+    with pytest.raises(ServerError, match="there is none"):
+        service._json("GET", f"/arrays/{key}")
 
 
 def test_an_open_sample_is_status_1_and_a_run_is_come_back_to(url: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,6 +132,14 @@ def test_an_open_sample_is_status_1_and_a_run_is_come_back_to(url: str, capsys: 
     assert main([*ask, "--server", f"{url}/runs/{run['id']}"]) == 1
     assert rows(capsys.readouterr().out) == first
     assert connect(url)._json("GET", "/runs")["total"] == 1
+
+
+def test_another_question_does_not_come_back_to_a_run(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = connect(url).ask(NET, "digits", "verify", radius=0.01, samples="0:1", box=[0.0, 1.0])
+    for changed, named in ((["--radius", "0.02"], "radius"), (["--radius", "0.01", "--norm", "l2"], "options")):
+        ask = ["verify", str(NET), "--data", "digits", "--samples", "0:1", "--server", run.url]
+        assert main([*ask, *changed]) == 2
+        assert f"is about another {named}" in capsys.readouterr().err
 
 
 def test_ctrl_c_detaches_and_says_how_to_come_back(url: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,14 +153,19 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(url: str, capsys: pytest.Capt
     assert main(["distance", str(NET), "--data", "digits", "--samples", "0:300", "--server", url]) == 130
     said = capsys.readouterr().err
     (run,) = connect(url)._json("GET", "/runs")["items"]
-    assert f"--server {url}/runs/{run['id']} comes back to it" in said
+    assert f"--server {url}/runs/{run['id']} comes back" in said
     assert run["state"] in ("queued", "running")
 
 
 @pytest.mark.parametrize(
     ("changed", "more", "sentence"),
     [
-        ({}, ["--mask", "m.npy"], "--mask is read on this machine"),
+        ({}, ["--mask", "m.npy"], "m.npy: no such file"),
+        ({}, ["--mask", "m.npy", "--perturbation", "haze"], "--mask is about inputs"),
+        ({}, ["--shard", "1/2"], "--shard means nothing to a server: its workers share the samples"),
+        ({}, ["--again", "0"], "--again means nothing"),
+        ({}, ["--jobs", "2"], "--jobs means nothing"),
+        ({}, ["--device", "cpu"], "--device means nothing"),
         ({"--data": "mnist"}, [], "mnist: a server takes an .npz, an .npy, or digits"),
         ({"--server": "localhost"}, [], "give a URL such as"),
     ],

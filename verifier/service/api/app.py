@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
 from verifier import __version__
-from verifier.service.api import comparisons, events, exports, models, runs
+from verifier.service.api import arrays, comparisons, events, exports, models, runs
 from verifier.service.api.guard import COOKIE, Guard
 from verifier.service.api.parts import ServiceHere
 from verifier.service.api.problems import Problem, add_problems, responses
@@ -97,7 +97,7 @@ def create_app(service: Service, with_workers: bool = True) -> ASGIApp:
     )  # fmt: skip
     app.state.service = service
     add_problems(app)
-    for one in (router, models.router, runs.router, exports.router, comparisons.router, events.router):
+    for one in (router, models.router, arrays.router, runs.router, exports.router, comparisons.router, events.router):
         app.include_router(one)
     _add_pages(app)
 

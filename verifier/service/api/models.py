@@ -71,11 +71,11 @@ def keep_model(
         raise ModelError(f"files: {len(main)} of them end in .onnx; give one, and beside it its external data")
     limits = service.settings.limits
     found: ReadModel = isolated(limits, folder, read_model, main[0], output, threshold, limits)
-    _expect(sha256, found.sha256)
+    expect(sha256, found.sha256)
     unused = sorted({path.name for path in paths} - {main[0].name, *found.external})
     if unused:
         raise ModelError(f"{main[0].name}: it does not name {', '.join(unused)}; leave out what is not its data")
-    digests = {path.name: _kept(service, path) for path in (main[0], *(p for p in paths if p != main[0]))}
+    digests = {path.name: kept(service, path) for path in (main[0], *(p for p in paths if p != main[0]))}
     model = StoredModel(fresh_id(), owner, main[0].name, found.sha256, digests, found.facts, time.time())
     service.store.add_model(model)
     return model
@@ -126,8 +126,8 @@ def add_data(service: ServiceHere, owner: Owner, files: list[UploadFile], sha256
         if not (kinds == {PICTURES} or (len(paths) == 1 and kinds <= set(ARRAYS))):
             raise DataError("files: give one .npz, one .npy, or pictures that all end in .png")
         read: ReadData = isolated(service.settings.limits, folder, read_data, paths, service.settings.limits)
-        digest = _kept(service, read.path)
-        _expect(sha256, digest)
+        digest = kept(service, read.path)
+        expect(sha256, digest)
     name = paths[0].name if len(paths) == 1 else f"{len(paths)} pictures"
     kind = read.path.suffix.lower().removeprefix(".")
     data = StoredData(fresh_id(), owner, name, digest, kind, read.count, list(read.shape), read.labelled, time.time())
@@ -225,12 +225,14 @@ def streamed(file: BinaryIO, media_type: str, name: str) -> StreamingResponse:
     )
 
 
-def _kept(service: Service, path: Path) -> str:
+def kept(service: Service, path: Path) -> str:
+    """Keep a file's content; returns its digest."""
     with open(path, "rb") as file:
         return service.files.put(file)
 
 
-def _expect(expected: str | None, found: str) -> None:
+def expect(expected: str | None, found: str) -> None:
+    """Refuse what came otherwise than it was sent."""
     if expected is not None and expected != found:
         raise ServiceError(f"sha256: what came has {found}; send it again")
 

@@ -29,6 +29,7 @@ from verifier.service.store.records import (
     StoredModel,
     StoredRun,
     StoredSample,
+    arrays_named,
     fresh_id,
 )
 from verifier.service.store.runs import Samples
@@ -72,7 +73,7 @@ def made_run(
     folder, source = service.model_folder(model), service.data_source(data)
     found = isolated(
         limits, folder, check_question, folder / model.name, model.facts, source, asked.samples, asked.question,
-        asked.radius, asked.options, asked.proofs,
+        asked.radius, asked.options, asked.proofs, service.arrays(owner, asked.options),
     )  # fmt: skip
     count = len(found.samples)
     if count > limits.samples or samples + runs * count > limits.open_samples:
@@ -160,8 +161,12 @@ def all_told(service: Service, owner: str, held: Sequence[StoredRun]) -> list[Ru
     data = {key: service.data(owner, key) for key in {one.data_id for one in held}}
     now = time.time()
     return [
-        RunItem.of(one, counts[one.id], _named(models[one.model_id]), _named(data[one.data_id]), now) for one in held
-    ]
+        RunItem.of(
+            one, counts[one.id], _named(models[one.model_id]), _named(data[one.data_id]),
+            {name: _named(service.store.array(owner, key)) for name, key in arrays_named(one.options).items()}, now,
+        )
+        for one in held
+    ]  # fmt: skip
 
 
 def _named(held: Any) -> Named:

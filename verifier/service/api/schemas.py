@@ -15,6 +15,7 @@ from verifier.service.store.records import (
     Page,
     RunState,
     SampleState,
+    StoredArray,
     StoredComparison,
     StoredData,
     StoredModel,
@@ -93,8 +94,24 @@ class DataItem(BaseModel):
         )  # fmt: skip
 
 
+class ArrayItem(BaseModel):
+    """A file that options `mask`, `scale`, `constraints` or `grid` may name by its id."""
+
+    id: str
+    name: str
+    sha256: str
+    created_at: str
+
+    @classmethod
+    def of(cls, array: StoredArray) -> ArrayItem:
+        return cls(id=array.id, name=array.name, sha256=array.sha256, created_at=moment(array.created_at))
+
+
 class AboutSamples(BaseModel):
-    """What every question says. `options` are those of the command line, by the names of their fields."""
+    """What every question says. `options` are those of the command line, by the names of their fields.
+
+    Where the command line takes a file, as `mask`, it is the id of an array.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -105,7 +122,10 @@ class AboutSamples(BaseModel):
 
 
 class NewRun(AboutSamples):
-    """A question about samples. `options` are those of the command line, by the names of their fields."""
+    """A question about samples. `options` are those of the command line, by the names of their fields.
+
+    Where the command line takes a file (`mask`, `scale`, `constraints`, `grid`), it is the id of an array.
+    """
 
     model: Id
     question: Literal["distance", "verify", "margin", "report"]
@@ -162,7 +182,7 @@ class Named(BaseModel):
 
 
 class RunItem(BaseModel):
-    """A run, and how far it is."""
+    """A run, and how far it is; `arrays` are the files that its options name."""
 
     id: str
     title: str
@@ -173,6 +193,7 @@ class RunItem(BaseModel):
     comparison: str | None
     radius: float | None
     options: dict[str, Any]
+    arrays: dict[str, Named]
     proofs: bool
     state: RunState
     error: str | None
@@ -185,10 +206,12 @@ class RunItem(BaseModel):
     record: dict[str, Any]
 
     @classmethod
-    def of(cls, run: StoredRun, counts: Counts, model: Named, data: Named, now: float) -> RunItem:
+    def of(
+        cls, run: StoredRun, counts: Counts, model: Named, data: Named, arrays: dict[str, Named], now: float
+    ) -> RunItem:
         return cls(
             id=run.id, title=run.title, model=model, data=data, samples=run.samples or None, question=run.question,
-            comparison=run.comparison_id, radius=run.radius, options=run.options, proofs=run.proofs,
+            comparison=run.comparison_id, radius=run.radius, options=run.options, arrays=arrays, proofs=run.proofs,
             state=RunState(run.state), error=run.error,
             counts=CountsItem.of(run.total, counts), created_at=moment(run.created_at),
             started_at=None if run.started_at is None else moment(run.started_at),

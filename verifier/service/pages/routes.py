@@ -234,12 +234,12 @@ def _templates() -> Environment:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     words = (
-        "below", "above", "as_given", "duration", "remaining", "share", "moment", "status", "number", "counted",
+        "below", "above", "as_given", "duration", "remaining", "moment", "status", "number", "counted",
         "sentence", "command",
     )  # fmt: skip
     found.filters |= {name: getattr(wording, name) for name in words}
     found.filters |= {"run_name": wording.name, "json": json.dumps}
     found.filters |= {name: getattr(drawing, name) for name in ("segments", "layers", "is_picture")}
-    found.globals |= {name: getattr(wording, name) for name in ("gap", "QUESTIONS", "MEASURES", "BASES")}
+    found.globals |= {name: getattr(wording, name) for name in ("gap", "shares", "QUESTIONS", "MEASURES", "BASES")}
     found.globals["static"] = static_files.address
     return found

@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any
 
 from encoders.question import Norm
-from verifier.pages.wording import NAMES, as_given
+from verifier.pages.wording import NAMES, as_given, in_decimals, share_ends
 
 MEASURES = {**{str(norm): name for norm, name in NAMES.items()}, str(Norm.L0): "changed inputs"}
 QUESTIONS = {
@@ -19,6 +19,7 @@ QUESTIONS = {
     "report": "every bound and attack",
     "compare": "comparison",
 }
+CLOSED = 1e-6  # what both sides of an exact answer may differ by, relative above 1
 STATES = ("waiting", "running", "exact", "certified", "falsified", "unresolved", "misclassified", "empty", "failed")
 BASES = {
     "rigorous": "rigorous: proven with every rounding counted",
@@ -56,19 +57,22 @@ def _rounded(held: float | str | None, direction: str) -> str:
 
 
 def gap(lower: float | str | None, upper: float | str | None) -> str:
-    """What is open of a bracket, as a share of its upper side."""
+    """What is open of a bracket, as a share of its upper side and rounded up; none where it is closed."""
     low, high = number(lower), number(upper)
     if not (math.isfinite(low) and math.isfinite(high)):
         return "0 %" if low == high else "open" if not math.isnan(low) else "–"
-    share = (high - low) / max(abs(high), 1e-12)
-    if share < 5e-4:
-        return "0 %" if share <= 1e-4 else "<0.1 %"
-    return f"{100 * share:.1f} %" if share < 10 else "open"
+    if high - low <= CLOSED * max(1.0, abs(high)):
+        return "0 %"
+    share = 100 * (high - low) / max(abs(high), 1e-12)
+    return (
+        "<0.1 %" if share < 0.1 else f"{in_decimals(round(share, 10), 1, ROUND_CEILING)} %" if share < 1000 else "open"
+    )
 
 
-def share(part: float) -> str:
-    """Per cent with one digit behind the point."""
-    return f"{100 * part:.1f} %"
+def shares(proven: float, left: float) -> tuple[str, str]:
+    """The share that is proven, rounded down, and the one that is not falsified, rounded up; of one number twice it."""
+    low, high = share_ends(proven, left)
+    return low.replace("%", " %"), high.replace("%", " %")
 
 
 def duration(seconds: float | str | None) -> str:
@@ -121,41 +125,62 @@ def sentence(run: Mapping[str, Any]) -> str:
     targets = options.get("targets")
     others = "another class" if not targets else f"class {' or '.join(map(str, targets))}"
     wins = f" by a margin of {as_given(options['margin'])}" if options.get("margin") else ""
-    if options.get("grid"):
-        others += f", inputs being multiples of 1/{options['grid']}" if isinstance(options["grid"], int) else ""
+    adversary = f"that {model} puts in {others}{wins}"
+    if options.get("change") is not None:
+        adversary = f"that moves an output of {model} by more than {as_given(number(options['change']))}"
     match run["question"]:
         case "verify":
-            return f"Is there an input within {radius} of each of {samples} that {model} puts in {others}{wins}?"
+            asked = f"Is there an input within {radius} of each of {samples} {adversary}"
         case "margin":
-            return (
-                f"How far can {others} lead over the predicted one, within {radius} of each of {samples}, in {model}?"
+            asked = (
+                f"How far can {others} lead over the predicted one, within {radius} of each of {samples}, in {model}"
             )
         case "report":
-            return f"How near do bounds and attacks come to the exact {measure} distances of {samples}, in {model}?"
+            asked = f"How near do bounds and attacks come to the exact {measure} distances of {samples}, in {model}"
         case _:
-            return (
-                f"How far, in {measure}, is each of {samples} from the nearest input that {model} "
-                f"puts in {others}{wins}?"
-            )
+            asked = f"How far, in {measure}, is each of {samples} from the nearest input {adversary}"
+    return f"{'; '.join([asked, *_conditions(run)])}?"
+
+
+def _conditions(run: Mapping[str, Any]) -> list[str]:
+    """Which inputs count, and how they move, where that is not any of the box in their own units."""
+    options, arrays = run.get("options") or {}, run.get("arrays") or {}
+    words = {
+        "mask": "only inputs of {} move", "scale": "moves are counted in units of {}", "grid": "inputs lie on {}",
+        "constraints": "only inputs within {} count",
+    }  # fmt: skip
+    told = [words[name].format(one["name"]) for name, one in arrays.items()]
+    if isinstance(options.get("grid"), int):
+        told.append(f"inputs are multiples of 1/{options['grid']}")
+    if options.get("perturbation"):
+        told.append(f"what moves is {options['perturbation']}, in place of inputs")
+    if options.get("execution") not in (None, "real"):
+        told.append(f"as executed in {options['execution']}")
+    return told
 
 
 def command(run: Mapping[str, Any]) -> str | None:
     """The command that asks the same on the reader's own machine; None for what takes several networks."""
     if run["question"] not in ("distance", "verify", "margin", "report"):
         return None
-    options = run.get("options") or {}
     parts = ["plumbline", run["question"], run["model"]["name"], "--data", run["data"]["name"]]
     if run.get("samples"):
         parts += ["--samples", str(run["samples"])]
-    parts += ["--norm", str(options.get("norm") or "linf")]
     if run.get("radius") is not None:
         parts += ["--radius", as_given(number(run["radius"]))]
-    for held, flag in (("time_limit", "--time-limit"), ("tolerance", "--tolerance"), ("seed", "--seed"),
-                       ("engine", "--engine"), ("grid", "--grid"), ("margin", "--margin")):  # fmt: skip
-        if options.get(held) is not None:
-            parts += [flag, str(options[held])]
-    if options.get("targets"):
-        parts += ["--target", ",".join(map(str, options["targets"]))]
-    if options.get("box"):
-        parts += ["--box", ",".join(as_given(number(end)) for end in options["box"])]
+    options = {"norm": "linf", **(run.get("options") or {})}
+    options |= {name: one["name"] for name, one in (run.get("arrays") or {}).items()}
+    for name, value in options.items():
+        flag = "--target" if name == "targets" else f"--{name.replace('_', '-')}"
+        if value is True:
+            parts.append(flag)
+        elif value is not None and value is not False:
+            parts += [f"{flag}={_written(value)}"] if isinstance(value, list) else [flag, _written(value)]
     return shlex.join(parts)
+
+
+def _written(value: Any) -> str:
+    """An option as the command line takes it."""
+    if isinstance(value, list):
+        return ",".join(map(_written, value))
+    return as_given(value) if isinstance(value, float) else str(value)

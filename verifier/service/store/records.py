@@ -89,6 +89,25 @@ BUILT_IN = "built-in"
 
 
 @dataclass(frozen=True)
+class StoredArray:
+    """A file that an option names: a mask, a scale, constraints, a grid."""
+
+    id: str
+    owner: str
+    name: str
+    sha256: str
+    created_at: float
+
+
+OF_ARRAYS = ("mask", "scale", "constraints", "grid")
+
+
+def arrays_named(options: Mapping[str, Any]) -> dict[str, str]:
+    """The ids of arrays by the options that name them."""
+    return {name: options[name] for name in OF_ARRAYS if isinstance(options.get(name), str)}
+
+
+@dataclass(frozen=True)
 class StoredRun:
     """One question of one model about samples of one data set."""
 

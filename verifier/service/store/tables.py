@@ -54,6 +54,16 @@ DATA = Table(
     Index(None, "owner", "created_at"),
 )  # fmt: skip
 
+ARRAYS = Table(
+    "arrays", METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(80), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_at", MOMENT, nullable=False),
+    Index(None, "owner", "created_at"),
+)  # fmt: skip
+
 COMPARISONS = Table(
     "comparisons", METADATA,
     Column("id", String(40), primary_key=True),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from encoders.files import write_whole
 from encoders.question import CONVEX, Norm
 from verifier.pages.page import Table, rendered
 from verifier.pages.wording import NAMES, nearest
@@ -59,7 +60,7 @@ def write(found: Findings, samples: Samples, folder: Path) -> tuple[Path, ...]:
     contents = {name: content for name, content in contents.items() if content.strip()}
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        (folder / name).write_text(content, encoding="utf-8")
+        write_whole(folder / name, content)
     return tuple(folder / name for name in contents)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from encoders.errors import OptionError
+from encoders.files import write_whole
 from encoders.question import Norm
 from verifier.pages.charts import Chart
 from verifier.pages.csv_text import csv_text
@@ -49,7 +49,7 @@ def write(conditions: Conditions, norms: Sequence[Collected], given: Radii, form
     for kind in formats:
         for name, content in makers[kind]().items():
             written.append(conditions.out / name)
-            _whole(written[-1], content)
+            write_whole(written[-1], content)
     return tuple(written)
 
 
@@ -66,13 +66,6 @@ def formats_named(text: str | None) -> tuple[str, ...]:
         if name not in FORMATS:
             raise OptionError(f"format {name!r}: choose from {', '.join(FORMATS)}")
     return names
-
-
-def _whole(path: Path, content: bytes) -> None:
-    """Under its name once it is there as a whole."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(content)
-    os.replace(beside, path)
 
 
 def as_json(norms: Sequence[Collected], conditions: Conditions, radii: Radii) -> dict[str, Any]:

@@ -259,7 +259,21 @@ def test_the_script_words_numbers_as_the_server_does(page: Page, address: str) -
         ("inf", "inf"),
         (0.3, 0.4),
         (0.9998, 1.0),
+        (0.99899, 1.0),
+        (0.05, 0.0500008),
+        (0.6666, 1.0),
     ]
     assert page.evaluate("(held) => held.map(([a, b]) => gap(a, b))", pairs) == [wording.gap(*one) for one in pairs]
+    parts = [
+        (1 - 9 / 10, 0.3),
+        (2 / 3, 0.66671),
+        (1 / 16, 1 / 16),
+        (3 / 16, 3 / 16),
+        (0.99999, 0.99999),
+        (0, 1),
+        (1, 1),
+    ]
+    told = page.evaluate("(held) => held.map(([a, b]) => shares(a, b))", parts)
+    assert [tuple(one) for one in told] == [wording.shares(*one) for one in parts]
     times = [0, 0.314, 42, 200, 7500]
     assert page.evaluate("(held) => held.map(duration)", times) == [wording.duration(one) for one in times]

@@ -79,7 +79,7 @@ def test_a_run_says_what_was_asked_and_what_came_of_it(client: TestClient) -> No
     text = re.sub(r"<[^>]*>|\s+", " ", client.get("/view/runs/run2").text)
     assert "Is there an input within L∞ distance 0.05 of each of 10 samples of digits" in text
     assert "10 of 10 answered" in text
-    assert "--radius 0.05 --time-limit 5" in text
+    assert "--radius 0.05 --norm linf --time-limit 5" in text
     assert all(word in text for word in ("certified", "falsified", "unresolved", "misclassified"))
     assert "Why is this open?" in client.get("/view/runs/run2?sample=4").text
     assert "12 phases are open" in client.get("/view/runs/run2?sample=4").text
@@ -151,7 +151,17 @@ def test_numbers_keep_their_width() -> None:
     assert [wording.gap(*sides) for sides in ((1, 1), (0.5, 1.0), (0, "inf"), ("inf", "inf"))] == [
         "0 %", "50.0 %", "open", "0 %",
     ]  # fmt: skip
+    assert [wording.gap(*sides) for sides in ((0.05, 0.0500008), (0.99995, 1.0), (0.99899, 1.0), (0.3, 0.4))] == [
+        "0 %", "<0.1 %", "0.2 %", "25.0 %",
+    ]  # fmt: skip
     assert [wording.duration(held) for held in (0.314, 42, 200, 7500)] == ["0.31 s", "42 s", "3 min 20 s", "2 h 05 min"]
+
+
+def test_shares_claim_no_more_than_is_known() -> None:
+    assert wording.shares(2 / 3, 0.66671) == ("66.6 %", "66.7 %")
+    assert wording.shares(1 - 9 / 10, 0.3) == ("10.0 %", "30.0 %")  # a tenth, as floats subtract it
+    assert wording.shares(0.99999, 0.99999) == ("99.9 %", "99.9 %")
+    assert wording.shares(1.0, 1.0) == ("100.0 %", "100.0 %")
 
 
 @pytest.mark.parametrize("held", [0.03123999, 0.03123001, -0.03123999, 0.99999, 9999.51, 1e-9 / 3, -2 / 3])
@@ -169,7 +179,26 @@ def test_a_question_is_told_to_its_last_digit() -> None:
     assert "L∞ distance 0.30000000000000004 of" in wording.sentence(run)
     assert f"by a margin of {1e-7 / 3!r}?" in wording.sentence(run)
     assert "--radius 0.30000000000000004" in str(wording.command(run))
-    assert f"--box 0,{1 / 3!r}" in str(wording.command(run))
+    assert f"--box=0,{1 / 3!r}" in str(wording.command(run))
+
+
+def test_what_is_not_plain_of_a_question_is_told() -> None:
+    run: dict[str, Any] = {
+        "question": "distance", "radius": None, "counts": {"total": 2}, "model": {"name": "n"}, "samples": "0:2",
+        "data": {"name": "d"}, "options": {"mask": "7c", "change": 0.5, "execution": "float32", "targets": None},
+        "arrays": {"mask": {"id": "7c", "name": "mask.npy", "sha256": ""}},
+    }  # fmt: skip
+    assert wording.sentence(run) == (
+        "How far, in L∞, is each of 2 samples of d from the nearest input that moves an output of n by more than 0.5; "
+        "only inputs of mask.npy move; as executed in float32?"
+    )
+    assert wording.command(run) == (
+        "plumbline distance n --data d --samples 0:2 --norm linf --mask mask.npy --change 0.5 --execution float32"
+    )
+    run |= {"question": "margin", "radius": 0.1, "options": {"each": True, "targets": [3, 5]}, "arrays": {}}
+    assert (
+        wording.command(run) == "plumbline margin n --data d --samples 0:2 --radius 0.1 --norm linf --each --target=3,5"
+    )
 
 
 def test_a_scale_holds_every_bracket() -> None:

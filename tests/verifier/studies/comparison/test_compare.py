@@ -14,6 +14,7 @@ import pytest
 
 import verifier
 from encoders.errors import OptionError
+from encoders.files import one_writer
 from encoders.layer_graph.graph import affine_chain
 from encoders.question import Norm
 from tests.onnx_builder import to_onnx
@@ -141,6 +142,31 @@ def test_a_second_comparison_computes_nothing_and_a_cut_one_goes_on(
     capsys.readouterr()
     assert main(["compare", str(study / "study.toml"), "--tolerance", "1e-4"]) == 2
     assert "tolerance" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("undrawn_charts")
+def test_a_full_disk_leaves_whole_files(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nets = [str(study / "nets" / f"none-seed{seed}.onnx") for seed in (0, 1)]
+    flags = ["compare", *nets, "--data", "digits", "--samples", "1", "--norm", "linf", "--pictures", "0",
+             "--attack", "fab", "--out", str(tmp_path)]  # fmt: skip
+    assert main(flags) == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    true = Path.replace
+
+    def full(path: Path, target: Path) -> Path:
+        if target.name == "index.html":
+            raise OSError(28, "No space left on device")
+        return true(path, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    assert main(flags) == 2
+    assert "index.html: no space left on device" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    with one_writer(tmp_path):
+        assert main(flags) == 2
+    assert "another run is writing there" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("undrawn_charts")

@@ -27,6 +27,7 @@ from bounds.lower.base import Sample
 from bounds.lower.relaxations import Crown
 from encoders.arrays import FloatArray
 from encoders.errors import OptionError
+from encoders.files import one_writer
 from encoders.layer_graph.graph import affine_chain
 from encoders.question import Norm
 from tests.onnx_builder import to_onnx
@@ -350,8 +351,9 @@ def test_a_proof_has_a_time_of_its_own_and_a_page_without_one_says_so(
         limits.append(job.options.time_limit)
         return {"proof": {"file": None, "why": "no proof was found in time", "seconds": 0.0}}
 
-    monkeypatch.setattr("verifier.studies.gap_report.measure.proof_beside", too_slow)
-    assert report(files, *QUICK, "--proofs", "--time-limit", "60") == 0
+    with monkeypatch.context() as changed:
+        changed.setattr("verifier.studies.gap_report.measure.proof_beside", too_slow)
+        assert report(files, *QUICK, "--proofs", "--time-limit", "60") == 0
     assert limits == [60.0, 60.0]  # whatever the named techniques took
     page = said(files[1].parent / "out")
     assert page.count("none¹") == 2
@@ -363,6 +365,23 @@ def test_a_proof_has_a_time_of_its_own_and_a_page_without_one_says_so(
     )
     assert re.search(r"--samples 0 --norm linf --time-limit 60$", page, re.M)
     assert re.search(r"--samples 0 --norm linf$", page, re.M)
+    assert report(files, *QUICK, "--proofs", "--time-limit", "60") == 0  # the same command looks for them again
+    assert "proof that is missing" not in said(files[1].parent / "out")
+
+
+@pytest.mark.usefixtures("undrawn_charts")
+def test_what_is_refused_leaves_the_page_that_is_there(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = files[1].parent / "out"
+    assert report(files, *QUICK) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    assert report(files, *QUICK, "--norm", "l1,linf", "--tolerance", "1e-3") == 2  # one of them has a journal
+    assert "holds results of another run" in capsys.readouterr().err
+    with one_writer(out):
+        assert report(files, *QUICK, "--norm", "l2") == 2
+    assert "another run is writing there" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
 
 
 @pytest.mark.usefixtures("undrawn_charts")

@@ -195,7 +195,8 @@ function curveChart(figure) {
     const style = (k, side) => (two ? `${["first", "second"][k]} ${side}-side` : side);
     const told = (r, { low, high }) => {
       const [proven, left] = [heldAt(low, r), heldAt(high, r)];
-      return two ? `${percent(proven)} to ${percent(left)}` : `${percent(proven)} proven robust, ${percent(left)} not falsified, ${percent(left - proven)} open`;
+      const [down, up] = shares(proven, left);
+      return two ? `${down} to ${up}` : `${down} proven robust, ${up} not falsified, ${percent(left - proven, 1)} open`;
     };
     const read = (r) => `radius ${r}: ${lines.map((line, k) => `${names[k]} ${told(r, line)}`.trim()).join("; ")}`;
     return {

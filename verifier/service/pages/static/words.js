@@ -57,8 +57,9 @@ function rounded(held, towards) {
 function gap(lower, upper) {
   const [low, high] = [number(lower), number(upper)];
   if (!(Number.isFinite(low) && Number.isFinite(high))) return low === high ? "0 %" : Number.isNaN(low) ? "–" : "open";
+  if (high - low <= 1e-6 * Math.max(1, Math.abs(high))) return "0 %"; // what is exact
   const share = (high - low) / Math.max(Math.abs(high), 1e-12);
-  return share <= 1e-4 ? "0 %" : share < 5e-4 ? "<0.1 %" : share < 10 ? `${(100 * share).toFixed(1)} %` : "open";
+  return share < 1e-3 ? "<0.1 %" : share < 10 ? percent(share, 1) : "open";
 }
 
 function duration(seconds) {
@@ -71,7 +72,24 @@ function duration(seconds) {
 }
 
 const remaining = (seconds) => (number(seconds) < 60 ? `${Math.ceil(number(seconds))} s` : duration(seconds));
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+// A share with one digit behind the point, rounded down (-1), up (1), or to the nearest; a twelfth digit is noise.
+function percent(share, towards) {
+  const tenths = Number((1000 * share).toFixed(9));
+  const nearest = Math.abs(tenths % 1) === 0.5 ? 2 * Math.round(tenths / 2) : Math.round(tenths);
+  const told = towards < 0 ? Math.floor(tenths) : towards > 0 ? Math.ceil(tenths) : nearest;
+  return `${(told / 10).toFixed(1)} %`;
+}
+
+// What is proven, rounded down, and what is not falsified, rounded up; of one number twice it, which is all or none
+// where it is just that.
+function shares(proven, left) {
+  if (proven !== left) return [percent(proven, -1), percent(left, 1)];
+  const some = proven > 0 && proven < 1 && [0, 1].includes(Number(proven.toFixed(3)));
+  const told = percent(proven, some ? (proven > 0.5 ? -1 : 1) : 0);
+  return [told, told];
+}
+
 const statusOf = (sample) => (sample.state === "done" ? sample.verdict || "waiting" : sample.state);
 const going = (state) => state === "queued" || state === "running";
 

@@ -1,0 +1,6 @@
+"""Why there is no proof of a result, where somebody goes by it."""
+
+from __future__ import annotations
+
+OUT_OF_TIME = "no proof was found in time"
+MISCLASSIFIED = "the sample is classified wrongly: there is nothing to prove"
