@@ -16,12 +16,11 @@ from onnx import numpy_helper
 
 from benchmarks.common import REPOSITORY, conditions, header, row, single_threaded, span
 from trainers.datasets import digits
+from verifier.network_difference import GreatestDifference, difference
 from verifier.question.model import Model, load
 from verifier.question.results import Verdict
 from verifier.several_networks import (
-    GreatestDifference,
     JointDistance,
-    difference,
     transfer_distance,
     universal_distance,
 )

@@ -55,8 +55,8 @@ def warm_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def undrawn_charts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Charts are made and not drawn, where nobody looks at them: drawing is most of what a small report costs."""
-    monkeypatch.setattr("verifier.pages.charts.Chart.svg", lambda chart: "")
-    monkeypatch.setattr("verifier.pages.charts.Chart.png", lambda chart: b"")
+    monkeypatch.setattr("verifier.pages.drawn_chart.Chart.svg", lambda chart: "")
+    monkeypatch.setattr("verifier.pages.drawn_chart.Chart.png", lambda chart: b"")
 
 
 @pytest.fixture

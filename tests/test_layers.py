@@ -27,8 +27,9 @@ verifier.studies.wilson
 verifier.pages
 verifier.runs
 verifier.proofs
-verifier.margin_answer verifier.several_networks verifier.perturbations
+verifier.margin_answer verifier.several_networks verifier.network_difference verifier.perturbations
 verifier.answer verifier.property_answer verifier.greatest_value
+verifier.sample_question
 verifier.goals verifier.regions verifier.why_open
 verifier.options
 verifier.engines.registry

@@ -35,11 +35,12 @@ from tests.draws import TRUST_EXAMPLES, TRUST_FIRST, thorough
 from tests.exact_distances import exact_distance
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
-from verifier.answer import _Question, ask
+from verifier.answer import ask
 from verifier.options import Options
 from verifier.question.input_shape import pixels_of
 from verifier.question.model import Model, load
 from verifier.question.results import Result, Verdict
+from verifier.sample_question import SampleQuestion
 
 pytestmark = pytest.mark.usefixtures("quick_attacks")
 
@@ -288,10 +289,10 @@ def test_one_pixel_too_few_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return 0.5 * total, 0.5 * last
 
     # Without an attack: a level that was proven wrongly would else never be asked about.
-    async def unattacked(self: _Question, goals: Any, *more: Any) -> Any:
+    async def unattacked(self: SampleQuestion, goals: Any, *more: Any) -> Any:
         return goals
 
-    monkeypatch.setattr(_Question, "_attack", unattacked)
+    monkeypatch.setattr(SampleQuestion, "_attack", unattacked)
     monkeypatch.setattr(bounds.discrete.moved_pixels, "most_of", greedy)
     assert caught("subsets", Norm.L0, tmp_path, 104, 100, 60)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from verifier.margin_answer import OutputRange as OutputRange
     from verifier.margin_answer import margin as margin
     from verifier.margin_answer import output_range as output_range
+    from verifier.network_difference import GreatestDifference as GreatestDifference
+    from verifier.network_difference import difference as difference
     from verifier.options import Options as Options
     from verifier.proofs.proof import ProofFile as ProofFile
     from verifier.proofs.proof import write_proof as write_proof
@@ -37,9 +39,7 @@ if TYPE_CHECKING:
     from verifier.runs.many import verdicts as verdicts
     from verifier.runs.results import Results as Results
     from verifier.service.client import connect as connect
-    from verifier.several_networks import GreatestDifference as GreatestDifference
     from verifier.several_networks import JointDistance as JointDistance
-    from verifier.several_networks import difference as difference
     from verifier.several_networks import transfer_distance as transfer_distance
     from verifier.several_networks import universal_distance as universal_distance
 
@@ -52,7 +52,7 @@ _HOMES = {
     "Adversary": "verifier.question.results",
     "Answers": "verifier.runs.many",
     "Basis": "verifier.question.results",
-    "GreatestDifference": "verifier.several_networks",
+    "GreatestDifference": "verifier.network_difference",
     "GreatestLoss": "verifier.margin_answer",
     "JointDistance": "verifier.several_networks",
     "Model": "verifier.question.model",
@@ -64,7 +64,7 @@ _HOMES = {
     "Result": "verifier.question.results",
     "Results": "verifier.runs.results",
     "Verdict": "verifier.question.results",
-    "difference": "verifier.several_networks",
+    "difference": "verifier.network_difference",
     "connect": "verifier.service.client",
     "distance": "verifier.answer",
     "distances": "verifier.runs.many",

@@ -199,3 +199,18 @@ def check_convex(options: Options) -> None:
     if options.norm not in CONVEX:
         known = ", ".join(CONVEX)
         raise OptionError(f"norm {options.norm}: choose from {known} here (l0 is for distance, verify and attack)")
+
+
+def check_several(options: Options) -> None:
+    """Refuse to ask several networks what they are asked one by one alone."""
+    check_convex(options)
+    if options.execution != REAL:
+        raise OptionError("several networks are asked about in real arithmetic; leave execution out")
+    if options.grid is not None:
+        raise OptionError("several networks are not asked about on a grid; leave grid out")
+    if options.scale is not None or options.constraints is not None:
+        raise OptionError("several networks are asked without scale and constraints; leave them out")
+    if options.targets is not None:
+        raise OptionError("several networks are fooled into any other class; leave targets out")
+    if options.change is not None:
+        raise OptionError("several networks are not asked for a change of one output; leave change out")

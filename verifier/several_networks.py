@@ -1,5 +1,6 @@
-"""Questions about several networks at once, or one network at several inputs: exact transfer, universal perturbations,
-and the greatest difference of two networks. Side by side they are one network, and every engine is as it was.
+"""The least perturbation that fools several networks, or one network at several inputs: transfer, universal.
+
+Side by side they are one network, and every engine is as it was.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from bounds.device import pick_device
 from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.arrays import FloatArray, Inputs
 from encoders.deadline import Clock, Deadline, under
-from encoders.errors import DataError, OptionError
+from encoders.errors import DataError
 from encoders.layer_graph.beside import with_leads
 from encoders.layer_graph.graph import Graph
 from encoders.question import Goal, Norm, Region
@@ -27,14 +28,13 @@ from verifier.batching.attack_request import AttackRequest
 from verifier.batching.request import run_alone
 from verifier.engines.base import Proof
 from verifier.engines.registry import engine_for
-from verifier.greatest_value import UNKNOWN, GreatestValue, KnownValue
-from verifier.options import REAL, Options, check_convex, check_radius
+from verifier.options import Options, check_several
 from verifier.question.incumbent import Incumbent
 from verifier.question.model import Model, load
 from verifier.question.problem import NOTHING, Known, Problem, Progress, Running
 from verifier.question.results import Adversary, Basis, PerturbedAdversary, Verdict, check_sandwich, meet
 from verifier.question.side_by_side import SideBySide
-from verifier.regions import middle_of_box, region_for
+from verifier.regions import region_for
 from verifier.why_open import Moves, why_open
 
 ATTACK_SHARE = 0.3  # of the time, at most
@@ -72,26 +72,6 @@ class JointDistance:
         check_sandwich(self.lower, self.upper, self.norm)
 
 
-@dataclass(frozen=True, eq=False)
-class GreatestDifference:
-    """lower ≤ greatest abs(f_j - g_j) ≤ upper, over the ball and all outputs j; `lower` is attained at `worst`.
-
-    `why_open` says in a sentence what stands in the way of an unresolved one.
-    """
-
-    norm: Norm
-    radius: float | None
-    verdict: Verdict
-    lower: float
-    upper: float
-    basis: Basis
-    seconds: float
-    output: int | None
-    worst: Adversary | None
-    nodes: int = 0
-    why_open: str | None = None
-
-
 def transfer_distance(
     models: Sequence[Model | str | Path],
     x: ArrayLike,
@@ -122,7 +102,7 @@ async def transfer_asked(
     known: Known = NOTHING,
 ) -> JointDistance:
     """The same in turns, with a clock that may have started before; what is `known` is where it goes on."""
-    _check(options)
+    check_several(options)
     region, *_ = (region_for(model, x, mask, options) for model in networks.models)
     return await _closed(networks, region, region, options, Clock() if clock is None else clock, progress, known)
 
@@ -156,7 +136,7 @@ async def universal_asked(
     known: Known = NOTHING,
 ) -> JointDistance:
     """The same in turns; what is known to fool all samples is a perturbation."""
-    _check(options)
+    check_several(options)
     regions = tuple(region_for(model, x, mask, options) for x in xs)
     if not regions:
         raise DataError("xs: give at least one sample")
@@ -168,99 +148,6 @@ async def universal_asked(
     outer = Region(center, -_up(below), _up(above))
     inner = Region(center, -_down(below), _down(above))
     return await _closed(networks, outer, inner, options, Clock() if clock is None else clock, progress, known)
-
-
-def difference(
-    first: Model | str | Path,
-    second: Model | str | Path,
-    *,
-    x: ArrayLike | None = None,
-    radius: float | None = None,
-    norm: str = "linf",
-    mask: ArrayLike | None = None,
-    progress: Progress | None = None,
-    **options: Any,
-) -> GreatestDifference:
-    """The greatest difference of two networks' scores, abs(f_j - g_j) over all outputs j, in a ball or the whole box.
-
-    Without `x` the box is all there is, and without `radius` the ball has no end. `options` are the fields of
-    `Options`.
-    """
-    chosen = Options(**{"norm": norm, **options})
-    check_radius(radius)
-    _check_difference(chosen)
-    networks = SideBySide(tuple(model if isinstance(model, Model) else load(model) for model in (first, second)))
-    check_outputs(*networks.models)
-    if x is None:
-        if radius is not None:
-            raise OptionError("a radius is around a sample; give x, or leave radius out")
-        x = middle_of_box(networks.models[0], chosen)
-    return run_alone(difference_asked(networks, x, radius, chosen, mask, progress))
-
-
-async def difference_asked(
-    networks: SideBySide,
-    x: ArrayLike,
-    radius: float | None,
-    options: Options,
-    mask: ArrayLike | None = None,
-    progress: Progress | None = None,
-    clock: Clock | None = None,
-    known: KnownValue = UNKNOWN,
-) -> GreatestDifference:
-    """The same in turns, of two networks, with a clock that may have started before."""
-    clock = Clock() if clock is None else clock
-    _check_difference(options)
-    region, _ = (region_for(model, x, mask, options) for model in networks.models)
-    _finite_scores(networks, region)
-    identity = np.eye(networks.models[0].classes)
-    rows = np.concatenate([identity, -identity], axis=1)
-    far = region.reach(options.norm) if radius is None else float(radius)
-
-    def found() -> GreatestDifference:
-        """What is known by now."""
-        output = None if value.best is None else int(np.argmax(np.abs(rows @ value.best.scores)))
-        verdict = Verdict.EXACT if value.exact else Verdict.UNRESOLVED
-        return GreatestDifference(
-            options.norm, radius, verdict, value.lower, value.upper, value.basis, clock.now(), output, value.best,
-            value.nodes, value.why_open,
-        )  # fmt: skip
-
-    def told(running: Running) -> None:
-        if progress is not None:
-            progress(replace(running, answer=found()))
-
-    deadline, both = Deadline(options.time_limit, clock), np.concatenate([rows, -rows])
-    value = GreatestValue(networks, region, far, both, options, deadline, progress=told, known=known)
-    await value.close()
-    return found()
-
-
-def check_outputs(first: Model, second: Model) -> None:
-    """Refuse two networks whose outputs cannot be compared one by one."""
-    if first.classes != second.classes:
-        counts = f"{first.classes}, {second.classes}"
-        raise DataError(f"networks that are compared have as many outputs; these have {counts}")
-
-
-def _check_difference(options: Options) -> None:
-    _check(options)
-    if options.margin:
-        raise OptionError("a difference is asked for without a margin; leave margin out")
-
-
-def _check(options: Options) -> None:
-    check_convex(options)
-    if options.execution != REAL:
-        raise OptionError("several networks are asked about in real arithmetic; leave execution out")
-    if options.grid is not None:
-        raise OptionError("several networks are not asked about on a grid; leave grid out")
-    if options.scale is not None or options.constraints is not None:
-        raise OptionError("several networks are asked without scale and constraints; leave them out")
-    if options.targets is not None:
-        raise OptionError("several networks are fooled into any other class; leave targets out")
-    if options.change is not None:
-        raise OptionError("several networks are not asked for a change of one output; leave change out")
 
 
 async def _closed(
@@ -275,7 +162,7 @@ async def _closed(
     """The least perturbation that fools all networks: proven in `region`, found in `inner`."""
     for model in networks.models:
         model.check_classifier()
-    blocks, scores = networks.blocks, _finite_scores(networks, inner)
+    blocks, scores = networks.blocks, networks.finite_scores(inner.center)
     own = [int(block[0] + np.argmax(scores[block])) for block in blocks]
     classes = tuple(int(entry - block[0]) for entry, block in zip(own, blocks, strict=True))
     others = [[int(entry) for entry in block if entry != mine] for block, mine in zip(blocks, own, strict=True)]
@@ -377,13 +264,6 @@ def _told(networks: SideBySide, best: Adversary, witness: tuple[Inputs, ...]) ->
     if networks.regions is None:
         return best
     return PerturbedAdversary(**{**vars(best), "input": np.stack(witness)}, variables=best.input.astype(np.float64))
-
-
-def _finite_scores(networks: SideBySide, region: Region) -> FloatArray:
-    scores = networks.scores(region.center[None])[0]
-    if not np.isfinite(scores).all():
-        raise DataError(f"the scores of {networks.path} are not finite: {scores}")
-    return np.asarray(scores)
 
 
 def _asked(

@@ -23,11 +23,11 @@ from tests.encoders.nets import random_chain
 from tests.int8_builder import random_int8
 from tests.onnx_builder import to_onnx
 from tests.small_files import gemm, head, node, written
-from verifier.answer import _Question
 from verifier.question.incumbent import Incumbent
 from verifier.question.model import Model
 from verifier.question.output_change import OutputChange
 from verifier.question.results import Result, Verdict
+from verifier.sample_question import SampleQuestion
 
 SIDES = {"up": (1.0,), "down": (-1.0,), "either": (1.0, -1.0)}
 RISING = affine_chain([np.array([[2.0, 0.0]])], [np.array([-0.5])])  # y = 2 x0 - 1/2
@@ -191,7 +191,7 @@ def nothing_offered(self: Incumbent, candidates: NDArray[Any], by: Any) -> bool:
     return False
 
 
-async def nothing_found(self: _Question, goals: Any, *_: Any) -> Any:
+async def nothing_found(self: SampleQuestion, goals: Any, *_: Any) -> Any:
     del self
     return goals
 
@@ -203,7 +203,7 @@ def test_provers_by_themselves_prove_no_more_than_is_true(
     engine: str, norm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No adversary is ever known: nothing but the bounds says where proofs must end."""
-    monkeypatch.setattr(_Question, "_attack", nothing_found)
+    monkeypatch.setattr(SampleQuestion, "_attack", nothing_found)
     monkeypatch.setattr(Incumbent, "offer", nothing_offered)
     for seed in range(5, 5 + draws(1, 6)):
         model, x, options, before = asked(seed, tmp_path)
@@ -237,7 +237,7 @@ def test_every_input_of_a_grid(
     engine: str, norm: str, attacked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not attacked:
-        monkeypatch.setattr(_Question, "_attack", nothing_found)
+        monkeypatch.setattr(SampleQuestion, "_attack", nothing_found)
     levels = 3
     for seed in range(21, 21 + draws(1, 4)):
         model, _, options, _ = asked(seed, tmp_path)

@@ -29,6 +29,7 @@ from trainers.export import export
 from verifier.answer import distance
 from verifier.batching.request import run_alone
 from verifier.greatest_value import KnownValue
+from verifier.network_difference import difference, difference_asked
 from verifier.options import Options
 from verifier.question.model import load
 from verifier.question.problem import Known
@@ -36,8 +37,6 @@ from verifier.question.results import Basis, PerturbedAdversary, Verdict
 from verifier.question.side_by_side import SideBySide
 from verifier.several_networks import (
     JointDistance,
-    difference,
-    difference_asked,
     transfer_asked,
     transfer_distance,
     universal_asked,
@@ -196,7 +195,7 @@ def test_a_convolution_beside_a_dense_net(tmp_path: Path) -> None:
 
 def test_a_network_beside_itself_is_that_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = to_onnx(rounded(tiny_net(np.random.default_rng(4), 2)), tmp_path / "net.onnx")
-    monkeypatch.setattr("verifier.greatest_value.FIRST_TURN", 0.01)  # what is too short is followed by longer turns
+    monkeypatch.setattr("verifier.greatest_value.FIRST_TURN", 0.05)  # what is too short is followed by longer turns
     x = f32([0.3, 0.6])
     alone = distance(path, x)
     for found in (

@@ -19,13 +19,13 @@ from verifier.engines.phase_search.search import Search
 from verifier.engines.phase_search.stage import Stage
 from verifier.greatest_value import GreatestValue, KnownValue
 from verifier.margin_answer import margin, margin_asked, range_asked
+from verifier.network_difference import difference_asked
 from verifier.options import Options
 from verifier.question.incumbent import Incumbent
 from verifier.question.model import load
 from verifier.question.problem import Problem, Progress
 from verifier.question.results import Basis, Verdict
 from verifier.question.side_by_side import SideBySide
-from verifier.several_networks import difference_asked
 from verifier.why_open import Moves, why_open
 
 

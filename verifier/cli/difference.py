@@ -50,11 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask around every chosen sample, or once of the box; returns the exit status."""
 
     from verifier.cli.many_samples import Table
+    from verifier.network_difference import check_outputs
     from verifier.options import check_radius
     from verifier.regions import middle_of_box
     from verifier.runs.samples import Samples, check_box, load_mask, parse_samples
     from verifier.runs.several_networks import DifferenceJob
-    from verifier.several_networks import check_outputs
 
     options = options_of(arguments)
     check_radius(arguments.radius)

@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from verifier.pages.charts import Chart
+from verifier.pages.drawn_chart import Chart
 
 HYPHENATED = re.compile(r"\S*-\S*")
 

@@ -82,6 +82,13 @@ class SideBySide:
         """All scores [B, classes] by onnxruntime on the files."""
         return _joined(m.scores(part) for m, part in zip(self.models, self.replayed(inputs), strict=True))
 
+    def finite_scores(self, x: FloatArray) -> FloatArray:
+        """All scores of one input, refused where one of them is not finite."""
+        scores = self.scores(x[None])[0]
+        if not np.isfinite(scores).all():
+            raise DataError(f"the scores of {self.path} are not finite: {scores}")
+        return np.asarray(scores)
+
     def outputs(self, inputs: NDArray[Any]) -> FloatArray:
         """The files' own outputs, with what is left out behind the scores."""
         return _joined(m.outputs(part) for m, part in zip(self.models, self.replayed(inputs), strict=True))

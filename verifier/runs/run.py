@@ -11,7 +11,6 @@ from bounds.device import pick_device
 from encoders.errors import OptionError
 from encoders.layer_graph.graph import Relu
 from encoders.validation import Natural, checked
-from verifier.answer import FEW_NEURONS
 from verifier.options import Options
 from verifier.question.model import Model
 from verifier.runs.cluster import Cluster
@@ -20,6 +19,7 @@ from verifier.runs.in_process import InProcess
 from verifier.runs.job import A, Asking, Executor, Given, Outcome, SampleProgress
 from verifier.runs.processes import Processes
 from verifier.runs.samples import Samples
+from verifier.sample_question import FEW_NEURONS
 
 JOBS_A_CORE = 16  # at most; more only wait for each other
 SLOTS = 16  # samples side by side in one process, where that pays

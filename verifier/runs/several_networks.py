@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from encoders.arrays import Inputs
 from encoders.deadline import Clock
 from verifier.greatest_value import UNKNOWN, KnownValue
+from verifier.network_difference import GreatestDifference, difference_asked
 from verifier.question.model import Model
 from verifier.question.problem import NOTHING, Known, Progress, Running
 from verifier.question.results import Adversary, Basis
@@ -21,9 +22,7 @@ from verifier.runs.journalled import Run, run_of
 from verifier.runs.samples import Samples, origin_of
 from verifier.runs.saved_adversary import save_difference, save_joint
 from verifier.several_networks import (
-    GreatestDifference,
     JointDistance,
-    difference_asked,
     transfer_asked,
     universal_asked,
 )

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from verifier.pages.chart_style import COLOURS, INK, MARKERS, NEUTRAL, Frame, mark
-from verifier.pages.charts import Chart, Interval, Line, Point, Series, forest, heat_map, histogram, line_chart, scatter
+from verifier.pages.charts import Interval, Line, Point, Series, forest, heat_map, histogram, line_chart, scatter
+from verifier.pages.drawn_chart import Chart
 
 FRAME = Frame("<title> & co, $x$", "L∞ radius", "y", 400, 300)
 INF, NAN = float("inf"), float("nan")

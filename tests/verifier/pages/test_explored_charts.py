@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from verifier.pages.chart_style import Frame, mark
-from verifier.pages.charts import Chart, Line, line_chart
+from verifier.pages.charts import Line, line_chart
+from verifier.pages.drawn_chart import Chart
 from verifier.pages.page import Table, rendered
 from verifier.pages.pictures import difference_picture
 

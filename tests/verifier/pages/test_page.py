@@ -15,7 +15,8 @@ from jinja2 import UndefinedError
 from PIL import Image
 
 from verifier.pages.chart_style import Frame, mark
-from verifier.pages.charts import Chart, Line, line_chart
+from verifier.pages.charts import Line, line_chart
+from verifier.pages.drawn_chart import Chart
 from verifier.pages.page import Link, Table, rendered, unbroken
 from verifier.pages.pictures import DIVERGING, Picture, difference_picture, picture, signed_picture
 from verifier.pages.wording import as_given, bracket, counted, in_decimals, ranges, share

@@ -200,7 +200,7 @@ def test_on_the_command_line_and_in_the_records(tmp_path: Path, capsys: pytest.C
 
 def test_a_proof_that_ignores_execution_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can see a certificate that is too large: without the easing, points like those refute it."""
-    monkeypatch.setattr("verifier.answer.execution_error", lambda *_: torch.zeros(1, 2, dtype=torch.float64))
+    monkeypatch.setattr("verifier.sample_question.execution_error", lambda *_: torch.zeros(1, 2, dtype=torch.float64))
     found = 0
     for seed in (5, 6, 9, 15):
         rng = np.random.default_rng(seed)

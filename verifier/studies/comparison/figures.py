@@ -8,7 +8,8 @@ import numpy as np
 
 from encoders.question import Norm
 from verifier.pages.chart_style import NEUTRAL, Frame, mark
-from verifier.pages.charts import Chart, Interval, Line, Point, forest, heat_map, line_chart, scatter
+from verifier.pages.charts import Interval, Line, Point, forest, heat_map, line_chart, scatter
+from verifier.pages.drawn_chart import Chart
 from verifier.pages.wording import NAMES
 from verifier.studies.comparison.drawn_attacks import STRONGEST, short_name
 from verifier.studies.comparison.findings import Findings

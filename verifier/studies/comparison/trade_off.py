@@ -15,8 +15,9 @@ from encoders.arrays import FloatArray
 from encoders.question import Norm
 from trainers.adversarial import Adversarial
 from verifier.pages.chart_style import Frame, mark
-from verifier.pages.charts import Chart, Line, line_chart
+from verifier.pages.charts import Line, line_chart
 from verifier.pages.csv_text import csv_text
+from verifier.pages.drawn_chart import Chart
 from verifier.pages.wording import NAMES
 from verifier.studies.comparison.options import CompareOptions, Subject
 from verifier.studies.comparison.statistics import Group

@@ -9,8 +9,9 @@ import numpy as np
 
 from encoders.arrays import FloatArray
 from verifier.pages.chart_style import Frame, mark
-from verifier.pages.charts import Chart, Line, line_chart
+from verifier.pages.charts import Line, line_chart
 from verifier.pages.csv_text import csv_text
+from verifier.pages.drawn_chart import Chart
 from verifier.pages.page import Table
 from verifier.pages.wording import NAMES, as_given, share
 from verifier.studies.comparison.bands import Resampling

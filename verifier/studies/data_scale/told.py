@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from verifier.pages.chart_style import Frame, mark
-from verifier.pages.charts import Chart, Series, histogram
+from verifier.pages.charts import Series, histogram
+from verifier.pages.drawn_chart import Chart
 from verifier.pages.page import Table
 from verifier.pages.wording import NAMES, number
 from verifier.studies.data_scale.distances import Scale

@@ -12,7 +12,8 @@ from bounds.lower import LOWER_BOUNDS
 from encoders.arrays import FloatArray
 from encoders.question import Norm
 from verifier.pages.chart_style import COLOURS, INK, MARKERS, Frame, Mark
-from verifier.pages.charts import Chart, Interval, Line, Point, Stroke, forest, line_chart, scatter
+from verifier.pages.charts import Interval, Line, Point, Stroke, forest, line_chart, scatter
+from verifier.pages.drawn_chart import Chart
 from verifier.pages.wording import MEASURED, NAMES, share_ends
 from verifier.studies.gap_report.records import Collected, Kind, best, tightness, within
 from verifier.studies.wilson import wilson

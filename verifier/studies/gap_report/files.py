@@ -10,8 +10,8 @@ from typing import Any
 from encoders.errors import OptionError
 from encoders.files import write_whole
 from encoders.question import Norm
-from verifier.pages.charts import Chart
 from verifier.pages.csv_text import csv_text
+from verifier.pages.drawn_chart import Chart
 from verifier.pages.pdf import pdf
 from verifier.question.results import Verdict
 from verifier.studies.gap_report.conditions import Conditions

@@ -10,7 +10,7 @@ import numpy as np
 
 from encoders.arrays import FloatArray
 from encoders.question import Norm
-from verifier.pages.charts import Chart
+from verifier.pages.drawn_chart import Chart
 from verifier.pages.page import Table, rendered
 from verifier.pages.pictures import difference_picture, picture
 from verifier.pages.wording import MEASURED, NAMES, as_given, bracket, counted, number, ranges

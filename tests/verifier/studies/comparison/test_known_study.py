@@ -92,7 +92,7 @@ def folder(
     config = CONFIG.replace("DATA", str(place / "data.npz")).replace("OUT", str(place))
     (place / "study.toml").write_text(config)
     with brief_comparison() as patched:
-        patched.setattr("verifier.pages.charts.Chart.svg", lambda chart: "")
+        patched.setattr("verifier.pages.drawn_chart.Chart.svg", lambda chart: "")
         assert main(["compare", str(place / "study.toml")]) == 0
     return place / "comparison"
 

@@ -69,7 +69,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patched.setattr("bounds.lower.relaxations.CAP_ROUNDS", 2)
         patched.setattr("bounds.attacks.ball_search.BALLS", 1)
         patched.setattr("bounds.attacks.carlini_wagner.WEIGHTS", 3)
-        patched.setattr("verifier.pages.charts.Chart.svg", lambda chart: "")  # the same charts are drawn as files
+        patched.setattr("verifier.pages.drawn_chart.Chart.svg", lambda chart: "")  # the same charts are drawn as files
         assert report(written(folder), "--samples", "0,2", "--norm", "linf", "--norm", "l1", "--norm", "l2") == 0
     return folder / "out"
 
