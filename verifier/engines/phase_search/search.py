@@ -150,13 +150,15 @@ class Search:
             self.proven = max(self.proven, ahead.proven)
 
     def _prove_less(self, stage: Stage) -> None:
-        """For a decision whose roots say nothing of distances: what passes prove of smaller balls, once, so that an
-        end that comes too early leaves more than zero."""
-        if self.problem.falsify_at is None or self.looked or self.stopped or not len(stage.frontier):
+        """Look below where the roots say next to nothing of distances."""
+        if len(stage.frontier) and max(self.proven, stage.lowest) < LITTLE_PROVEN * stage.target:
+            self._look_below(stage)
+
+    def _look_below(self, stage: Stage) -> None:
+        """For a decision: what passes prove of smaller balls, once, so that an early end leaves more than zero."""
+        if self.problem.falsify_at is None or self.looked or self.stopped:
             return
         self.looked = True
-        if max(self.proven, stage.lowest) >= LITTLE_PROVEN * stage.target:
-            return
 
         def prove(found: float) -> None:
             self.proven = max(self.proven, min(found, stage.target))
@@ -185,6 +187,8 @@ class Search:
         roots = roots.take(torch.tensor(asked, device=roots.goal.device))
         # By all layers a root takes a second or two: the time limit is looked at between them.
         dear = ByAllLayers.applies(stage.phases, self.options.effort)
+        if dear and len(roots):
+            self._look_below(stage)
         every = torch.arange(len(roots), device=roots.goal.device)
         for chosen in torch.split(every, 1 if dear else len(roots)) if len(roots) else ():
             part = roots.take(chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -184,6 +185,25 @@ def test_a_large_net_stopped_at_once_has_proven_what_one_pass_proves(monkeypatch
         problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
         search = Search(problem, incumbent, lambda running: None, SearchOptions())
         search._look_ahead()
+        exact = exact_distance(problem.graph, problem.region, problem.norm, problem.goals)
+        assert search.proven <= exact * (1 + 1e-9) or np.isinf(exact)
+        proven.append(search.proven)
+    assert max(proven) > 0
+
+
+def test_a_decision_stopped_before_its_roots_has_proven_what_passes_prove(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ByAllLayers, "applies", lambda engine, effort: engine.stack.open_phases > 0)
+    proven = []
+
+    def stopped(search: Search, stage: Stage, part: Nodes, steps: int) -> Any:
+        raise InterruptedError
+
+    monkeypatch.setattr(Search, "_ask", stopped)
+    for seed in SEEDS:
+        problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
+        search = Search(replace(problem, falsify_at=0.0), incumbent, lambda running: None, SearchOptions())
+        with suppress(InterruptedError):
+            search.run()
         exact = exact_distance(problem.graph, problem.region, problem.norm, problem.goals)
         assert search.proven <= exact * (1 + 1e-9) or np.isinf(exact)
         proven.append(search.proven)
