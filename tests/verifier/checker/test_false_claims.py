@@ -451,11 +451,30 @@ class Attacker:
         rows = pick(0, 9, len(goal.others) + self.constraints).tolist()
         bins = pick(0, 3, self.checker.network.inputs).tolist()
         shares = [[k, list(range(len(self.hidden[k]))), pick(0, 9, (len(self.hidden[k]), 3)).tolist()] for k in layers]
-        return (
+        return self._curved(
             {"close": True, "rows": rows, "slopes": slopes, "slope_bits": 3}
             | ({"signs": signs, "signs_exponent": int(pick(-9, 1))} if pick(2) else {})
             | ({"bins": bins, "shares": shares, "share_bits": 3} if pick(2) else {})
         )
+
+    def _curved(self, line: Line) -> Line:
+        """The same with parabolas, where random prices pay for them."""
+        pick, inputs, k = self.rng.integers, self.checker.network.inputs, int(self.rng.integers(len(self.hidden)))
+        count, power = int(pick(1, len(self.hidden[k]) + 1)), int(pick(-8, 3))
+        parabolas = {
+            "layer": k,
+            "neurons": self.rng.permutation(len(self.hidden[k]))[:count].tolist(),
+            "weights": [pick(0, 9, count).tolist(), power - 2],
+            "spreads": [pick(0, 9, count).tolist(), int(pick(-8, 3))],
+            "prices": [pick(0, int(self.rng.choice([25, 200])), inputs).tolist(), power],
+            "point": [pick(-9, 10, inputs).tolist(), int(pick(-8, 1))],
+        }
+        try:
+            self.checker.node.function(self.checker.multipliers(line | {"parabolas": parabolas}))
+        except RefusedError as error:
+            assert "do not pay" in str(error)  # noqa: PT017 — most do, and nothing else may be wrong
+            return line
+        return line | {"parabolas": parabolas}
 
 
 def moved(rng: np.random.Generator, norm: str, size: int) -> tuple[list[Fraction], Fraction]:

@@ -139,7 +139,16 @@ def test_an_eigenvalue_above_1_is_never_missed(kind: type[np.generic]) -> None:
             whole = np.rint(matrix * factor * 2.0**26).astype(np.int64)
             assert no_eigenvalue_above_1(whole, kind) == held
     assert no_eigenvalue_above_1(np.zeros((2, 3), np.int64), kind)
-    assert not no_eigenvalue_above_1(np.full((1, 1 << 11), 1 << 26), kind)  # a square that 64 bits would wrap around
+    assert not no_eigenvalue_above_1(np.full((1, 1 << 12), 1 << 26), kind)  # whose square 64 bits take for 0
+
+
+def test_a_factor_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it misses must be small beside what is left, and nothing in it may be too large to be multiplied."""
+    matrix = np.rint(np.array([[0.7, 0.1], [0.0, 0.6]]) * 2.0**26).astype(np.int64)
+    assert no_eigenvalue_above_1(matrix, np.int64)
+    for wrong in (np.eye(2), np.full((2, 2), np.nan), np.full((2, 2), 1e10)):
+        monkeypatch.setattr(np.linalg, "cholesky", lambda _, found=wrong: found)
+        assert not no_eigenvalue_above_1(matrix, np.int64)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
