@@ -273,7 +273,7 @@ def test_a_comparison_is_written_here_of_what_a_server_measures(
         printed = capsys.readouterr().out.splitlines()
         said.append([line.rpartition(" | ")[0] for line in printed if " | " in line])  # without the seconds
     assert said[0] == said[1]
-    for name in ("curves.csv", "differences.csv", "transfer.csv", "scale.csv"):
+    for name in ("curves.csv", "transfer.csv", "scale.csv"):
         assert (tmp_path / "here" / name).read_text() == (tmp_path / "there" / name).read_text()
     both = [one["id"] for one in connect(url)._json("GET", "/comparisons")["items"]][::-1]
     back = [*ask, "--out", str(tmp_path / "there"), "--server", f"{url}/comparisons/{','.join(both)}"]
