@@ -89,7 +89,8 @@ class ComparedThere:
             model = subject.model()
             right = accuracy(model, data.samples(model))
             for norm, comparison in self.comparisons.items():
-                run, records = comparison.runs()[place], dict[int, Record]()
+                run = comparison.runs()[place]
+                records: dict[int, Record] = {}
                 with coming_back(self.url):
                     for item in run.finished():
                         records[item["index"]] = _record(run, item)

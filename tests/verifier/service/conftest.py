@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of a newer httpx
     from fastapi.testclient import TestClient
 
+from tests.draws import thorough
 from tests.verifier.service import postgresql
 from verifier.service import inspection
 from verifier.service.api.app import create_app
@@ -26,6 +27,7 @@ from verifier.service.service import Service
 from verifier.service.settings import Settings
 from verifier.service.store.database import connected, migrate
 from verifier.service.store.store import Store
+from verifier.studies.comparison.drawn_attacks import RADII
 
 BEAT = 0.05
 
@@ -78,7 +80,7 @@ def reading_here(monkeypatch: pytest.MonkeyPatch) -> None:
             raise found
         return found
 
-    for module in ("models", "runs", "exports", "comparisons"):
+    for module in ("models", "arrays", "runs", "exports", "comparisons"):
         monkeypatch.setattr(f"verifier.service.api.{module}.isolated", here)
 
 
@@ -143,3 +145,10 @@ def answering(settings: Settings, workers: int = 0) -> Iterator[tuple[str, Servi
             thread.join()
         server.should_exit = True
         answers.join()
+
+
+@pytest.fixture
+def few_radii(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The typical attack at a few radii: the page tells it as well."""
+    if not thorough():
+        monkeypatch.setattr("verifier.studies.comparison.drawn_attacks.RADII", RADII[::40])

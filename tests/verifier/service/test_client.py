@@ -18,11 +18,10 @@ import verifier
 from encoders.errors import DataError, OptionError, SoundnessError
 from tests.verifier.service.asking import NET
 from tests.verifier.service.conftest import answering
+from tests.verifier.two_nets import two_nets
 from verifier.cli.main import main
 from verifier.service.client import PAUSES, ServerError, connect
 from verifier.service.settings import Settings
-
-QUICK = ["--data", "digits", "--samples", "0:3", "--radius", "0.02"]
 
 
 @pytest.fixture
@@ -61,11 +60,12 @@ def test_the_same_rows_files_and_status(
 ) -> None:
     told = []
     flags = [part for name in given.split() for part in (f"--{name}", str(files[name]))]
+    ask = [command, str(NET), "--data", "digits", "--samples", "0:1" if flags else "0:3", "--radius", "0.02"]
     for where in ("here", "there"):
         out = ["--json", str(tmp_path / f"{where}.jsonl"), "--out", str(tmp_path / where)]
         out += [] if "grid" in given else ["--proof", str(tmp_path / f"{where}-proofs")]
         server = ["--server", url] if where == "there" else []
-        assert main([command, str(NET), *QUICK, "--ordered", *flags, *out, *server]) == 0
+        assert main([*ask, "--ordered", *flags, *out, *server]) == 0
         told.append(rows(capsys.readouterr().out))
     assert told[0] == told[1]
     here, there = (
@@ -74,7 +74,7 @@ def test_the_same_rows_files_and_status(
     )
     for index, record in here.items():
         other = there[index]
-        untimed = {"seconds": 0, "proof": 0, "attempts": len(record["attempts"])}
+        untimed = {"seconds": 0, "nodes": 0, "proof": 0, "attempts": len(record["attempts"])}
         assert {**record, **untimed} == {**other, **untimed, "attempts": len(other["attempts"])}
     for made in ("", *([] if "grid" in given else ["-proofs"])):
         names = [sorted(path.name for path in (tmp_path / f"{where}{made}").iterdir()) for where in ("here", "there")]
@@ -84,7 +84,7 @@ def test_the_same_rows_files_and_status(
 def test_a_perturbation_is_asked_of_a_server(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = []
     for where, server in (("here", []), ("there", ["--server", url])):
-        ask = ["distance", str(NET), "--data", "digits", "--samples", "0:2", "--perturbation", "brightness"]
+        ask = ["distance", str(NET), "--data", "digits", "--samples", "0:1", "--perturbation", "brightness"]
         status = main([*ask, "--out", str(tmp_path / where), *server])
         told.append((status, rows(capsys.readouterr().out), sorted(path.name for path in (tmp_path / where).iterdir())))
     assert told[0] == told[1]
@@ -115,6 +115,7 @@ def test_an_array_that_a_run_names_stays(url: str, files: dict[str, Path]) -> No
     assert service.upload_array(files["mask"]) == key
     run = service.ask(NET, "digits", "verify", radius=0.01, samples="0:1", mask=files["mask"])
     list(run.records())
+    assert run.state()["arrays"]["mask"]["name"] == "mask.npy"
     with pytest.raises(ServerError, match="runs are about this array"):
         service._json("DELETE", f"/arrays/{key}")
     for path in (f"/runs/{run.key}", f"/arrays/{key}"):
@@ -225,3 +226,62 @@ def test_events_miss_nothing_when_a_listener_comes_back(url: str) -> None:
     assert sorted(set(ended)) <= list(range(12))
     assert [item["index"] for item in items] == list(range(12))
     assert sorted(item["index"] for item in run.finished()) == list(range(12))
+
+
+@pytest.mark.usefixtures("undrawn_charts", "quick_attacks")
+def test_a_report_is_written_here_of_what_a_server_measures(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (net, _), data = two_nets(tmp_path)
+    ask = ["report", net, "--data", data, "--samples", "0:2", "--norm", "linf,l2", "--bounds", "crown"]
+    ask += ["--attacks", "fgsm", "--proofs", "--radius", "linf:0.2", "--format", "json,csv"]
+    for where, server in (("here", []), ("there", ["--server", url])):
+        assert main([*ask, "--out", str(tmp_path / where), *server]) == 0
+    here, there = (tmp_path / where for where in ("here", "there"))
+    told = [json.loads((folder / "report.json").read_text()) for folder in (here, there)]
+    assert told[0]["robust"] == told[1]["robust"]
+    assert [one["radius"] for one in told[1]["robust"]][:2] == [0.0, 0.2]
+    for one, other in zip(told[0]["samples"], told[1]["samples"], strict=True):
+        for name in ("index", "norm", "verdict", "lower", "upper", "target", "found_by", "basis", "adversary"):
+            assert one[name] == other[name]
+    assert (here / "curves.csv").read_text() == (there / "curves.csv").read_text()
+    for part in ("adversaries", "proofs"):
+        held = [
+            sorted(str(path.relative_to(folder)) for path in (folder / part).rglob("*.*")) for folder in (here, there)
+        ]
+        assert held[0] == held[1] != []
+    runs = [one["id"] for one in connect(url)._json("GET", "/runs")["items"]][::-1]
+    again = [*ask, "--out", str(tmp_path / "again"), "--server", f"{url}/runs/{','.join(runs)}"]
+    assert main(again) == 0
+    assert connect(url)._json("GET", "/runs")["total"] == 2
+    capsys.readouterr()
+    assert main([*again[:-1], f"{url}/runs/{runs[1]}"]) == 2
+    assert "is about another options" in capsys.readouterr().err
+    assert main([*ask, "--budget", "99", "--server", url]) == 2
+    assert "--budget means nothing to a server" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("undrawn_charts", "quick_attacks", "few_radii")
+def test_a_comparison_is_written_here_of_what_a_server_measures(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nets, data = two_nets(tmp_path)
+    ask = ["compare", *nets, "--data", data, "--samples", "0:2", "--norm", "linf,l2", "--pictures", "0"]
+    said = []
+    for where, server in (("here", []), ("there", ["--server", url])):
+        assert main([*ask, "--out", str(tmp_path / where), *server]) == 0
+        printed = capsys.readouterr().out.splitlines()
+        said.append([line.rpartition(" | ")[0] for line in printed if " | " in line])  # without the seconds
+    assert said[0] == said[1]
+    for name in ("curves.csv", "transfer.csv", "scale.csv"):
+        assert (tmp_path / "here" / name).read_text() == (tmp_path / "there" / name).read_text()
+    both = [one["id"] for one in connect(url)._json("GET", "/comparisons")["items"]][::-1]
+    back = [*ask, "--out", str(tmp_path / "there"), "--server", f"{url}/comparisons/{','.join(both)}"]
+    assert main(back) == 0
+    assert connect(url)._json("GET", "/comparisons")["total"] == 2
+    for more, sentence in (
+        (["--jobs", "2"], "--jobs means nothing to a server"),
+        (["--tolerance", "1e-3"], "is about other networks, samples or options"),
+    ):
+        assert main([*back, *more]) == 2
+        assert sentence in capsys.readouterr().err

@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.draws import thorough
 from tests.verifier.service.asking import ENDED, NET, model, run, uploaded
 from tests.verifier.service.conftest import answering, serving
 from tests.verifier.service.test_api import refused
@@ -22,17 +21,9 @@ from verifier.service.errors import ConflictError, NotThereError
 from verifier.service.settings import Limits, Settings
 from verifier.service.store.records import StoredComparison
 from verifier.service.store.store import Store
-from verifier.studies.comparison.drawn_attacks import RADII
 
 pytestmark = pytest.mark.usefixtures("quick_attacks", "few_radii")
 QUICK: dict[str, Any] = {"radii": [0.05], "pictures": 0}
-
-
-@pytest.fixture
-def few_radii(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The typical attack at a few radii: the page tells it as well."""
-    if not thorough():
-        monkeypatch.setattr("verifier.studies.comparison.drawn_attacks.RADII", RADII[::40])
 
 
 @pytest.fixture

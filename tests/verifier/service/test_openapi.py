@@ -19,7 +19,7 @@ schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not i
 from schemathesis.specs.openapi.checks import positive_data_acceptance  # noqa: E402 (where it is installed)
 
 # No schema says which bytes are a network, nor which options fit it.
-JUDGED = ("/models", "/data", "/runs", "/comparisons")
+JUDGED = ("/models", "/data", "/arrays", "/runs", "/comparisons")
 EXAMPLES = 100 if thorough() else 8
 PATIENT = drawn(deadline=None, suppress_health_check=list(HealthCheck), database=None)
 UNHURRIED = replace(Limits(), requests_per_minute=10_000_000)

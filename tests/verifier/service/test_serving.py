@@ -23,9 +23,9 @@ PATIENCE = 120.0
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
-    """The command with one worker, once it answers."""
-    command = [sys.executable, "-m", "verifier.cli.main", "serve", "--port", "0", "--data-dir", str(folder)]
+def serving(folder: Path, *more: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+    """The command, with one worker where `more` says nothing else, once it answers."""
+    command = [sys.executable, "-m", "verifier.cli.main", "serve", "--port", "0", "--data-dir", str(folder), *more]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
     assert process.stdout is not None
@@ -144,3 +144,14 @@ def test_the_server_imports_no_library_of_questions() -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert parse(["serve"]).host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_cluster_answers_from_postgresql(database: str, tmp_path: Path) -> None:
+    """Workers of the cluster find the database, the files and the model of the server's machine."""
+    pytest.importorskip("distributed", reason="distributed is not installed: there is no cluster to ask")
+    with serving(tmp_path, "--database", database, "--cluster", "local:2") as (_, client):
+        run = asked(client, "0:8", "verify", radius=0.02)["id"]
+        found = ended(client, run)
+        assert (found["state"], found["counts"]["certified"]) == ("finished", 8)
+    assert not (tmp_path / "plumbline.db").exists()
