@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from verifier.runs.merged_journals import Merged
 
 ANSWERED, UNRESOLVED = 0, 1
-MOST = 10_000_000  # samples of a data set, which is not at hand
-COMMANDS = ("distance", "verify", "margin", "range")
 LISTED = 12  # indices of a kind that are named
 
 
@@ -35,14 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Merge, show and write; returns the exit status."""
     from verifier.pages.wording import share_ends
+    from verifier.runs.journal import BRACKETED, MOST_SAMPLES
     from verifier.runs.merged_journals import merged_journals
     from verifier.runs.samples import parse_samples
     from verifier.runs.summary import summary
 
     found = merged_journals(arguments.files)
-    if found.command not in COMMANDS:
-        raise OptionError(f"{arguments.files[0]}: a file of {found.command}; a summary is of {', '.join(COMMANDS)}")
-    expected = None if arguments.samples is None else parse_samples(arguments.samples, MOST)
+    if found.command not in BRACKETED:
+        raise OptionError(f"{arguments.files[0]}: a file of {found.command}; a summary is of {', '.join(BRACKETED)}")
+    expected = None if arguments.samples is None else parse_samples(arguments.samples, MOST_SAMPLES)
     missing = found.missing(expected)
     table = table_of(found)
     print(table.header)

@@ -242,16 +242,16 @@ class _Session(Generic[A]):
             self.progress(index, running)
 
     def _delivered(self, delivered: Delivered) -> Iterator[Outcome[A]]:
-        for name, content in delivered.files.items():
-            path = (self.job.folder or Path()) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as file:
-                file.write(content)
         outcome = delivered.outcome
         if outcome.index not in self.left:
             return
         if delivered.stopped and self.stopped is None and outcome.result is not None:
             return  # its worker ends, we do not: the sample goes on elsewhere
+        for name, content in delivered.files.items():  # those of the row that counts, and no others
+            path = (self.job.folder or Path()) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:
+                file.write(content)
         del self.left[outcome.index]
         yield outcome
 

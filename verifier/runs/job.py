@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from verifier.options import Options, check_radius
 from verifier.question.model import Model
 from verifier.question.problem import NOTHING, Known, Progress, Running
 from verifier.question.results import Adversary, Basis, PerturbedAdversary, Result
-from verifier.runs.journal import Record, record_of
+from verifier.runs.journal import SLACK, Record, record_of
 from verifier.runs.saved_adversary import save_adversary
 
 
@@ -99,6 +100,11 @@ class Asking(ABC, Generic[A]):
         """What a line of a journal, and the inputs kept beside it, let the next attempt take as given."""
         del record, witnesses
 
+    def tells_of(self, record: Record, witness: Adversary) -> bool:
+        """Whether an input that lies beside a journal is one that its line tells of, and no other file's."""
+        del record, witness
+        return True
+
 
 @dataclass(frozen=True, eq=False)
 class Job(Asking[Result]):
@@ -123,6 +129,9 @@ class Job(Asking[Result]):
     def known(self, record: Record, witnesses: Mapping[str, Adversary]) -> Known:
         return known_of(record, witnesses)
 
+    def tells_of(self, record: Record, witness: Adversary) -> bool:
+        return is_nearest(record, witness)
+
 
 def known_of(record: Record, witnesses: Mapping[str, Adversary], name: str = "adversary") -> Known:
     """What the line of a distance or a radius leaves; its adversary is called `name`."""
@@ -132,6 +141,12 @@ def known_of(record: Record, witnesses: Mapping[str, Adversary], name: str = "ad
         return Known(lower, basis, proven_by=prover)
     own = found.variables if isinstance(found, PerturbedAdversary) else found.input
     return Known(lower, basis, own, found.found_by, prover)
+
+
+def is_nearest(record: Record, found: Adversary) -> bool:
+    """Whether an adversary is the one that the line of a distance or a radius tells of."""
+    upper = float(record["upper"])
+    return found.label == record["target"] and math.isclose(found.distance, upper, rel_tol=SLACK, abs_tol=SLACK)
 
 
 class Executor(Protocol):

@@ -26,6 +26,9 @@ FIRST_BYTES = b'{"index": '
 STANDARD_OUTPUT = Path("-")
 # What cannot change a true bracket, only how soon it is narrow. Older files hold it in `run`.
 EFFORT = ("time_limit", "engine", "device", "seed")
+BRACKETED = ("distance", "verify", "margin", "range")  # commands every line of which has a bracket
+VERDICTS = (*Verdict, "empty")  # the last where no input is allowed
+MOST_SAMPLES = 10_000_000  # of a data set
 SLACK = 1e-6  # relative: what may lie between a proof in real numbers and a replay in the file's
 
 
@@ -115,6 +118,41 @@ def apart(low: float, high: float) -> bool:
     return low > high + slack
 
 
+def contradiction(record: Mapping[str, Any]) -> str | None:
+    """What a record says that cannot be: sides in the wrong order, or a verdict that its own brackets do not give."""
+    sample, verdict, radius, held = record["index"], record.get("verdict"), record.get("radius"), brackets(record)
+    for low, high in held:
+        if math.isnan(low) or math.isnan(high) or apart(low, high):
+            return f"sample {sample} has {low!r} for its lower side and {high!r} for its upper one"
+        wrong = verdict == Verdict.EXACT and _open(low, high, record.get("run", {}).get("tolerance"))
+        if radius is not None:
+            wrong |= verdict == Verdict.CERTIFIED and not low > radius
+            wrong |= verdict == Verdict.FALSIFIED and not high <= radius
+        if wrong:
+            within = "" if radius is None else f" within {radius!r}"
+            return f"sample {sample} is called {verdict}{within}, and its bracket is {low!r} to {high!r}"
+    return None
+
+
+def _open(low: float, high: float, tolerance: float | None) -> bool:
+    """Whether the two sides are farther apart than any question with that tolerance calls exact."""
+    if tolerance is None or low == high:
+        return False
+    return math.isinf(high - low) or high - low > (tolerance + SLACK) * max(1.0, abs(low), abs(high))
+
+
+def check_overlap(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Two brackets of one number that do not meet, or a proof of a radius and an adversary in it: one is wrong."""
+    if {before.get("verdict"), now.get("verdict")} == {Verdict.CERTIFIED, Verdict.FALSIFIED}:
+        raise SoundnessError(f"soundness alarm: sample {now['index']}: one attempt certifies, and another falsifies")
+    for (low, high), (lower, upper) in zip(brackets(before), brackets(now), strict=False):
+        if apart(low, upper) or apart(lower, high):
+            raise SoundnessError(
+                f"soundness alarm: sample {now['index']}: one attempt says {low!r} to {high!r}, and another {lower!r} "
+                f"to {upper!r}"
+            )
+
+
 class Journal:
     """The file that `--json` names, and what it already held for the same run; `-` is standard output."""
 
@@ -167,6 +205,7 @@ class Journal:
     def _resume(self, run: Record) -> None:
         for record in parsed(self.path):
             refuse_other_run(self.path, record["run"], run)
+            check_overlap(self.done.get(record["index"], record), record)
             self.done[record["index"]] = record
         cut = len(self.path.read_bytes().rpartition(b"\n")[2])
         if cut:  # the line that a crash cut short: its sample is done again
@@ -185,7 +224,7 @@ def parsed(path: Path) -> list[Record]:
 def _parsed(path: Path, number: int, line: bytes) -> Record:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _foreign(path, number) from None
     if not (isinstance(record, dict) and type(record.get("index")) is int and isinstance(record.get("run"), dict)):
         raise _foreign(path, number)
@@ -193,16 +232,15 @@ def _parsed(path: Path, number: int, line: bytes) -> Record:
         held = brackets(record)
         Basis(record.get("basis", Basis.RIGOROUS))
         is_unfinished(record)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        wrong = contradiction(record)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
         raise _foreign(path, number) from None
-    if any(math.isnan(side) for sides in held for side in sides):
+    known = record.get("verdict", Verdict.EXACT) in VERDICTS and 0 <= record["index"] < MOST_SAMPLES
+    whole = bool(held) or record["run"].get("command") not in BRACKETED
+    if not (known and whole) or any(math.isnan(side) for sides in held for side in sides):
         raise _foreign(path, number)
-    for low, high in held:
-        if apart(low, high):
-            raise SoundnessError(
-                f"soundness alarm: {path}: line {number}: sample {record['index']} has {low!r} for its lower side and "
-                f"{high!r} for its upper one; trust nothing of this file"
-            )
+    if wrong is not None:
+        raise SoundnessError(f"soundness alarm: {path}: line {number}: {wrong}; trust nothing of this file")
     return record
 
 

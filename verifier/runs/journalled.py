@@ -21,9 +21,19 @@ from verifier.question.problem import Running
 from verifier.question.results import Adversary
 from verifier.runs.job import A, Asking, Outcome, SampleProgress
 from verifier.runs.joined_lines import Joined, joined
-from verifier.runs.journal import EFFORT, ENDED, RUNNING, STOPPED, Journal, Record, attempted, is_open, is_unfinished
+from verifier.runs.journal import (
+    EFFORT,
+    ENDED,
+    RUNNING,
+    STOPPED,
+    Journal,
+    Record,
+    attempted,
+    check_overlap,
+    is_open,
+    is_unfinished,
+)
 from verifier.runs.kept_adversaries import KeptAdversaries
-from verifier.runs.merged_journals import check_overlap
 from verifier.runs.run import Jobs, outcomes
 from verifier.runs.running_brackets import RunningBrackets
 from verifier.runs.samples import Samples
@@ -149,8 +159,12 @@ class Attempts:
         return self.job.known(before, self.kept(index))
 
     def kept(self, index: int) -> dict[str, Adversary]:
-        """The inputs that are kept of a sample, by name."""
-        return {} if self.adversaries is None else self.adversaries.read(index, self.run.samples.x[index].size)
+        """The inputs that are kept of a sample, by name, and that its last line tells of."""
+        line = self.before(index)
+        if self.adversaries is None or line is None:
+            return {}
+        found = self.adversaries.read(index, self.run.samples.x[index].size)
+        return {name: one for name, one in found.items() if self.job.tells_of(line, one)}
 
     def before(self, index: int) -> Record | None:
         """The last line about a sample."""

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from encoders.errors import DataError, OptionError, SoundnessError
+from encoders.errors import DataError, OptionError
 from encoders.files import replacing
-from verifier.question.results import Verdict
-from verifier.runs.journal import EFFORT, Record, apart, brackets, is_open, parsed, refuse_other_run
+from verifier.runs.journal import EFFORT, Record, brackets, check_overlap, is_open, parsed, refuse_other_run
 
 LEFT_OUT = ("run", "attempts", "ranges", "by_target", "attacks", "bounds", "estimates", "adversary", "proof")
 
@@ -28,7 +27,7 @@ class Merged:
 
     @property
     def command(self) -> str:
-        return str(self.run["command"])
+        return str(self.run.get("command"))
 
     @property
     def open(self) -> list[int]:
@@ -117,6 +116,7 @@ def merged_journals(paths: Sequence[Path]) -> Merged:
             asked = {name: value for name, value in record["run"].items() if name not in EFFORT}
             run = asked if run is None else run
             refuse_other_run(path, asked, run, "leave it out, or summarise it by itself")
+            check_overlap(own.get(record["index"], record), record)
             own[record["index"]] = record
         for index, record in own.items():
             found[index] = record if index not in found else _narrower(found[index], record)
@@ -127,20 +127,14 @@ def merged_journals(paths: Sequence[Path]) -> Merged:
 
 def _narrower(one: Record, other: Record) -> Record:
     check_overlap(one, other)
-    return min((one, other), key=lambda record: (is_open(record), sum(_width(*sides) for sides in brackets(record))))
+    return min((one, other), key=_openness)
+
+
+def _openness(record: Record) -> tuple[bool, float, float]:
+    """How open a line is: of two without an end the one that begins higher is less so."""
+    held = brackets(record)
+    return is_open(record), sum(_width(*sides) for sides in held), -sum(lower for lower, _ in held)
 
 
 def _width(lower: float, upper: float) -> float:
     return 0.0 if lower == upper else upper - lower
-
-
-def check_overlap(before: Record, now: Record) -> None:
-    """Two brackets of one number that do not meet, or a proof of a radius and an adversary in it: one is wrong."""
-    if {before.get("verdict"), now.get("verdict")} == {Verdict.CERTIFIED, Verdict.FALSIFIED}:
-        raise SoundnessError(f"soundness alarm: sample {now['index']}: one attempt certifies, and another falsifies")
-    for (low, high), (lower, upper) in zip(brackets(before), brackets(now), strict=True):
-        if apart(low, upper) or apart(lower, high):
-            raise SoundnessError(
-                f"soundness alarm: sample {now['index']}: one attempt says {low!r} to {high!r}, and another {lower!r} "
-                f"to {upper!r}"
-            )

@@ -21,7 +21,7 @@ from verifier.perturbations import Box, Perturbation, bias_field, brightness, co
 from verifier.question.model import Model
 from verifier.question.problem import NOTHING, Known, Progress, Running
 from verifier.question.results import Adversary, PerturbedAdversary, Result
-from verifier.runs.job import Asking, Given, Outcome, known_of
+from verifier.runs.job import Asking, Given, Outcome, is_nearest, known_of
 from verifier.runs.journal import Record, record_of
 from verifier.runs.samples import Samples
 
@@ -157,3 +157,6 @@ class PerturbedJob(Asking[Result]):
 
     def known(self, record: Record, witnesses: Mapping[str, Adversary]) -> Known:
         return known_of(record, witnesses)
+
+    def tells_of(self, record: Record, witness: Adversary) -> bool:
+        return is_nearest(record, witness)

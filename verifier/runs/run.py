@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 from bounds.device import pick_device
-from encoders.errors import OptionError
+from encoders.errors import OptionError, SoundnessError
 from encoders.layer_graph.graph import Relu
 from encoders.validation import Natural, checked
 from verifier.options import Options
@@ -17,6 +18,7 @@ from verifier.runs.cluster import Cluster
 from verifier.runs.cluster_connection import check_cluster
 from verifier.runs.in_process import InProcess
 from verifier.runs.job import A, Asking, Executor, Given, Outcome, SampleProgress
+from verifier.runs.journal import contradiction
 from verifier.runs.processes import Processes
 from verifier.runs.samples import Samples
 from verifier.sample_question import FEW_NEURONS
@@ -40,6 +42,7 @@ def outcomes(
 ) -> Generator[Outcome[A], None, None]:
     """Each sample's outcome as it finishes. Closing the iterator early stops whatever still runs.
 
+    Nothing that an executor hands over is believed further than it holds together: it comes from other processes.
     `jobs` processes, or those of a cluster, with up to `batch` samples side by side in each; by default as many as pay
     (`slots_for`). Jobs that outnumber the samples are shared out among these. `known` is what each sample's attempt
     goes on from.
@@ -50,7 +53,28 @@ def outcomes(
     if not isinstance(jobs, str):
         at_once = max(1, min(jobs, len(indices)))
         job, jobs = replace(job, workers=jobs // at_once), at_once
-    yield from executor_for(jobs, slots).outcomes(model, job, given, progress)
+    left = set(indices)
+    with closing(executor_for(jobs, slots).outcomes(model, job, given, progress)) as stream:
+        for outcome in stream:
+            if outcome.index not in left:
+                raise SoundnessError(
+                    f"soundness alarm: an answer came of sample {outcome.index}, which waits for none; trust nothing "
+                    "of this run"
+                )
+            left.remove(outcome.index)
+            yield _held_together(job, outcome)
+
+
+def _held_together(job: Asking[A], outcome: Outcome[A]) -> Outcome[A]:
+    """The outcome, or the alarm in its place where its own parts contradict each other."""
+    result = outcome.result
+    if result is None:
+        return outcome
+    if result.index != outcome.index:
+        wrong: str | None = f"what came for sample {outcome.index} is about sample {result.index}"
+    else:
+        wrong = contradiction(job.record(result, job.options.record("tolerance")))
+    return outcome if wrong is None else Outcome(outcome.index, error=SoundnessError(f"soundness alarm: {wrong}"))
 
 
 def executor_for(jobs: Jobs, slots: int) -> Executor:

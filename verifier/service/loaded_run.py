@@ -74,7 +74,10 @@ class LoadedRun:
         if self.run.question == "margin":
             inputs = None if adversary is None else adversary[None]
             return KnownLoss(KnownValue(claim.upper, basis, inputs))
-        return Known(max(0.0, claim.lower), basis, adversary)
+        told, prover = self.earlier.get(claim.number), self.job.options.engine
+        if told is not None and float(told["lower"]) >= claim.lower:
+            prover = told.get("proven_by") or told["engine"]
+        return Known(max(0.0, claim.lower), basis, adversary, proven_by=prover)
 
     def finding(self, outcome: Outcome[Any], files: Files, persistently: Callable[[Callable[[], str]], str]) -> Finding:
         """An answer as the database holds it, its adversary and its proof kept as files."""

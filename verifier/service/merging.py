@@ -21,7 +21,10 @@ SLACK = 1e-6  # relative: an adversary that exists by float32's rounding alone m
 
 @dataclass(frozen=True)
 class Asked:
-    """What of a question says when a bracket is closed. Of a `value` the replayed side is the lower one."""
+    """What of a question says when a bracket is closed. Of a `value` the replayed side is the lower one.
+
+    On a grid two levels of a distance meet or they do not, whatever the tolerance.
+    """
 
     radius: float | None
     tolerance: float
@@ -30,7 +33,9 @@ class Asked:
     @classmethod
     def of(cls, run: StoredRun) -> Asked:
         """What of a run says it."""
-        return cls(run.radius if run.question == "verify" else None, run.tolerance, run.question == "margin")
+        value = run.question == "margin"
+        levels = run.options.get("grid") is not None and not value
+        return cls(run.radius if run.question == "verify" else None, 0.0 if levels else run.tolerance, value)
 
     def nowhere(self) -> tuple[float, float]:
         """The bracket of which nothing is known."""
@@ -39,7 +44,8 @@ class Asked:
     def verdict(self, lower: float, upper: float, witness: bool) -> str:
         """What a bracket says."""
         if self.value or self.radius is None:
-            near = upper - lower <= self.tolerance * max(1.0, abs(upper)) if math.isfinite(upper) else lower == upper
+            size = abs(lower if self.value else upper)  # of a value, as its engine judges it
+            near = upper - lower <= self.tolerance * max(1.0, size) if math.isfinite(upper - lower) else lower == upper
             return "exact" if near else UNRESOLVED
         if upper <= self.radius and witness:
             return "falsified"
@@ -92,10 +98,19 @@ def merged(held: StoredSample, found: Finding, asked: Asked) -> StoredSample:
 
 
 def told(record: Mapping[str, Any], sample: StoredSample) -> dict[str, Any]:
-    """The line of a journal with the best that is known of the sample."""
+    """The line of a journal with the best that is known of the sample.
+
+    What it says besides of a side that has moved since is not told of the new one.
+    """
     sides = {name: value if math.isfinite(value) else str(value) for name, value in
              (("lower", sample.lower), ("upper", sample.upper))}  # fmt: skip
-    if float(record["lower"]) == sample.lower and float(record["upper"]) == sample.upper:
+    moved = {name for name, value in sides.items() if float(record[name]) != float(value)}
+    if not moved and sample.verdict in ("", record["verdict"]):
         return dict(record)
+    proven, found = ("upper", "lower") if "against" in record else ("lower", "upper")
+    besides = {"proven_by": sample.engine, "execution_error": None} if proven in moved else {}
+    besides |= {"after": None} if found in moved else {}
     more = {"verdict": sample.verdict, "basis": sample.basis, "target": sample.target, "found_by": sample.found_by}
-    return {**record, **sides, **more}
+    more |= {name: value for name, value in besides.items() if name in record}
+    kept = {name: value for name, value in record.items() if name != "why_open" or sample.verdict == UNRESOLVED}
+    return {**kept, **sides, **more}

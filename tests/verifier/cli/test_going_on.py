@@ -235,3 +235,18 @@ def test_adversaries_of_a_file_that_is_gone_are_none_of_the_next(tmp_path: Path)
     assert main([*given, "--radius", "0.001", "--out", str(out)]) == 0
     assert last(journal)[0]["verdict"] == "certified"
     assert list(out.iterdir()) == []
+
+
+def test_adversaries_of_another_file_are_not_saved_as_this_ones(tmp_path: Path) -> None:
+    """As where a journal was copied, and beside it lie those of what had its name before."""
+    journal, out = tmp_path / "results.jsonl", tmp_path / "out"
+    asked = ["verify", NET, "--data", "digits", "--samples", "0:2", "--radius", "0.2", "--json", str(journal)]
+    assert main(asked) == 0
+    kept = KeptAdversaries.beside(journal)
+    mine, other = (kept.read(index, 64)["adversary"] for index in (0, 1))
+    kept.write(0, {"adversary": other})
+    assert main([*asked, "--out", str(out)]) == 0
+    assert [path.name for path in sorted(out.glob("*.npz"))] == ["adversary-1.npz"]
+    kept.write(0, {"adversary": mine})
+    assert main([*asked, "--out", str(out)]) == 0
+    assert np.load(out / "adversary-0.npz")["distance"] == last(journal)[0]["upper"]

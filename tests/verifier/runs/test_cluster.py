@@ -229,6 +229,8 @@ def test_files_come_back_whole(model: Model, samples: Samples, outcome: Outcome[
     session.job = replace(JOB, folder=tmp_path)
     assert taken(session, Delivered(outcome, {"linf/0.proof": b"a proof"})) == [outcome]
     assert (tmp_path / "linf" / "0.proof").read_bytes() == b"a proof"
+    assert taken(session, Delivered(outcome, {"linf/0.proof": b"of a task that ran twice, and proved less"})) == []
+    assert (tmp_path / "linf" / "0.proof").read_bytes() == b"a proof"
 
 
 @pytest.mark.parametrize(

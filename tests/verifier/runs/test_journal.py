@@ -211,3 +211,53 @@ def test_a_closed_loss_goes_on_while_a_target_of_it_is_open() -> None:
     assert is_unfinished({**loss, "by_target": {"1": ["-inf", 0.5]}})
     assert not is_unfinished({**loss, "by_target": {"1": [0.5, 0.50009], "2": [9.0, 9.0008], "3": ["-inf", "-inf"]}})
     assert not is_unfinished({**loss, "run": {"each": False}})
+
+
+ASKED: dict[str, Any] = {**RUN, "tolerance": 1e-6}
+
+
+def edited(path: Path, run: dict[str, Any] = ASKED, **changed: Any) -> Path:
+    """A journal of one line that somebody has changed."""
+    with Journal(path, run) as journal:
+        journal.write({**record_of(result(0), run), **changed})
+    return path
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"lower": 0.1},
+        {"lower": 0.0, "upper": "inf"},
+        {"verdict": "certified", "radius": 0.25, "upper": "inf"},
+        {"verdict": "falsified", "radius": 0.2},
+    ],
+)
+def test_a_verdict_that_its_bracket_does_not_give_is_an_alarm(tmp_path: Path, changed: dict[str, Any]) -> None:
+    path = edited(tmp_path / "results.jsonl", **changed)
+    told = f"line 1: sample 0 is called {changed.get('verdict', 'exact')}"
+    with pytest.raises(SoundnessError, match=told):
+        Journal(path, ASKED)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"lower": 0.25 - 1e-6}, {"lower": "inf", "upper": "inf"}, {"verdict": "unresolved", "lower": 0.0}]
+)
+def test_a_verdict_that_its_bracket_gives_is_taken(tmp_path: Path, changed: dict[str, Any]) -> None:
+    with Journal(edited(tmp_path / "results.jsonl", **changed), ASKED) as journal:
+        assert sorted(journal.done) == [0]
+
+
+@pytest.mark.parametrize("changed", [{"verdict": "proven"}, {"index": -1}, {"index": 10**12}, {"lower": 10**400}])
+def test_a_line_that_no_run_writes_is_refused_by_its_number(tmp_path: Path, changed: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="line 1 is not a result"):
+        Journal(edited(tmp_path / "results.jsonl", **changed), ASKED)
+
+
+def test_two_lines_of_one_sample_that_contradict_each_other_are_an_alarm(tmp_path: Path) -> None:
+    """As where somebody has put two files behind each other."""
+    path = tmp_path / "results.jsonl"
+    with Journal(path, RUN) as journal:
+        for lower in (0.5, 0.25):
+            journal.write(record_of(result(0, lower, lower), RUN))
+    with pytest.raises(SoundnessError, match=r"one attempt says 0\.5 to 0\.5, and another 0\.25 to 0\.25"):
+        Journal(path, RUN)

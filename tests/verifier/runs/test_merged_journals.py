@@ -89,3 +89,19 @@ def test_a_proof_of_a_radius_and_an_adversary_at_it_are_an_alarm(tmp_path: Path)
     files = [written(tmp_path / "a", proof), written(tmp_path / "b", witness)]
     with pytest.raises(SoundnessError, match=r"sample 0: one attempt certifies, and another falsifies"):
         merged_journals(files)
+
+
+def test_of_two_without_an_end_the_one_that_begins_higher_counts(tmp_path: Path) -> None:
+    files = [written(tmp_path / "a", line(0, 0.1, "inf")), written(tmp_path / "b", line(0, 0.4, "inf"))]
+    for order in (files, files[::-1]):
+        assert merged_journals(order).records[0]["lower"] == 0.4
+
+
+def test_two_lines_of_one_file_that_contradict_each_other_are_an_alarm(tmp_path: Path) -> None:
+    with pytest.raises(SoundnessError, match="sample 0: one attempt says"):
+        merged_journals([written(tmp_path / "a", line(0, 0.5, 0.9), line(0, 0.1, 0.4))])
+
+
+def test_a_line_without_a_bracket_is_none(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 1 is not a result"):
+        merged_journals([written(tmp_path / "a", {"index": 0, "run": RUN})])

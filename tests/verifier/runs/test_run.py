@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from encoders.errors import OptionError, SolverError
+from encoders.errors import OptionError, SolverError, SoundnessError
+from encoders.question import Norm
 from trainers.datasets import digits
 from verifier import answer as query
 from verifier.options import Options
 from verifier.question.model import Model, load
 from verifier.question.problem import Running
-from verifier.question.results import Result, Verdict
+from verifier.question.results import Basis, Result, Verdict
 from verifier.runs import in_process
 from verifier.runs.job import Job, Outcome
 from verifier.runs.run import outcomes
@@ -129,3 +132,51 @@ def test_a_bad_radius_is_refused(radius: float) -> None:
 def test_no_jobs_are_refused(model: Model, samples: Samples) -> None:
     with pytest.raises(OptionError, match="jobs 0"):
         ask_all(model, samples, [0], 0)
+
+
+RESULT = Result(0, 3, 3, Norm.LINF, None, Verdict.UNRESOLVED, 0.25, 0.5, Basis.RIGOROUS, "search", 1.5)
+
+
+def told(**changed: Any) -> Result:
+    """A result as it comes out of a pickle: nothing of it was checked."""
+    made: Result = object.__new__(Result)
+    made.__dict__.update({**vars(RESULT), **changed})
+    return made
+
+
+def from_elsewhere(monkeypatch: pytest.MonkeyPatch, samples: Samples, *found: Outcome[Result]) -> list[Outcome[Result]]:
+    """What comes of two samples where an executor hands over these outcomes."""
+
+    class Elsewhere:
+        def outcomes(self, *asked: Any) -> Iterator[Outcome[Result]]:
+            yield from found
+
+    monkeypatch.setattr("verifier.runs.run.executor_for", lambda jobs, slots: Elsewhere())
+    stream = outcomes(load(NET), Job(Options()), samples, [0, 1], 1, lambda index, running: None)
+    return list(stream)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"lower": 0.75}, "sample 0 has 0.75 for its lower side"),
+        ({"lower": float("nan")}, "sample 0 has nan for its lower side"),
+        ({"verdict": Verdict.EXACT}, "sample 0 is called exact, and its bracket is 0.25 to 0.5"),
+        ({"verdict": Verdict.CERTIFIED, "radius": 0.25}, "sample 0 is called certified within 0.25"),
+        ({"verdict": Verdict.FALSIFIED, "radius": 0.25}, "sample 0 is called falsified within 0.25"),
+        ({"index": 1}, "what came for sample 0 is about sample 1"),
+    ],
+)
+def test_what_an_executor_hands_over_must_hold_together(
+    samples: Samples, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], said: str
+) -> None:
+    (found,) = from_elsewhere(monkeypatch, samples, Outcome(0, told(**changed)))
+    assert found.result is None
+    assert isinstance(found.error, SoundnessError)
+    assert said in str(found.error)
+
+
+def test_an_answer_that_nothing_waits_for_ends_the_run(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    for found in ([Outcome(7, told(index=7))], [Outcome(0, RESULT), Outcome(0, told(lower=0.3))]):
+        with pytest.raises(SoundnessError, match=f"an answer came of sample {found[-1].index}, which waits for none"):
+            from_elsewhere(monkeypatch, samples, *found)

@@ -190,6 +190,23 @@ def test_limits_count_all_its_runs(settings: Settings, reading_here: None, netwo
             assert sentence in refused(client.post("/comparisons", json=body), 429)
 
 
+def test_a_page_that_is_asked_for_while_its_comparison_is_deleted(
+    client: httpx.Client, networks: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = f"/comparisons/{compared(client, networks)['id']}"
+    client.post(f"{at}/cancel")
+    honest = Store.comparison
+
+    def then_deleted(store: Store, owner: str, key: str) -> StoredComparison:
+        found = honest(store, owner, key)
+        monkeypatch.setattr(Store, "comparison", honest)
+        store.drop_comparison(owner, key)
+        return found
+
+    monkeypatch.setattr(Store, "comparison", then_deleted)
+    assert "there is none" in refused(client.get(f"{at}/page"), 404)
+
+
 @pytest.fixture
 def url(settings: Settings, reading_here: None) -> Iterator[str]:
     """A server with a worker, on a port of its own."""

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.errors import SoundnessError
+from tests.verifier.service.asking import run
 from verifier.service.merging import Asked, merged, told
 from verifier.service.store.records import Finding, StoredSample
 
@@ -66,6 +67,17 @@ def test_two_open_answers_close_a_distance_together() -> None:
     assert merged(held, answer(EXACT - 1e-7, 0.9, adversary="b"), DISTANCE).adversary == "a"
 
 
+def test_on_a_grid_two_levels_meet_or_they_do_not() -> None:
+    """However large the tolerance is: one level between them is an open question."""
+    options = {"grid": 255, "tolerance": 0.01}
+    asked = Asked.of(replace(run(), options=options, tolerance=0.01))
+    held = merged(sample(), answer(12 / 255, 13 / 255), asked)
+    assert held.verdict == "unresolved"
+    assert merged(held, answer(13 / 255, 14 / 255), asked).verdict == "exact"
+    value = Asked.of(replace(run(question="margin"), options=options, tolerance=0.01))
+    assert merged(sample(value), answer(12 / 255, 13 / 255), value).verdict == "exact"
+
+
 def test_a_radius_is_certified_by_a_bound_above_it_and_falsified_by_an_adversary_alone() -> None:
     open_answer = merged(sample(VERIFY), answer(0.1, math.inf, adversary=None), VERIFY)
     assert merged(open_answer, Finding(0.41, math.inf), VERIFY).verdict == "certified"
@@ -93,3 +105,16 @@ def test_a_record_tells_the_best_that_is_known() -> None:
         "verdict": "exact", "lower": EXACT, "upper": EXACT, "basis": "rigorous", "index": 0, "target": None,
         "found_by": None,
     }  # fmt: skip
+
+
+def test_a_record_tells_nothing_of_a_side_that_has_moved() -> None:
+    besides = {"proven_by": "crown", "execution_error": 1e-6, "after": 0.3, "why_open": "no time", "engine": "highs"}
+    record = {"verdict": "unresolved", "lower": 0.1, "upper": 0.9, **besides}
+    held = merged(sample(), replace(answer(0.1, 0.9), record=record), DISTANCE)
+    assert told(record, held) == record
+    proven = told(record, merged(held, Finding(0.2, 0.9, engine="highs"), DISTANCE))
+    assert [proven[name] for name in besides] == ["highs", None, 0.3, "no time", "highs"]
+    found = told(record, merged(held, Finding(0.1, 0.5), DISTANCE))
+    assert [found[name] for name in besides] == ["crown", 1e-6, None, "no time", "highs"]
+    closed = told(record, merged(held, Finding(0.5, 0.5, engine="highs"), DISTANCE))
+    assert (closed["verdict"], "why_open" in closed) == ("exact", False)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from tests.verifier.service.asking import asked, ended, uploaded
+from tests.verifier.service.asking import asked, ended, run, uploaded
 from tests.verifier.service.conftest import serving
+from verifier.options import Options
 from verifier.question.model import Model
 from verifier.question.problem import Running
+from verifier.runs.job import Job
 from verifier.service import asking, loaded_run
 from verifier.service.files import Files, Folder
+from verifier.service.loaded_run import LoadedRun
 from verifier.service.settings import Settings
 from verifier.service.store.records import Claimed, Finding
 from verifier.service.store.store import Store
@@ -107,3 +110,21 @@ def test_a_first_adversary_is_told_at_once(no_files: Files) -> None:
 def no_files(tmp_path: Path) -> Files:
     """Where nothing is kept."""
     return Folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("record", "lower", "prover"),
+    [
+        (None, 0.2, "highs"),
+        ({"lower": 0.1, "engine": "highs", "proven_by": "crown"}, 0.2, "highs"),
+        ({"lower": 0.2, "engine": "highs", "proven_by": "crown"}, 0.2, "crown"),
+        ({"lower": 0.2, "engine": "highs"}, 0.2, "highs"),
+    ],
+)
+def test_who_proved_what_is_known_is_told(
+    record: dict[str, Any] | None, lower: float, prover: str, tmp_path: Path
+) -> None:
+    job, model = Job(Options(engine="highs")), cast("Any", None)
+    loaded = LoadedRun(run(), model, model, job, tmp_path, {}, 1.0, {0: record})
+    known = loaded._known(Claimed("r", 0, 2, 0, lower, 0.9, "solver", None), None)
+    assert (known.lower, known.basis, known.proven_by) == (lower, "solver", prover)

@@ -88,6 +88,8 @@ def drop_comparison(service: ServiceHere, owner: Owner, key: Key) -> Response:
 def page(service: ServiceHere, owner: Owner, key: Key) -> HTMLResponse:
     """The page that `plumbline compare` writes, of the samples that every network has."""
     (runs,) = service.store.compared([service.store.comparison(owner, key)])
+    if not runs:
+        raise _gone(key)
     alarmed = next((run for run in runs if run.state == RunState.FAILED), None)
     if alarmed is not None:
         raise ConflictError(f"run {alarmed.id} was stopped by an alarm; nothing is compared: {alarmed.error}")
@@ -131,8 +133,13 @@ def _where_possible(service: Service, owner: str, key: str, change: Callable[[st
 def _one(service: Service, owner: str, key: str) -> ComparisonItem:
     found = told(service, owner, [service.store.comparison(owner, key)])
     if not found:
-        raise NotThereError(f"comparison {key[:40]!r}: there is none")
+        raise _gone(key)
     return found[0]
+
+
+def _gone(key: str) -> NotThereError:
+    """What is said of a comparison that was deleted while it was looked at."""
+    return NotThereError(f"comparison {key[:40]!r}: there is none")
 
 
 def told(service: Service, owner: str, held: Sequence[StoredComparison]) -> list[ComparisonItem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from verifier.studies.comparison.differences import (
     overestimates,
 )
 from verifier.studies.comparison.drawn_attacks import STRONGEST, attack_in_words, short_name
+from verifier.studies.comparison.measure import Measured
 from verifier.studies.comparison.options import CompareOptions
 from verifier.studies.comparison.paired import Comparison, paired_tests
 from verifier.studies.comparison.statistics import Crossing, Curve, Group, curves
@@ -90,18 +92,26 @@ def notes(found: Findings) -> list[str]:
         f"networks; they hold at the {level} level for all radii and all pairs of a norm together.",
         f"{attacks} Neither is told the distance. Seconds are wall time per sample on "
         "a machine that may have been busy. Open phases: mean ReLUs not fixed by bounds before the search.",
-        conditions(found.options),
+        conditions(found.options, [one for group in found.groups for one in group.members]),
     ]
 
 
-def conditions(options: CompareOptions) -> str:
-    """With what, and how long at the most, each sample was measured."""
+def conditions(options: CompareOptions, measured: Sequence[Measured]) -> str:
+    """With what, and how long at the most, each sample was measured, by all attempts at it together."""
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    limit = "no time limit" if options.time_limit is None else f"at most {options.time_limit:g} s a sample"
+    spent = [tried for one in measured for tried in one.attempts if tried]
+    usual = math.inf if options.time_limit is None else options.time_limit
+    limits = [sum(math.inf if one["time_limit"] is None else one["time_limit"] for one in tried) for tried in spent]
+    most = max(limits, default=usual)
+    limit = f"at most {most:g} s a sample" if math.isfinite(most) else "no time limit"
+    engines, devices = (
+        listed(list(dict.fromkeys(one[name] for tried in spent for one in tried)) or [getattr(options, name)])
+        for name in ("engine", "device")
+    )
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
     return (
-        f"Conditions: plumbline {__version__}, engine {options.engine}, {limit}, tolerance {options.tolerance:g}, "
-        f"device {options.device}, seed {options.seed}; {machine}."
+        f"Conditions: plumbline {__version__}, engine {engines}, {limit}, tolerance {options.tolerance:g}, "
+        f"device {devices}, seed {options.seed}; {machine}."
     )
 
 

@@ -6,7 +6,7 @@ Each sample is journalled at once, with the best of all of them as its bracket.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,6 +79,7 @@ class Measured:
     seconds: FloatArray
     open: NDArray[np.bool_]
     adversaries: dict[int, Inputs]  # by the sample's index
+    attempts: tuple[Sequence[Record], ...] = ()  # of each sample, how its time was spent; of none where unknown
 
     def of(self, indices: tuple[int, ...]) -> Measured:
         """The same of fewer samples."""
@@ -87,7 +88,8 @@ class Measured:
         cut: dict[str, Any] = {name: None if (held := getattr(self, name)) is None else held[kept] for name in arrays}
         words: dict[str, Any] = {name: tuple(getattr(self, name)[k] for k in kept) for name in ("proven_by", "basis")}
         adversaries = {index: found for index, found in self.adversaries.items() if index in indices}
-        return replace(self, indices=indices, adversaries=adversaries, **cut, **words)
+        attempts = tuple(self.attempts[k] for k in kept) if self.attempts else ()
+        return replace(self, indices=indices, adversaries=adversaries, attempts=attempts, **cut, **words)
 
 
 def measure_one(
@@ -197,10 +199,13 @@ def collected(
         return np.array([float(record[name]) for record in records])
 
     def attacked(name: str) -> FloatArray:
-        """Distances of an attack; misclassified samples have 0, those that it found nothing for infinity."""
+        """Distances of an attack; misclassified samples have 0, those that it found nothing for infinity.
+
+        Of a sample that it was not asked about, as one that failed, nothing worse is told than of all else.
+        """
         return np.array([
             0.0 if record["verdict"] == Verdict.MISCLASSIFIED
-            else float(record["attacks"].get(name, {"distance": "inf"})["distance"])
+            else float(record["attacks"].get(name, {"distance": record["upper"]})["distance"])
             for record in records
         ])  # fmt: skip
 
@@ -227,4 +232,5 @@ def collected(
             for record in records
             if record["adversary"] is not None
         },
+        tuple(record.get("attempts", ()) for record in records),
     )

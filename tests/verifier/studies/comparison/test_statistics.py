@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +16,8 @@ from encoders.question import Norm
 from verifier.question.results import Basis, Result, Verdict, check_order
 from verifier.studies.comparison.bands import Resampling
 from verifier.studies.comparison.differences import differences, overestimates
-from verifier.studies.comparison.findings import findings, summary
-from verifier.studies.comparison.measure import Measured
+from verifier.studies.comparison.findings import conditions, findings, summary
+from verifier.studies.comparison.measure import Measured, collected, unknown
 from verifier.studies.comparison.options import CompareOptions, Subject
 from verifier.studies.comparison.paired import holm, paired_tests, signed_rank
 from verifier.studies.comparison.robust_accuracy import beyond, radii_for
@@ -357,3 +359,26 @@ def test_an_attack_below_what_is_proven_is_an_alarm_and_so_is_a_lower_bound_abov
         check_order(result(0.1, 0.2), {}, {"a": 0.099})
     with pytest.raises(SoundnessError, match="above the adversary"):
         check_order(result(0.1, 0.2), {"b": 0.201}, {"a": 0.2})
+
+
+def test_conditions_are_those_of_all_attempts() -> None:
+    """Not of the last run alone: that may have had less time, or another engine."""
+
+    def attempt(engine: str, limit: float | None) -> dict[str, Any]:
+        return {"engine": engine, "device": "auto", "time_limit": limit}
+
+    options, one = CompareOptions(time_limit=5.0), measured("net", [0.1, 0.2])
+    assert "engine auto, at most 5 s a sample" in conditions(options, [one])
+    tried = replace(one, attempts=([attempt("highs", 60.0), attempt("auto", 5.0)], [attempt("auto", 5.0)]))
+    assert "engine highs and auto, at most 65 s a sample" in conditions(options, [tried])
+    assert "engine auto, at most 5 s a sample" in conditions(options, [tried.of((1,))])
+    endless = replace(one, attempts=([], [attempt("auto", None), attempt("auto", 5.0)]))
+    assert "no time limit" in conditions(options, [endless])
+
+
+def test_an_attack_that_was_not_asked_about_a_sample_is_not_told_to_have_overestimated_it() -> None:
+    failed = {**unknown(0), "lower": 0.1, "upper": 0.4}
+    found = collected(Subject("net", "net", 0, Path("net.onnx")), Norm.LINF, 0.9, [failed], CompareOptions())
+    assert (found.typical.tolist(), found.strongest.tolist()) == ([0.4], [0.4])
+    for one in overestimates(grouped([found]), None, ("pgd-by-radius", "portfolio"), HOW):
+        assert (one.lower, one.upper) == (0.0, 1.0)
