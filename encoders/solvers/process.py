@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -95,17 +96,15 @@ def serve_requests(
     """
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     connection: Connection[Any, Any] = Connection(descriptor)
-    connection.send(None)
-    while True:
-        try:
+    with suppress(EOFError, OSError):  # the other side hung up, perhaps before this one was up
+        connection.send(None)
+        while True:
             request = connection.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            found = answer(request, connection)
-        except Exception as error:
-            found = failed(error)
-        connection.send(found)
+            try:
+                found = answer(request, connection)
+            except Exception as error:
+                found = failed(error)
+            connection.send(found)
 
 
 def _end_with_parent(parent: int) -> None:

@@ -18,6 +18,12 @@ def test_workers_without_a_central_place_have_work_all_the_time() -> None:
     assert told.lost == 0.0
 
 
+def test_the_end_of_a_run_weighs_no_more_than_it_does_with_all_samples() -> None:
+    told = simulated(replace(LOAD, samples=round(60 / SHARE)))
+    assert told.tail > 0.0
+    assert 0.95 < told.solving <= 1.0
+
+
 def test_no_run_is_shorter_than_what_its_central_place_has_to_do() -> None:
     told = simulated(replace(LOAD, central=0.5))
     assert told.hours >= 0.99 * LOAD.samples * 0.5 / 3600.0

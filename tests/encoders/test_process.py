@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import Pipe
 
 import pytest
 
 from encoders.deadline import Deadline, in_time, under
-from encoders.solvers.process import Worker, running
+from encoders.solvers.process import Worker, running, serve_requests
 
 HIGHS = ("encoders.solvers.highs_worker", "HiGHS", "highspy")
 
@@ -59,6 +60,14 @@ def test_a_worker_that_starts_too_late_is_there_for_the_next(monkeypatch: pytest
     found = running(*HIGHS)
     assert found.alive
     assert running(*HIGHS) is found
+
+
+def test_a_worker_whose_asker_is_gone_before_it_is_up_ends_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("encoders.solvers.process._end_with_parent", lambda parent: None)
+    asker, worker = Pipe()
+    asker.close()
+    with worker:
+        serve_requests(os.dup(worker.fileno()), lambda request, connection: None, lambda error: None)
 
 
 def test_ctrl_c_does_not_end_a_worker_that_is_still_starting() -> None:

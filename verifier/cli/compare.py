@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baseline",
         metavar="NAME",
-        help="the run that the others are held against (default: the one called none, or trained plainly)",
+        help="the run, or the model file by NAME of NAME-seedN.onnx, that the others are held against "
+        "(default: the one called none, or trained plainly)",
     )
     parser.add_argument("--pictures", type=int, metavar="N", help="samples shown in pictures (default: 3)")
     parser.add_argument(

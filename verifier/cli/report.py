@@ -44,10 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_radii(question, "a few round ones, chosen from the distances")
     add_box(question)
     question.add_argument(
-        "--bounds", metavar="NAMES", help="lower bounds, or module:Name, with commas between (default: all)"
+        "--bounds",
+        metavar="NAMES",
+        help="lower bounds, with commas between: interval, crown, alpha-crown, lp, … or module:Name; an unknown one is "
+        "refused with the names of all (default: all but exact-cross-lipschitz)",
     )
     question.add_argument(
-        "--attacks", metavar="NAMES", help="attacks, or module:Name, with commas between (default: all)"
+        "--attacks",
+        metavar="NAMES",
+        help="attacks, with commas between: the names of `plumbline attack`, or module:Name (default: all that are "
+        "made for the norm)",
     )
     add_effort(parser)
     parser.add_argument(
