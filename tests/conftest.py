@@ -8,11 +8,15 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from bounds.attacks import AttackProblem
+from bounds.attacks.portfolio import walked
+from encoders.layer_graph.graph import Relu
 from tests.draws import thorough
 
 # No deadline, and no complaint about slow draws: how fast a machine is at the moment is no property of the code.
@@ -20,6 +24,7 @@ PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", PATIENT, derandomize=True, max_examples=100)
 settings.register_profile("thorough", PATIENT, derandomize=False, max_examples=1000)
 settings.load_profile("ci")
+FEW_STEPS, FEW_NEURONS = 4, 40  # of a brief question's attacks, and of nets that they are enough for
 
 
 def pytest_sessionstart() -> None:
@@ -38,7 +43,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def fixed_torch_seed() -> None:
     """What a test draws from torch's global generator depends on no test that ran before it in the same process."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed asks each kind of device: 5 ms a test
 
 
 @pytest.fixture
@@ -74,6 +79,23 @@ def quick_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     if not thorough():
         monkeypatch.setattr("bounds.attacks.ball_search.BALLS", 1)
+
+
+@pytest.fixture
+def brief_questions(quick_attacks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attacks that a question about a small net starts with take a few steps, too: they are half of what it costs.
+
+    For tests of what engines prove, and of how questions are asked.
+    """
+    if thorough():
+        return
+
+    def brief(problem: AttackProblem) -> AttackProblem:
+        neurons = sum(node.size for node in problem.device_graph.graph.nodes if isinstance(node, Relu))
+        few = replace(problem.options, steps=FEW_STEPS, restarts=0)
+        return replace(problem, options=few) if neurons <= FEW_NEURONS else problem
+
+    monkeypatch.setattr("verifier.batching.attack_request.walked", lambda problems: walked([*map(brief, problems)]))
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from encoders.arrays import FloatArray
 from encoders.errors import DataError, OptionError, SoundnessError
 from encoders.layer_graph.graph import affine_chain
 from encoders.question import Norm, Region
-from tests.brute_force_greatest import greatest_value
 from tests.encoders.nets import random_chain
+from tests.exact_distances import exact_greatest
 from tests.onnx_builder import to_onnx
 from tests.verifier.test_greatest_value import Nothing
 from verifier.answer import verify
@@ -22,6 +22,8 @@ from verifier.greatest_value import GreatestValue
 from verifier.margin_answer import Closed, GreatestLoss, margin, output_range
 from verifier.question.model import Model, load
 from verifier.question.results import Basis, Verdict
+
+pytestmark = pytest.mark.usefixtures("brief_questions")
 
 X = np.array([0.75, 0.25], dtype=np.float32)
 Constraints = tuple[FloatArray, FloatArray]
@@ -140,7 +142,7 @@ def wrong(model: Model, seed: int, norm: Norm, allowed: bool = True, closes: boo
     against = int(np.argmax(model.scores(x[None])[0]))
     leads = np.delete(np.eye(3), against, axis=0) - np.eye(3)[against]
     region = Region(x.astype(np.float64), np.zeros(3), np.ones(3))
-    truth = greatest_value(graph, region, norm, radius, leads, scale, constraints)
+    truth = exact_greatest(graph, region, norm, radius, leads, scale, constraints)
     if not allowed and truth.upper == -np.inf:
         return None
     found: GreatestLoss = margin(model, x, radius, norm=norm, scale=scale, constraints=constraints, **options)

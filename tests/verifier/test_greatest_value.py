@@ -24,8 +24,9 @@ from encoders.errors import SoundnessError
 from encoders.layer_graph.graph import affine_chain
 from encoders.question import CONVEX, Norm, Region
 from tests.brute_force import OracleError
-from tests.brute_force_greatest import Greatest, greatest_value, grid_points
+from tests.brute_force_greatest import Greatest, grid_points
 from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
+from tests.exact_distances import exact_greatest
 from tests.onnx_builder import to_onnx
 from tests.test_trust import random_net
 from verifier.batching.request import run_alone
@@ -87,7 +88,7 @@ def question(seed: int, norm: Norm, folder: Path) -> Question:
     region = Region(center, np.where(free, box[0], center), np.where(free, box[1], center))
     identity = np.eye(graph.classes)
     rows = np.stack([identity[t] - identity[against] for t in targets])
-    truth = greatest_value(graph, region, norm, radius, rows)
+    truth = exact_greatest(graph, region, norm, radius, rows)
     return Question(model, x, label, options, norm, radius, region, rows, truth)
 
 
@@ -185,7 +186,7 @@ def test_every_target_has_its_own_bracket(tmp_path: Path) -> None:
         assert len(answer.by_target) == len(asked.rows)
         graph = asked.model.graph
         for row, (lower, upper) in zip(asked.rows, answer.by_target.values(), strict=True):
-            truth = greatest_value(graph, asked.region, asked.norm, asked.radius, row[None])
+            truth = exact_greatest(graph, asked.region, asked.norm, asked.radius, row[None])
             if not (lower <= truth.upper + 1e-9 * asked.size and truth.lower - 1e-9 * asked.size <= upper):
                 found.append((seed, row, lower, upper, truth.lower))
         lowers, uppers = zip(*answer.by_target.values(), strict=True)

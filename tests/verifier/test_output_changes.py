@@ -16,10 +16,10 @@ import verifier
 from encoders.errors import DataError, ModelError, OptionError
 from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import Goal, Norm, Region
-from tests.brute_force import brute_force_distance
 from tests.brute_force_greatest import grid_points
 from tests.draws import draws
 from tests.encoders.nets import random_chain
+from tests.exact_distances import exact_distance
 from tests.int8_builder import random_int8
 from tests.onnx_builder import to_onnx
 from tests.small_files import gemm, head, node, written
@@ -127,7 +127,7 @@ def truth_of(model: Model, region: Region, norm: Norm, before: float, size: floa
     """The distance by its definition, on every linear piece."""
     row = np.eye(model.classes)[k, None]
     goals = [Goal(0, -sign * row, np.array([size + sign * before])) for sign in SIDES[direction]]
-    return brute_force_distance(model.graph, region, norm, tuple(goals))[0]
+    return exact_distance(model.graph, region, norm, tuple(goals))
 
 
 def asked(seed: int, folder: Path) -> tuple[Model, NDArray[Any], dict[str, Any], float]:

@@ -43,7 +43,7 @@ from verifier.several_networks import (
     universal_distance,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_attacks")
+pytestmark = pytest.mark.usefixtures("brief_questions")
 
 Array = NDArray[np.float64]
 CLOSE = 1e-5  # relative, between the two sides of an exact answer: what rounding to float32 may add to the tolerance

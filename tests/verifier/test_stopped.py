@@ -48,7 +48,7 @@ class AtLook(Stop):
 
 def looks(first: AtLook) -> Iterator[int]:
     """The looks to stop at, of all that `first` has seen."""
-    yield from np.unique(np.linspace(0, first.looks - 1, MOST).astype(int)).tolist()
+    yield from np.unique(np.linspace(0, first.looks, MOST, endpoint=False).astype(int)).tolist()
 
 
 @pytest.mark.parametrize("engine", ["search", "auto", "splits", "highs"])

@@ -93,7 +93,7 @@ def test_never_above_brute_force(name: str, block: int, norm: Norm) -> None:
     positive = 0
     # A solver's process a program is slow: fewer nets and balls where one is called.
     few = LOWER_BOUNDS[name].rests_on_solver
-    count, balls, steps = (2, 2, 60) if few else (draws(3, 8), draws(4, 6), draws(15, 60))
+    count, balls, steps = (2, 2, 60) if few else (draws(2, 8), draws(4, 6), draws(15, 60))
     options = LowerBoundOptions(balls, steps)
     for seed in range(8 * block, 8 * block + count):
         rng = np.random.default_rng(seed)

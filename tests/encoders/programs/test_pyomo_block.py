@@ -16,8 +16,8 @@ from encoders.question import Norm, goals_for
 from encoders.solvers.base import SolverOptions, Status
 from encoders.solvers.highs import HighsSolver
 from encoders.solvers.pyomo_solver import STATUS, PyomoSolver
-from tests.brute_force import brute_force_distance
 from tests.encoders.nets import interval_bounds, random_chain, two_two_two, unit_box
+from tests.exact_distances import exact_distance
 
 
 @pytest.mark.parametrize(("norm", "distance"), [(Norm.LINF, 1 / 8), (Norm.L1, 1 / 6)])
@@ -75,7 +75,7 @@ def test_euclidean_distances_by_hand_and_by_brute_force(name: str) -> None:
         region = unit_box(center)
         for goal in goals_for(int(np.argmax(graph.evaluate(center)[0])), 3, None, 0.0):
             program = encode(graph, region, Norm.L2, goal, interval_bounds(graph, region), np.inf)
-            exact, _ = brute_force_distance(graph, region, Norm.L2, (goal,))
+            exact = exact_distance(graph, region, Norm.L2, (goal,))
             lower = solver.solve(program).lower
             assert lower <= exact
             assert lower == pytest.approx(exact, abs=close)

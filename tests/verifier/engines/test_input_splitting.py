@@ -11,9 +11,9 @@ from encoders.arrays import FloatArray, Inputs
 from encoders.deadline import NEVER, Clock, Deadline
 from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import Norm, Region
-from tests.brute_force_greatest import greatest_value
 from tests.draws import draws
 from tests.encoders.nets import random_chain
+from tests.exact_distances import exact_greatest
 from verifier.engines.input_splitting import InputSplitting
 from verifier.question.incumbent import Incumbent
 
@@ -37,7 +37,7 @@ def moved(seed: int, by: float) -> tuple[Graph, Region]:
     random = np.random.default_rng(seed)
     graph, center = random_chain(seed, SIZES)
     region = Region(center, center - random.random(2), center + random.random(2))
-    least = -greatest_value(graph, region, Norm.LINF, np.inf, np.array([[-1.0]])).lower
+    least = -exact_greatest(graph, region, Norm.LINF, np.inf, np.array([[-1.0]])).lower
     weights = [node.maps[0].matrix().toarray() for node in graph.nodes[1::2]]  # type: ignore[union-attr]
     biases = [node.bias for node in graph.nodes[1::2]]  # type: ignore[union-attr]
     return affine_chain(weights, [*biases[:-1], biases[-1] - least + by]), region

@@ -9,9 +9,9 @@ import pytest
 
 from encoders.layer_graph.graph import affine_chain
 from encoders.question import Norm, Region, goals_for
-from tests.brute_force import brute_force_distance
 from tests.draws import draws
 from tests.encoders.nets import random_chain
+from tests.exact_distances import exact_distance
 from tests.onnx_builder import to_onnx
 from verifier.answer import distance, verify
 from verifier.perturbations import brightness
@@ -19,7 +19,7 @@ from verifier.question.incumbent import Incumbent
 from verifier.question.model import Model, load
 from verifier.question.results import Verdict
 
-pytestmark = pytest.mark.usefixtures("quick_attacks")
+pytestmark = pytest.mark.usefixtures("brief_questions")
 PIXELS = 6
 
 
@@ -77,7 +77,7 @@ def test_two_inputs_in_every_norm(norm: str, tmp_path: Path) -> None:
         model = load(to_onnx(graph, tmp_path / "net.onnx"))
         found = distance(model, x.astype(np.float32), norm=norm, engine="splits", tolerance=1e-4)
         region = Region(x.astype(np.float32).astype(np.float64), np.zeros(2), np.ones(2))
-        truth, _ = brute_force_distance(model.graph, region, Norm(norm), goals_for(found.predicted, 2, None, 0.0))
+        truth = exact_distance(model.graph, region, Norm(norm), goals_for(found.predicted, 2, None, 0.0))
         assert found.lower <= truth * (1 + 1e-6) + 1e-9, seed
         assert found.upper >= truth * (1 - 1e-6) - 1e-9, seed
         assert found.verdict is Verdict.EXACT, seed

@@ -25,7 +25,7 @@ from verifier.options import Options
 from verifier.question.model import load
 from verifier.question.results import Result, Verdict
 
-pytestmark = pytest.mark.usefixtures("quick_attacks")
+pytestmark = pytest.mark.usefixtures("brief_questions")
 SWAP = affine_chain([np.eye(2)], [np.zeros(2)])  # scores (x1, x2)
 LARGE = 2.0**22
 

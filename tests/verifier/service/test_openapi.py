@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance  # noqa: 
 
 # No schema says which bytes are a network, nor which options fit it.
 JUDGED = ("/models", "/data", "/arrays", "/runs", "/comparisons")
-EXAMPLES = 100 if thorough() else 8
+EXAMPLES = 100 if thorough() else 4
 PATIENT = drawn(deadline=None, suppress_health_check=list(HealthCheck), database=None)
 UNHURRIED = replace(Limits(), requests_per_minute=10_000_000)
 

@@ -65,7 +65,7 @@ class Tripping(Clock):
 
 def looks(first: Tripping) -> Iterator[int]:
     """The looks to end a question at, of all that `first` has seen."""
-    yield from np.unique(np.linspace(0, first.looks - 1, MOST).astype(int)).tolist()
+    yield from np.unique(np.linspace(0, first.looks, MOST, endpoint=False).astype(int)).tolist()
 
 
 def begun(seed: int, norm: Norm, clock: Clock) -> tuple[Problem, Incumbent]:

@@ -17,7 +17,7 @@ import pytest
 
 from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import Norm, Region, goals_for
-from tests.brute_force import brute_force_distance
+from tests.exact_distances import exact_distance
 from tests.onnx_builder import to_onnx
 from tests.verifier.studies.comparison.brief import brief_comparison
 from verifier.cli.main import main
@@ -111,7 +111,7 @@ def truth(
                 goals = goals_for(int(label), 2, None, 0.0)
                 wrong = scores(graph, point).argmax() != label
                 region = Region(point, np.zeros(2), np.ones(2))
-                lengths.append(0.0 if wrong else brute_force_distance(graph, region, norm, goals)[0])
+                lengths.append(0.0 if wrong else exact_distance(graph, region, norm, goals))
             found[name, str(norm)] = np.array(lengths)
     return found
 
