@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from verifier.runs import cluster
 pytest.importorskip("distributed", reason="distributed is not installed: there is no cluster to ask")
 pytestmark = pytest.mark.usefixtures("undrawn_charts")
 MEASURED = ("index", "label", "predicted", "verdict", "lower", "upper", "target", "basis")
+NUMBER = re.compile(r"-?\d+\.\d+(e[-+]?\d+)?")
 FIRST = ("index", "verdict", "lower", "upper", "attacks", "cross_lipschitz")
 
 
@@ -41,6 +43,11 @@ def _untimed(value: Any) -> Any:
     return value
 
 
+def rounded(text: str) -> str:
+    """A text whose numbers have nine digits: sums in another order differ in the last of theirs."""
+    return NUMBER.sub(lambda found: f"{float(found[0]):.9g}", text)
+
+
 def test_a_report_is_that_of_this_process(files: tuple[list[str], str], tmp_path: Path) -> None:
     (net, _), data = files
     asked = ["report", net, "--data", data, "--bounds", "crown", "--attacks", "fab", "--proofs", "--format", "json,csv"]
@@ -48,10 +55,10 @@ def test_a_report_is_that_of_this_process(files: tuple[list[str], str], tmp_path
         assert main([*asked, "--out", str(tmp_path / name), *more]) == 0
     here, there = (tmp_path / name for name in ("here", "there"))
     told = [lines(folder / "journal" / "linf.jsonl", (*MEASURED, "bounds", "attacks")) for folder in (here, there)]
-    assert told[0] == told[1]
+    assert rounded(json.dumps(told[0])) == rounded(json.dumps(told[1]))
     shares = [json.loads((folder / "report.json").read_text())["robust"] for folder in (here, there)]
     assert shares[0] == shares[1]
-    assert (here / "curves.csv").read_text() == (there / "curves.csv").read_text()
+    assert rounded((here / "curves.csv").read_text()) == rounded((there / "curves.csv").read_text())
     written = [sorted(path.name for path in (folder / "proofs" / "linf").iterdir()) for folder in (here, there)]
     assert written[0] == written[1] == ["0.proof", "1.proof", "2.proof"]
     assert main(["check", str(there / "proofs" / "linf"), "--model", net]) == 0
@@ -65,7 +72,7 @@ def test_a_comparison_is_that_of_this_process(files: tuple[list[str], str], tmp_
         assert main([*asked, "--out", str(tmp_path / name), *more]) == 0
     for stem in ("plain", "steep"):
         told = [lines(tmp_path / name / "journal" / f"{stem}-linf.jsonl", FIRST) for name in ("here", "there")]
-        assert told[0] == told[1]
+        assert rounded(json.dumps(told[0])) == rounded(json.dumps(told[1]))
     for file in ("curves.csv", "differences.csv", "transfer.csv"):
         texts = [(tmp_path / name / file).read_text() for name in ("here", "there")]
-        assert texts[0] == texts[1]
+        assert rounded(texts[0]) == rounded(texts[1])
