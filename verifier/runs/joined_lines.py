@@ -1,6 +1,7 @@
 """Two lines about one sample as one: of each side of a bracket what says more, with all that is told of that side.
 
-A sample that is asked anew starts from nothing. Where it stays open, what was known before still holds.
+A sample that is asked anew starts from nothing, and one that is asked again for its proof may have lost its adversary.
+Where it is open then, what was known before still holds.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class _Bracket:
 
 
 def joined(before: Record, now: Record) -> Joined:
-    """The line of a sample that was asked anew and left open, and the one before it."""
+    """The line of a sample that is open now, and the one before it."""
     if "ranges" in now:
         return _joined_ranges(before, now)
     loss = "against" in now
@@ -70,6 +71,7 @@ def joined(before: Record, now: Record) -> Joined:
         record |= _joined_targets(before, now)
     if not is_open(before):
         record["verdict"] = before["verdict"]
+        record.pop("why_open", None)
     return Joined(record, {"worst" if loss else "adversary"} if bracket.attains_more else set())
 
 

@@ -184,14 +184,15 @@ class Attempts:
         return whole.record
 
     def witnesses(self, answer: Any) -> dict[str, Adversary]:
-        """The inputs that an answer shows: of a sample that was asked anew and left open, better ones from before."""
+        """The inputs that an answer shows: better ones from before where the line is joined with the one before."""
         record = attempted(self.job.record(answer, self.run.record), self.run.effort)
         return self._shown(answer, self._with_what_was_known(record, self.before(answer.index)))
 
     def _with_what_was_known(self, line: Record, earlier: Record | None) -> Joined:
-        """What was asked anew and stays open is no weaker than what was known of it."""
-        weaker = earlier is not None and line["index"] in self.anew and is_unfinished(line)
-        return joined(earlier, line) if earlier is not None and weaker else Joined(line)
+        """What was asked anew, or was closed, and is open now is no weaker than what was known of it."""
+        if earlier is None or not is_unfinished(line) or not (line["index"] in self.anew or not is_open(earlier)):
+            return Joined(line)
+        return joined(earlier, line)
 
     def _shown(self, answer: Any, whole: Joined) -> dict[str, Adversary]:
         kept = self.kept(answer.index) if whole.kept else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,18 @@ def test_a_proof_that_is_not_there_is_looked_for_again(
         for _ in range(2):
             assert main([*asked, "--proof", str(folder)]) == 0
     assert len(journal.read_text().splitlines()) == 5  # what time does not mend is left
+
+
+def test_an_answer_is_not_lost_while_its_proof_is_looked_for(tmp_path: Path) -> None:
+    journal = tmp_path / "results.jsonl"
+    asked = ["verify", *DIGITS[:-1], "0", "--radius", "0.3", "--json", str(journal)]
+    assert main(asked) == 0
+    shutil.rmtree(f"{journal}.adversaries")
+    assert main([*asked, "--proof", str(tmp_path / "proofs"), "--time-limit", "1e-9"]) == 0
+    before, after = map(json.loads, journal.read_text().splitlines())
+    assert [line["verdict"] for line in (before, after)] == ["falsified"] * 2
+    assert after["upper"] == before["upper"] <= 0.3
+    assert "why_open" not in after
 
 
 def test_a_proof_is_held_against_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
