@@ -131,9 +131,10 @@ def _record(run: RemoteRun, item: Mapping[str, Any]) -> Record:
     from verifier.studies.comparison.measure import unknown, written
 
     index = int(item["index"])
-    failed = item["state"] == "failed"
-    told = {"lower": item["lower"], "upper": item["upper"]} if failed else run.record(index)
-    record = {**unknown(index), **told}
+    if item["state"] == "failed":
+        record = unknown(index, float(item["lower"]), float(item["upper"]), item["basis"], item["engine"])
+    else:
+        record = {**unknown(index), **run.record(index)}
     if item["has_adversary"]:
         with np.load(io.BytesIO(run.adversary(index)), allow_pickle=False) as arrays:
             record |= written(arrays["adversary"].reshape(-1))

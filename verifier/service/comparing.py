@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,14 +20,14 @@ GO_ON = "wait until its runs have finished, or resume it"
 class Network:
     """A model with what is known of its samples.
 
-    `failed` are brackets of samples that have no answer, `adversaries` the digests of files, both by the sample's
-    index.
+    `failed` are brackets of samples that have no answer, what their lower sides rest on and who proved them;
+    `adversaries` are the digests of files; both by the sample's index.
     """
 
     path: Path
     facts: Mapping[str, Any]
     records: Sequence[Mapping[str, Any]]
-    failed: Mapping[int, tuple[float, float]]
+    failed: Mapping[int, tuple[float, float, str | None, str | None]]
     adversaries: Mapping[int, str]
 
 
@@ -85,8 +84,7 @@ def comparison_page(asked: Compared, out: Path) -> str:
         samples = replace(samples_of(asked.source, model, options.question(norm)), name=asked.data)
         indices = parse_samples(asked.samples, samples.count)
         records: dict[int, dict[str, Any]] = {int(one["index"]): {**unknown(0), **one} for one in network.records}
-        for index, (lower, upper) in network.failed.items():
-            records[index] = {**unknown(index), "lower": lower, "upper": upper if math.isfinite(upper) else "inf"}
+        records |= {index: unknown(index, *bracket) for index, bracket in network.failed.items()}
         for index, digest in network.adversaries.items():
             with kept.open(digest) as file, np.load(file, allow_pickle=False) as arrays:
                 records[index] |= written(arrays["adversary"].reshape(-1))

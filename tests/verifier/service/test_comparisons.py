@@ -169,10 +169,13 @@ def test_what_failed_is_told_as_open_and_what_is_missing_as_missing(
         ended(client, found["id"])
         first, second = (one["id"] for one in found["runs"])
         with service.store._writing() as connection:
-            service.store._set(connection, first, 1, state="failed", verdict="")
+            service.store._set(
+                connection, first, 1, state="failed", verdict="", lower=0.01, basis="solver", engine="highs"
+            )
             service.store._set(connection, second, 2, state="waiting")
         page = client.get(f"/comparisons/{found['id']}/page").text
         assert "1 of 4 distances stayed open" in page
+        assert "highs (solver) 1" in page
         assert "1 sample that not every network has: 2. Wait until its runs have finished, or resume it." in page
         with service.store._writing() as connection:
             service.store._stop(connection, second, "SOUNDNESS ALARM: sample 0: out of order")

@@ -112,7 +112,7 @@ def _network(service: Service, owner: str, run: StoredRun) -> Network:
     failed = service.store.samples(run.id, run.total, state=SampleState.FAILED).items
     return Network(
         service.model_folder(model) / model.name, model.facts, [line for _, line in answers],
-        {one.number: (one.lower, one.upper) for one in failed},
+        {one.number: (one.lower, one.upper, one.basis, one.engine) for one in failed},
         {one.number: one.adversary for one in (*(held for held, _ in answers), *failed) if one.adversary is not None},
     )  # fmt: skip
 

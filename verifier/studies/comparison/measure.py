@@ -6,6 +6,7 @@ Each sample is journalled at once, with the best of all of them as its bracket.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ from verifier.question.problem import Progress as Told
 from verifier.question.results import Result, Verdict, check_order
 from verifier.regions import region_for
 from verifier.runs.job import Given, Job, Outcome
-from verifier.runs.journal import Journal, Record, is_unfinished
+from verifier.runs.journal import Journal, Record, is_unfinished, number
 from verifier.runs.journalled import Attempts, Run, answers, journalled
 from verifier.runs.samples import Samples, origin_of
 from verifier.studies.comparison.drawn_attacks import STRONGEST, drawn_attack
@@ -173,12 +174,14 @@ def written(adversary: Inputs | None) -> Record:
     return {"adversary": content, "adversary_type": kind.str}
 
 
-def unknown(index: int) -> Record:
-    """A sample that a solver failed on: correct as far as is known, its distance anywhere."""
+def unknown(
+    index: int, lower: float = 0.0, upper: float = math.inf, basis: str | None = None, prover: str | None = None
+) -> Record:
+    """A sample that failed: correct as far as is known, its distance anywhere in what was proven and found before."""
     return {
-        "index": index, "label": None, "predicted": None, "verdict": "unresolved", "lower": 0.0, "upper": "inf",
-        "attacks": {}, "cross_lipschitz": None, "open_phases": 0, "seconds": 0.0, "adversary": None, "basis": "",
-        "proven_by": "",
+        "index": index, "label": None, "predicted": None, "verdict": "unresolved", "lower": lower,
+        "upper": number(upper), "attacks": {}, "cross_lipschitz": None, "open_phases": 0, "seconds": 0.0,
+        "adversary": None, "basis": basis or "", "proven_by": prover or "",
     }  # fmt: skip
 
 
