@@ -9,16 +9,16 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from tests.verifier.checker.sampled_node import sampled_node
 from tests.verifier.checker.small_proofs import (
     Line,
     fully_connected,
     hexadecimal,
     packed,
-    random_layers,
     ranges,
     statement,
 )
-from verifier.checker import Checker, Exact, Float, Multipliers, Parabolas, RefusedError, check, load, read_statement
+from verifier.checker import Checker, Multipliers, Parabolas, RefusedError, check
 from verifier.checker.parabolas import no_eigenvalue_above_1
 
 HAIR = 2.0**-18
@@ -155,29 +155,8 @@ def test_a_factor_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_any_numbers_are_right_and_float_is_never_above_exact(tmp_path: Path, norm: str) -> None:
     """S + F at random points of the region and of the node is at least what both arithmetics say of it."""
     rng = np.random.default_rng(11)
-    layers = random_layers(rng, (3, 5, 4, 2))
-    model = fully_connected(tmp_path / "net.onnx", layers)
-    sample, box = [0.25, -0.5, 0.125], [-0.625, 0.5]
-    first = statement(model, sample, 0.5, norm=norm, box=hexadecimal(box))
-    claim = read_statement(first)
-    checkers = [Checker(claim, load(model, claim), kind()) for kind in (Exact, Float)]
-    order = {"linf": np.inf, "l1": 1, "l2": 2}[norm]
-    moves = rng.uniform(-0.5, 0.5, (20_000, 3))
-    moves = np.concatenate([moves, 0.5 * moves / np.linalg.norm(moves, order, axis=1, keepdims=True)])
-    x = np.clip(moves[np.linalg.norm(moves, order, axis=1) <= 0.5] + sample, box[0], box[1])
-    values, hidden = x, []
-    for weights, bias in layers:
-        hidden.append(values @ np.asarray(weights, np.float64) + bias)
-        values = np.maximum(hidden[-1], 0)
-    for k, h in enumerate(hidden[:-1]):
-        line = ranges(k, list(h.min(axis=0) - 0.5 - 6 * k), list(h.max(axis=0) + 0.5 + 6 * k))
-        for checker in checkers:
-            checker.take(line)
-    for checker in checkers:
-        checker.take({"goal": 1})
-        checker.take({"split": [1, 2]})
-    inside, closer = hidden[1][:, 2] >= 0, 0
-    s = (hidden[2][:, 0] - hidden[2][:, 1])[inside]
+    checkers, hidden = sampled_node(tmp_path / "net.onnx", rng, norm, classes=2, points=20_000)
+    s, closer = hidden[2][:, 0] - hidden[2][:, 1], 0
     for draw in range(40):
         neurons = [int(one) for one in rng.permutation(4)[: 1 + draw % 4]]
         wanted = ((len(neurons), 6), (len(neurons), 12), (3, 24), (3, 9))

@@ -9,19 +9,18 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from tests.verifier.checker.sampled_node import sampled_node
 from tests.verifier.checker.small_proofs import (
     Line,
     fully_connected,
     hexadecimal,
     packed,
-    random_layers,
     ranges,
     statement,
 )
-from verifier.checker import Checker, Exact, Float, Multipliers, check, load, read_statement
+from verifier.checker import Multipliers, check
 
 SPARE = 2.0**-7
-SAMPLE, BOX = [0.25, -0.5, 0.125], [-0.625, 0.5]
 WHOLE = {"bins": [0, 1], "shares": [[0, [0], [[256, 0]]]]}  # x0 whole, x1 not at all
 
 
@@ -141,26 +140,7 @@ def test_what_breaks_the_rule_is_refused(tmp_path: Path, lines: Line, why: str) 
 def test_any_shares_are_right_and_float_is_never_above_exact(tmp_path: Path, norm: str) -> None:
     """S at random points of the region and of the node is at least what both arithmetics say of it."""
     rng = np.random.default_rng(12)
-    layers = random_layers(rng, (3, 5, 4, 3))
-    model = fully_connected(tmp_path / "net.onnx", layers)
-    first = read_statement(statement(model, SAMPLE, 0.5, norm=norm, box=hexadecimal(BOX)))
-    checkers = [Checker(first, load(model, first), kind()) for kind in (Exact, Float)]
-    order = {"linf": np.inf, "l1": 1, "l2": 2}[norm]
-    moves = rng.uniform(-0.5, 0.5, (4000, 3))
-    moves = np.concatenate([moves, 0.5 * moves / np.linalg.norm(moves, order, axis=1, keepdims=True)])
-    x = np.clip(moves[np.linalg.norm(moves, order, axis=1) <= 0.5] + SAMPLE, BOX[0], BOX[1])
-    values, hidden = x, []
-    for weights, bias in layers:
-        hidden.append(values @ np.asarray(weights, np.float64) + bias)
-        values = np.maximum(hidden[-1], 0)
-    for k, h in enumerate(hidden[:-1]):
-        line = ranges(k, list(h.min(axis=0) - 0.5 - 6 * k), list(h.max(axis=0) + 0.5 + 6 * k))
-        for checker in checkers:
-            checker.take(line)
-    for checker in checkers:
-        checker.take({"goal": 1})
-        checker.take({"split": [1, 2]})
-    inside, closer = hidden[1][:, 2] >= 0, 0
+    (checkers, hidden), closer = sampled_node(tmp_path / "net.onnx", rng, norm), 0
     for _ in range(30):
         theta, bins = [int(one) for one in rng.integers(0, 9, 1)], [int(one) for one in rng.integers(0, 3, 3)]
         shares = {
@@ -170,7 +150,7 @@ def test_any_shares_are_right_and_float_is_never_above_exact(tmp_path: Path, nor
         chosen = Multipliers(theta, -2, bins=bins, shares=shares, share_bits=4)
         exact, rounded = (checker.node.least(chosen) for checker in checkers)
         s = theta[0] / 4 * (hidden[2][:, 0] - hidden[2][:, 1])
-        assert float(exact) <= s[inside].min() + 1e-9
+        assert float(exact) <= s.min() + 1e-9
         assert Fraction(float(rounded)) <= exact
         assert float(rounded) >= float(exact) - 1e-9
         closer += exact > checkers[0].node.least(Multipliers(theta, -2))
