@@ -286,7 +286,7 @@ def rendered(service: Service) -> Any:
     """What the feed tells of events, as JSON."""
 
     def render(key: str, events: Sequence[Event]) -> list[tuple[Event, str]]:
-        held, _, _ = service.store.run_at_work(key)
+        held = service.store.any_run(key)
         numbers = sorted({event.number for event in events if event.kind == "sample" and event.number is not None})
         found = {one.index: one for one in _items(service, key, service.store.some(key, numbers))}
         run_now = told(service, held.owner, held) if any(event.kind == "run" for event in events) else None

@@ -11,15 +11,30 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, and_, exists, func, insert, or_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from verifier.service.errors import NotThereError, UnavailableError
 from verifier.service.store.database import READING
-from verifier.service.store.records import Details, Page, SampleState
-from verifier.service.store.tables import DETAILS, EVENTS, SAMPLES
+from verifier.service.store.records import Details, Page, SampleState, StoredRun
+from verifier.service.store.tables import DETAILS, EVENTS, RUNS, SAMPLES
 
 R = TypeVar("R")
+_DETAILS = select(DETAILS).where(DETAILS.c.run_id == bindparam("of_run"), DETAILS.c.number == bindparam("of_number"))
 ORDERED = 7_580_422  # PostgreSQL's lock around new events: their ids are seen in their order
 
 
@@ -69,8 +84,7 @@ class Transactions:
         return Page(tuple(rows[:limit]), None if last is None else cursor_at(last.created_at, last.id), total)
 
     def _details(self, connection: Connection, run: str, number: int) -> Details:
-        query = select(DETAILS).where(DETAILS.c.run_id == run, DETAILS.c.number == number)
-        row = connection.execute(query).first()
+        row = connection.execute(_DETAILS, {"of_run": run, "of_number": number}).first()
         return Details() if row is None else Details(row.history, row.record, row.claims)
 
     def _happened(
@@ -82,7 +96,7 @@ class Transactions:
         connection.execute(insert(EVENTS), rows)
 
 
-def is_open(run: str) -> ColumnElement[bool]:
+def is_open(run: str | ColumnElement[str]) -> ColumnElement[bool]:
     """Whether a run has samples that wait or are worked on."""
     open_states = (SampleState.WAITING, SampleState.RUNNING)
     return exists().where(SAMPLES.c.run_id == run, SAMPLES.c.state.in_(open_states))
@@ -96,6 +110,9 @@ def rows_of(table: Table, kind: Any) -> Select[Any]:
 @cache
 def _selected(table: Table, kind: Any) -> Select[Any]:
     return select(*(table.c[one.name] for one in fields(kind)))
+
+
+RUN = rows_of(RUNS, StoredRun).where(RUNS.c.id == bindparam("of_run"))  # written once, as nearly everything asks it
 
 
 def cursor_at(value: Any, key: Any) -> str:

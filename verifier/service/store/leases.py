@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
 from encoders.errors import SoundnessError
 from verifier.service.merging import UNRESOLVED, Asked, merged
-from verifier.service.store.common import Transactions, is_open, json_number, rows_of
+from verifier.service.store.common import RUN, Transactions, is_open, json_number, rows_of
 from verifier.service.store.records import (
     AT_WORK,
     Claimed,
@@ -29,6 +29,36 @@ from verifier.service.store.records import (
 from verifier.service.store.tables import DETAILS, EVENTS, RUNS, SAMPLES, WORKERS
 
 POINTS = 200  # of a history, at most
+
+# Statements are written once: to put one together takes longer than to execute it, and each sample needs twenty.
+_SAMPLE = (SAMPLES.c.run_id == bindparam("of_run"), SAMPLES.c.number == bindparam("of_number"))
+_DETAIL = (DETAILS.c.run_id == bindparam("of_run"), DETAILS.c.number == bindparam("of_number"))
+_OF_RUN = RUNS.c.id == bindparam("of_run")
+_HELD = rows_of(SAMPLES, StoredSample).where(*_SAMPLE).with_for_update()
+_SET = update(SAMPLES).where(*_SAMPLE)
+_KEPT = update(DETAILS).where(*_DETAIL)
+_TOLD = delete(EVENTS).where(EVENTS.c.run_id == bindparam("of_run"), EVENTS.c.number == bindparam("of_number"))
+_RUN_ALONE = RUN.with_for_update()
+_STATE = select(RUNS.c.state).where(_OF_RUN)
+_STATE_ALONE = _STATE.with_for_update()
+_SET_RUN = update(RUNS).where(_OF_RUN)
+_OPEN = select(is_open(bindparam("of_run")))
+_NEXT = (
+    rows_of(SAMPLES, StoredSample)
+    .where(SAMPLES.c.run_id == bindparam("of_run"), SAMPLES.c.state == SampleState.WAITING)
+    .order_by(SAMPLES.c.place)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_NEXT_UNHURT = _NEXT.where(SAMPLES.c.lost == 0)
+_ALIVE = update(WORKERS).where(WORKERS.c.id == bindparam("of_worker")).values(beats=WORKERS.c.beats + 1)
+_WANTED = (
+    select(SAMPLES.c.run_id, SAMPLES.c.number)
+    .join(RUNS, RUNS.c.id == SAMPLES.c.run_id)
+    .where(
+        SAMPLES.c.worker == bindparam("of_worker"), SAMPLES.c.state == SampleState.RUNNING, RUNS.c.state.in_(AT_WORK)
+    )
+)
 
 
 class Leases(Transactions):
@@ -50,18 +80,10 @@ class Leases(Transactions):
         run = self._neediest() if of is None else of
         if run is None:
             return None
-        wanted = (
-            rows_of(SAMPLES, StoredSample)
-            .where(SAMPLES.c.run_id == run, SAMPLES.c.state == SampleState.WAITING)
-            .order_by(SAMPLES.c.place)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        if of is not None:
-            wanted = wanted.where(SAMPLES.c.lost == 0)
         with self._writing() as connection:
-            state = connection.execute(select(RUNS.c.state).where(RUNS.c.id == run)).scalar()
-            row = connection.execute(wanted).first() if state in AT_WORK else None
+            state = connection.execute(_STATE, {"of_run": run}).scalar()
+            wanted = _NEXT if of is None else _NEXT_UNHURT
+            row = connection.execute(wanted, {"of_run": run}).first() if state in AT_WORK else None
             if row is None:
                 return None
             held = StoredSample(*row)
@@ -94,8 +116,9 @@ class Leases(Transactions):
         """A heartbeat with the brackets that moved; returns the samples that the worker is to go on with."""
         alarms: list[SoundnessError] = []
         with self._writing() as connection:
-            alive = update(WORKERS).where(WORKERS.c.id == worker).values(beats=WORKERS.c.beats + 1)
-            if not connection.execute(alive).rowcount:  # it was taken for dead, as when its machine slept
+            if not connection.execute(
+                _ALIVE, {"of_worker": worker}
+            ).rowcount:  # it was taken for dead, as when its machine slept
                 connection.execute(insert(WORKERS).values(id=worker, beats=0, started_at=time.time()))
             runs = {run: self._run(connection, run) for run in sorted({run for run, _ in found})}
             for (run, number), finding in found.items():
@@ -111,12 +134,7 @@ class Leases(Transactions):
                     "seconds": round(finding.seconds, 3),
                 }  # fmt: skip
                 self._happened(connection, run, "bracket", number, told=moved)
-            at_work = (
-                select(SAMPLES.c.run_id, SAMPLES.c.number)
-                .join(RUNS, RUNS.c.id == SAMPLES.c.run_id)
-                .where(SAMPLES.c.worker == worker, SAMPLES.c.state == SampleState.RUNNING, RUNS.c.state.in_(AT_WORK))
-            )
-            return {(row[0], row[1]) for row in connection.execute(at_work)}
+            return {(row[0], row[1]) for row in connection.execute(_WANTED, {"of_worker": worker})}
 
     def finish(self, worker: str, run: str, number: int, finding: Finding) -> bool:
         """A sample's answer, from whoever has it; False where it contradicts what is known, and stopped the run."""
@@ -150,7 +168,7 @@ class Leases(Transactions):
     def fail(self, worker: str, run: str, number: int, why: str, alarm: bool = False) -> None:
         """A sample that no answer comes of, and why; an alarm stops the whole run."""
         with self._writing() as connection:
-            connection.execute(select(RUNS.c.id).where(RUNS.c.id == run).with_for_update())
+            connection.execute(_STATE_ALONE, {"of_run": run})
             held = self._held(connection, run, number)
             if held is None:
                 return
@@ -184,13 +202,11 @@ class Leases(Transactions):
             connection.execute(delete(WORKERS).where(WORKERS.c.id == worker))
 
     def _held(self, connection: Connection, run: str, number: int) -> StoredSample | None:
-        query = rows_of(SAMPLES, StoredSample).where(SAMPLES.c.run_id == run, SAMPLES.c.number == number)
-        row = connection.execute(query.with_for_update()).first()
+        row = connection.execute(_HELD, {"of_run": run, "of_number": number}).first()
         return None if row is None else StoredSample(*row)
 
     def _run(self, connection: Connection, run: str, lock: bool = False) -> StoredRun | None:
-        query = rows_of(RUNS, StoredRun).where(RUNS.c.id == run)
-        row = connection.execute(query.with_for_update() if lock else query).first()
+        row = connection.execute(_RUN_ALONE if lock else RUN, {"of_run": run}).first()
         return None if row is None else StoredRun(*row)
 
     def _merge(
@@ -219,33 +235,31 @@ class Leases(Transactions):
         return after
 
     def _keep(self, connection: Connection, held: StoredSample, details: Details) -> None:
-        where = (DETAILS.c.run_id == held.run_id, DETAILS.c.number == held.number)
         values = {"history": list(details.history), "record": details.record, "claims": list(details.claims)}
-        if not connection.execute(update(DETAILS).where(*where).values(**values)).rowcount:
-            connection.execute(insert(DETAILS).values(run_id=held.run_id, number=held.number, **values))
+        of = {"of_run": held.run_id, "of_number": held.number}
+        if not connection.execute(_KEPT, {**values, **of}).rowcount:
+            connection.execute(insert(DETAILS), {"run_id": held.run_id, "number": held.number, **values})
 
     def _set(self, connection: Connection, run: str, number: int, /, **values: Any) -> None:
-        where = (SAMPLES.c.run_id == run, SAMPLES.c.number == number)
-        connection.execute(update(SAMPLES).where(*where).values(**values))
+        connection.execute(_SET, {**values, "of_run": run, "of_number": number})
 
     def _stop(self, connection: Connection, run: str, why: str) -> None:
         """Stop a run for good."""
         values = {"state": RunState.FAILED, "error": why, "finished_at": time.time()}
-        connection.execute(update(RUNS).where(RUNS.c.id == run).values(**values))
+        connection.execute(_SET_RUN, {**values, "of_run": run})
         self._happened(connection, run, "run")
 
     def _settle(self, connection: Connection, run: str) -> None:
         """A run whose last sample ended has finished; its row is locked, or the last two would overlook each other."""
-        state = connection.execute(select(RUNS.c.state).where(RUNS.c.id == run).with_for_update()).scalar()
-        if state in AT_WORK and not connection.execute(select(is_open(run))).scalar_one():
+        state = connection.execute(_STATE_ALONE, {"of_run": run}).scalar()
+        if state in AT_WORK and not connection.execute(_OPEN, {"of_run": run}).scalar_one():
             values = {"state": RunState.FINISHED, "finished_at": time.time()}
-            connection.execute(update(RUNS).where(RUNS.c.id == run).values(**values))
+            connection.execute(_SET_RUN, {**values, "of_run": run})
             self._happened(connection, run, "run")
 
     def _told(self, connection: Connection, run: str, number: int) -> None:
         """A sample began or ended: whoever listens is told of it whole, so that its brackets need not be kept."""
-        where = (EVENTS.c.run_id == run, EVENTS.c.number == number)
-        connection.execute(delete(EVENTS).where(*where))
+        connection.execute(_TOLD, {"of_run": run, "of_number": number})
         self._happened(connection, run, "sample", number)
 
 

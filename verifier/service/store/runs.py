@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from verifier.service.errors import ConflictError, NotThereError
 from verifier.service.merging import UNRESOLVED, Asked, told
-from verifier.service.store.common import Transactions, behind, cursor_at, is_open, rows_of
+from verifier.service.store.common import RUN, Transactions, behind, cursor_at, is_open, rows_of
 from verifier.service.store.records import (
     AT_WORK,
     Counts,
@@ -98,15 +98,21 @@ class Runs(Transactions):
             raise NotThereError(f"run {key[:40]!r}: there is none")
         return row[0] or 0, row[1]
 
+    def any_run(self, key: str) -> StoredRun:
+        """A run, whoever's it is."""
+        with self._reading() as connection:
+            row = connection.execute(RUN, {"of_run": key}).first()
+        if row is None:
+            raise NotThereError(f"run {key!r}: there is none")
+        return StoredRun(*row)
+
     def run_at_work(self, key: str) -> tuple[StoredRun, StoredModel, StoredData | None]:
         """A run with what it is about, for a worker; no data where it is built in."""
+        run = self.any_run(key)
         with self._reading() as connection:
-            run = connection.execute(rows_of(RUNS, StoredRun).where(RUNS.c.id == key)).first()
-            if run is None:
-                raise NotThereError(f"run {key!r}: there is none")
             model = connection.execute(rows_of(MODELS, StoredModel).where(MODELS.c.id == run.model_id)).one()
             data = connection.execute(rows_of(DATA, StoredData).where(DATA.c.id == run.data_id)).first()
-        return StoredRun(*run), StoredModel(*model), None if data is None else StoredData(*data)
+        return run, StoredModel(*model), None if data is None else StoredData(*data)
 
     def runs(
         self,
