@@ -90,6 +90,7 @@ def test_numbers_that_close_nothing(model: Path, close: Line) -> None:
 
 @pytest.mark.parametrize("weight", [(0, 0), (1, 0), (1, -60), (1, 60), (1, 900), (1, 4000), ((1 << 2048) - 1, 5000)])
 @pytest.mark.parametrize("rows", [[0], [1], [1 << 60], [(1 << 1023)]])
+@pytest.mark.fewer
 def test_no_weight_makes_a_cap_that_cuts_off_an_adversary(model: Path, weight: tuple[int, int], rows: Any) -> None:
     """Where an adversary can be, from 1 to 2, no lower end is above 1, and no upper end below 2."""
     for side, value in (("lower", 1 + (1 << 30)), ("upper", (2 << 30) - 1)):
@@ -499,6 +500,7 @@ def kept_by(point: Sequence[Fraction], rng: np.random.Generator) -> list[Any]:
 
 @pytest.mark.parametrize("kind", [Exact, Float])
 @pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
+@pytest.mark.fewer
 def test_an_adversary_at_the_end_of_the_ball_is_never_lost(tmp_path: Path, norm: str, kind: Any) -> None:
     for seed in range(draws(6, 120)):
         rng = np.random.default_rng(seed)

@@ -57,6 +57,7 @@ def test_a_distance_by_hand(tmp_path: Path, norm: str, distance: float) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("seed", range(draws(3, 6)))
+@pytest.mark.fewer(3)
 def test_random_nets(tmp_path: Path, norm: str, seed: int) -> None:
     graph, x = random_chain(seed, (3, 5, 4, 3))
     model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
@@ -77,6 +78,7 @@ def test_random_nets(tmp_path: Path, norm: str, seed: int) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("seed", range(draws(3, 6)))
+@pytest.mark.fewer
 def test_no_tree_closes_a_ball_that_holds_an_adversary(tmp_path: Path, norm: str, seed: int) -> None:
     graph, x = random_chain(seed, (3, 5, 4, 3))
     model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
@@ -91,6 +93,7 @@ def test_no_tree_closes_a_ball_that_holds_an_adversary(tmp_path: Path, norm: str
 
 
 @pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.fewer(1)
 def test_digits(tmp_path: Path, norm: str) -> None:
     model = verifier.load(NET)
     x = load_samples("digits", model.input_shape, model.classes, model.input_type).x[3]
@@ -194,6 +197,7 @@ def test_masked_inputs_and_boxes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.fewer(2)
 def test_units_and_constraints(tmp_path: Path, norm: str, seed: int) -> None:
     """Proven as far as brute force says that the nearest adversary is, in units and among what is allowed."""
     graph, x = random_chain(seed, (3, 4, 3, 3))

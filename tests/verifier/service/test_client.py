@@ -125,6 +125,7 @@ def test_an_array_that_a_run_names_stays(url: str, files: dict[str, Path]) -> No
         service._json("GET", f"/arrays/{key}")
 
 
+@pytest.mark.slow
 def test_an_open_sample_is_status_1_and_a_run_is_come_back_to(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     ask = ["distance", str(NET), "--data", "digits", "--samples", "0:2", "--time-limit", "1e-4", "--engine", "search"]
     assert main([*ask, "--server", url]) == 1

@@ -72,6 +72,7 @@ def gone(processes: list[int]) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc, to see which processes are left")
+@pytest.mark.slow
 def test_killed_told_and_started_again(tmp_path: Path) -> None:
     with serving(tmp_path) as (process, client):
         run = asked(client, "0:6", "verify", radius=0.02)["id"]
