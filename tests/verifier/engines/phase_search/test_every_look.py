@@ -186,6 +186,7 @@ def test_a_search_in_other_norms(norm: Norm) -> None:
         searched(SEED, norm, BARE, last)
 
 
+@pytest.mark.slow
 def test_a_solver() -> None:
     exact = float(truth(SEED, Norm.LINF).min())
 
