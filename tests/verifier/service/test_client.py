@@ -263,6 +263,7 @@ def test_a_report_is_written_here_of_what_a_server_measures(
 
 
 @pytest.mark.usefixtures("undrawn_charts", "quick_attacks", "few_radii")
+@pytest.mark.slow
 def test_a_comparison_is_written_here_of_what_a_server_measures(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,6 +61,7 @@ def timeless(page: str) -> list[str]:
     return [word for word in re.sub(r"<[^>]*>", " ", text).split() if not re.fullmatch(r"\d+\.\d\d", word)]
 
 
+@pytest.mark.slow
 def test_the_page_is_the_command_lines(
     working: httpx.Client, networks: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -138,7 +138,6 @@ def test_open_brackets_can_hide_a_crossing_but_not_make_one() -> None:
     assert curves([wide, alike], HOW)[1] == []
 
 
-@pytest.mark.slow
 def test_identical_variants_show_no_crossing_and_no_difference_but_at_the_stated_rate() -> None:
     # Two variants of one law: a lead anywhere is wrong, and a crossing needs two. At 5 %, 10 of 200 are expected, and
     # more than 20 would come once in a thousand times.
