@@ -60,7 +60,6 @@ def assert_same(together: list[Candidates], alone: list[Candidates], within: flo
 
 @pytest.mark.parametrize("norm", list(CONVEX))
 @pytest.mark.parametrize("name", list(ATTACKS))
-@pytest.mark.fewer
 def test_a_batch_finds_what_its_samples_find_alone(name: str, norm: Norm) -> None:
     problems = samples(norm)
     alone = [ATTACKS[name]().run(problem) for problem in problems]

@@ -138,7 +138,6 @@ def test_neuron_bounds_hold_on_the_ball(kind: str, seed: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.fewer
 def test_no_adversary_of_a_node_is_nearer_than_its_bound(kind: str, seed: int) -> None:
     rng, radius, engine, graph, region = drawn(kind, seed)
     points = l1_points(region, radius, rng, 4000)

@@ -87,7 +87,6 @@ def points_in(region: Region, norm: Norm, radius: float, rng: np.random.Generato
 @pytest.mark.parametrize("norm", CONVEX)
 @pytest.mark.parametrize("kind", ["dense", "residual", "convolution"])
 @pytest.mark.parametrize("seed", range(draws(4, 6)))
-@pytest.mark.fewer
 def test_nothing_leaves_the_bounds(kind: str, norm: Norm, seed: int) -> None:
     rng = np.random.default_rng(seed)
     graph = random_graph(rng, kind)

@@ -137,7 +137,6 @@ DRAWN = [
 @pytest.mark.thorough
 @pytest.mark.parametrize("most", [2500, 0], ids=["one matrix", "inputs eliminated"])
 @pytest.mark.parametrize(("good", "widest", "seed"), DRAWN)
-@pytest.mark.fewer(11)
 def test_any_prices_make_lines_below_the_goal(
     good: bool, widest: int, seed: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -500,7 +500,6 @@ def kept_by(point: Sequence[Fraction], rng: np.random.Generator) -> list[Any]:
 
 @pytest.mark.parametrize("kind", [Exact, Float])
 @pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
-@pytest.mark.fewer
 def test_an_adversary_at_the_end_of_the_ball_is_never_lost(tmp_path: Path, norm: str, kind: Any) -> None:
     for seed in range(draws(6, 120)):
         rng = np.random.default_rng(seed)

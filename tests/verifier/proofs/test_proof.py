@@ -123,6 +123,7 @@ def test_upper_lines_by_shares_close_what_chords_leave_open(tmp_path: Path, monk
     assert [shared for _, shared in counts] == [False, True]
 
 
+@pytest.mark.slow
 def test_parabolas_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line in place of a tree, which both arithmetics accept; a ball beyond the nearest adversary has neither."""
     model = verifier.load(sizes_of_sums(tmp_path / "net.onnx", 12.0))

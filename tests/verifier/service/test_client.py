@@ -55,6 +55,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
         ("verify", "grid mask"),
     ],
 )  # fmt: skip
+@pytest.mark.fewer(2)
 def test_the_same_rows_files_and_status(
     url: str, command: str, given: str, files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -150,6 +150,7 @@ def test_runs_go_with_their_comparison(client: httpx.Client, networks: tuple[Pat
         assert client.delete(f"/models/{one['model']['id']}").status_code == 204
 
 
+@pytest.mark.slow
 def test_more_time_narrows_the_page(working: httpx.Client, networks: tuple[Path, Path]) -> None:
     found = compared(working, networks, "0:1", time_limit=1e-4, engine="search")
     first = ended(working, found["id"])
@@ -162,6 +163,7 @@ def test_more_time_narrows_the_page(working: httpx.Client, networks: tuple[Path,
     assert "no time limit" in page
 
 
+@pytest.mark.slow
 def test_what_failed_is_told_as_open_and_what_is_missing_as_missing(
     settings: Settings, reading_here: None, networks: tuple[Path, Path]
 ) -> None:
@@ -218,6 +220,7 @@ def url(settings: Settings, reading_here: None) -> Iterator[str]:
         yield found
 
 
+@pytest.mark.slow
 def test_from_python(url: str, networks: tuple[Path, Path]) -> None:
     comparison = connect(url).compare(networks, "digits", samples="0:1", norm="linf", title="both", **QUICK)
     comparison.wait()

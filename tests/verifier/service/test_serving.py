@@ -148,6 +148,7 @@ def test_the_server_imports_no_library_of_questions() -> None:
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.slow
 def test_a_cluster_answers_from_postgresql(database: str, tmp_path: Path) -> None:
     """Workers of the cluster find the database, the files and the model of the server's machine."""
     pytest.importorskip("distributed", reason="distributed is not installed: there is no cluster to ask")

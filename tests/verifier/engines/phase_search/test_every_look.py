@@ -126,7 +126,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.fewer(1)
+@pytest.mark.fewer(3)
 def test_a_search(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     device_graph, options = WAYS[way]
     for place, value in device_graph.items():

@@ -70,6 +70,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_figure_is_the_distance_that_the_verifier_gives(study: Path) -> None:
     held = json.loads((study / "nets" / "comparison" / "comparison.json").read_text())
     data = digits("test")
