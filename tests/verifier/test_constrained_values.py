@@ -162,7 +162,6 @@ def wrong(model: Model, seed: int, norm: Norm, allowed: bool = True, closes: boo
 
 
 @pytest.mark.parametrize(("norm", "seeds"), [(Norm.LINF, (1, 2)), (Norm.L1, (4, 5)), (Norm.L2, (2, 8))])
-@pytest.mark.fewer(1)
 def test_random_nets_against_brute_force(norm: Norm, seeds: tuple[int, ...], tmp_path: Path) -> None:
     for seed in seeds:
         model = load(to_onnx(question(seed)[0], tmp_path / f"{seed}.onnx"))
