@@ -60,7 +60,7 @@ format: $(READY)  ## ruff mends what it can, and formats
 
 test-file: $(READY)  ## one test file, or one test: FILE=tests/bounds/propagation/test_neuron_bounds.py
 	@test -n "$(FILE)" || { echo "name it: make test-file FILE=tests/bounds/propagation/test_neuron_bounds.py" >&2; exit 1; }
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(FILE)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --all $(FILE)
 
 bench-baseline: $(READY)  ## exact distances of BENCH_NET (BENCH), kept as what `make bench` compares with
 	@mkdir -p out/bench && rm -f out/bench/before.jsonl
@@ -74,6 +74,9 @@ bench: $(READY)  ## the same again: verdicts, brackets and seconds beside the ba
 
 fuzz: $(READY)  ## random operator graphs against onnxruntime for FUZZ_SECONDS=60, from seed FUZZ_SEED on
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz_graphs --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+
+test-all: $(READY)  ## tests: those too that `make test` leaves out, because they take longer (half an hour of a core)
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(TEST_JOBS) --all $(PYTEST_OPTIONS)
 
 test-thorough: $(READY)  ## random tests: ten times the cases, drawn afresh (takes long)
 	@echo "FIRST_SEED=$(FIRST_SEED)"

@@ -18,6 +18,7 @@ from bounds.attacks import AttackProblem
 from bounds.attacks.portfolio import walked
 from encoders.layer_graph.graph import Relu
 from tests.draws import thorough
+from tests.selection import ordinary
 
 # No deadline, and no complaint about slow draws: how fast a machine is at the moment is no property of the code.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,6 +26,18 @@ settings.register_profile("ci", PATIENT, derandomize=True, max_examples=100)
 settings.register_profile("thorough", PATIENT, derandomize=False, max_examples=1000)
 settings.load_profile("ci")
 FEW_STEPS, FEW_NEURONS = 4, 40  # of a brief question's attacks, and of nets that they are enough for
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="slow tests, and all cases of tests that ordinarily run fewer")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """An ordinary run takes minutes; what it leaves out, `make test-all` and `make test-thorough` run."""
+    if not config.option.all and not thorough():
+        items[:], left = ordinary(items)
+        config.hook.pytest_deselected(items=left)
 
 
 def pytest_sessionstart() -> None:

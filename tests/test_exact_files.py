@@ -29,6 +29,7 @@ def test_the_oracle_knows_a_distance_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(draws(12, 600)))
+@pytest.mark.fewer(7)
 def test_random_files(seed: int, tmp_path: Path) -> None:
     path = random_file(tmp_path / "net.onnx", seed)
     file, model = ExactFile.read(path), verifier.load(path)

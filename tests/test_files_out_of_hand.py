@@ -83,6 +83,7 @@ def loaded(path: Path) -> str:
     return said[0]
 
 
+@pytest.mark.slow
 def test_an_ordinary_file_is_answered(tmp_path: Path) -> None:
     assert loaded(pooled(tmp_path, "MaxPool", [2, 2], [2, 2], [0, 0, 0, 0], (6, 8))) == "answered\n"
 
@@ -111,10 +112,12 @@ def pooled(
         ("AveragePool", [60, 80], [30, 40, 30, 40]),
     ],
 )
+@pytest.mark.fewer(1)
 def test_windows_as_large_as_the_picture(operator: str, kernel: list[int], pads: list[int], tmp_path: Path) -> None:
     loaded(pooled(tmp_path, operator, kernel, [1, 1], pads, (60, 80)))
 
 
+@pytest.mark.slow
 def test_a_window_over_a_line(tmp_path: Path) -> None:
     nodes = [node("MaxPool", ["x"], ["p"], kernel_shape=[200], pads=[100, 100]), node("Flatten", ["p"], ["f"])]
     nodes += [node("Gemm", ["f", "w"], ["y"], transB=1)]

@@ -84,6 +84,7 @@ def chain(rng: np.random.Generator, size: float, path: Path) -> Path:
 
 @pytest.mark.parametrize("size", [1e4, 1e9, 1e12])
 @pytest.mark.parametrize("maker", [gemm_and_normalisation, convolution_and_normalisation, chain])
+@pytest.mark.fewer
 def test_biases_that_cancel(maker: Maker, size: float, tmp_path: Path) -> None:
     rng, asked = np.random.default_rng(int(size)), 0
     for k in range(FILES):

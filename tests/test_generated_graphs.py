@@ -28,6 +28,7 @@ SMALL_GRAPHS = range(0, draws(8, 80) * JUDGED, JUDGED)
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("first", range(0, draws(100, 800), BLOCK))
+@pytest.mark.fewer(1)
 def test_graphs_agree_or_are_refused_by_name(first: int, tmp_path: Path) -> None:
     held = {seed: check(seed, tmp_path) for seed in range(first + 1, first + 1 + BLOCK) if seed % JUDGED}
     failures = [
@@ -40,6 +41,7 @@ def test_graphs_agree_or_are_refused_by_name(first: int, tmp_path: Path) -> None
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("part", range(4))
+@pytest.mark.fewer(1)
 def test_no_sampled_adversary_is_nearer_than_the_proven_distance(part: int, tmp_path: Path) -> None:
     found = {seed: check(seed, tmp_path)[1] for seed in SMALL_GRAPHS[part::4]}
     assert not [line(Outcome(seed, held=held)) for seed, held in found.items() if held.failed]
@@ -103,6 +105,7 @@ def refuse(path: Path) -> None:
     raise ModelError(f"{path}: it is not supported")
 
 
+@pytest.mark.slow
 def test_the_fuzzer_counts_what_it_ran(tmp_path: Path) -> None:
     outcomes = fuzz(first=1, count=3, seconds=300.0, out=tmp_path)
     assert [outcome.seed for outcome in outcomes] == [1, 2, 3]

@@ -222,6 +222,7 @@ REDUCTIONS: list[tuple[str, int, list[str], dict[str, Any], bool]] = [
 
 @pytest.mark.parametrize("constant", [False, True])
 @pytest.mark.parametrize(("operator", "opset", "extra", "attributes", "reduces"), REDUCTIONS)
+@pytest.mark.fewer(7)
 def test_reductions_over_no_axes(
     operator: str,
     opset: int,
@@ -256,6 +257,7 @@ BEYOND = (-9, -6, -4, -1, 0, 3, 5, 6, 9)
 
 @pytest.mark.parametrize("constant", [False, True])
 @pytest.mark.parametrize(("start", "step"), [*product(BEYOND, (-3, -2, -1, 1, 2))])
+@pytest.mark.fewer
 def test_slices_beyond_the_ends(start: int, step: int, constant: bool, tmp_path: Path) -> None:
     # The specification clamps: starts to 0..6 (0..5 when going down), ends to 0..6 (-1..5 when going down).
     nodes, names, constants, taken = [], [], {"axis": i64(1), "step": i64(step), "start": i64(start)}, []
@@ -315,6 +317,7 @@ SLOPES = (2.0**53, 1e16, 3e16, 1e17, 1e30, -1e17, 1e10, 1e-10, -1e-10, -3.0, 0.0
 
 @pytest.mark.parametrize("operator", ["PRelu", "LeakyRelu"])
 @pytest.mark.parametrize("slope", SLOPES)
+@pytest.mark.fewer(4)
 def test_slopes_behind_a_relu_do_nothing(operator: str, slope: float, tmp_path: Path) -> None:
     nodes = [node("Relu", ["x"], ["r"]), leaky(operator, "r", slope), gemm()]
     path = written(tmp_path / "net.onnx", nodes, {"slope": f32([slope]), **head(MINUS, PLUS)})
@@ -323,6 +326,7 @@ def test_slopes_behind_a_relu_do_nothing(operator: str, slope: float, tmp_path: 
 
 @pytest.mark.parametrize("operator", ["PRelu", "LeakyRelu"])
 @pytest.mark.parametrize("slope", SLOPES)
+@pytest.mark.fewer(5)
 def test_slopes_left_of_zero(operator: str, slope: float, tmp_path: Path) -> None:
     # Left of 1/2 the value is slope·(x - 1/2): with 3/8 of the slope added, it ties with 0 at x = 1/8.
     nodes = [gemm("x", "h"), leaky(operator, "h", short(slope)), node("Gemm", ["t", "v", "c"], ["y"], transB=1)]

@@ -155,6 +155,7 @@ SEARCHES = {
 @pytest.mark.thorough
 @pytest.mark.parametrize("norm", CONVEX)
 @pytest.mark.parametrize("options", SEARCHES.values(), ids=SEARCHES)
+@pytest.mark.fewer(1)
 def test_searches(options: SearchOptions, norm: Norm) -> None:
     for seed in (700, 705)[: draws(1, 2)]:
 
@@ -182,12 +183,14 @@ def same(found: Result | Exception, expected: Result | Exception) -> None:
         assert (found.lower, found.upper) == pytest.approx((expected.lower, expected.upper), abs=2e-6)
 
 
+@pytest.mark.slow
 def test_a_search_that_looks_ahead(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     monkeypatch.setattr("verifier.engines.phase_search.look_ahead.MANY_PHASES", -1)
     same_answers(model, CENTER, None)
 
 
+@pytest.mark.slow
 def test_a_search_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     monkeypatch.setattr("bounds.tightening.by_all_layers.FEWEST", 1)
@@ -232,6 +235,7 @@ def test_distance_on_a_digits_net() -> None:
     ("engine", "norm"),
     [("search", "linf"), ("steps", "l1"), ("steps", "l2"), ("subsets", "l0"), ("highs", "linf"), ("cpsat", "l1")],
 )
+@pytest.mark.fewer(3)
 def test_on_the_grid(engine: str, norm: str, model: Model) -> None:
     same_answers(model, np.round(4 * CENTER) / 4, None, norm=norm, engine=engine, grid=4)
 
@@ -266,6 +270,7 @@ def test_boxes_of_a_property() -> None:
 
 
 @pytest.mark.parametrize(("norm", "radius"), [(Norm.LINF, None), (Norm.L1, None), (Norm.L2, 0.1)])
+@pytest.mark.fewer(2)
 def test_samples_side_by_side(norm: Norm, radius: float | None, model: Model) -> None:
     samples = np.random.default_rng(3).random((2, WIDTHS[0])).astype(np.float32)
 
@@ -283,6 +288,7 @@ def test_samples_side_by_side(norm: Norm, radius: float | None, model: Model) ->
 
 
 @pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.fewer(3)
 def test_attacks(name: str) -> None:
     region, options = unit_box(CENTER), AttackOptions(restarts=2, steps=2)
     goals = goals_for(PREDICTED, NET.classes, None, 0.0)
@@ -296,6 +302,7 @@ def test_attacks(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOWER_BOUNDS)
+@pytest.mark.fewer(2)
 def test_lower_bounds(name: str) -> None:
     region, options = unit_box(CENTER), LowerBoundOptions(balls=1, steps=1)
     for norm in sorted(LOWER_BOUNDS[name].norms):

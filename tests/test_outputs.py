@@ -48,6 +48,7 @@ def test_one_output_alone_is_no_classifier(
 
 
 @pytest.mark.parametrize("rank", [(1,), (1, 1)])
+@pytest.mark.fewer(1)
 def test_a_threshold_makes_two_classes(rank: tuple[int, ...], tmp_path: Path) -> None:
     # 2x - 1/2 > 1/2 right of x = 1/2.
     nodes = [gemm("x", "t"), node("Squeeze" if rank == (1,) else "Identity", ["t", "axis"][: 3 - len(rank)], ["y"])]

@@ -64,6 +64,7 @@ def test_an_attack_of_others_is_clipped_and_pulled_to_the_boundary(swap: Path) -
 
 
 @pytest.mark.usefixtures("warm_workers")
+@pytest.mark.slow
 def test_in_other_processes_and_in_the_record(
     swap: Path, points: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

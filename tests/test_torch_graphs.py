@@ -115,6 +115,7 @@ def exported(net: nn.Module, path: Path, dynamo: bool, open_batch: bool, opset: 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("seed", "dynamo"), MODULES)
+@pytest.mark.fewer(5)
 def test_an_exported_module_is_read_as_it_is(seed: int, dynamo: bool, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
     net = settled(image_net(rng) if rng.random() < 0.7 else dense_net(rng), rng)

@@ -152,6 +152,7 @@ def disagreement(engine: Engine, seed: int, norm: Norm, strict: float) -> str | 
 @pytest.mark.thorough
 @pytest.mark.parametrize("norm", list(CONVEX))
 @pytest.mark.parametrize("block", range(4))
+@pytest.mark.fewer(3)
 def test_search_is_exact(norm: Norm, block: int) -> None:
     share = max(1, TRUST_EXAMPLES // 4)
     strict = 1e-6 if norm is Norm.L2 else 2e-8  # the oracle's quadratic programs are solved less exactly

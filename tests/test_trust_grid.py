@@ -145,6 +145,7 @@ CASES = [
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm", "closes"), CASES)
+@pytest.mark.fewer
 def test_distances_on_the_grid(engine: str, norm: Norm, closes: bool, folder: Path) -> None:
     first = TRUST_FIRST + (148 if engine == "cpsat" else 146)  # it alone takes half a minute over that of seed 147
     found = [
@@ -163,6 +164,7 @@ def measures(nearest: int | None) -> tuple[int, ...]:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm", "closes"), CASES)
+@pytest.mark.fewer
 def test_radii_on_the_grid(engine: str, norm: Norm, closes: bool, folder: Path) -> None:
     found = []
     for seed, asked in questions(norm, folder, TRUST_FIRST + 5000, max(2, TRUST_EXAMPLES // 8)):
@@ -202,6 +204,7 @@ def colours(seed: int, folder: Path) -> Question:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("engine", ["auto", "subsets", "cpsat", "highs"])
+@pytest.mark.fewer(1)
 def test_fewest_colour_pixels(engine: str, tmp_path: Path) -> None:
     found, seen = [], set()
     for seed in range(TRUST_FIRST, TRUST_FIRST + max(3, TRUST_EXAMPLES // 8)):
@@ -297,6 +300,7 @@ def test_one_pixel_too_few_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert caught("subsets", Norm.L0, tmp_path, 104, 100, 60)
 
 
+@pytest.mark.slow
 def test_steps_narrowed_too_far_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def greedy(steps: Steps, a: FloatArray, k: float) -> Domains:
         return narrowed(steps, a, 1.5 * k + 0.05)

@@ -97,6 +97,7 @@ CASES += [("highs", norm) for norm in (Norm.LINF, Norm.L1, Norm.L0)]
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm"), CASES)
+@pytest.mark.fewer
 def test_distances(engine: str, norm: Norm, tmp_path: Path) -> None:
     found = []
     share = TRUST_EXAMPLES // (30 if engine == "highs" else 10)
@@ -110,6 +111,7 @@ def test_distances(engine: str, norm: Norm, tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm"), [("auto", norm) for norm in Norm])
+@pytest.mark.fewer(1)
 def test_radii(engine: str, norm: Norm, tmp_path: Path) -> None:
     found = []
     first = TRUST_FIRST + 1000

@@ -59,6 +59,7 @@ MADE_FOR = [(name, norm) for name in NAMES for norm in made_for(name)]
 
 @pytest.mark.usefixtures("brief_attacks")
 @pytest.mark.parametrize(("name", "norm"), MADE_FOR)
+@pytest.mark.fewer
 def test_one_hidden_layer_by_hand(name: str, norm: Norm) -> None:
     found = ATTACKS[name]().run(problem_of(HAND, CORNER, norm, goals_for(0, 2, None, 0.0)))
     assert found.distances[0] >= DISTANCES[norm] * (1 - 1e-12)
@@ -100,6 +101,7 @@ def exact_problems(norm: Norm) -> list[tuple[Problem, float]]:
 @pytest.mark.usefixtures("brief_attacks")
 @pytest.mark.thorough
 @pytest.mark.parametrize(("name", "norm"), MADE_FOR)
+@pytest.mark.fewer(7)
 def test_no_technique_goes_below_brute_force(name: str, norm: Norm) -> None:
     compared, options = 0, replace(OPTIONS, steps=draws(6, 20))
     for asked, exact in sorted(exact_problems(norm), key=lambda one: np.isinf(one[1]))[: draws(5, 12)]:
@@ -119,6 +121,7 @@ def test_no_technique_goes_below_brute_force(name: str, norm: Norm) -> None:
 @pytest.mark.usefixtures("brief_attacks")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.fewer
 def test_every_norm_is_answered(name: str, norm: Norm) -> None:
     found = ATTACKS[name]().run(problem_of(HAND, CORNER, norm, goals_for(0, 2, None, 0.0), BRIEF))
     assert (found.distances >= DISTANCES[norm] * (1 - 1e-12)).all()
@@ -150,6 +153,7 @@ def in_turn(name: str, question: int) -> list[Norm]:
 @pytest.mark.thorough
 @pytest.mark.parametrize("question", NOTHING)
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.fewer
 def test_where_there_is_nothing_nothing_is_found(name: str, question: str) -> None:
     graph, region, classes = NOTHING[question]
     for norm in in_turn(name, list(NOTHING).index(question)):
@@ -209,6 +213,7 @@ def test_what_does_not_win_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.fewer(9)
 def test_the_answers_do_not_depend_on_which_goals_share_the_batch(name: str) -> None:
     # Random starts do; what the techniques without them find for a goal alone they find for it among others.
     if name in ("pgd", "apgd-ce", "apgd-dlr", "fab", "square", "hopskipjump", "one-pixel"):

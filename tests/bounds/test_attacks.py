@@ -145,6 +145,7 @@ def random_region(rng: np.random.Generator) -> Region:
 @given(
     seed=st.integers(0, 10**6), norm=st.sampled_from(NORMS), targeted=st.booleans(), margin=st.sampled_from([0, 0.3])
 )
+@pytest.mark.slow
 def test_every_candidate_is_what_it_says(seed: int, norm: Norm, targeted: bool, margin: float) -> None:
     rng = np.random.default_rng(seed)
     graph, region = random_net(rng), random_region(rng)
@@ -179,6 +180,7 @@ def test_polish_never_worsens_and_never_leaves_the_goal(seed: int, norm: Norm, t
 
 
 @pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.fewer(1)
 def test_no_sampled_adversary_is_much_nearer(norm: Norm) -> None:
     # Of ten thousand random inputs of small nets, none may beat the attacks: they would be useless as a first bound.
     for seed in range(6):
@@ -242,6 +244,7 @@ def test_the_steepest_step_by_hand(norm: Norm, step: list[float]) -> None:
 
 
 @pytest.mark.parametrize("name", list(ATTACKS))
+@pytest.mark.fewer(9)
 def test_each_attack_alone_flips_the_linear_net(name: str) -> None:
     problem = AttackProblem(DeviceGraph(LINEAR), SQUARE, Norm.LINF, goals_for(0, 2, None, 0.0), 1.0, AttackOptions())
     found = ATTACKS[name]().run(problem)

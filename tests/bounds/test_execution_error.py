@@ -108,6 +108,7 @@ def random_graph(rng: np.random.Generator, kind: str) -> Graph:
 
 
 @pytest.mark.parametrize("kind", ["dense", "residual", "convolution"])
+@pytest.mark.fewer(1)
 def test_no_execution_is_farther_off(kind: str) -> None:
     rng = np.random.default_rng(0)
     nearest = np.inf

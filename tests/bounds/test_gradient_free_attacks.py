@@ -45,6 +45,7 @@ SAMPLE = Region(np.full(6, 0.5), np.full(6, -2.0), np.full(6, 3.0))
 
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2])
 @pytest.mark.parametrize("name", NO_GRADIENT)
+@pytest.mark.fewer
 def test_no_gradient_is_asked_for(name: str, norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = DeviceGraph.forward
 

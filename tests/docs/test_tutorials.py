@@ -83,6 +83,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+@pytest.mark.fewer(2)
 def test_a_tutorial_runs_as_it_is_written(path: Path, folder: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert {"python", "sh"} & {block.language for block in blocks(text)}

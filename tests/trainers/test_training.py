@@ -43,6 +43,7 @@ def weights(options: TrainOptions) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", sorted(REGULARISERS))
+@pytest.mark.fewer(7)
 def test_training_is_deterministic_given_the_seed(name: str) -> None:
     options = TrainOptions(
         widths=(6,), epochs=2, seed=3, regularisers=(regulariser(name),), adversarial=Adversarial(Norm.L2, 0.3, 0.5, 2),
@@ -560,6 +561,7 @@ def exact_mean(path: Path, count: int) -> float:
     return total / count
 
 
+@pytest.mark.slow
 def test_what_claims_to_help_raises_the_exact_mean_distance_on_digits(tmp_path: Path) -> None:
     claims = {
         "cross-lipschitz": {"regularisers": (regulariser("cross-lipschitz", strength=0.03),)},
@@ -577,6 +579,7 @@ def test_what_claims_to_help_raises_the_exact_mean_distance_on_digits(tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["ibp", "mmr", "cross-lipschitz"])
+@pytest.mark.fewer
 def test_a_residual_net_with_batch_norm_is_trained_exported_and_verified(name: str, tmp_path: Path) -> None:
     chosen = (regulariser(name, strength=0.01),)
     options = TrainOptions(

@@ -47,6 +47,7 @@ def sample(*values: float) -> np.ndarray:
     ],
 )
 @pytest.mark.parametrize("engine", ["auto", "search", "highs"])
+@pytest.mark.fewer(4)
 def test_distances_by_hand(swap: Model, options: dict[str, object], expected: float, engine: str) -> None:
     result = distance(swap, sample(0.75, 0.25), engine=engine, **options)  # type: ignore[arg-type]
     assert result.verdict is Verdict.EXACT

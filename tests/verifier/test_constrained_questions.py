@@ -162,6 +162,7 @@ BY_HAND = [
     ("engine", "norm", "scale", "constraints", "expected"),
     [(e, *row) for e in ("search", "highs") for row in BY_HAND if (e, row[0]) != ("highs", "l2")],
 )
+@pytest.mark.fewer(8)
 def test_by_hand(
     swap: Model, engine: str, norm: str, scale: list[float], constraints: Constraints, expected: float
 ) -> None:
@@ -199,6 +200,7 @@ def _random_constraints(seed: int, size: int) -> Constraints:
         (8, "l1", {"engine": "search"}),
     ],
 )
+@pytest.mark.fewer(2)
 def test_small_nets_against_every_linear_piece(seed: int, norm: str, asked: dict[str, Any], tmp_path: Path) -> None:
     graph, x = random_chain(seed, (3, 4, 3, 3))
     model = load(to_onnx(graph, tmp_path / "net.onnx"))
@@ -226,6 +228,7 @@ def skipping(tmp_path: Path) -> Model:
 
 
 @pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.fewer(1)
 def test_a_skip_past_a_convolution(skipping: Model, norm: str) -> None:
     x = np.random.default_rng(4).random((1, 2, 2)).astype(np.float32)
     check(skipping, x, norm, np.array([1.0, 0.5, 2.0, 0.3]), rows(([1, -1, 0, 1], 0.6), ([0, 0, -1, -1], -0.7)))
@@ -251,6 +254,7 @@ def test_behind_a_softmax(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.fewer(2)
 def test_units_of_one_and_constraints_that_never_bind_change_nothing(norm: str, tmp_path: Path) -> None:
     graph, x = random_chain(21, (3, 6, 3))
     model, sample = load(to_onnx(graph, tmp_path / "net.onnx")), x.astype(np.float32)
@@ -289,6 +293,7 @@ def test_an_equality_that_no_number_of_the_file_meets(swap: Model) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.fewer(1)
 def test_brackets_hold_however_little_time_there_is(norm: str, tmp_path: Path) -> None:
     graph, x = random_chain(31, (3, 5, 4, 3))
     model, sample = load(to_onnx(graph, tmp_path / "net.onnx")), x.astype(np.float32)

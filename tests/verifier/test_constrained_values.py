@@ -70,6 +70,7 @@ BY_HAND = [
 
 @pytest.mark.parametrize("engine", ["search", "highs"])
 @pytest.mark.parametrize(("norm", "scale", "constraints", "radius", "expected"), BY_HAND)
+@pytest.mark.fewer(8)
 def test_by_hand(
     swap: Model, engine: str, norm: str, scale: Any, constraints: Any, radius: float, expected: float
 ) -> None:
@@ -168,6 +169,7 @@ def test_random_nets_against_brute_force(norm: Norm, seeds: tuple[int, ...], tmp
 
 
 @pytest.mark.parametrize(("engine", "norm"), [("search", Norm.LINF), ("search", Norm.L1), ("highs", Norm.LINF)])
+@pytest.mark.fewer(1)
 def test_provers_by_themselves(engine: str, norm: Norm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without attacks every threshold is the engine's to decide, and none may prove too much."""
     monkeypatch.setattr("verifier.greatest_value.lowest_in_ball", Nothing)

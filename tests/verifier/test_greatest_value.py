@@ -142,6 +142,7 @@ CASES += [("highs", norm) for norm in (Norm.LINF, Norm.L1)]
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm"), CASES)
+@pytest.mark.fewer(1)
 def test_it_is_bracketed_and_closed(engine: str, norm: Norm, tmp_path: Path) -> None:
     number = max(2, TRUST_EXAMPLES // (3 if engine == "auto" else 8))
     first = TRUST_FIRST + (0 if engine == "auto" else 400)
@@ -154,6 +155,7 @@ def test_it_is_bracketed_and_closed(engine: str, norm: Norm, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
+@pytest.mark.fewer(1)
 def test_decisions_alone_close_it(norm: Norm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # No attack, and no walk from a witness: every threshold that counts is one that the engine decided.
     monkeypatch.setattr("verifier.greatest_value.lowest_in_ball", Nothing)
@@ -168,6 +170,7 @@ def test_decisions_alone_close_it(norm: Norm, monkeypatch: pytest.MonkeyPatch, t
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("norm", list(CONVEX))
+@pytest.mark.fewer(1)
 def test_the_bracket_is_true_whenever_time_is_up(norm: Norm, tmp_path: Path) -> None:
     found = []
     for seed, asked in islice(drawn(norm, tmp_path, TRUST_FIRST + 700), max(2, TRUST_EXAMPLES // 8)):
@@ -224,6 +227,7 @@ GRID_CASES = [("auto", norm) for norm in CONVEX] + [("cpsat", Norm.LINF), ("cpsa
 @pytest.mark.thorough
 @pytest.mark.parametrize("attacked", [True, False])
 @pytest.mark.parametrize(("engine", "norm"), GRID_CASES)
+@pytest.mark.fewer
 def test_on_a_grid(engine: str, norm: Norm, attacked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not attacked:  # an attack that finds the greatest value hides what engines prove too much of
         monkeypatch.setattr(GreatestValue, "_attack", lambda self: None)

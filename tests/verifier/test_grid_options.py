@@ -45,6 +45,7 @@ def swap(tmp_path: Path) -> Model:
 # x1 in quarters and x2 in thirds, counted in twelfths: 9 and 4 move by 3 and by 4, and must pass by more than 0.6.
 # (6, 8) is 3 and 4 away, (3, 4) 6 and none, (9, 12) none and 8.
 @pytest.mark.parametrize(("norm", "expected"), [("linf", 4 / 12), ("l1", 6 / 12), ("l2", 5 / 12), ("l0", 1.0)])
+@pytest.mark.fewer(1)
 def test_a_step_for_each_input(swap: Model, norm: str, expected: float) -> None:
     for engine in ENGINES[norm]:
         result = distance(swap, X, norm=norm, engine=engine, grid=np.array([4, 3]))
@@ -80,6 +81,7 @@ def colour(tmp_path: Path) -> Model:
 
 
 @pytest.mark.parametrize("grid", [1, 4, None])
+@pytest.mark.fewer(1)
 def test_colour_pixels(colour: Model, grid: int | None) -> None:
     x = np.zeros((3, 1, 2), dtype=np.float32)
     for engine in ("auto", "subsets", "highs", "cpsat"):

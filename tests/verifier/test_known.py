@@ -118,6 +118,7 @@ def test_units_constraints_and_grids(swap: Model) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("engine", ["search", "auto", "splits", "highs"])
 @pytest.mark.usefixtures("quick_attacks")
+@pytest.mark.fewer(1)
 def test_a_part_of_the_distance_that_is_known_changes_no_answer(engine: str) -> None:
     for seed in range(draws(6, 60)):
         rng = np.random.default_rng(2400 + seed)
@@ -135,6 +136,7 @@ def test_a_part_of_the_distance_that_is_known_changes_no_answer(engine: str) -> 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm"), [("auto", Norm.LINF), ("cpsat", Norm.L1), ("steps", Norm.L2)])
+@pytest.mark.fewer(1)
 def test_known_levels_change_no_answer(engine: str, norm: Norm, tmp_path: Path) -> None:
     drawn = (question(seed, norm, tmp_path) for seed in range(2500, 2500 + draws(12, 80)))
     for one in filter(None, drawn):

@@ -128,6 +128,7 @@ def test_scales_far_from_one(scale: float, tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("norm", list(CONVEX))
+@pytest.mark.fewer(1)
 def test_a_loss_is_negative_where_the_ball_is_certified(norm: Norm, tmp_path: Path) -> None:
     for seed in (3, 5, 11):
         rng = np.random.default_rng(seed)

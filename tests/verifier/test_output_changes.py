@@ -163,6 +163,7 @@ def nearest_l0(truth: Any, region: Region) -> float:
 @pytest.mark.thorough
 @pytest.mark.usefixtures("quick_attacks")
 @pytest.mark.parametrize(("engine", "norm"), CASES)
+@pytest.mark.fewer(2)
 def test_small_nets_against_every_linear_piece(engine: str, norm: str, tmp_path: Path) -> None:
     for seed in range(4, 4 + draws(1, 6)):
         model, x, options, before = asked(seed, tmp_path)
@@ -199,6 +200,7 @@ async def nothing_found(self: SampleQuestion, goals: Any, *_: Any) -> Any:
 @pytest.mark.thorough
 @pytest.mark.usefixtures("quick_attacks")
 @pytest.mark.parametrize(("engine", "norm"), CASES)
+@pytest.mark.fewer(2)
 def test_provers_by_themselves_prove_no_more_than_is_true(
     engine: str, norm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +235,7 @@ def test_provers_by_themselves_prove_no_more_than_is_true(
     [("auto", "linf"), ("auto", "l2"), ("auto", "l0"), ("cpsat", "linf"), ("cpsat", "l1"), ("steps", "l1"),
      ("highs", "linf"), ("subsets", "l0")],
 )  # fmt: skip
+@pytest.mark.fewer(3)
 def test_every_input_of_a_grid(
     engine: str, norm: str, attacked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

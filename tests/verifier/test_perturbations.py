@@ -86,6 +86,7 @@ def check(
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "haze"])
 @pytest.mark.parametrize("seed", [1, 7, 9])  # of the first, no change is large enough
+@pytest.mark.fewer(2)
 def test_one_variable_against_a_sweep(name: str, seed: int, tmp_path: Path) -> None:
     model, x = small(tmp_path, seed)
     asked = ASKED[name](model, x)
@@ -126,6 +127,7 @@ def test_brightness_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("norm", ["linf", "l1"])
+@pytest.mark.fewer(1)
 def test_a_patch_is_a_mask(norm: str, tmp_path: Path) -> None:
     model, x = small(tmp_path, 1)
     mask = np.zeros((1, 3, 3), dtype=bool)

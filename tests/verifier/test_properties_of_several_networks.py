@@ -157,6 +157,7 @@ def test_agrees_with_every_linear_piece(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("few", [16, 0], ids=["input splits", "phases"])
+@pytest.mark.fewer(1)
 def test_proofs_by_themselves_are_never_wrong(few: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that attacks or searches offer is taken: what can be satisfied is not called unsat."""
     monkeypatch.setattr("verifier.property_answer.FEW_INPUTS", few)

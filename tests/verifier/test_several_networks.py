@@ -160,6 +160,7 @@ def test_transfer_by_hand(norm: Norm, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("norm", list(CONVEX))
+@pytest.mark.fewer(1)
 def test_transfer_against_every_joint_pattern(norm: Norm, tmp_path: Path) -> None:
     for seed in range(draws(2, 20)):
         rng = np.random.default_rng([seed, list(CONVEX).index(norm)])
@@ -193,6 +194,7 @@ def test_a_convolution_beside_a_dense_net(tmp_path: Path) -> None:
     check(transfer_distance(paths, x, norm="l1"), paths, [x, x], truth)
 
 
+@pytest.mark.slow
 def test_a_network_beside_itself_is_that_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = to_onnx(rounded(tiny_net(np.random.default_rng(4), 2)), tmp_path / "net.onnx")
     monkeypatch.setattr("verifier.greatest_value.FIRST_TURN", 0.05)  # what is too short is followed by longer turns
@@ -234,6 +236,7 @@ def test_many_classes_are_asked_about_by_maxima(tmp_path: Path) -> None:
         ([0.0, 1.0, 0.5], np.inf),
     ],
 )
+@pytest.mark.fewer(2)
 def test_universal_by_hand(samples: list[float], least: float, tmp_path: Path) -> None:
     path = to_onnx(OUTER, tmp_path / "outer.onnx")
     xs = [f32([value]) for value in samples]
@@ -242,6 +245,7 @@ def test_universal_by_hand(samples: list[float], least: float, tmp_path: Path) -
 
 @pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("norm", list(CONVEX))
+@pytest.mark.fewer(1)
 def test_universal_against_every_joint_pattern(norm: Norm, tmp_path: Path) -> None:
     for seed in range(draws(2, 20)):
         rng = np.random.default_rng([seed, list(CONVEX).index(norm), 1])
@@ -288,6 +292,7 @@ def test_difference_by_hand(x: float | None, radius: float | None, greatest: flo
 
 
 @pytest.mark.parametrize("norm", list(CONVEX))
+@pytest.mark.fewer(1)
 def test_differences_against_every_joint_pattern(norm: Norm, tmp_path: Path) -> None:
     for seed in range(draws(3, 20)):
         rng = np.random.default_rng([seed, list(CONVEX).index(norm), 2])

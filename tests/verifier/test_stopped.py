@@ -52,6 +52,7 @@ def looks(first: AtLook) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("engine", ["search", "auto", "splits", "highs"])
+@pytest.mark.fewer(2)
 def test_an_engine_without_a_limit(engine: str) -> None:
     def stopped(last: int) -> AtLook:
         stop = AtLook(last)
@@ -68,6 +69,7 @@ def test_an_engine_without_a_limit(engine: str) -> None:
 
 
 @pytest.mark.parametrize(("engine", "norm"), [("auto", Norm.LINF), ("steps", Norm.L2), ("subsets", Norm.L0)])
+@pytest.mark.fewer(1)
 def test_on_a_grid_without_a_limit(engine: str, norm: Norm, tmp_path: Path) -> None:
     found = next(found for seed in range(1100, 1200) if (found := question(seed, norm, tmp_path)) is not None)
     options = Options(norm=norm, targets=found.targets, margin=found.margin, engine=engine, grid=found.levels)
@@ -81,6 +83,7 @@ def test_on_a_grid_without_a_limit(engine: str, norm: Norm, tmp_path: Path) -> N
         answered(AtLook(last))
 
 
+@pytest.mark.slow
 def test_one_of_several_side_by_side(tmp_path: Path) -> None:
     """The others are closed, whenever that one is called off."""
     problem, _, _ = random_problem(np.random.default_rng(702), Norm.LINF)

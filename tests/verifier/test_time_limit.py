@@ -71,6 +71,7 @@ def check_ended_early(engine: Engine, seed: int, norm: Norm) -> int:
 
 
 @pytest.mark.parametrize("norm", CONVEX)
+@pytest.mark.fewer(1)
 def test_a_search_that_is_ended_has_proven_what_it_says(norm: Norm) -> None:
     assert sum(check_ended_early(SearchEngine(), seed, norm) for seed in range(700, 703)) > 3
 
@@ -87,6 +88,7 @@ def test_so_has_a_solver() -> None:
 
 
 @pytest.mark.parametrize("norm", CONVEX)
+@pytest.mark.fewer(1)
 def test_a_limit_that_never_comes_changes_nothing(norm: Norm) -> None:
     for seed in range(700, 704):
         found = []
@@ -99,6 +101,7 @@ def test_a_limit_that_never_comes_changes_nothing(norm: Norm) -> None:
 
 
 @pytest.mark.parametrize("looks", LOOKS)
+@pytest.mark.fewer(9)
 def test_a_bound_that_was_cut_short_is_a_bound(looks: int) -> None:
     engine = on_ball(three_neurons(), np.zeros(2), 2.4, 10.0)  # the distance is 2
     plain = engine.evaluate(engine.roots())

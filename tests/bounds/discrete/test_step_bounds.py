@@ -41,6 +41,7 @@ def draw(rng: np.random.Generator, norm: Norm) -> tuple[StepBounds, Ranged, torc
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("norm", [Norm.L1, Norm.L2])
+@pytest.mark.fewer(1)
 def test_no_point_is_nearer_or_lost(norm: Norm) -> None:
     rng = np.random.default_rng(3)
     tight, lost, count = 0, 0, draws(150, 400)

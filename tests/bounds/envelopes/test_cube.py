@@ -166,6 +166,7 @@ def check_against(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(8))
+@pytest.mark.fewer
 def test_no_adversary_of_a_node_is_above_its_function(kind: str, seed: int) -> None:
     rng, radius, engine, graph, region = drawn(kind, seed)
     points = points_in(region, Norm.LINF, radius * (1 - 1e-12), rng, 4000)

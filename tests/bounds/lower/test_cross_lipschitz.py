@@ -94,6 +94,7 @@ def smooth_net(rng: np.random.Generator, sharpness: float) -> SmoothNet:
 
 @pytest.mark.parametrize("norm", list(CONVEX))
 @pytest.mark.parametrize("sharpness", [1.0, 10.0])
+@pytest.mark.fewer
 def test_smooth_bounds_hold_at_samples(norm: Norm, sharpness: float) -> None:
     rng = np.random.default_rng(7)
     for _ in range(6):

@@ -42,6 +42,7 @@ def one(region: Region, norm: Norm, radius: float, balls: int = 8) -> LowerBound
 
 @pytest.mark.parametrize("norm", CONVEX)
 @pytest.mark.parametrize("name", LOWER_BOUNDS)
+@pytest.mark.fewer(9)
 def test_two_neurons_by_hand(name: str, norm: Norm) -> None:
     technique, far = LOWER_BOUNDS[name](), 1.5 * EXACT[norm]  # beyond the adversary: nothing hides a bound past it
     if norm not in technique.norms:
@@ -87,6 +88,7 @@ def test_operator_norms_are_upper_bounds(norm: Norm, seed: int) -> None:
 @pytest.mark.parametrize("norm", list(CONVEX))
 @pytest.mark.parametrize("block", range(draws(1, 2)))
 @pytest.mark.parametrize("name", LOWER_BOUNDS)
+@pytest.mark.fewer(7)
 def test_never_above_brute_force(name: str, block: int, norm: Norm) -> None:
     if norm not in LOWER_BOUNDS[name].norms:
         return
@@ -115,6 +117,7 @@ def test_never_above_brute_force(name: str, block: int, norm: Norm) -> None:
 
 @pytest.mark.parametrize("norm", CONVEX)
 @pytest.mark.parametrize("name", LOWER_BOUNDS)
+@pytest.mark.fewer(7)
 def test_a_batch_is_its_samples(name: str, norm: Norm) -> None:
     if norm not in LOWER_BOUNDS[name].norms:
         return

@@ -86,6 +86,7 @@ def random_node(kind: str, norm: Norm, seed: int) -> tuple[NodeBounds, Nodes, np
 @pytest.mark.parametrize("norm", PROGRAMS)
 @pytest.mark.parametrize("kind", ["dense", "residual", "convolution"])
 @pytest.mark.parametrize("seed", range(draws(6, 24)))
+@pytest.mark.fewer
 def test_the_bound_is_the_program_s_optimum_and_no_adversary_s(kind: str, norm: Norm, seed: int) -> None:
     engine, nodes, inside, distances = random_node(kind, norm, seed)
     program = NodeProgram(engine, nodes)

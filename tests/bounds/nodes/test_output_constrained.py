@@ -56,6 +56,7 @@ def test_an_empty_cap_crosses() -> None:
 @pytest.mark.parametrize("norm", CONVEX)
 @pytest.mark.parametrize("kind", ["dense", "residual", "convolution"])
 @pytest.mark.parametrize("seed", range(6))
+@pytest.mark.fewer
 def test_no_adversary_leaves_the_cap(kind: str, norm: Norm, seed: int) -> None:
     rng = np.random.default_rng(seed)
     graph = random_graph(rng, kind)

@@ -68,6 +68,7 @@ def some_nets(kind: str, norm: Norm, seed: int, targets: tuple[int, ...] | None)
 @pytest.mark.parametrize("norm", CONVEX)
 @pytest.mark.parametrize("kind", ["dense", "residual", "convolution"])
 @pytest.mark.parametrize("seed", range(draws(1, 4)))
+@pytest.mark.fewer
 def test_side_by_side_is_as_alone(kind: str, norm: Norm, seed: int, targets: tuple[int, ...] | None) -> None:
     nets = some_nets(kind, norm, seed, targets)
     engine, alone = NodeBounds(*nets), [NodeBounds(net) for net in nets]

@@ -47,6 +47,7 @@ def three_neurons() -> Graph:
 
 
 @pytest.mark.parametrize("radius", [1.5, 1.9, 2.4])
+@pytest.mark.fewer(1)
 def test_three_neurons_by_hand(radius: float) -> None:
     engine = on_ball(three_neurons(), np.zeros(2), radius, 10.0)
     assert [layer.stop - layer.start for layer in engine.stack.layers] == [2, 1]
@@ -81,6 +82,7 @@ def test_turned_neurons_are_the_same_net() -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(draws(2, 10)))
+@pytest.mark.fewer(2)
 def test_no_adversary_of_a_node_is_nearer(kind: str, seed: int) -> None:
     rng, radius, engine, graph, region = drawn(kind, seed)
     points = points_in(region, Norm.LINF, radius * (1 - 1e-12), rng, 4000)
@@ -254,6 +256,7 @@ once = remembered(descent)
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(draws(4, 40)))
+@pytest.mark.fewer(1)
 def test_whatever_a_descent_says_no_bound_is_wrong(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(seed)
 

@@ -66,6 +66,7 @@ def test_two_neurons_by_hand(radius: float) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(draws(3, 10)))
+@pytest.mark.fewer
 def test_no_adversary_of_a_node_is_nearer(kind: str, seed: int) -> None:
     rng, radius, engine, graph, region = drawn(kind, seed)
     points = points_in(region, Norm.LINF, radius * (1 - 1e-12), rng, 4000)
@@ -151,6 +152,7 @@ once = remembered(descent)
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(draws(6, 40)))
+@pytest.mark.fewer(2)
 def test_whatever_a_descent_says_no_bound_is_wrong(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(seed)
 

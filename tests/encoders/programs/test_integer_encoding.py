@@ -75,6 +75,7 @@ def fixed(program: IntegerProgram, t: tuple[int, ...]) -> IntegerProgram:
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("big_m", [True, False])
+@pytest.mark.fewer(1)
 def test_no_true_adversary_is_lost(norm: Norm, big_m: bool) -> None:
     rng = np.random.default_rng(NORMS.index(norm))
     seen = 0

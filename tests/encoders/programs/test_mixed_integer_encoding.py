@@ -195,6 +195,7 @@ def residual_graph(random: np.random.Generator) -> tuple[Graph, FloatArray]:
 @pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(draws(3, 12)))
 @pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.fewer(2)
 def test_residual_convolutions_agree_with_the_textbook(solver: HighsSolver, seed: int, norm: Norm) -> None:
     graph, center = residual_graph(np.random.default_rng(seed))
     region, predicted = unit_box(center), int(np.argmax(graph.evaluate(center)[0]))
@@ -252,6 +253,7 @@ def test_a_solver_that_lies() -> None:
 
 @settings(max_examples=25, derandomize=True)
 @given(st.integers(0, 10**6), st.sampled_from([1e-6, 1e-3, 1e3, 1e6]), st.sampled_from(NORMS))
+@pytest.mark.slow
 def test_the_scale_of_a_layer_changes_nothing(solver: HighsSolver, seed: int, scale: float, norm: Norm) -> None:
     # relu(k·h) = k·relu(h): a layer times k and the next divided by it is the same network.
     graph, center = random_chain(seed, (3, 5, 4, 3))

@@ -36,6 +36,7 @@ def test_the_hand_worked_net_as_a_pyomo_model(norm: Norm, distance: float) -> No
 @pytest.mark.parametrize("name", ["highs", "appsi_highs", "gurobi", "appsi_gurobi", "gurobi_direct"])
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.fewer
 def test_the_same_answer_as_without_pyomo(name: str, norm: Norm, seed: int) -> None:
     if "gurobi" in name:
         pytest.importorskip("gurobipy", reason="gurobipy is not installed (extra `peers`)")

@@ -83,6 +83,7 @@ def test_points_of_the_program_are_the_adversaries(tmp_path: Path) -> None:
     assert disagreements(tmp_path, range(draws(5, 20))) == []
 
 
+@pytest.mark.slow
 def test_thresholds_one_by_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders.quantised.integer_encoding, "digital_line", no_line)
     assert disagreements(tmp_path, range(40, 44)) == []

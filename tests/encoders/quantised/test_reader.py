@@ -90,6 +90,7 @@ def quantised(kind: str, folder: Path, form: str, levels: str, per_channel: bool
 @pytest.mark.parametrize("levels", ["QUInt8", "QInt8"])
 @pytest.mark.parametrize("form", ["QDQ", "QOperator"])
 @pytest.mark.parametrize("kind", ["gemm", "matmul", "conv"])
+@pytest.mark.fewer
 def test_each_form_replays_to_the_bit(kind: str, form: str, levels: str, per_channel: bool, tmp_path: Path) -> None:
     path = quantised(kind, tmp_path, form, levels, per_channel)
     net = read_quantised(path)

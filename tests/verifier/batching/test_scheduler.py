@@ -60,6 +60,7 @@ def shared(model: Model, options: Options, seats: int, radius: float | None = No
 
 @pytest.mark.parametrize("radius", [None, 0.06])
 @pytest.mark.parametrize("norm", CONVEX)
+@pytest.mark.fewer(1)
 def test_the_answers_are_those_of_each_alone(model: Model, norm: Norm, radius: float | None) -> None:
     radius = radius if radius is None or norm is Norm.LINF else 2 * radius
     together = shared(model, Options(norm=norm), 4, radius)

@@ -90,6 +90,7 @@ def test_numbers_that_close_nothing(model: Path, close: Line) -> None:
 
 @pytest.mark.parametrize("weight", [(0, 0), (1, 0), (1, -60), (1, 60), (1, 900), (1, 4000), ((1 << 2048) - 1, 5000)])
 @pytest.mark.parametrize("rows", [[0], [1], [1 << 60], [(1 << 1023)]])
+@pytest.mark.fewer
 def test_no_weight_makes_a_cap_that_cuts_off_an_adversary(model: Path, weight: tuple[int, int], rows: Any) -> None:
     """Where an adversary can be, from 1 to 2, no lower end is above 1, and no upper end below 2."""
     for side, value in (("lower", 1 + (1 << 30)), ("upper", (2 << 30) - 1)):

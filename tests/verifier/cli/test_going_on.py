@@ -78,6 +78,7 @@ def test_stopped_at_hundreds_of_moments(command: str, truth: dict[str, dict[int,
         seed += 1
 
 
+@pytest.mark.slow
 def test_what_is_killed_loses_no_more_than_was_not_due(tmp_path: Path) -> None:
     journal = tmp_path / "results.jsonl"
     program = (

@@ -360,6 +360,7 @@ def test_interrupt_of_several_processes_keeps_what_is_finished(tmp_path: Path) -
     assert lines(journal) == found
 
 
+@pytest.mark.slow
 def test_interrupt_does_not_reach_processes_that_are_still_starting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

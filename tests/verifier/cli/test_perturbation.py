@@ -66,6 +66,7 @@ def test_python_says_the_same(call: list[str], tmp_path: Path) -> None:
         ("bias-field:0:3", [0.5, 2.0]),
     ],
 )
+@pytest.mark.fewer(1)
 def test_distances_by_hand(perturbation: str, distances: list[float], call: list[str], tmp_path: Path) -> None:
     journal = tmp_path / "rows.jsonl"
     assert main(["distance", *call, "--perturbation", perturbation, "--json", str(journal)]) == 0

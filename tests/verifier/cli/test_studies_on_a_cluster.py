@@ -48,6 +48,7 @@ def rounded(text: str) -> str:
     return NUMBER.sub(lambda found: f"{float(found[0]):.9g}", text)
 
 
+@pytest.mark.slow
 def test_a_report_is_that_of_this_process(files: tuple[list[str], str], tmp_path: Path) -> None:
     (net, _), data = files
     asked = ["report", net, "--data", data, "--bounds", "crown", "--attacks", "fab", "--proofs", "--format", "json,csv"]
@@ -64,6 +65,7 @@ def test_a_report_is_that_of_this_process(files: tuple[list[str], str], tmp_path
     assert main(["check", str(there / "proofs" / "linf"), "--model", net]) == 0
 
 
+@pytest.mark.slow
 def test_a_comparison_is_that_of_this_process(files: tuple[list[str], str], tmp_path: Path) -> None:
     nets, data = files
     asked = ["compare", *nets, "--data", data, "--samples", "0:4", "--norm", "linf", "--attack", "fab"]

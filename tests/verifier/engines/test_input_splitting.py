@@ -44,6 +44,7 @@ def moved(seed: int, by: float) -> tuple[Graph, Region]:
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.fewer(1)
 def test_a_hair_decides(side: float) -> None:
     for seed in range(draws(6, 80)):
         graph, region = moved(seed, side * HAIR)

@@ -36,6 +36,7 @@ def net(folder: Path, seed: int) -> tuple[Model, np.ndarray]:
     return load(to_onnx(graph, folder / f"net{seed}.onnx")), x.astype(np.float32)
 
 
+@pytest.mark.slow
 def test_agrees_with_a_sweep(tmp_path: Path) -> None:
     finite = 0
     for seed in range(draws(5, 40)):
@@ -54,6 +55,7 @@ def test_agrees_with_a_sweep(tmp_path: Path) -> None:
     assert finite
 
 
+@pytest.mark.slow
 def test_proofs_by_themselves_stop_where_an_adversary_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is offered is refused: boxes that hold an adversary must stay, and end the search at its distance."""
     monkeypatch.setattr(Incumbent, "offer", lambda *given: False)
@@ -71,6 +73,7 @@ def test_proofs_by_themselves_stop_where_an_adversary_is(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
+@pytest.mark.fewer
 def test_two_inputs_in_every_norm(norm: str, tmp_path: Path) -> None:
     for seed in range(draws(3, 20)):
         graph, x = random_chain(seed + 50, (2, 5, 4, 2))

@@ -57,6 +57,7 @@ def test_a_distance_by_hand(tmp_path: Path, norm: str, distance: float) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("seed", range(draws(3, 6)))
+@pytest.mark.fewer(3)
 def test_random_nets(tmp_path: Path, norm: str, seed: int) -> None:
     graph, x = random_chain(seed, (3, 5, 4, 3))
     model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
@@ -77,6 +78,7 @@ def test_random_nets(tmp_path: Path, norm: str, seed: int) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("seed", range(draws(3, 6)))
+@pytest.mark.fewer
 def test_no_tree_closes_a_ball_that_holds_an_adversary(tmp_path: Path, norm: str, seed: int) -> None:
     graph, x = random_chain(seed, (3, 5, 4, 3))
     model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
@@ -91,6 +93,7 @@ def test_no_tree_closes_a_ball_that_holds_an_adversary(tmp_path: Path, norm: str
 
 
 @pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.fewer(1)
 def test_digits(tmp_path: Path, norm: str) -> None:
     model = verifier.load(NET)
     x = load_samples("digits", model.input_shape, model.classes, model.input_type).x[3]
@@ -120,6 +123,7 @@ def test_upper_lines_by_shares_close_what_chords_leave_open(tmp_path: Path, monk
     assert [shared for _, shared in counts] == [False, True]
 
 
+@pytest.mark.slow
 def test_parabolas_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line in place of a tree, which both arithmetics accept; a ball beyond the nearest adversary has neither."""
     model = verifier.load(sizes_of_sums(tmp_path / "net.onnx", 12.0))
@@ -194,6 +198,7 @@ def test_masked_inputs_and_boxes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.fewer(2)
 def test_units_and_constraints(tmp_path: Path, norm: str, seed: int) -> None:
     """Proven as far as brute force says that the nearest adversary is, in units and among what is allowed."""
     graph, x = random_chain(seed, (3, 4, 3, 3))

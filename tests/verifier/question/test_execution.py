@@ -109,6 +109,7 @@ def test_cancelling_sums_refute_a_proof_about_reals(tmp_path: Path) -> None:
         {"targets": (1,), "margin": 0.25},
     ],
 )  # fmt: skip
+@pytest.mark.fewer(1)
 def test_every_engine_ends_where_no_proof_reaches(question: dict[str, Any], tmp_path: Path) -> None:
     """The bracket of reals holds between the two sides, and the proof stops short of it by what execution can do."""
     rng = np.random.default_rng(15)

@@ -48,6 +48,7 @@ def class_of(path: Path, x: np.ndarray) -> int | None:
 
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("x", [0.1, 0.9])
+@pytest.mark.fewer
 def test_who_runs_the_file_sees_the_adversary(tail: str, x: float, tmp_path: Path) -> None:
     path = classifier(tmp_path, TAILS[tail])
     result = verifier.distance(path, [x])
@@ -82,6 +83,7 @@ def test_scores_that_all_come_out_as_one_show_no_adversary(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("threshold", [0.5, 0.3, 0.8])
 @pytest.mark.parametrize("x", [0.05, 0.95])
+@pytest.mark.fewer(2)
 def test_the_output_passes_the_threshold(threshold: float, x: float, tmp_path: Path) -> None:
     nodes = [gemm("x", "t"), node("Sigmoid", ["t"], ["y"])]
     path = written(tmp_path / "net.onnx", nodes, head([[5.3]], [-2.4]), outputs={"y": (1, 1)})

@@ -117,6 +117,7 @@ def test_a_stop_brings_what_is_known(samples: Samples, two_workers: Any) -> None
     assert 0.0 <= one.lower <= one.upper
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_killed_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -181,6 +181,7 @@ def test_answers_are_the_command_lines(working: httpx.Client, tmp_path: Path) ->
         ("report", {"options": {"bounds": ["crown"], "attacks": ["pgd"]}}, {"exact"}),
     ],
 )
+@pytest.mark.fewer(1)
 def test_the_other_questions(working: httpx.Client, question: str, more: dict[str, object], verdicts: set[str]) -> None:
     run = asked(working, "0:2", question, **more)
     found = ended(working, run["id"])
@@ -191,6 +192,7 @@ def test_the_other_questions(working: httpx.Client, question: str, more: dict[st
         assert "no distance" in refused(working.get(f"/runs/{run['id']}/curve"), 404)
 
 
+@pytest.mark.slow
 def test_more_time_goes_on_with_what_is_open(working: httpx.Client) -> None:
     run = asked(working, "0:3", options={"time_limit": 1e-4, "engine": "search"})
     found = ended(working, run["id"])

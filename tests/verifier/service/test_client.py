@@ -55,6 +55,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
         ("verify", "grid mask"),
     ],
 )  # fmt: skip
+@pytest.mark.fewer(2)
 def test_the_same_rows_files_and_status(
     url: str, command: str, given: str, files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,6 +126,7 @@ def test_an_array_that_a_run_names_stays(url: str, files: dict[str, Path]) -> No
         service._json("GET", f"/arrays/{key}")
 
 
+@pytest.mark.slow
 def test_an_open_sample_is_status_1_and_a_run_is_come_back_to(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     ask = ["distance", str(NET), "--data", "digits", "--samples", "0:2", "--time-limit", "1e-4", "--engine", "search"]
     assert main([*ask, "--server", url]) == 1
@@ -262,6 +264,7 @@ def test_a_report_is_written_here_of_what_a_server_measures(
 
 
 @pytest.mark.usefixtures("undrawn_charts", "quick_attacks", "few_radii")
+@pytest.mark.slow
 def test_a_comparison_is_written_here_of_what_a_server_measures(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

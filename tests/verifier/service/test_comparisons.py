@@ -61,6 +61,7 @@ def timeless(page: str) -> list[str]:
     return [word for word in re.sub(r"<[^>]*>", " ", text).split() if not re.fullmatch(r"\d+\.\d\d", word)]
 
 
+@pytest.mark.slow
 def test_the_page_is_the_command_lines(
     working: httpx.Client, networks: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +150,7 @@ def test_runs_go_with_their_comparison(client: httpx.Client, networks: tuple[Pat
         assert client.delete(f"/models/{one['model']['id']}").status_code == 204
 
 
+@pytest.mark.slow
 def test_more_time_narrows_the_page(working: httpx.Client, networks: tuple[Path, Path]) -> None:
     found = compared(working, networks, "0:1", time_limit=1e-4, engine="search")
     first = ended(working, found["id"])
@@ -161,6 +163,7 @@ def test_more_time_narrows_the_page(working: httpx.Client, networks: tuple[Path,
     assert "no time limit" in page
 
 
+@pytest.mark.slow
 def test_what_failed_is_told_as_open_and_what_is_missing_as_missing(
     settings: Settings, reading_here: None, networks: tuple[Path, Path]
 ) -> None:
@@ -217,6 +220,7 @@ def url(settings: Settings, reading_here: None) -> Iterator[str]:
         yield found
 
 
+@pytest.mark.slow
 def test_from_python(url: str, networks: tuple[Path, Path]) -> None:
     comparison = connect(url).compare(networks, "digits", samples="0:1", norm="linf", title="both", **QUICK)
     comparison.wait()

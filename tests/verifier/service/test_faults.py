@@ -76,6 +76,7 @@ def disturbed(tmp_path: Path, database: str) -> Settings:
 
 
 @pytest.mark.usefixtures("reading_here")
+@pytest.mark.fewer(1)
 def test_a_dozen_faults(tmp_path: Path, database: str) -> None:
     assert survives(disturbed(tmp_path, database), FEW, 12, 0, RADIUS)
 
@@ -92,6 +93,7 @@ def test_hundreds_of_faults(
     survives(disturbed(tmp_path, database), count, rounds, seed, radius)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_for_a_while(
     settings: Settings, reading_here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,7 @@ DATA = {
 
 
 @pytest.mark.parametrize("name", DATA)
+@pytest.mark.fewer(5)
 def test_data_that_means_harm(client: httpx.Client, settings: Settings, name: str) -> None:
     limits = replace(settings.limits, data_bytes=2**20)
     object.__setattr__(client.app.app.state.service, "settings", replace(settings, limits=limits))  # type: ignore[attr-defined]
@@ -196,6 +197,7 @@ def test_uploads_under_hostile_names(client: httpx.Client, settings: Settings) -
 
 
 @pytest.mark.parametrize("path", ["/runs/..%2f..%2fetc", "/models/%00", "/static/../settings.py", "/runs/%0d%0aX: 1"])
+@pytest.mark.fewer(2)
 def test_paths_lead_nowhere_else(client: httpx.Client, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code in (404, 422)

@@ -37,6 +37,7 @@ def swap(tmp_path: Path) -> Model:
 # On quarters, x2 must win by more than 0.05: x2 ≥ x1 + 1/4, three quarters to go together.
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("norm", "expected"), [("linf", 0.5), ("l1", 0.75), ("l2", np.sqrt(5) / 4), ("l0", 1.0)])
+@pytest.mark.fewer
 def test_distances_by_hand(swap: Model, engine: str, norm: str, expected: float) -> None:
     if (engine, norm) in {("search", "l0"), ("highs", "l2")}:
         with pytest.raises(OptionError, match="cannot minimise"):
@@ -52,6 +53,7 @@ def test_distances_by_hand(swap: Model, engine: str, norm: str, expected: float)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.fewer(3)
 def test_radii_by_hand(swap: Model, engine: str) -> None:
     inside = sample(0.75, 0.25)
     assert verify(swap, inside, 0.49, engine=engine, grid=4).verdict is Verdict.CERTIFIED
@@ -148,6 +150,7 @@ def test_command_line_and_resume(swap: Model, tmp_path: Path, capsys: pytest.Cap
     ("engine", "n", "x1", "k"), [("highs", 255, 128, 40), ("auto", 255, 128, 40), ("cpsat", 5, 4, 2)]
 )
 @pytest.mark.parametrize("norm", ["linf", "l1"])
+@pytest.mark.fewer(1)
 def test_the_farthest_level_is_not_lost(norm: str, engine: str, n: int, x1: int, k: int, tmp_path: Path) -> None:
     graph = affine_chain(
         [np.array([[n, 0.0], [0.0, n], [0.0, -n]]), np.array([[1.0, -10.0, -10.0]]), np.array([[0.0], [1.0]])],

@@ -126,6 +126,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.fewer(3)
 def test_a_search(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     device_graph, options = WAYS[way]
     for place, value in device_graph.items():
@@ -178,12 +179,14 @@ def test_nodes_that_there_is_no_time_for_stay_open(again: bool, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("norm", [Norm.L1, Norm.L2])
+@pytest.mark.fewer
 def test_a_search_in_other_norms(norm: Norm) -> None:
     _, first = searched(SEED, norm, BARE, NEVER_TO_COME)
     for last in looks(first):
         searched(SEED, norm, BARE, last)
 
 
+@pytest.mark.slow
 def test_a_solver() -> None:
     exact = float(truth(SEED, Norm.LINF).min())
 
@@ -198,6 +201,7 @@ def test_a_solver() -> None:
 
 
 @pytest.mark.parametrize(("engine", "norm"), [("auto", Norm.LINF), ("steps", Norm.L2), ("subsets", Norm.L0)])
+@pytest.mark.fewer(1)
 def test_on_a_grid(engine: str, norm: Norm, tmp_path: Path) -> None:
     found = next(found for seed in range(1100, 1200) if (found := question(seed, norm, tmp_path)) is not None)
     options = Options(norm=norm, targets=found.targets, margin=found.margin, engine=engine, grid=found.levels,
@@ -212,6 +216,7 @@ def test_on_a_grid(engine: str, norm: Norm, tmp_path: Path) -> None:
         answered(Tripping(last))
 
 
+@pytest.mark.slow
 def test_side_by_side_each_ends_by_itself(tmp_path: Path) -> None:
     """Of three questions one has no limit: it is closed, wherever the others are ended."""
     problem, _ = begun(702, Norm.LINF, Clock())

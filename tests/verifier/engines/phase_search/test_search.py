@@ -104,6 +104,7 @@ def cases() -> list[tuple[int, Norm]]:
         "attacks from the start",
     ],
 )
+@pytest.mark.fewer(1)
 def test_the_answer_does_not_depend_on_how_it_is_found(options: SearchOptions) -> None:
     for seed, norm in cases():
         usual, other = usual_answer(seed, norm), answer(seed, norm, options)
@@ -128,6 +129,7 @@ def test_looking_ahead_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("steps", [5, 60])
+@pytest.mark.fewer(1)
 def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [usual_answer(seed, Norm.LINF) for seed in SEEDS[:6]]
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
@@ -151,6 +153,7 @@ def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: py
 
 
 @pytest.mark.thorough
+@pytest.mark.slow
 def test_looking_ahead_by_products_is_true_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     monkeypatch.setattr(ByAllLayers, "applies", lambda engine, effort: engine.stack.open_phases > 0)
@@ -210,6 +213,7 @@ def test_a_decision_stopped_before_its_roots_has_proven_what_passes_prove(monkey
     assert max(proven) > 0
 
 
+@pytest.mark.slow
 def test_turns_end_where_one_run_does() -> None:
     for seed in SEEDS:
         whole, turned = usual_answer(seed, Norm.LINF), answer(seed, Norm.LINF, SearchOptions(), 1e-4)
@@ -217,6 +221,7 @@ def test_turns_end_where_one_run_does() -> None:
             assert turned[0] == pytest.approx(whole[0], abs=2 * TOLERANCE)
 
 
+@pytest.mark.slow
 def test_batches_back_off_where_the_device_runs_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     largest, refused = 4, []
 
@@ -295,7 +300,8 @@ class Deaf(Incumbent):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("deaf", [False, True])
+@pytest.mark.parametrize("deaf", [True, False])
+@pytest.mark.fewer(1)
 def test_what_is_cleared_of_each_goal_holds_no_adversary_of_it(deaf: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     # Balls that are given up soon; where no adversary replays, leaves prove less than the ball.
     options = SearchOptions(
@@ -343,6 +349,7 @@ def test_what_is_cleared_to_no_number_is_asked_all_the_same(monkeypatch: pytest.
         assert search.visited >= len(problem.goals)
 
 
+@pytest.mark.slow
 def test_no_ball_is_searched_twice_where_no_adversary_replays() -> None:
     effort = Effort(rounds=0)  # weak bounds, so that trees grow and balls retreat
     options = SearchOptions(

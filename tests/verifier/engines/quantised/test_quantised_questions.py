@@ -37,6 +37,7 @@ def halves(tmp_path: Path) -> Model:
 # wins, for (3, 2) gives (2, rint 0.5 = 0) and (2, 1) gives (rint 1.5 = 2, 0). (0, 1) gives (0, 1): one input moved.
 @pytest.mark.parametrize("engine", ["auto", "cpsat", "highs"])
 @pytest.mark.parametrize(("norm", "expected"), [("linf", 0.5), ("l1", 0.75), ("l2", np.sqrt(5) / 4), ("l0", 1.0)])
+@pytest.mark.fewer
 def test_distances_by_hand(halves: Model, engine: str, norm: str, expected: float) -> None:
     if (engine, norm) == ("highs", "l2"):
         with pytest.raises(OptionError, match="cannot minimise"):
@@ -47,6 +48,7 @@ def test_distances_by_hand(halves: Model, engine: str, norm: str, expected: floa
 
 
 @pytest.mark.parametrize("engine", ["auto", "cpsat", "highs"])
+@pytest.mark.fewer(1)
 def test_radii_and_margins_by_hand(halves: Model, engine: str) -> None:
     assert verify(halves, SAMPLE, 0.49, engine=engine, grid=4).verdict is Verdict.CERTIFIED
     assert verify(halves, SAMPLE, 0.5, engine=engine, grid=4).verdict is Verdict.FALSIFIED
@@ -124,6 +126,7 @@ def test_another_output_of_a_quantised_file_is_another_run(halves: Model, tmp_pa
     assert again.description == models[1].description
 
 
+@pytest.mark.slow
 def test_the_digits_net_in_every_norm() -> None:
     from trainers.datasets import digits
 

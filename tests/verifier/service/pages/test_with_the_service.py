@@ -72,6 +72,7 @@ def test_from_the_file_to_the_proof(page: Page, address: str, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("quick_attacks")
+@pytest.mark.slow
 def test_several_networks_from_the_files_to_the_page(page: Page, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.studies.comparison.drawn_attacks.RADII", RADII[::40])
     page.goto(address)

@@ -59,6 +59,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 @pytest.mark.usefixtures("brief_attacks")
 @pytest.mark.parametrize("norm", list(CONVEX))
+@pytest.mark.fewer(1)
 def test_every_attack_by_hand(plus: Model, norm: Norm) -> None:
     exact = {Norm.LINF: 0.25, Norm.L1: 0.5, Norm.L2: 0.5 / 2**0.5}[norm]
     names = (*ATTACKS, PORTFOLIO)
@@ -76,6 +77,7 @@ def test_every_attack_by_hand(plus: Model, norm: Norm) -> None:
 
 
 @pytest.mark.usefixtures("brief_attacks")
+@pytest.mark.slow
 def test_no_attack_goes_below_the_exact_distance() -> None:
     model, x = load(NET), digits("test").x[4]
     for norm in (Norm.LINF, Norm.L1):

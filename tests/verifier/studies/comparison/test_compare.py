@@ -70,6 +70,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_figure_is_the_distance_that_the_verifier_gives(study: Path) -> None:
     held = json.loads((study / "nets" / "comparison" / "comparison.json").read_text())
     data = digits("test")
@@ -119,6 +120,7 @@ def test_the_page_stands_alone_and_has_every_part(study: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn_charts")
+@pytest.mark.slow
 def test_a_second_comparison_computes_nothing_and_a_cut_one_goes_on(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +172,7 @@ def test_a_full_disk_leaves_whole_files(
 
 
 @pytest.mark.usefixtures("undrawn_charts")
+@pytest.mark.slow
 def test_model_files_and_flags(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nets = [str(study / "nets" / f"{name}.onnx") for name in ("none-seed0", "none-seed1")]
     flags = ["compare", *nets, "--data", "digits", "--samples", "3,1", "--norm", "linf", "--radius", "linf:0.07",
@@ -232,6 +235,7 @@ def test_transfer_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("attack", [*IN_WORDS, "fab"])
+@pytest.mark.fewer(2)
 def test_attacks_on_a_line(attack: str, tmp_path: Path) -> None:
     # On a line there is one way to go: from the exact distance 0.3 at the most one step of 6 % further.
     model = load(threshold_net(tmp_path, "net", 0.4).path)
@@ -252,6 +256,7 @@ def test_the_typical_attack_is_told_nothing_of_the_distance(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("warm_workers")
+@pytest.mark.slow
 def test_several_processes_find_what_one_finds(study: Path, tmp_path: Path) -> None:
     subjects = subjects_of_files([study / "nets" / "none-seed0.onnx", study / "nets" / "none-seed1.onnx"])
     data, indices = TestData("digits"), (0, 2)
@@ -268,6 +273,7 @@ def test_several_processes_find_what_one_finds(study: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("labels", [None, [0, 0], [1, 1]])
+@pytest.mark.fewer(1)
 def test_odd_comparisons_are_told_all_the_same(labels: list[int] | None, tmp_path: Path) -> None:
     # One network; no picture to draw; labels unknown, right or all wrong; an adversary in the box or none.
     subject = threshold_net(tmp_path, "net", 0.4)
@@ -286,6 +292,7 @@ def test_odd_comparisons_are_told_all_the_same(labels: list[int] | None, tmp_pat
 
 
 @pytest.mark.usefixtures("undrawn_charts")
+@pytest.mark.slow
 def test_a_network_without_adversaries_has_infinite_distances(tmp_path: Path) -> None:
     # The threshold 2 lies outside the box: nothing in [0, 1] is read as class 1.
     subjects = [threshold_net(tmp_path, "never", 2.0), threshold_net(tmp_path, "some", 0.5)]
@@ -320,6 +327,7 @@ def test_a_baseline_that_is_not_there_is_refused_with_those_that_are() -> None:
 
 
 @pytest.mark.usefixtures("undrawn_charts")
+@pytest.mark.slow
 def test_a_stopped_comparison_is_of_what_all_have_and_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -121,6 +121,7 @@ def rows(folder: Path, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_the_study_is_worth_its_checks(truth: dict[tuple[str, str], np.ndarray]) -> None:
     lengths = np.concatenate(list(truth.values()))
     assert (lengths == 0).any()

@@ -439,6 +439,7 @@ def test_a_pdf_is_made_of_the_page(files: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.usefixtures("undrawn_charts")
+@pytest.mark.slow
 def test_under_a_limit_what_does_not_fit_is_left_out_by_name_and_measured_later(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
