@@ -236,7 +236,6 @@ def test_many_classes_are_asked_about_by_maxima(tmp_path: Path) -> None:
         ([0.0, 1.0, 0.5], np.inf),
     ],
 )
-@pytest.mark.fewer(2)
 def test_universal_by_hand(samples: list[float], least: float, tmp_path: Path) -> None:
     path = to_onnx(OUTER, tmp_path / "outer.onnx")
     xs = [f32([value]) for value in samples]

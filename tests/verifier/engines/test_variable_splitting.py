@@ -36,7 +36,6 @@ def net(folder: Path, seed: int) -> tuple[Model, np.ndarray]:
     return load(to_onnx(graph, folder / f"net{seed}.onnx")), x.astype(np.float32)
 
 
-@pytest.mark.slow
 def test_agrees_with_a_sweep(tmp_path: Path) -> None:
     finite = 0
     for seed in range(draws(5, 40)):
