@@ -180,3 +180,11 @@ def forward(layers: Any, x: Any) -> Any:
         x = x @ np.asarray(weights, np.float64) + bias
         x = np.maximum(x, 0) if k < len(layers) - 1 else x
     return x
+
+
+def test_a_sum_is_below_what_its_rounding_added() -> None:
+    """Each small term rounds the sum up by a quarter of its last place: one step down afterwards is too little."""
+    small = 1.5 * 2.0**-53
+    terms = np.array([[1.0] + [small] * 6])
+    assert terms.sum() > 1 + 6 * Fraction(small)
+    assert Fraction(float(Float().total(terms)[0])) <= 1 + 6 * Fraction(small)
