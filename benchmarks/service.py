@@ -301,14 +301,15 @@ def watching(folder: Path, given: argparse.Namespace) -> None:
         model, port = uploaded(client), client.base_url.port or 80
         lasted(client, asked(client, model, "0:4", norm="linf"))  # the workers' start and the model's first load
         for clients, pause in ((0, 1.0), often, seldom, (0, 1.0), seldom, often):
-            before, began = server.processor(), time.monotonic()
+            before, own, began = server.processor(), time.process_time(), time.monotonic()
             runs = [asked(client, model, f"{20 * k % 380}:{20 * k % 380 + 8}", norm="linf") for k in range(given.runs)]
-            took, _ = asyncio.run(watched(port, runs, clients, partial(all_finished, client, runs), pause))
-            seconds, now = time.monotonic() - began, server.processor()
+            took, events = asyncio.run(watched(port, runs, clients, partial(all_finished, client, runs), pause))
+            own, seconds, now = time.process_time() - own, time.monotonic() - began, server.processor()
             spent = {name: now[name] - before[name] for name in now}
             print(
                 f"watching: {given.runs} runs of 8 samples by two workers beside {clients} clients that read every "
-                f"{pause:g} s: {seconds:.1f} s; of processor: server {spent['server']:.1f}; {len(took)} reads",
+                f"{pause:g} s: {seconds:.1f} s; of processor: server {spent['server']:.1f}, workers "
+                f"{spent['workers']:.1f}, the clients' own {own:.1f}; {len(took)} reads, {events} events seen",
                 flush=True,
             )
 
