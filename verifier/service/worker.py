@@ -15,7 +15,8 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -135,8 +136,8 @@ class Worker:
                 slots = slots_for(asking.model, asking.job.options)
                 job = Stoppable(asking.job.options, inner=asking.job, stop=partial(self._stop_of, run.id))
                 given = self._given(asking, first, slots)
-                for outcome in InProcess(slots).outcomes(asking.model, job, given, self._progress(run.id)):
-                    self._ended(asking, outcome)
+                outcomes = InProcess(slots).outcomes(asking.model, job, given, self._progress(run.id))
+                self._write_down(asking, outcomes)
         except PlumblineError as error:
             self._all_failed(run, error)
         finally:
@@ -184,8 +185,19 @@ class Worker:
         details = self._persistently(lambda: self.store.details(claim.run_id, [claim.number]))
         return details[claim.number].record
 
+    def _write_down(self, asking: LoadedRun, outcomes: Iterable[Outcome[Any]]) -> None:
+        """Each answer while the next one is looked for, as disk and database take their time; one at once."""
+        with ThreadPoolExecutor(1) as writer:
+            written: Future[None] | None = None
+            for outcome in outcomes:
+                if written is not None:
+                    written.result()
+                written = writer.submit(self._ended, asking, outcome)
+            if written is not None:
+                written.result()
+
     def _ended(self, asking: LoadedRun, outcome: Outcome[Any]) -> None:
-        """A sample's answer goes to the database before anything else happens."""
+        """A sample's answer goes to the database; until it is there, the sample is held."""
         key = asking.run.id, outcome.index
         if outcome.result is not None:
             found = asking.finding(outcome, self.files, self._persistently)
