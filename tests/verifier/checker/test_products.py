@@ -150,7 +150,7 @@ def test_behind_an_open_neuron_that_is_not_listed(tmp_path: Path, kind: Any, cro
     places = {0: x, checker.network.relus[1]: np.maximum(np.maximum(x, 0) - 0.25, 0)}
     constant, rows = rational(checker, found.constants), found.coefficients
     f = constant + sum(rational(checker, row[0]) * places[index] for index, row in rows.items())
-    assert f.max() == pytest.approx(most, abs=1e-6)
+    assert np.max(f) == pytest.approx(most, abs=1e-6)
 
 
 def rational(checker: Checker, numbers: Any) -> float:
