@@ -125,6 +125,26 @@ def curved_proofs(folder: Path, seeds: Iterable[int]) -> Iterator[Proof]:
         yield Proof(f"{network.path.stem} by parabolas", network, lines, claim_of(lines[0]))
 
 
+def multiplied_proofs(folder: Path, seeds: Iterable[int]) -> Iterator[Proof]:
+    """The same proofs with products of neurons and inputs in place of parabolas."""
+    for proof in curved_proofs(folder, seeds):
+        lines = copy.deepcopy(proof.lines)
+        lines[-1] = {
+            "close": True,
+            "products": {
+                "neurons": [[len(lines) - 4, [0, 1, 2, 3]]],
+                "units": [1] * 6,
+                "prices": [1 << 25, 1 << 25, *[1 << 18] * 4],
+                "point": [[0, 0], 0],
+                "values": [[20, 18, 20, 18], -6],
+                "scales": [[1] * 4, 0],
+                "crossed": [7 << 23] * 4,
+                "others": [0] * 4,
+            },
+        }
+        yield Proof(f"{proof.network.path.stem} by products", proof.network, lines, proof.claim)
+
+
 def digits_proofs() -> Iterator[Proof]:
     """The same of some images of a digits net."""
     data, network = digits(), Network(DIGITS, tiny=False)

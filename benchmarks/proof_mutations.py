@@ -30,6 +30,7 @@ from benchmarks.honest_proofs import (
     Proof,
     curved_proofs,
     digits_proofs,
+    multiplied_proofs,
     shared_proofs,
     split_proofs,
     tiny_proofs,
@@ -171,6 +172,32 @@ def _parabolas(rng: Random, lines: Lines) -> Lines | None:
             rng.shuffle(rng.choice((scaled[0], found["neurons"])))
         case 4:
             found["layer"] = rng.randrange(3)
+        case _:
+            del found[rng.choice(list(found))]
+    return lines
+
+
+def _products(rng: Random, lines: Lines) -> Lines | None:
+    """A number of products, a little or a lot, what all of a kind are scaled by, other neurons, or no such key."""
+    multiplied = [line["products"] for line in lines[1:] if line.get("products")]
+    if not multiplied:
+        return None
+    found = rng.choice(multiplied)
+    scaled = found[rng.choice(("point", "values", "scales"))]
+    numbers = rng.choice((scaled[0], *(found[key] for key in ("units", "prices", "crossed", "others"))))
+    match rng.randrange(6):
+        case 0:
+            at = rng.randrange(len(numbers))
+            numbers[at] = _bit(rng, numbers[at])
+        case 1:
+            at = rng.randrange(len(numbers))
+            numbers[at] += rng.choice((-1, 1, rng.randrange(-300, 300)))
+        case 2:
+            scaled[1] += rng.choice((-1, 1, rng.randrange(-60, 60)))
+        case 3:
+            rng.shuffle(rng.choice((numbers, *(listed for _, listed in found["neurons"]))))
+        case 4:
+            rng.choice(found["neurons"])[0] = rng.randrange(3)
         case _:
             del found[rng.choice(list(found))]
     return lines
@@ -354,6 +381,7 @@ MUTATIONS: dict[str, Mutation] = {
     "another neuron": _neuron,
     "shares of upper lines": _shares,
     "parabolas": _parabolas,
+    "products": _products,
     "another side": _side,
     "a line dropped": _dropped,
     "a line doubled": _doubled,
@@ -455,7 +483,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tiny = list(tiny_proofs(Path(folder), range(8)))
         trees = [*split_proofs(Path(folder), (1, 2, 8, 9)), *shared_proofs(Path(folder), (1, 8))]
-        trees += curved_proofs(Path(folder), range(4))
+        trees += [*curved_proofs(Path(folder), range(4)), *multiplied_proofs(Path(folder), range(4))]
         large = list(digits_proofs())
         print(
             f"{len(tiny)} proofs of tiny nets, {len(trees)} written by hand, {len(large)} of {DIGITS.stem}\n",

@@ -86,6 +86,15 @@ def likely_by_all_layers(engine: NodeBounds, steps: int, target: float) -> Itera
         yield _left(engine, part, *_descended(engine, part, before, radius, steps))
 
 
+@torch.no_grad()
+def products_on_ball(engine: NodeBounds, node: Nodes, radius: float, steps: int) -> tuple[Quadratic, Tensor]:
+    """One node's function with prices that pay for themselves, and the point [1, n + P] to draw its tangent at."""
+    target = node.slope.new_full((1,), radius)
+    program, found = _descended(engine, node, engine.evaluate(node), target, steps)
+    proof = _Proof.of(engine, node, program, found)
+    return proof.quadratic, proof.drawn(target)[0].point
+
+
 def _open_goals(engine: NodeBounds, target: float) -> list[tuple[Nodes, Pass]]:
     """The roots that plain passes leave open, the least proven first."""
     nodes, seen = engine.optimise(engine.roots(), FIRST_STEPS, target, FIRST_RATE)

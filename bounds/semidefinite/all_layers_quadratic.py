@@ -84,15 +84,15 @@ class Program:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, engine: NodeBounds, nodes: Nodes, radius: Tensor) -> Program:
-        """On the parts of L∞ balls of `radius` [N] that lie in the box."""
+    def of(cls, engine: NodeBounds, nodes: Nodes, radius: Tensor, turning: bool = True) -> Program:
+        """On the parts of L∞ balls of `radius` [N] that lie in the box; with neurons turned, or all as they are."""
         stack = engine.stack
         member = stack.member[nodes.goal]
         down, up = (torch.minimum(side[member], radius.unsqueeze(-1)) for side in (stack.below, stack.above))
         middle, half = (up - down) / 2, (up + down) / 2 * (1.0 + 8.0 * UNIT_ROUNDOFF)
         half = torch.where(half > 0, half.clamp_min(LEAST), half)  # it is divided by; a wider ball holds the ball too
         is_open = nodes.phase == 0
-        turned = is_open & (-nodes.lower < nodes.upper)
+        turned = is_open & (-nodes.lower < nodes.upper) & turning
         through = turned | (nodes.phase > 0)
         most = torch.minimum(nodes.upper, -nodes.lower)
         most = torch.maximum(most, NARROW * (nodes.upper - nodes.lower)).clamp_min(LEAST)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from verifier.checker.exact import Exact as Exact
     from verifier.checker.multipliers import Multipliers as Multipliers
     from verifier.checker.multipliers import Parabolas as Parabolas
+    from verifier.checker.multipliers import Products as Products
     from verifier.checker.outward import Float as Float
     from verifier.checker.rules import Checker as Checker
     from verifier.checker.statement import Statement as Statement
@@ -31,6 +32,7 @@ _HOMES = {
     "Float": "outward",
     "Multipliers": "multipliers",
     "Parabolas": "multipliers",
+    "Products": "multipliers",
     "RefusedError": "errors",
     "Statement": "statement",
     "UncheckableError": "errors",
@@ -46,6 +48,7 @@ __all__ = [
     "Float",
     "Multipliers",
     "Parabolas",
+    "Products",
     "RefusedError",
     "Statement",
     "UncheckableError",

@@ -90,9 +90,9 @@ class Functions:
         """The sum of each row of terms."""
         self._constants.append(terms)
 
-    def add_around(self, point: Numbers, rows: Numbers, lost: Numbers | None = None) -> None:
-        """The same of the input less a point."""
-        self.add(0, rows, lost)
+    def add_around(self, point: Numbers, rows: Numbers, lost: Numbers | None = None, index: int = 0) -> None:
+        """Coefficients of one value less a point, the input where none is named."""
+        self.add(index, rows, lost)
         self.add_constants(-(rows * point))
         if lost is not None:
             self.add_constants(-(lost * abs(point)))

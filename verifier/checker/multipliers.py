@@ -11,11 +11,13 @@ from verifier.checker.network import Network
 
 KEYS = (
     "rows", "rows_exponent", "slopes", "slope_bits", "signs", "signs_exponent", "bins", "shares", "share_bits",
-    "parabolas",
+    "parabolas", "products",
 )  # fmt: skip
 SLOPE_BITS = SHARE_BITS = 8
 PARABOLAS = 2048  # neurons of a list
 SHORT_BITS, SHORT_EXPONENT = 24, 200  # of what parabolas are made with: products of two are float64 numbers
+VARIABLES = 4096  # inputs, and neurons whose products are listed
+PRICE_BITS, VALUE_BITS, CROSSED_BITS = 30, 14, 38  # of products: a value times a price is a float64 number
 
 ByLayer = dict[int, tuple[list[int], list[Any]]]  # the neurons of a layer that are listed, and what is said of each
 
@@ -33,6 +35,20 @@ class Parabolas:
 
 
 @dataclass(frozen=True)
+class Products:
+    """What is said of each input and of each neuron listed, in that order; see the page."""
+
+    neurons: dict[int, list[int]]  # by layer
+    units: list[int]  # exponents
+    prices: list[int]
+    point: Scaled  # of inputs, less the sample
+    values: Scaled  # from here on of neurons alone
+    scales: Scaled
+    crossed: list[int]
+    others: list[int]  # 0 or 1
+
+
+@dataclass(frozen=True)
 class Multipliers:
     """θ of each row, α where it is given, β, and the shares of upper lines; all are right, good ones close a node."""
 
@@ -46,6 +62,7 @@ class Multipliers:
     shares: ByLayer = field(default_factory=dict)  # of each neuron a list, with a number for each bin
     share_bits: int = SHARE_BITS
     parabolas: Parabolas | None = None
+    products: Products | None = None
 
 
 def read_multipliers(line: dict[str, Any], network: Network, rows: int) -> Multipliers:
@@ -72,6 +89,7 @@ def read_multipliers(line: dict[str, Any], network: Network, rows: int) -> Multi
         shares,
         share_bits,
         _parabolas(line["parabolas"], network) if "parabolas" in line else None,
+        _products(line["products"], network) if "products" in line else None,
     )
 
 
@@ -89,6 +107,35 @@ def _parabolas(found: Any, network: Network) -> Parabolas:
         for what, count in (("weights", len(neurons)), ("spreads", len(neurons)), ("prices", network.inputs))
     )
     return Parabolas(layer, neurons, weights, spreads, prices, scaled(found["point"], "point", network.inputs))
+
+
+def _products(found: Any, network: Network) -> Products:
+    if not isinstance(found, dict):
+        raise RefusedError("products is no JSON object")
+    only(found, ("neurons", "units", "prices", "point", "values", "scales", "crossed", "others"))
+    pairs = [a_list(entry, "the neurons of products", 2) for entry in a_list(found["neurons"], "products")]
+    listed = {k: some for k, (some, _) in _by_layer([[*pair, pair[1]] for pair in pairs], "products", network).items()}
+    count = sum(map(len, listed.values()))
+    every = network.inputs + count
+    if not 1 <= count <= PARABOLAS or every > VARIABLES or not all(listed.values()):
+        raise RefusedError(f"products lists a layer without neurons, or more than {PARABOLAS}, {VARIABLES} with inputs")
+    return Products(
+        listed,
+        _within(found["units"], "units", every, -SHORT_EXPONENT, SHORT_EXPONENT),
+        _within(found["prices"], "prices", every, 0, (1 << PRICE_BITS) - 1),
+        scaled(found["point"], "point", network.inputs),
+        scaled(found["values"], "values", count, VALUE_BITS, SHORT_EXPONENT),
+        scaled(found["scales"], "scales", count, SHORT_BITS, SHORT_EXPONENT),
+        _within(found["crossed"], "crossed", count, 1 - (1 << CROSSED_BITS), (1 << CROSSED_BITS) - 1),
+        _within(found["others"], "others", count, 0, 1),
+    )
+
+
+def _within(found: Any, what: str, length: int, least: int, greatest: int) -> list[int]:
+    listed = integers(found, what, length)
+    if listed and not (min(listed) >= least and max(listed) <= greatest):
+        raise RefusedError(f"{what} holds a whole number outside {least} … {greatest}")
+    return listed
 
 
 def _parts(mantissas: list[int], what: str, bits: int) -> None:

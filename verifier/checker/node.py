@@ -16,6 +16,7 @@ from verifier.checker.backward_pass import Functions, Intervals, Lines, Range, R
 from verifier.checker.errors import RefusedError
 from verifier.checker.multipliers import Multipliers, Parabolas
 from verifier.checker.parabolas import add_parabolas
+from verifier.checker.products import add_products
 from verifier.checker.statement import Goal
 
 
@@ -41,6 +42,8 @@ class Node:
             self._add_signs(functions, layer, neurons, self._scaled(mantissas, multipliers.signs_exponent))
         if multipliers.parabolas is not None:
             self._add_parabolas(functions, multipliers.parabolas)
+        if multipliers.products is not None:
+            add_products(functions, multipliers.products, self.ranges)
         return functions.back(Relaxation(self.ranges, self._slopes(multipliers), self._lines(multipliers)))
 
     def least_of_neurons(

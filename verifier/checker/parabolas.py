@@ -6,19 +6,15 @@ its eigenvalues is above 1: that alone has to be shown, in whole numbers, from a
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from verifier.checker.arithmetic import Arithmetic, Numbers
 from verifier.checker.backward_pass import Functions
+from verifier.checker.eigenvalues import BITS, Whole, gram, no_negative_eigenvalue
 from verifier.checker.errors import RefusedError
 from verifier.checker.lines import Scaled
 from verifier.checker.multipliers import Parabolas
 
-BITS = 26  # of entries of the matrix and of its factor: sums of products of their rows stay within float64's 53
-HALF = BITS // 2
 ROOM = 2.0**-16  # below 1, for the factor's rounding
 
 
@@ -49,7 +45,7 @@ def add_parabolas(functions: Functions, given: Parabolas, below: Functions) -> N
     functions.add_constants(-a.product_above(a.product_above(paid, down[None]), up[None]))
 
 
-def _matrix(arithmetic: Arithmetic, rows: Numbers, prices: Scaled) -> NDArray[np.int64]:
+def _matrix(arithmetic: Arithmetic, rows: Numbers, prices: Scaled) -> Whole:
     """Whole numbers near 2^26 times rows over prices, and 0 where a price is."""
     rough, powers = arithmetic.roughly(rows)
     mantissas, exponent = np.array(prices[0], dtype=np.float64), prices[1]
@@ -60,31 +56,10 @@ def _matrix(arithmetic: Arithmetic, rows: Numbers, prices: Scaled) -> NDArray[np
     return near.astype(np.int64)
 
 
-def no_eigenvalue_above_1(matrix: NDArray[np.int64], kind: type[np.generic]) -> bool:
-    """Whether it can be shown that no eigenvalue of C Cᵀ is above 1, for a matrix of whole numbers 2^26 C.
-
-    Matrices are multiplied as numbers of this kind, which loses nothing. The factor is not believed: what it misses is
-    a matrix of whole numbers whose diagonal must outweigh the rest of each row.
-    """
-    gram = _gram(matrix, kind)
-    one = np.eye(len(matrix))
-    if gram is None:
-        return False
-    try:
-        factor = np.linalg.cholesky((1.0 - ROOM) * one - np.ldexp(gram.astype(np.float64), -2 * BITS))
-    except np.linalg.LinAlgError:
-        return False
-    squared = _gram(np.rint(np.ldexp(factor, BITS)).astype(np.int64), kind)
+def no_eigenvalue_above_1(matrix: Whole, kind: type[np.generic]) -> bool:
+    """Whether it can be shown that no eigenvalue of C Cᵀ is above 1, for a matrix of whole numbers 2^26 C."""
+    squared = gram(matrix, kind)
     if squared is None:
         return False
-    missed = ((one.astype(np.int64) << 2 * BITS) - gram - squared).astype(object)
-    return bool((2 * missed.diagonal() >= np.abs(missed).sum(axis=1)).all())
-
-
-def _gram(matrix: NDArray[np.int64], kind: type[np.generic]) -> NDArray[Any] | None:
-    """All products of two rows, exactly; None where a row is so long that float64 might not hold them."""
-    sizes = (np.abs(matrix) >> HALF) + 1  # in units whose squares, summed, 64 bits hold
-    if not ((sizes > 0) & (sizes < 1 << HALF + 2)).all() or ((sizes * sizes).sum(axis=1) > 2 << BITS).any():
-        return None
-    rows = matrix.astype(kind)
-    return (rows @ rows.T).astype(np.int64)
+    one = np.eye(len(matrix), dtype=np.int64) << 2 * BITS
+    return no_negative_eigenvalue(2 * (one - squared), ROOM, kind)

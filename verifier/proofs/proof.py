@@ -176,7 +176,9 @@ def _first_proven(
     for radius in radii:
         if np.isinf(radius):  # no adversary anywhere: the ball is the whole box
             radius = float(region.reach(options.norm)) * (1.0 + 1e-9)
-        lines = proof_lines(device_graph, region, options.norm, claim.goals, radius, deadline, solver)
+        lines = proof_lines(
+            device_graph, region, options.norm, claim.goals, radius, deadline, solver, options.scale is None
+        )
         if lines is not None:
             return radius, lines
     return None, []
@@ -264,16 +266,18 @@ def proof_lines(
     radius: float,
     deadline: Deadline,
     solver: str | None = None,
+    curved: bool = True,
 ) -> list[Line] | None:
     """The lines that prove that the ball holds no adversary; None where none were found.
 
-    What is left open when time is up is claimed by the `solver` that says the ball is empty, where there is one.
+    What is left open when time is up is claimed by the `solver` that says the ball is empty, where there is one. Not
+    `curved`, no node is closed by a quadratic function: its numbers are of inputs, not of moves in units of their own.
     """
     made = in_time(deadline, lambda: _net(device_graph, region, norm, goals, radius), None)
     if made is None:
         return None
     bounds, net = made
-    tree = ProofSearch(NodeBounds(net), radius, deadline, solver).run()
+    tree = ProofSearch(NodeBounds(net), radius, deadline, solver, curved).run()
     if tree is None:
         return None
     relus = device_graph.graph.relus

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from verifier.proofs.proof_tree import (
     Empty,
     Multipliers,
     ParabolaTerms,
+    ProductTerms,
     ProofNode,
     ProofTree,
     Split,
@@ -36,6 +39,14 @@ def dyadic(values: Iterable[float]) -> tuple[list[int], int]:
     ratios = [float(value).as_integer_ratio() for value in values]
     most = max((below.bit_length() - 1 for _, below in ratios), default=0)
     return [above << (most - below.bit_length() + 1) for above, below in ratios], -most
+
+
+def short(values: Iterable[float]) -> tuple[list[int], int]:
+    """The same with whole numbers that are as small as they can be."""
+    numbers, exponent = dyadic(values)
+    common = reduce(or_, numbers, 0)
+    spare = max(0, (common & -common).bit_length() - 1)
+    return [one >> spare for one in numbers], exponent + spare
 
 
 def ranges_line(layer: int, lower: FloatArray, upper: FloatArray) -> Line:
@@ -103,17 +114,35 @@ class TreeLines:
             told |= {"signs": signs, "signs_exponent": exponent}
         if function.upper is not None:
             told |= self._upper(function.upper)
-        return told if function.parabolas is None else told | {"parabolas": self._parabolas(function.parabolas)}
+        if function.parabolas is not None:
+            told["parabolas"] = self._parabolas(function.parabolas)
+        if function.products is not None:
+            told["products"] = self._products(function.products)
+        return told
 
     def _parabolas(self, terms: ParabolaTerms) -> Line:
         chosen = terms.neurons.cpu().numpy()
         return {
             "layer": int(self.layer[chosen[0]]),
             "neurons": self.entry[chosen].tolist(),
-            "weights": dyadic(terms.weight.tolist()),
-            "spreads": dyadic(terms.spread.tolist()),
-            "prices": dyadic(terms.price.tolist()),
-            "point": dyadic(terms.point.tolist()),
+            "weights": short(terms.weight.tolist()),
+            "spreads": short(terms.spread.tolist()),
+            "prices": short(terms.price.tolist()),
+            "point": short(terms.point.tolist()),
+        }
+
+    def _products(self, terms: ProductTerms) -> Line:
+        chosen = terms.neurons.cpu().numpy()
+        layers = self.layer[chosen]
+        return {
+            "neurons": [[int(layer), self.entry[chosen[layers == layer]].tolist()] for layer in np.unique(layers)],
+            "units": terms.units.tolist(),
+            "prices": terms.prices.tolist(),
+            "point": short(terms.point.tolist()),
+            "values": short(terms.values.tolist()),
+            "scales": short(terms.scales.tolist()),
+            "crossed": terms.crossed.tolist(),
+            "others": terms.others.int().tolist(),
         }
 
     def _upper(self, upper: UpperShares) -> Line:

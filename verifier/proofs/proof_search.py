@@ -2,14 +2,15 @@
 
 The search of `verifier/engines/phase_search/` closes nodes by whatever is quickest, while the ball shrinks around it;
 this one is given the ball, and uses what the proof format has a rule for: splits at phases, passes with slopes,
-multipliers of signs and weights of rows, upper lines by shares, parabolas for which inputs pay, and neurons bounded on
-the caps that such passes leave.
+multipliers of signs and weights of rows, upper lines by shares, parabolas and products for which inputs and neurons
+pay, and neurons bounded on the caps that such passes leave.
 All of it is rounded to few bits before it counts, so that what is written is what closed the node.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,9 +20,10 @@ from bounds.nodes.node_bounds import NodeBounds, Touching
 from bounds.nodes.output_constrained import AnyCap, costly
 from bounds.nodes.records import Nodes, Pass, handing_on
 from bounds.reduced_net.neurons_as_rows import Pairs, relaxed_rows
-from encoders.deadline import Deadline, under
+from encoders.deadline import Deadline, in_time
 from verifier.engines.phase_search.branching import by_relaxation
 from verifier.proofs.parabola_lines import OneLayerParabolas
+from verifier.proofs.product_lines import AllLayersProducts
 from verifier.proofs.proof_tree import (
     Bounded,
     Cap,
@@ -73,13 +75,16 @@ class _Open:
 class ProofSearch:
     """The tree that shows that a ball holds no adversary."""
 
-    def __init__(self, engine: NodeBounds, radius: float, deadline: Deadline, solver: str | None = None) -> None:
+    def __init__(
+        self, engine: NodeBounds, radius: float, deadline: Deadline, solver: str | None = None, curved: bool = True
+    ) -> None:
         self.engine, self.radius, self.deadline, self.solver = engine, radius, deadline, solver
         self.closed_at = radius * (1.0 + 10 * MARGIN) + 1e-12
         self.enough = radius * (1.0 + 100 * MARGIN) + 1e-11
         self.tree = ProofTree(0, [])
         self.ascent = ShareAscent(engine, radius) if ShareAscent.possible(engine) else None
-        self.parabolas = OneLayerParabolas(engine, radius) if OneLayerParabolas.possible(engine) else None
+        self.parabolas = OneLayerParabolas(engine, radius) if curved and OneLayerParabolas.possible(engine) else None
+        self.products = AllLayersProducts(engine, radius) if curved and AllLayersProducts.possible(engine) else None
 
     def run(self) -> ProofTree | None:
         """The tree; None where time was up before, or where a linear piece of the net could not be closed.
@@ -106,8 +111,7 @@ class ProofSearch:
                 left.append(rest)
             if self.deadline.passed:
                 return False
-            with under(self.deadline):
-                children = self._worked_on(chosen)
+            children = in_time(self.deadline, partial(self._worked_on, chosen), None)
             if children is None:
                 return False
             if children.numbers:
@@ -130,6 +134,8 @@ class ProofSearch:
             left = replace(left, nodes=nodes)
         if left.numbers and self.parabolas is not None:
             left, seen = self._curved(self.parabolas, left, seen)
+        if left.numbers and self.products is not None:
+            left, seen = self._multiplied(self.products, left, seen)
         if left.numbers and self.ascent is not None:
             left, seen = self._lined(self.ascent, left, seen)
         return self._split(left, seen) if left.numbers else left
@@ -159,6 +165,26 @@ class ProofSearch:
                 self.tree.nodes[number].end = Close(replace(multipliers_of(node, 0), parabolas=terms))
         places = torch.tensor(kept, dtype=torch.int64)
         return chosen.at(places), seen.take(places)
+
+    def _multiplied(self, products: AllLayersProducts, chosen: _Open, seen: Pass) -> tuple[_Open, Pass]:
+        """What is left once roots are closed that products of neurons close; each costs as much as a tree of nodes."""
+        kept: list[int] = []
+        for k, number in enumerate(chosen.numbers):
+            if number >= self.tree.goals or not self._product(products, chosen.nodes.take(torch.tensor([k])), number):
+                kept.append(k)
+        places = torch.tensor(kept, dtype=torch.int64)
+        return chosen.at(places), seen.take(places)
+
+    def _product(self, products: AllLayersProducts, node: Nodes, number: int) -> bool:
+        """Whether products close the node."""
+        found = products.drawn(node)
+        if found is None:
+            return False
+        node = rounded(found[0], BITS[0])
+        if not products.closes(node, found[1], self.closed_at):
+            return False
+        self.tree.nodes[number].end = Close(replace(multipliers_of(node, 0), products=found[1].terms))
+        return True
 
     def _closes(self, node: Nodes, touching: Touching) -> bool:
         return bool(self.engine.evaluate(node, touching=touching).distance > self.closed_at)

@@ -29,6 +29,20 @@ class ParabolaTerms:
 
 
 @dataclass(frozen=True, eq=False)
+class ProductTerms:
+    """Prices of products of inputs and neurons, and where the function is drawn; every number has few bits."""
+
+    neurons: Tensor  # [M] positions among the open neurons, ascending
+    units: Tensor  # [n + M] exponents, of inputs and neurons
+    prices: Tensor  # [n + M] whole numbers
+    point: Tensor  # [n] x - center
+    values: Tensor  # [M]
+    scales: Tensor  # [M]
+    crossed: Tensor  # [M] whole numbers
+    others: Tensor  # [M] bool
+
+
+@dataclass(frozen=True, eq=False)
 class Multipliers:
     """What a backward pass of a node's goal is made with; every number has few bits."""
 
@@ -38,6 +52,7 @@ class Multipliers:
     weight: Tensor  # [J] of the goal's rows
     upper: UpperShares | None = None
     parabolas: ParabolaTerms | None = None
+    products: ProductTerms | None = None
 
 
 @dataclass(frozen=True, eq=False)

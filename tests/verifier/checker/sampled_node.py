@@ -20,6 +20,14 @@ def sampled_node(
 ) -> tuple[list[Checker], list[NDArray[Any]]]:
     """The node below the split at h_12 ≥ 0, as exact and as float arithmetic have it, and each layer's neurons at
     points of it; half of the points are drawn nearer to the sample, so that every norm has many."""
+    checkers, hidden, _ = sampled_inputs(path, rng, norm, classes, points)
+    return checkers, hidden
+
+
+def sampled_inputs(
+    path: Path, rng: np.random.Generator, norm: str, classes: int = 3, points: int = 4000
+) -> tuple[list[Checker], list[NDArray[Any]], NDArray[Any]]:
+    """The same, and the points."""
     layers = random_layers(rng, (3, 5, 4, classes))
     model = fully_connected(path, layers)
     claim = read_statement(statement(model, SAMPLE, RADIUS, norm=norm, box=hexadecimal(BOX)))
@@ -40,4 +48,4 @@ def sampled_node(
         checker.take({"split": [1, 2]})
     inside = hidden[1][:, 2] >= 0
     assert inside.sum() > 50
-    return checkers, [h[inside] for h in hidden]
+    return checkers, [h[inside] for h in hidden], x[inside]

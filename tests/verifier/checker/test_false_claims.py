@@ -452,17 +452,54 @@ class Attacker:
         rows = pick(0, 9, len(goal.others) + self.constraints).tolist()
         bins = pick(0, 3, self.checker.network.inputs).tolist()
         shares = [[k, list(range(len(self.hidden[k]))), pick(0, 9, (len(self.hidden[k]), 3)).tolist()] for k in layers]
-        return self._curved(
+        return self._multiplied(
             {"close": True, "rows": rows, "slopes": slopes, "slope_bits": 3}
             | ({"signs": signs, "signs_exponent": int(pick(-9, 1))} if pick(2) else {})
             | ({"bins": bins, "shares": shares, "share_bits": 3} if pick(2) else {})
         )
 
-    def _curved(self, line: Line) -> Line:
-        """The same with parabolas, where random prices pay for them."""
+    def _multiplied(self, line: Line) -> Line:
+        """The same with parabolas, with products, or with both."""
+        return self._paid(self._paid(line, "parabolas", self._parabolas()), "products", self._products())
+
+    def _paid(self, line: Line, key: str, given: Line) -> Line:
+        """The same with what is given, where its random prices pay."""
+        try:
+            self.checker.node.function(self.checker.multipliers(line | {key: given}))
+        except RefusedError as error:
+            assert "do not pay" in str(error)  # noqa: PT017 — many do not, and nothing else may be wrong
+            return line
+        return line | {key: given}
+
+    def _products(self) -> Line:
+        """Of some neurons of some layers, near the adversary or not, in units about the size of the numbers there."""
+        pick, inputs, layers = self.rng.integers, self.checker.network.inputs, self.rng.permutation(len(self.hidden))
+        neurons = [
+            [int(k), self.rng.permutation(len(self.hidden[k]))[: pick(1, 5)].tolist()] for k in layers[: pick(1, 3)]
+        ]
+        flat = [(k, j) for k, listed in neurons for j in listed]
+        count, near, power = len(flat), bool(pick(2)), int(pick(-8, 3))
+        sizes = [max(float(self.checker.node.bound(k, j, "upper")), 2.0**-190) for k, j in flat]
+        units = [*pick(-3, 4, inputs).tolist(), *(max(-180, min(180, 1 - int(np.frexp(one)[1]))) for one in sizes)]
+        most = max([2.0**-180, *(float(self.hidden[k][j]) for k, j in flat)])
+        unit = max(-200, min(200, int(np.frexp(most)[1]) - 13))
+        at = [min(int(max(float(self.hidden[k][j]), 0.0) * 2.0**-unit), (1 << 14) - 1) for k, j in flat]
+        crossed = int(pick(10, 30))
+        return {
+            "neurons": neurons,
+            "units": units,
+            "prices": pick(1 << 15, 1 << int(pick(16, 28)), inputs + count).tolist(),
+            "point": [pick(-9, 10, inputs).tolist(), int(pick(-8, 1))],
+            "values": [at if near else pick(0, 1 << 13, count).tolist(), unit],
+            "scales": [pick(0, 9, count).tolist(), min(max(units[-1] + power - 4, -200), 200)],
+            "crossed": pick(-(1 << crossed), 1 << crossed, count).tolist(),
+            "others": pick(0, 2, count).tolist(),
+        }
+
+    def _parabolas(self) -> Line:
         pick, inputs, k = self.rng.integers, self.checker.network.inputs, int(self.rng.integers(len(self.hidden)))
         count, power = int(pick(1, len(self.hidden[k]) + 1)), int(pick(-8, 3))
-        parabolas = {
+        return {
             "layer": k,
             "neurons": self.rng.permutation(len(self.hidden[k]))[:count].tolist(),
             "weights": [pick(0, 9, count).tolist(), power - 2],
@@ -470,12 +507,6 @@ class Attacker:
             "prices": [pick(0, int(self.rng.choice([25, 200])), inputs).tolist(), power],
             "point": [pick(-9, 10, inputs).tolist(), int(pick(-8, 1))],
         }
-        try:
-            self.checker.node.function(self.checker.multipliers(line | {"parabolas": parabolas}))
-        except RefusedError as error:
-            assert "do not pay" in str(error)  # noqa: PT017 — most do, and nothing else may be wrong
-            return line
-        return line | {"parabolas": parabolas}
 
 
 def moved(rng: np.random.Generator, norm: str, size: int) -> tuple[list[Fraction], Fraction]:

@@ -8,7 +8,15 @@ from random import Random
 
 import pytest
 
-from benchmarks.honest_proofs import Proof, curved_proofs, digits_proofs, shared_proofs, split_proofs, tiny_proofs
+from benchmarks.honest_proofs import (
+    Proof,
+    curved_proofs,
+    digits_proofs,
+    multiplied_proofs,
+    shared_proofs,
+    split_proofs,
+    tiny_proofs,
+)
 from benchmarks.proof_mutations import MUTATIONS, mutated, packed, tried
 from tests.claims import Truth, claim_of, truth
 from tests.draws import draws, thorough
@@ -23,6 +31,7 @@ def proofs(tmp_path_factory: pytest.TempPathFactory) -> list[Proof]:
         *split_proofs(folder, (1, 8)),
         *shared_proofs(folder, (8,)),
         *curved_proofs(folder, (0, 1)),
+        *multiplied_proofs(folder, (0, 1)),
         *tiny_proofs(folder, range(8) if thorough() else (7,)),
     ]
     return found + list(digits_proofs() if thorough() else ())

@@ -22,7 +22,7 @@ from tests.verifier.checker.small_proofs import fully_connected, random_layers
 from tests.verifier.test_constrained_questions import oracle
 from verifier.checker import check
 from verifier.options import Options
-from verifier.proofs import parabola_lines, shared_lines
+from verifier.proofs import parabola_lines, product_lines, shared_lines
 from verifier.proofs import proof as proof_module
 from verifier.proofs.proof import proof_lines, unprovable, write_proof
 from verifier.proofs.proof_search import ProofSearch
@@ -143,6 +143,28 @@ def test_parabolas_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pyt
     goals = goals_for(0, 2, None, 0.0)
     graph_here = device_graph_for(model.graph)
     assert proof_lines(graph_here, unit_box(x.astype(np.float64)), Norm.LINF, goals, 0.48, Deadline(10)) is None
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_products_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scaled: bool) -> None:
+    """One line in place of a tree, which both arithmetics accept; none of moves in units, which inputs are not."""
+    rows = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
+    rows = np.concatenate([rows, -rows], axis=1)
+    layers = [(np.eye(4), np.full(4, -0.3)), (rows, -rows.sum(axis=0) / 4), ([[0, 1]] * 8, [3.25, 0])]
+    model = verifier.load(fully_connected(tmp_path / "net.onnx", layers))
+    x = np.full(4, 0.5, dtype=np.float32)
+    of_inputs: dict[str, Any] = {"scale": np.full(4, 0.5)} if scaled else {}
+    result = verifier.verify(model, x, 0.9 if scaled else 0.45, **of_inputs)
+    counts = []
+    for few in (1000, 1):
+        monkeypatch.setattr(product_lines, "FEW", few)
+        found = write_proof(tmp_path / f"{few}.proof", model, x, result, **of_inputs)
+        assert found.path is not None, found.why
+        accepted(found.path, model.path)
+        lines = [json.loads(line) for line in gzip.decompress(found.path.read_bytes()).splitlines()]
+        counts.append((len(lines), any("products" in line for line in lines)))
+    assert counts[0][0] > 10
+    assert counts == [(counts[0][0], False), counts[0] if scaled else (5, True)]
 
 
 def sizes_of_sums(path: Path, against: float) -> Path:
