@@ -28,7 +28,7 @@ def no_negative_eigenvalue(matrix: Whole, room: float, kind: type[np.generic]) -
         factor = np.linalg.cholesky(rough - room * np.eye(len(matrix)))
     except np.linalg.LinAlgError:
         return False
-    squared = gram(np.rint(np.ldexp(factor, BITS)).astype(np.int64), kind)
+    squared = gram(np.rint(np.ldexp(factor, BITS)).astype(np.int64), kind) if np.isfinite(factor).all() else None
     if squared is None:
         return False
     missed = (matrix - 2 * squared).astype(object)
