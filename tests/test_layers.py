@@ -36,6 +36,7 @@ verifier.engines.registry
 verifier.engines.auto verifier.engines.auto_grid
 verifier.engines.adapters
 verifier.engines.mixed_integer
+verifier.engines.adversary_ranges
 verifier.engines.on_grid verifier.engines.quantised
 verifier.engines.phase_search verifier.engines.input_splitting verifier.engines.variable_splitting
 verifier.engines.base

@@ -58,6 +58,14 @@ class Value:
     constant: FloatArray
 
 
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """What a node's open neurons read: z - s of each."""
+
+    neurons: IntArray
+    table: sparse.csr_array  # over the columns up to the node's own
+
+
 class Encoder:
     """What depends on the graph alone, worked out once: every ReLU's input, and the scores, over earlier ReLUs."""
 
@@ -117,6 +125,7 @@ class Body:
         self._builder = Builder()
         self._values: dict[int, Value] = {}
         self._relu_columns: dict[int, IntArray] = {}
+        self.opened: dict[int, Opened] = {}
         self._center = region.center.astype(np.float64)
         self._add_inputs(region, norm, radius, grid)
         for position in encoder.graph.relus:
@@ -218,7 +227,8 @@ class Body:
         opened, active = np.flatnonzero((low < 0) & (high > 0)), np.flatnonzero((low >= 0) & (high > 0))
         names = np.full(node.size, -1, dtype=np.int64)
         linear = self._value(head, active)
-        names[opened], table = self._add_open(self._value(head, opened), low[opened], high[opened])
+        names[opened], table, read = self._add_open(self._value(head, opened), low[opened], high[opened])
+        self.opened[position] = Opened(opened, read)
         table, constant = placed(opened, table, node.size), np.zeros(node.size)
         if self._deserves_columns(position, active, linear):
             names[active], own = self._add_active(linear, low[active], high[active])
@@ -230,8 +240,10 @@ class Body:
             sparse.csr_array(wide(table, width) + placed(active, wide(own, width), node.size)), constant
         )
 
-    def _add_open(self, value: Value, low: FloatArray, high: FloatArray) -> tuple[IntArray, sparse.csr_array]:
-        """z, s and β for each neuron; z's columns and z itself."""
+    def _add_open(
+        self, value: Value, low: FloatArray, high: FloatArray
+    ) -> tuple[IntArray, sparse.csr_array, sparse.csr_array]:
+        """z, s and β for each neuron; z's columns, z itself and z - s."""
         add, unit = self._builder, powers_of_two(np.maximum(high, -low))
         low, high = low / unit, high / unit
         z, s = add.columns(0.0, high, unit), add.columns(0.0, -low, unit)
@@ -240,7 +252,7 @@ class Body:
         add.rows(split - wide(times(1.0 / unit, value.table), add.width), value.constant / unit, value.constant / unit)
         add.rows(unit_rows(z, 1.0, add.width) - unit_rows(phase, high, add.width), -np.inf, 0.0)
         add.rows(unit_rows(s, 1.0, add.width) - unit_rows(phase, low, add.width), -np.inf, -low)
-        return z, unit_rows(z, unit, add.width)
+        return z, unit_rows(z, unit, add.width), times(unit, split)
 
     def _add_active(self, value: Value, low: FloatArray, high: FloatArray) -> tuple[IntArray, sparse.csr_array]:
         """A column equal to the expression of each neuron; the columns and the values."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 
@@ -10,16 +10,18 @@ import numpy as np
 import torch
 
 from bounds.geometry.halfspace_distance import distance_to_halfspace
-from bounds.propagation.neuron_bounds import device_graph_for, goal_bounds, network_bounds
+from bounds.propagation.device_graph import DeviceGraph
+from bounds.propagation.neuron_bounds import NetworkBounds, device_graph_for, goal_bounds, network_bounds
 from encoders.arrays import FloatArray
 from encoders.deadline import in_time
 from encoders.errors import OptionError
 from encoders.layer_graph.graph import Affine, Relu
 from encoders.programs.mixed_integer_encoding import Body, Encoder
 from encoders.programs.mixed_integer_program import Program
-from encoders.question import NeuronBounds, Norm
+from encoders.question import Goal, NeuronBounds, Norm
 from encoders.solvers.base import Solution, Solver, SolverOptions, Status
 from encoders.solvers.highs import HighsSolver
+from verifier.engines.adversary_ranges import by_passes, by_programs
 from verifier.engines.base import Capabilities, Engine, Proof
 from verifier.engines.on_grid.level_question import Levels
 from verifier.engines.quantised.by_solver import close_by_solver
@@ -39,16 +41,20 @@ PUSHES = (1e-7, 3e-7, 1e-6, 1e-5, 1e-4)  # how far beyond the boundary a witness
 
 GRID_SLACK = 1e-4  # of a step: more than a solver's tolerances are worth, and than inputs stray from whole steps
 
+NARROWING = 0.3  # of a goal's time, at most, for linear programs that narrow its neurons' ranges
+
 SHRINK = 0.95  # bounds and program are made anew when the ball has shrunk below this part of the one they hold for
 
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """All that holds on one ball: the program but for its goals."""
+    """All that holds on one ball: neurons' ranges at each goal's adversaries in it, and the programs but for goals."""
 
     radius: float
-    body: Body
     open_phases: int
+    neurons: list[NeuronBounds]
+    bodies: dict[NeuronBounds, Body] = field(default_factory=dict)
+    narrowed: set[int] = field(default_factory=set)  # goals whose ranges linear programs have narrowed
 
 
 class MixedIntegerEngine(Engine):
@@ -154,19 +160,22 @@ class Run:
         """Solve one goal's program, and keep what it proves and finds."""
         if min(self.problem.ceiling, self.incumbent.upper) < SHRINK * self.stage.radius:
             self.stage = self.new_stage()
-            if not self.is_open(goal):
-                return
+        end = self.problem.deadline.within(seconds)
+        if self.is_open(goal):
+            self.narrow(goal, seconds)
+        if not self.is_open(goal):
+            return
         enough = self.enough
         asked = self.problem.goals[goal]
         reach = np.abs(asked.rows) @ self.stray[-1]
-        program = self.stage.body.program(replace(asked, offset=asked.offset - reach))
+        program = self.body(goal).program(replace(asked, offset=asked.offset - reach))
         before = self.lowers[goal]
 
         def watch(lower: float, point: FloatArray | None) -> bool:
             self.keep(goal, max(before, _proven(lower, enough)), program, point)
             return self.answered
 
-        solution = self.solver.solve(program, self.options(seconds, enough), watch)
+        solution = self.solver.solve(program, self.options(end.left, enough), watch)
         self.nodes += solution.nodes
         # Only a lack of time is mended by asking again.
         self.finished[goal] = solution.status is not Status.TIME_LIMIT
@@ -174,6 +183,35 @@ class Run:
         nearer = solution.status is Status.OPTIMAL and solution.objective < self.of_use
         if nearer and self.problem.grid is None:
             self.push(goal, solution, program)
+
+    @property
+    def narrows(self) -> bool:
+        """Whether ranges are narrowed goal by goal: in norms with balls, where inputs are real numbers."""
+        return self.problem.grid is None and self.problem.norm is not Norm.L0
+
+    def narrow(self, goal: int, seconds: float) -> None:
+        """Narrow the goal's ranges by linear programs, once on each ball; without an adversary there it is closed."""
+        problem, stage = self.problem, self.stage
+        if goal in stage.narrowed or not self.narrows:
+            return
+        stage.narrowed.add(goal)
+        asked, limit = problem.goals[goal], problem.deadline.within(NARROWING * seconds)
+        found = by_programs(self.encoder, problem.region, problem.norm, asked, stage.neurons[goal], stage.radius, limit)
+        if found is not None:
+            stage.neurons[goal] = found
+            return
+        self.lowers[goal] = max(self.lowers[goal], self.enough)
+        self.tell()
+
+    def body(self, goal: int) -> Body:
+        """The goal's program but for its rows, with the ranges that are known by now."""
+        stage, problem = self.stage, self.problem
+        neurons = stage.neurons[goal]
+        if neurons not in stage.bodies:
+            stage.bodies[neurons] = self.encoder.body(
+                problem.region, problem.norm, self.strayed(neurons), stage.radius, problem.grid
+            )
+        return stage.bodies[neurons]
 
     def options(self, seconds: float, enough: float) -> SolverOptions:
         limit = seconds if np.isfinite(seconds) else None
@@ -193,7 +231,7 @@ class Run:
             for push in PUSHES:
                 if self.problem.deadline.passed or self.incumbent.upper <= solution.objective + self.problem.tolerance:
                     return
-                beyond = self.stage.body.program(replace(asked, offset=asked.offset + self.problem.eased(goal) + push))
+                beyond = self.body(goal).program(replace(asked, offset=asked.offset + self.problem.eased(goal) + push))
                 if phases_fixed:
                     lower, upper = (
                         np.where(program.integral, fixed, a) for a in (beyond.column_lower, beyond.column_upper)
@@ -203,11 +241,15 @@ class Run:
                 self.keep(goal, 0.0, beyond, found.point)
 
     def keep(self, goal: int, lower: float, program: Program, point: FloatArray | None) -> None:
-        """Raise the goal's bound, offer the point, tell the progress."""
+        """Raise the goal's bound, offer the point, tell of it."""
         self.lowers[goal] = max(self.lowers[goal], lower)
         if point is not None:
             center = self.problem.region.center
             self.incumbent.offer(center + STRETCHES[:, None] * (program.inputs(point) - center), self.solver.name)
+        self.tell()
+
+    def tell(self) -> None:
+        """What is proven and found by now."""
         lower = min(self.reported(self.lower), self.incumbent.upper)
         self.progress(
             Running(lower, self.incumbent.upper, Basis.SOLVER, self.nodes, self.open_phases, self.solver.name)
@@ -238,21 +280,26 @@ class Run:
         farthest = radius if pixels is None else radius * int(np.bincount(pixels).max())
         bounds = network_bounds(device_graph, problem.region, problem.norm, farthest)
         neurons = bounds.neurons()
-        body = self.encoder.body(problem.region, problem.norm, self.strayed(neurons), radius, problem.grid)
-        if pixels is not None:
-            return Stage(radius, body, neurons.open_phases)
-        function = goal_bounds(
-            device_graph, bounds, device_graph.tensor(np.concatenate([g.rows for g in problem.goals]))
-        )
-        value = function.value - function.slack + device_graph.tensor(np.concatenate([g.offset for g in problem.goals]))
-        ball = bounds.ball
-        rows = distance_to_halfspace(function.input, value, ball.below, ball.above, problem.norm).cpu().numpy()
-        ends = np.cumsum([0, *(len(g.offset) for g in problem.goals)])
-        # A goal needs all its rows, so its best row counts. Beyond the ball nothing is claimed: it caps the bound.
-        best = np.array([rows[a:b].max(initial=0.0) for a, b in pairwise(ends)])
         whole = radius >= reach
-        self.lowers = np.maximum(self.lowers, best if whole else np.minimum(best, radius))
-        return Stage(radius, body, neurons.open_phases)
+        target = _widened(reach) if whole else radius  # where the box ends before, it holds no more than that
+        if self.narrows:
+            ranges, best = by_passes(device_graph, bounds, problem.goals, target)
+        else:
+            ranges = [neurons] * len(problem.goals)
+            best = np.zeros(len(ranges)) if pixels is not None else _by_one_pass(device_graph, bounds, problem.goals)
+        # Beyond the ball nothing is claimed, unless it holds the whole box.
+        self.lowers = np.maximum(self.lowers, np.where(best >= target, np.inf if whole else radius, best))
+        return Stage(radius, neurons.open_phases, ranges)
+
+
+def _by_one_pass(device_graph: DeviceGraph, bounds: NetworkBounds, goals: tuple[Goal, ...]) -> FloatArray:
+    """A lower bound of each goal's distance within the ball. A goal needs all its rows, so its best row counts."""
+    function = goal_bounds(device_graph, bounds, device_graph.tensor(np.concatenate([g.rows for g in goals])))
+    value = function.value - function.slack + device_graph.tensor(np.concatenate([g.offset for g in goals]))
+    ball = bounds.ball
+    rows = distance_to_halfspace(function.input, value, ball.below, ball.above, ball.norm).cpu().numpy()
+    ends = np.cumsum([0, *(len(g.offset) for g in goals)])
+    return np.array([rows[a:b].max(initial=0.0) for a, b in pairwise(ends)])
 
 
 def strays(problem: Problem) -> list[FloatArray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,6 +21,7 @@ from encoders.solvers.base import Solution, Solver, SolverCapabilities, SolverOp
 from encoders.solvers.highs import HighsSolver
 from tests.draws import draws
 from tests.encoders.nets import random_chain, two_two_two, unit_box
+from verifier.engines import adversary_ranges
 from verifier.engines.adapters import SearchEngine
 from verifier.engines.mixed_integer import HighsEngine, MixedIntegerEngine, PyomoEngine
 from verifier.question.incumbent import Incumbent
@@ -44,6 +47,13 @@ def problem_for(
     goals = goals_for(predicted, graph.classes, None, 0.0)
     ceiling = region.reach(norm) * (1 + 1e-6) + 1e-6 if ceiling is None else ceiling
     return Problem(graph, region, norm, goals, ceiling, falsify_at, TOLERANCE, Deadline.after(seconds))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ranges_of_tiny_nets_are_narrowed_by_programs_too() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adversary_ranges, "FEW_OPEN", 0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +110,27 @@ def test_an_incumbent_that_is_optimal_already_is_only_proven(engine: HighsEngine
     proof = engine.close(problem_for(graph, region, Norm.LINF, 0), incumbent, lambda *_: None)
     assert upper - TOLERANCE <= proof.lower <= upper
     assert incumbent.upper == upper
+
+
+def test_a_far_incumbent_hides_no_nearer_adversary(engine: HighsEngine) -> None:
+    graph, center = two_two_two()
+    region = unit_box(center)
+    incumbent = incumbent_for(graph, region, Norm.LINF, 0)
+    assert incumbent.offer(center + np.array([-0.15, 0.15]), "test")
+    proof = engine.close(problem_for(graph, region, Norm.LINF, 0), incumbent, lambda *_: None)
+    assert proof.lower <= 1 / 8 < incumbent.upper <= 1 / 8 + TOLERANCE
+
+
+def test_most_goals_need_no_program() -> None:
+    # Passes alone close this net's goals: the solver is never asked.
+    graph, center = two_two_two()
+    region, solver = unit_box(center), Interrupted([])
+    incumbent = incumbent_for(graph, region, Norm.LINF, 0)
+    assert incumbent.offer(center + np.array([-1.0, 1.0]) * (1 / 8 + 1e-7), "test")
+    engine = MixedIntegerEngine("interrupted", solver)
+    proof = engine.close(problem_for(graph, region, Norm.LINF, 0), incumbent, lambda *_: None)
+    assert not solver.asked
+    assert incumbent.upper - TOLERANCE <= proof.lower <= 1 / 8
 
 
 class Interrupted(Solver):
