@@ -71,7 +71,7 @@ def add_products(functions: Functions, given: Products, ranges: list[Range]) -> 
     scales[:, inputs:] = np.diag(np.ldexp(np.array(given.scales[0], dtype=np.float64), given.scales[1]))
     matrix = _matrix(functions.setting, given, ranges, parts, scales)
     if not no_negative_eigenvalue(_curvature(matrix, given, a.whole), ROOM, a.whole):
-        raise RefusedError("the prices of products do not pay: their matrix may have no negative eigenvalue")
+        raise RefusedError("the prices of products do not pay: no eigenvalue of their matrix may be negative")
     rows = np.ldexp(matrix.astype(np.float64), units - BITS)  # of ν
     down, top = (-a.numbers(_astray(functions.setting, ranges, parts, rows, scales, sign).least()) for sign in (1, -1))
     widths = a.zeros(len(scales))
