@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -18,6 +20,8 @@ import pytest
 from tests.verifier.service.asking import ROOT, asked, ended
 from verifier.cli.main import main
 from verifier.cli.parser import parse
+from verifier.service.serving import bound_socket
+from verifier.service.settings import Settings
 
 PATIENCE = 120.0
 
@@ -99,9 +103,14 @@ def test_killed_told_and_started_again(tmp_path: Path) -> None:
         client.post(f"/runs/{long}/cancel")
 
 
-def test_an_address_that_is_taken_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import socket
+def test_no_answer_waits_for_its_own_head(tmp_path: Path) -> None:
+    with bound_socket(replace(Settings(data_dir=tmp_path), port=0)) as listening:
+        listening.listen()
+        with socket.create_connection(listening.getsockname()), listening.accept()[0] as answering:
+            assert answering.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
+
+def test_an_address_that_is_taken_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
