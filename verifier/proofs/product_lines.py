@@ -104,9 +104,8 @@ class AllLayersProducts:
         terms = self._terms(quadratic, rows, at)
         if terms is None:
             return None
-        lower = (
-            prices.zero + prices.above
-        )  # the lower line h is `above` where a neuron is as it is, `zero` where turned
+        # The lower line h is `above` where a neuron is as it is, `zero` where turned.
+        lower = prices.zero + prices.above
         share = torch.where(turned, prices.zero, prices.above) / lower
         slope = torch.where(lower > 0, share, ((h > 0) != turned).to(share.dtype))
         return replace(node, slope=slope, multiplier=prices.sign), self._function(node, rows, terms)

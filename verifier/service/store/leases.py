@@ -116,9 +116,8 @@ class Leases(Transactions):
         """A heartbeat with the brackets that moved; returns the samples that the worker is to go on with."""
         alarms: list[SoundnessError] = []
         with self._writing() as connection:
-            if not connection.execute(
-                _ALIVE, {"of_worker": worker}
-            ).rowcount:  # it was taken for dead, as when its machine slept
+            known = connection.execute(_ALIVE, {"of_worker": worker}).rowcount
+            if not known:  # it was taken for dead, as when its machine slept
                 connection.execute(insert(WORKERS).values(id=worker, beats=0, started_at=time.time()))
             runs = {run: self._run(connection, run) for run in sorted({run for run, _ in found})}
             for (run, number), finding in found.items():

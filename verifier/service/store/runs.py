@@ -101,15 +101,18 @@ class Runs(Transactions):
     def any_run(self, key: str) -> StoredRun:
         """A run, whoever's it is."""
         with self._reading() as connection:
-            row = connection.execute(RUN, {"of_run": key}).first()
+            return self._any_run(connection, key)
+
+    def _any_run(self, connection: Connection, key: str) -> StoredRun:
+        row = connection.execute(RUN, {"of_run": key}).first()
         if row is None:
             raise NotThereError(f"run {key!r}: there is none")
         return StoredRun(*row)
 
     def run_at_work(self, key: str) -> tuple[StoredRun, StoredModel, StoredData | None]:
         """A run with what it is about, for a worker; no data where it is built in."""
-        run = self.any_run(key)
         with self._reading() as connection:
+            run = self._any_run(connection, key)
             model = connection.execute(rows_of(MODELS, StoredModel).where(MODELS.c.id == run.model_id)).one()
             data = connection.execute(rows_of(DATA, StoredData).where(DATA.c.id == run.data_id)).first()
         return run, StoredModel(*model), None if data is None else StoredData(*data)
