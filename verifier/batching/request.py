@@ -129,7 +129,7 @@ def _one(request: Request[Any], cores: int) -> Any:
     try:
         with under(request.deadline):
             parts = request.parts(cores) if cores > 1 else (request,)
-            return request.joined(each_on_a_core([part.alone for part in parts]))
+            return request.joined(each_on_a_core([part.alone for part in parts], cores))
     except Exception as error:  # for the question to handle, or to end with: it is nobody else's
         return error
 
