@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -25,7 +24,6 @@ from bounds.tightening.first_pass import nearest_possible
 from encoders.arrays import FloatArray
 from encoders.deadline import in_time, look
 from encoders.question import Norm
-from verifier.batching.cores import each_on_a_core
 from verifier.engines.phase_search.adversaries import SEARCH, Witnesses
 from verifier.engines.phase_search.ball_schedule import BallSchedule
 from verifier.question.incumbent import Incumbent
@@ -121,15 +119,9 @@ class LookAhead:
         order = [likely.goal for likely in self._attacked(engine, high)]
         everything = range(len(problem.goals))
         ball = failed = min(high, self.reach)
-        for goal in order[:1] if ball > low else ():
-            ball, failed = self._halved(goal, low, ball, failed)
-        cores = problem.workers
-        for some in (order[k : k + cores] for k in range(1, len(order), cores)):
-            asked = ball
-            closed = each_on_a_core([partial(self._close, goal, asked) for goal in some if asked > low], cores)
-            for goal, no_more in zip(some, closed, strict=False):
-                if not no_more and ball > low and not (ball < asked and self._close(goal, ball)):
-                    ball, failed = self._halved(goal, low, ball, failed)
+        for place, goal in enumerate(order):
+            if ball > low and not (place and self._close(goal, ball)):
+                ball, failed = self._halved(goal, low, ball, failed)
         while ball > low:
             look()
             left = self._left(ball, [goal for goal in everything if goal not in order])[1]
