@@ -112,13 +112,13 @@ def main() -> None:
     median, ninth = figures["digits-linf.5"], figures["digits-linf.6"]
     if given.seconds is not None:
         median, ninth = given.seconds, given.seconds * ninth / median
-    store = figures["service-quiet.6"] / 1000.0
+    store = figures["service-statements.1"] / 1000.0
     usual = Load(SAMPLES, WORKERS, median, ninth, 0.0, 3600.0 * given.hours, given.slow)
     print(f"{SAMPLES:,} samples on {WORKERS:,} workers; a sample: median {median:g} s, ninth decile {ninth:g} s")
     print(f"a worker lives {given.hours:g} h on the average, {given.slow:.0%} are three times as slow")
     places = {
         "no central place": 0.0,
-        f"the database of the service, {1000 * store:g} ms a sample (service-quiet.6)": store,
+        f"the database of the service, {1000 * store:g} ms a sample (service-statements.1)": store,
         "the same with eight samples a transaction": store / 8.0,
         "the same in ten services of their own": store / 10.0,
     }

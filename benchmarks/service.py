@@ -4,28 +4,29 @@ python -m benchmarks.service --parts start,overhead,store,lists,readers
 python -m benchmarks.service --parts store,lists --database postgresql+psycopg://USER@HOST/NAME
 
 `start`: seconds from the command to the page, and from an upload of the digits net to its first closed bracket.
-`overhead`: a run of the service with one worker, and the same samples by `plumbline distance`; seconds, and seconds of
-processor, which say the same on a machine that others use.
+`overhead`: runs of the service with one worker, and the same by `plumbline verify`, by turns.
 `store`: what a sample costs the database: taken, two heartbeats with a bracket, finished.
 `lists`: pages and counts of a run of 100,000 finished samples.
 `readers`: clients that watch runs and read them while workers solve.
-`watching`: what such clients take from the solving: the same runs with and without them, in turns.
+`watching`: what clients take from the solving that watch alone, or read now and then: the same runs with and without
+them, by turns; in seconds, and in seconds of processor, which a machine's pace changes less.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import json
 import os
-import resource
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -37,7 +38,6 @@ import httpx
 import numpy as np
 
 from benchmarks.common import REPOSITORY, conditions
-from verifier.service.settings import YIELDING
 from verifier.service.store.database import connected, migrate
 from verifier.service.store.records import Finding, StoredModel, StoredRun
 from verifier.service.store.store import Store
@@ -47,6 +47,13 @@ PARTS = ("start", "overhead", "store", "lists", "readers", "watching")
 PATIENCE = 600.0
 TICKS = os.sysconf("SC_CLK_TCK")
 CONNECTING = 2.0  # seconds
+PAUSES = (
+    float("inf"),
+    float("inf"),
+    float("inf"),
+    10.0,
+)  # seconds between reads of a client; who watches alone reads nothing
+CLOSE = 0.01  # a radius at which one pass decides nearly every digit
 WHOLE = {"index": 0, "verdict": "exact", "lower": 0.05, "upper": 0.05}
 
 
@@ -54,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--database", help="of store and lists (default: SQLite in a temporary folder)")
-    parser.add_argument("--samples", type=int, default=100, help="of the run whose overhead is measured")
+    parser.add_argument("--turns", type=int, default=10, help="of overhead")
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=30.0, help="that clients read for")
@@ -132,10 +139,17 @@ def uploaded(client: httpx.Client) -> str:
     return str(answer.json()["id"])
 
 
-def asked(client: httpx.Client, model: str, samples: str, **options: Any) -> str:
+def asked(
+    client: httpx.Client,
+    model: str,
+    samples: str | None,
+    question: str = "distance",
+    radius: float | None = None,
+    **options: Any,
+) -> str:
     """A run, and its id."""
-    question = {"model": model, "data": "digits", "samples": samples, "question": "distance", "options": options}
-    answer = client.post("/runs", json=question)
+    about = {"model": model, "data": "digits", "samples": samples, "radius": radius, "options": options}
+    answer = client.post("/runs", json={**about, "question": question})
     answer.raise_for_status()
     return str(answer.json()["id"])
 
@@ -166,41 +180,35 @@ def lasted(client: httpx.Client, run: str) -> tuple[float, float]:
 
 
 def overhead(folder: Path, given: argparse.Namespace) -> None:
+    """Decisions that one pass makes, so that little but the overhead takes any time; by turns, both warm."""
+    from verifier.cli.main import main as command_line
+
+    journal, by_service, by_command = folder / "journal.jsonl", list[float](), list[float]()
+    command = ["verify", str(NET), "--radius", f"{CLOSE:g}", "--data", "digits", "--json", str(journal)]
     with served(folder) as server:
         client = server.client
         model = uploaded(client)
-        _, first = lasted(client, asked(client, model, "0:2", norm="linf"))  # a worker's start and a model's first load
-        before, began = server.processor(), time.monotonic()
-        run = asked(client, model, f"0:{given.samples}", norm="linf")
-        checked = time.monotonic() - began
-        waited, by_service = lasted(client, run)
-        spent = {name: seconds - before[name] for name, seconds in server.processor().items()}
-        held = [json.loads(line) for line in client.get(f"/runs/{run}/export.jsonl").text.splitlines()]
-    journal = folder / "journal.jsonl"
-    command = [sys.executable, "-m", "verifier.cli.main", "distance", str(NET), "--data", "digits", "--jobs", "1"]
-    seconds, processor = list[float](), list[float]()
-    for samples in ("0:2", f"0:{given.samples}"):  # the first is what starting costs
-        journal.unlink(missing_ok=True)
-        began, children = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            ["nice", "-n", str(YIELDING), *command, "--samples", samples, "--json", str(journal)], cwd=REPOSITORY,
-            check=False, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        seconds.append(time.monotonic() - began)
-        now = resource.getrusage(resource.RUSAGE_CHILDREN)
-        processor.append(now.ru_utime + now.ru_stime - children.ru_utime - children.ru_stime)
-    alone = {record["index"]: record for record in map(json.loads, journal.read_text().splitlines())}
-    apart = max(abs(one["upper"] - alone[one["index"]]["upper"]) for one in held if one["verdict"] == "exact")
-    by_command, of_command = seconds[1] - seconds[0], processor[1] - processor[0]
-    each = 1000 / given.samples
+        for turn in range(-1, given.turns):  # the first pays a worker's start, a model's first load, what is imported
+            run = asked(client, model, None, question="verify", radius=CLOSE, norm="linf")
+            waited, seconds = lasted(client, run)
+            journal.unlink(missing_ok=True)
+            began = time.monotonic()
+            with redirect_stdout(io.StringIO()):
+                command_line(command)
+            lines = journal.read_text().splitlines()
+            if turn >= 0:
+                by_service.append(1000 * seconds / len(lines))
+                by_command.append(1000 * (time.monotonic() - began) / len(lines))
+            held = client.get(f"/runs/{run}/export.jsonl").text.splitlines()
+            verdicts = [{one["index"]: one["verdict"] for one in map(json.loads, each)} for each in (held, lines)]
+            if verdicts[0] != verdicts[1]:
+                sys.exit("the service and the command line differ")
+    more = np.subtract(by_service, by_command)
     print(
-        f"overhead: {given.samples} samples, {by_service:.1f} s by the service from its first sample, "
-        f"{by_command:.1f} s by the command line without its start, as nice as a worker: "
-        f"{each * (by_service - by_command):.0f} ms more a sample; of processor {spent['workers']:.1f} s workers, "
-        f"{spent['server']:.1f} s server, {of_command:.1f} s command line: "
-        f"{each * (sum(spent.values()) - of_command):.0f} ms more a sample. Apart from that: the first two samples of "
-        f"a new model {first:.1f} s, {checked:.1f} s until the question was checked, {waited:.1f} s until a worker had "
-        f"it. Exact distances apart by {apart:.1g} at most",
+        f"overhead: {len(lines)} samples decided at {CLOSE:g}, {given.turns} turns, both warm, one process each: a "
+        f"sample takes {np.median(by_service):.1f} ms by the service from its first sample, "
+        f"{np.median(by_command):.1f} ms by the command line with its journal; {np.median(more):.1f} ms more in the "
+        f"median turn ({more.min():.1f} to {more.max():.1f}); the last run waited {waited:.2f} s for its worker",
         flush=True,
     )
 
@@ -295,23 +303,40 @@ def readers(folder: Path, given: argparse.Namespace) -> None:
 
 
 def watching(folder: Path, given: argparse.Namespace) -> None:
-    often, seldom = (given.clients, 1.0), (given.clients, 10.0)
-    with served(folder, workers=2) as server:
-        client = server.client
-        model, port = uploaded(client), client.base_url.port or 80
-        lasted(client, asked(client, model, "0:4", norm="linf"))  # the workers' start and the model's first load
-        for clients, pause in ((0, 1.0), often, seldom, (0, 1.0), seldom, often):
-            before, own, began = server.processor(), time.process_time(), time.monotonic()
-            runs = [asked(client, model, f"{20 * k % 380}:{20 * k % 380 + 8}", norm="linf") for k in range(given.runs)]
-            took, events = asyncio.run(watched(port, runs, clients, partial(all_finished, client, runs), pause))
-            own, seconds, now = time.process_time() - own, time.monotonic() - began, server.processor()
-            spent = {name: now[name] - before[name] for name in now}
-            print(
-                f"watching: {given.runs} runs of 8 samples by two workers beside {clients} clients that read every "
-                f"{pause:g} s: {seconds:.1f} s; of processor: server {spent['server']:.1f}, workers "
-                f"{spent['workers']:.1f}, the clients' own {own:.1f}; {len(took)} reads, {events} events seen",
-                flush=True,
-            )
+    """Each turn between two without clients, as a machine's pace changes by more than what is measured."""
+    with served(folder, workers=0) as server:  # what is measured begins with everything asked
+        model = uploaded(server.client)
+        parts = [f"{19 * k}:{19 * k + 9}" for k in range(given.runs)]
+        runs = [asked(server.client, model, part, norm="linf", engine="search") for part in parts]
+    turns = [(0, 1.0)] + [turn for seconds in PAUSES for turn in ((given.clients, seconds), (0, 1.0))]
+    lasted_for = list[float]()
+    for clients, pause in turns:
+        with tempfile.TemporaryDirectory() as again:
+            shutil.copytree(folder / "service", Path(again) / "service")
+            with served(Path(again), workers=2) as server:
+                own, port = time.process_time(), server.client.base_url.port or 80
+                took, events = asyncio.run(
+                    watched(port, runs, clients, partial(all_finished, server.client, runs), pause)
+                )
+                own, spent = time.process_time() - own, server.processor()
+                lasted_for.append(solved(server.client, runs))
+        print(
+            f"watching: {9 * given.runs} samples of {given.runs} runs by two workers beside {clients} clients that "
+            f"watch and read every {pause:g} s: {lasted_for[-1]:.1f} s; of processor: server {spent['server']:.1f}, "
+            f"workers {spent['workers']:.1f}, the clients' own {own:.1f}; {len(took)} reads, {events} events seen",
+            flush=True,
+        )
+    alone = lasted_for[::2]
+    for seconds, pause, before, after in zip(lasted_for[1::2], PAUSES, alone[:-1], alone[1:], strict=True):
+        slower = 100 * (2 * seconds / (before + after) - 1)
+        print(f"watching: slower by {slower:.1f}% beside clients that read every {pause:g} s", flush=True)
+
+
+def solved(client: httpx.Client, runs: Sequence[str]) -> float:
+    """Seconds from when the first of some runs was begun to when the last was finished, by the server's own clock."""
+    told = [client.get(f"/runs/{run}").json() for run in runs]
+    begun, ended = ([datetime.fromisoformat(one[f"{name}_at"]) for one in told] for name in ("started", "finished"))
+    return (max(ended) - min(begun)).total_seconds()
 
 
 def all_finished(client: httpx.Client, runs: Sequence[str]) -> bool:
@@ -338,6 +363,8 @@ async def watched(
 
     async def read(run: str, k: int) -> None:
         answer, sending = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+        if pause == float("inf"):  # who watches alone reads nothing
+            return
         await asyncio.sleep(pause * k / clients)
         while True:
             began = time.monotonic()

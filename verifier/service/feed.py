@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from verifier.service.errors import UnavailableError
@@ -15,6 +17,7 @@ from verifier.service.store.records import Event, RunState
 from verifier.service.store.store import Store
 
 LOOK = 0.5  # seconds between two looks at what is new; what happens between two is told as it is then
+TELLING = 0.05  # of the time, at most, for these looks: where much happens at once they are fewer
 AT_ONCE = 500  # events that are read together
 WAITING = 500  # looks that one listener may be behind; one that is further behind comes back by itself
 QUIET = 15.0  # seconds after which a comment says that the line is alive
@@ -42,6 +45,9 @@ class Feed:
         self.store = store
         self.render: Render | None = None
         self._lines: dict[str, list[Line]] = {}
+        self._begun: dict[
+            str, tuple[int, Heard]
+        ] = {}  # how each run was told last to one who came, and after which event
         self._position = 0
         self._lock: asyncio.Lock | None = None
         self.closing = False
@@ -52,13 +58,14 @@ class Feed:
 
     async def run(self) -> None:
         """Tell everyone what is new, until this is cancelled."""
+        took = 0.0
         while not self.closing:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(pause_after(took))
+            began = time.monotonic()
             if self._lines:
-                try:
+                with suppress(UnavailableError):
                     await self._look()
-                except UnavailableError:
-                    continue
+            took = time.monotonic() - began
 
     def close(self) -> None:
         """Every line ends."""
@@ -92,9 +99,14 @@ class Feed:
     def _before(self, run: str, after: int | None, position: int) -> Heard:
         """What a listener has missed; one who was never there is told how all that moves is now."""
         if after is None:
+            known = self._begun.get(run)
+            if known is not None and known[0] == position:
+                return known[1]  # what has happened since is still to be told to everyone
             numbers = [sample.number for sample in self.store.samples(run, 1000, state="running").items]
             events = [Event(position, run, "sample", number, None) for number in numbers]
-            return self._rendered(run, [*events, Event(position, run, "run", None, None)])
+            told = self._rendered(run, [*events, Event(position, run, "run", None, None)])
+            self._begun[run] = position, told
+            return told
         missed: list[Event] = []
         while True:
             some = self.store.events(after, AT_ONCE, run)
@@ -118,6 +130,7 @@ class Feed:
             lines.remove(line)
         if not lines:
             self._lines.pop(run, None)
+            self._begun.pop(run, None)
 
     async def _look(self) -> None:
         self._lock = self._lock or asyncio.Lock()
@@ -144,6 +157,11 @@ class Feed:
         lines = "".join(f"id: {event.id}\nevent: {event.kind}\ndata: {text}\n\n" for event, text in told)
         last = any(event.kind == "run" and json.loads(text)["state"] in ENDED for event, text in told)
         return Heard(lines.encode(), last)
+
+
+def pause_after(took: float) -> float:
+    """Seconds until the next look, after one that took so many."""
+    return max(LOOK, took / TELLING)
 
 
 def _put(line: Line, one: Heard | None) -> bool:

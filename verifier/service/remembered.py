@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 MOST = 64 * 2**20  # bytes of all answers together
@@ -19,13 +18,15 @@ class Remembered:
     _size: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def get(self, asked: str, make: Callable[[], bytes]) -> bytes:
-        """The answer that is known, or else the one that is made now."""
+    def get(self, asked: str) -> bytes | None:
+        """The answer that is known."""
         with self._lock:
             if asked in self._held:
                 self._held.move_to_end(asked)
-                return self._held[asked]
-        made = make()
+            return self._held.get(asked)
+
+    def put(self, asked: str, made: bytes) -> bytes:
+        """The answer that was made now, known from now on."""
         with self._lock:
             self._size += len(made) - len(self._held.pop(asked, b""))
             self._held[asked] = made

@@ -47,6 +47,7 @@ LAST_ANSWERS = 2.0  # seconds that questions have which are asked to stop
 LAST_WORDS = 4.0  # seconds that a worker which is to end has for telling what it knows
 LAST_LOOK = 0.02
 NOTABLE = 0.01  # of what is open: a side that moves by less is told later
+TELLING = 0.02  # of a worker's time, for telling how far its samples are: many side by side are told less often
 SILENCE = 5.0  # seconds after which a sample's work is told whatever has moved
 OVERDUE = 120.0  # seconds beyond its time limit after which a sample's worker ends itself
 
@@ -238,15 +239,20 @@ class Worker:
 
     def _beat(self) -> None:
         """Every half second: how far each sample is, and whether anybody still waits for it; then the last words."""
+        quiet_until = 0.0
         while not self.stopping.wait(self.place.beat):
             with self._lock:
                 held = dict(self._held)
+            began = time.monotonic()
+            tells = began >= quiet_until
             try:
-                news = {key: one.news(self.files) for key, one in held.items()}
+                news = {key: one.news(self.files) for key, one in held.items()} if tells else {}
                 found = {key: one for key, one in news.items() if one is not None}
                 wanted = self.store.beat(self.name, found)
             except UnavailableError:
                 continue
+            if tells:
+                quiet_until = began + (time.monotonic() - began) / TELLING
             for key, one in held.items():
                 one.told = found.get(key, one.told)
                 if key not in wanted:

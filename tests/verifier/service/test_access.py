@@ -89,6 +89,8 @@ def test_one_owners_things_are_invisible_to_another(
     both = {"models": [model, again], "data": "digits", "samples": "0:2"}
     comparison = f"/comparisons/{guarded.post('/comparisons', json=both).json()['id']}"
     paths += [comparison, f"{comparison}/page"]
+    for path in (f"/runs/{run}", f"/runs/{run}/samples", f"/runs/{run}/curve"):
+        assert guarded.get(path).status_code == 200  # and is remembered
     guarded.headers.update(bearer(tokens["bob"]))
     for path in paths:
         assert "there is none" in refused(guarded.get(path), 404)

@@ -21,7 +21,7 @@ from verifier.service.loaded_run import LoadedRun
 from verifier.service.settings import Settings
 from verifier.service.store.records import Claimed, Finding
 from verifier.service.store.store import Store
-from verifier.service.worker import SILENCE, Held
+from verifier.service.worker import SILENCE, Held, Worker
 
 QUICK: dict[str, Any] = {"question": "verify", "radius": 0.01}  # one pass proves it
 
@@ -124,6 +124,33 @@ def test_what_has_hardly_moved_is_told_later(
     held.running = Running(lower, upper, technique=technique)
     held.started -= waited
     assert (held.news(no_files) is not None) == told
+
+
+@pytest.mark.parametrize(("share", "told"), [(1.0, 5), (1e-9, 1)])
+def test_telling_takes_a_small_part_of_the_time(
+    no_files: Files, settings: Settings, monkeypatch: pytest.MonkeyPatch, share: float, told: int
+) -> None:
+    """What is told costs something; that a worker lives is said all the same."""
+    beats = list[int]()
+
+    class Hearing:
+        def beat(self, worker: str, found: Mapping[tuple[str, int], Finding]) -> set[tuple[str, int]]:
+            beats.append(len(found))
+            if len(beats) == 5:
+                worker_here.stopping.set()
+            return set(found)
+
+        def give_back(self, *about: object) -> None:
+            pass
+
+    monkeypatch.setattr("verifier.service.worker.TELLING", share)
+    monkeypatch.setattr("verifier.service.worker.LAST_ANSWERS", 0.0)
+    monkeypatch.setattr(Held, "news", lambda self, files: Finding(0.0, 1.0))
+    worker_here = Worker("here", cast(Store, Hearing()), no_files, settings.place)
+    worker_here._take(Held(Claimed("run", 3, 1, 0, 0.0, 1.0, None, None)))
+    worker_here._beat()
+    assert len(beats) == 5
+    assert sum(beats) == told
 
 
 def test_a_first_adversary_is_told_at_once(no_files: Files) -> None:

@@ -17,6 +17,7 @@ from verifier.service.api.guard import COOKIE, Guard
 from verifier.service.api.parts import ServiceHere
 from verifier.service.api.problems import Problem, add_problems, responses
 from verifier.service.api.schemas import Health, LimitsItem
+from verifier.service.api.unchanged import Unchanged
 from verifier.service.errors import NoTokenError
 from verifier.service.service import Service
 from verifier.service.settings import shown
@@ -116,7 +117,7 @@ def create_app(service: Service, with_workers: bool = True) -> ASGIApp:
         return app.openapi_schema
 
     app.openapi = described  # type: ignore[method-assign]
-    return Guard(app, service.tokens, service.settings.limits)
+    return Guard(Unchanged(app, service), service.tokens, service.settings.limits)
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

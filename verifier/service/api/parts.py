@@ -10,13 +10,15 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response, UploadFile
 from fastapi.responses import HTMLResponse
+from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from encoders.errors import DataError
 from verifier.service.api.problems import responses
 from verifier.service.errors import NoTokenError
 from verifier.service.files import CHUNK, plain_name
 from verifier.service.service import Service
-from verifier.service.store.records import AT_WORK
+from verifier.service.store.records import RunState
 
 PAGE = 50
 LONGEST_PAGE = 1000
@@ -78,15 +80,27 @@ def content(media_type: str, description: str) -> dict[int | str, dict[str, Any]
 
 
 def answered(request: Request, service: Service, owner: str, key: str, make: Callable[[], str]) -> Response:
-    """The JSON that `make` tells of a run, made once for all who ask before anything else happens to it.
+    """The JSON that `make` tells of a run, made once for all who ask before anything else happens to it."""
+    tag = tag_of(service, owner, key)
+    asked = asked_for(tag, request.scope)
+    content = service.remembered.get(asked) or service.remembered.put(asked, make().encode())
+    return told_again(tag, content, request.headers)
 
-    Nothing, where the reader has it already.
-    """
+
+def tag_of(service: Service, owner: str, key: str) -> str:
+    """What changes whenever anything is told of an owner's run that was not told before."""
     event, state = service.store.latest(owner, key)
-    tag = f'W/"{event}.{int(time.time()) // FRESH if state in AT_WORK else ""}"'
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
-    asked = f"{tag} {request.url.path}?{request.url.query}"
-    content = service.remembered.get(asked, lambda: make().encode())
-    return Response(content, media_type="application/json", headers=headers)
+    return f'W/"{event}.{int(time.time()) // FRESH if state == RunState.RUNNING else ""}"'
+
+
+def asked_for(tag: str, scope: Scope) -> str:
+    """What is asked for, and when, for answers that were made before."""
+    return f"{tag} {scope['path']}?{scope['query_string'].decode('latin-1')}"
+
+
+def told_again(tag: str, content: bytes, headers: Headers) -> Response:
+    """An answer of that time; nothing, where the reader has it already."""
+    again = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=again)
+    return Response(content, media_type="application/json", headers=again)

@@ -197,14 +197,15 @@ def samples(
 
 
 def _items(service: Service, key: str, held: Sequence[StoredSample]) -> list[SampleItem]:
-    details = service.store.details(key, [one.number for one in held])
-    return [SampleItem.of(one, details[one.number]) for one in held]
+    histories = service.store.histories(key, [one.number for one in held])
+    return [SampleItem.of(one, histories[one.number]) for one in held]
 
 
 @router.get("/runs/{key}/samples/{index}", responses=responses())
 def sample(service: ServiceHere, owner: Owner, key: Key, index: Index) -> SampleItem:
     """One sample of a run."""
-    return SampleItem.of(*_sample(service, owner, key, index))
+    held, details = _sample(service, owner, key, index)
+    return SampleItem.of(held, details.history)
 
 
 def _sample(service: Service, owner: str, key: str, index: int) -> tuple[StoredSample, Details]:

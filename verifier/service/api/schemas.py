@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from verifier.service.store.records import (
     Counts,
-    Details,
     Page,
     RunState,
     SampleState,
@@ -279,8 +278,8 @@ class SampleItem(BaseModel):
     history: list[tuple[float, Bound, Bound]]
 
     @classmethod
-    def of(cls, sample: StoredSample, details: Details) -> SampleItem:
-        history: list[Any] = [tuple(point) for point in details.history]
+    def of(cls, sample: StoredSample, over_time: Sequence[Sequence[float | str]]) -> SampleItem:
+        history: list[Any] = [tuple(point) for point in over_time]
         return cls(
             index=sample.number, label=sample.label, predicted=sample.predicted, state=SampleState(sample.state),
             verdict=sample.verdict or None, lower=bound(sample.lower), upper=bound(sample.upper), basis=sample.basis,

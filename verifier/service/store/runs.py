@@ -258,6 +258,14 @@ class Runs(Transactions):
             found = {row.number: Details(row.history, row.record, row.claims) for row in connection.execute(query)}
         return {number: found.get(number, Details()) for number in numbers}
 
+    def histories(self, run: str, numbers: Sequence[int]) -> dict[int, Sequence[Any]]:
+        """The brackets of some samples over time, of all that is wide of them."""
+        query = select(DETAILS.c.number, DETAILS.c.history)
+        query = query.where(DETAILS.c.run_id == run, DETAILS.c.number.in_(numbers))
+        with self._reading() as connection:
+            found = {row.number: row.history for row in connection.execute(query)}
+        return {number: found.get(number, ()) for number in numbers}
+
     def answers(self, run: str) -> Iterator[tuple[StoredSample, dict[str, Any]]]:
         """All finished samples of a run in their order, each with its line of a journal."""
         columns = [*rows_of(SAMPLES, StoredSample).selected_columns, DETAILS.c.record]
