@@ -6,10 +6,10 @@ cost is spent once; whose request it is the guard has looked at, and whose run i
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 from fastapi import Response
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -31,7 +31,7 @@ class Unchanged:
         owner = scope.get("state", {}).get("owner")
         answer = None
         if found is not None and owner is not None:
-            answer = await asyncio.to_thread(self._known, owner, found[1], scope)
+            answer = await run_in_threadpool(self._known, owner, found[1], scope)
         await (self.app if answer is None else answer)(scope, receive, send)
 
     def _known(self, owner: str, key: str, scope: Scope) -> Response | None:
