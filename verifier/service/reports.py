@@ -1,4 +1,4 @@
-"""The report of a run, written in a process of its own: it reads the model, and draws charts."""
+"""The report of a run, written in a process of its own: it reads the model, and draws charts; which runs have one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from verifier.service.errors import NotThereError
 from verifier.service.files import files_at
+from verifier.service.store.records import StoredRun
+
+KNOWN = ("norm", "box", "time_limit", "tolerance", "engine", "seed", "bounds", "attacks")  # to a report, of options
+USUAL = {"margin": 0.0, "count": "inputs", "execution": "real", "direction": "either"}  # what of others says nothing
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,20 @@ class Reported:
     adversaries: Mapping[int, str]
 
 
+def why_none(run: StoredRun) -> str | None:
+    """Why a run has no report, whatever finishes of it: its words would not be true, as with a mask; None if it has."""
+    if run.question == "margin":
+        return "a margin has no report; ask distance, verify or report"
+    if run.comparison_id is not None:
+        return f"its page is that of all: /comparisons/{run.comparison_id}/page"
+    beyond = [name for name, value in run.options.items() if name not in KNOWN and value not in (None, USUAL.get(name))]
+    beyond += ["norm l0"] if run.options.get("norm") == "l0" else []
+    told = f"a report knows no {', '.join(beyond)}; this run's samples are in export.csv and export.jsonl"
+    return told if beyond else None
+
+
 def report_page(path: Path, facts: Mapping[str, Any], source: str, files: str, run: Reported, out: Path) -> str:
-    """The page that `plumbline report` would write of these records; refused where it would tell another question."""
+    """The page that `plumbline report` would write of these records."""
     from verifier.runs.samples import parse_samples
     from verifier.service.asking import Question, loaded, samples_of
     from verifier.studies.gap_report.conditions import Conditions
@@ -35,7 +50,6 @@ def report_page(path: Path, facts: Mapping[str, Any], source: str, files: str, r
     from verifier.studies.gap_report.options import ReportOptions
     from verifier.studies.gap_report.records import collected
 
-    refuse_beyond(run.options)
     question = Question(run.kind, run.radius, run.options)
     for name in os.listdir(path.parent):
         os.symlink(path.parent / name, out / name)
@@ -71,23 +85,6 @@ def report_page(path: Path, facts: Mapping[str, Any], source: str, files: str, r
         radii = {} if run.radius is None else {asked.norm: [run.radius]}
         write(conditions, [collected(asked.norm, records)], radii, ["html"])
         return Path("report/report.html").read_text(encoding="utf-8")
-
-
-def refuse_beyond(options: Mapping[str, Any]) -> None:
-    """Refuse a run of which a report's words would not be true: as one with a mask."""
-    from encoders.question import Norm
-    from verifier.options import Options
-    from verifier.service.asking import OF
-
-    usual = {name: held.default for name, held in Options.__dataclass_fields__.items()}
-    beyond = [
-        name for name, value in options.items() if name not in OF["report"] and value not in (None, usual.get(name))
-    ]
-    beyond += ["norm l0"] if options.get("norm") == Norm.L0 else []
-    if beyond:
-        raise NotThereError(
-            f"a report knows no {', '.join(beyond)}; this run's samples are in export.csv and export.jsonl"
-        )
 
 
 def _written(value: Any) -> str:
