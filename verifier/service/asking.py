@@ -37,7 +37,7 @@ from verifier.runs.samples import (
     load_scale,
     parse_samples,
 )
-from verifier.service.reports import KNOWN
+from verifier.service.reportable import KNOWN
 from verifier.service.store.records import OF_ARRAYS
 from verifier.studies.comparison.measure import CompareJob, run_of_one
 from verifier.studies.comparison.options import CompareOptions

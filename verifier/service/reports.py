@@ -1,4 +1,4 @@
-"""The report of a run, written in a process of its own: it reads the model, and draws charts; which runs have one."""
+"""The report of a run, written in a process of its own: it reads the model, and draws charts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from verifier.service.files import files_at
-from verifier.service.store.records import StoredRun
-
-KNOWN = ("norm", "box", "time_limit", "tolerance", "engine", "seed", "bounds", "attacks")  # to a report, of options
-USUAL = {"margin": 0.0, "count": "inputs", "execution": "real", "direction": "either"}  # what of others says nothing
 
 
 @dataclass(frozen=True)
@@ -27,18 +23,6 @@ class Reported:
     data: str
     records: Sequence[Mapping[str, Any]]
     adversaries: Mapping[int, str]
-
-
-def why_none(run: StoredRun) -> str | None:
-    """Why a run has no report, whatever finishes of it: its words would not be true, as with a mask; None if it has."""
-    if run.question == "margin":
-        return "a margin has no report; ask distance, verify or report"
-    if run.comparison_id is not None:
-        return f"its page is that of all: /comparisons/{run.comparison_id}/page"
-    beyond = [name for name, value in run.options.items() if name not in KNOWN and value not in (None, USUAL.get(name))]
-    beyond += ["norm l0"] if run.options.get("norm") == "l0" else []
-    told = f"a report knows no {', '.join(beyond)}; this run's samples are in export.csv and export.jsonl"
-    return told if beyond else None
 
 
 def report_page(path: Path, facts: Mapping[str, Any], source: str, files: str, run: Reported, out: Path) -> str:

@@ -19,7 +19,8 @@ from verifier.service.api.problems import responses
 from verifier.service.api.schemas import Curve
 from verifier.service.errors import NotThereError
 from verifier.service.inspection import isolated
-from verifier.service.reports import Reported, report_page, why_none
+from verifier.service.reportable import why_none
+from verifier.service.reports import Reported, report_page
 from verifier.service.service import Service
 from verifier.service.store.records import StoredData, StoredModel
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from verifier.service.reports import why_none
+from verifier.service.reportable import why_none
 from verifier.service.store.records import (
     Counts,
     Page,

@@ -9,7 +9,7 @@ import pytest
 
 from tests.verifier.service.asking import run
 from verifier.options import Options
-from verifier.service.reports import KNOWN, USUAL, why_none
+from verifier.service.reportable import KNOWN, USUAL, why_none
 
 
 def test_what_says_nothing_is_the_options_own_default() -> None:
