@@ -104,6 +104,9 @@ def test_what_stays_open_is_explained_and_goes_on_with_more_time(page: Page, add
     expect(page.locator(".sample h2")).to_contain_text("Sample 4")
     expect(page.locator(".why")).to_contain_text("12 phases are open")
     expect(page.locator('tr[data-sample="4"]')).to_have_attribute("data-status", "unresolved")
+    page.fill('[name="time_limit"]', "long")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("alert")).to_contain_text("“long” is no number")  # and not that there is no limit
     page.fill('[name="time_limit"]', "500")
     page.get_by_role("button", name="Go on").click()
     expect(page.locator('tr[data-sample="4"]')).to_have_attribute("data-status", "exact")

@@ -178,6 +178,11 @@ function figure(name, text) {
   return found;
 }
 
+// The seconds that what is open goes on with: a text that is no number would be sent as null, which is no limit.
+function moreTime(form) {
+  return figure("time_limit", String(new FormData(form).get("time_limit")));
+}
+
 function runList() {
   const refresh = async () => {
     const list = document.getElementById("run-list");
@@ -211,7 +216,11 @@ function comparisonPage(main) {
   act("cancel").addEventListener("click", () => doing(`${at}/cancel`, "POST", {}, location.href));
   act("resume").addEventListener("submit", (event) => {
     event.preventDefault();
-    doing(`${at}/resume`, "POST", { time_limit: Number(new FormData(act("resume")).get("time_limit")) }, location.href);
+    try {
+      doing(`${at}/resume`, "POST", { time_limit: moreTime(act("resume")) }, location.href);
+    } catch (error) {
+      complain("comparison", error);
+    }
   });
   act("delete").addEventListener("click", () => {
     if (act("delete").dataset.sure) return doing(at, "DELETE", undefined, "/#runs");
