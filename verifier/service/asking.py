@@ -37,6 +37,7 @@ from verifier.runs.samples import (
     load_scale,
     parse_samples,
 )
+from verifier.service.reportable import KNOWN
 from verifier.service.store.records import OF_ARRAYS
 from verifier.studies.comparison.measure import CompareJob, run_of_one
 from verifier.studies.comparison.options import CompareOptions
@@ -48,7 +49,7 @@ OF_ALL = ("norm", "targets", "box", "time_limit", "tolerance", "engine", "seed",
 OF_DISTANCES = ("margin", "count", "execution", "change", "direction", "output_index", "perturbation")
 OF = {
     "distance": (*OF_ALL, *OF_DISTANCES), "verify": (*OF_ALL, *OF_DISTANCES), "margin": (*OF_ALL, "each"),
-    "report": ("norm", "box", "time_limit", "tolerance", "engine", "seed", "bounds", "attacks"),
+    "report": KNOWN,
     "compare": ("norm", "time_limit", "tolerance", "engine", "seed", "attack", "radii", "baseline", "pictures"),
 }  # fmt: skip
 OWN = ("each", "bounds", "attacks", "perturbation", *OF_ARRAYS)  # of a question, and no plain field of `Options`

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from verifier.service.errors import NotThereError
 from verifier.service.files import files_at
 
 
@@ -27,7 +26,7 @@ class Reported:
 
 
 def report_page(path: Path, facts: Mapping[str, Any], source: str, files: str, run: Reported, out: Path) -> str:
-    """The page that `plumbline report` would write of these records; refused where it would tell another question."""
+    """The page that `plumbline report` would write of these records."""
     from verifier.runs.samples import parse_samples
     from verifier.service.asking import Question, loaded, samples_of
     from verifier.studies.gap_report.conditions import Conditions
@@ -35,7 +34,6 @@ def report_page(path: Path, facts: Mapping[str, Any], source: str, files: str, r
     from verifier.studies.gap_report.options import ReportOptions
     from verifier.studies.gap_report.records import collected
 
-    refuse_beyond(run.options)
     question = Question(run.kind, run.radius, run.options)
     for name in os.listdir(path.parent):
         os.symlink(path.parent / name, out / name)
@@ -71,23 +69,6 @@ def report_page(path: Path, facts: Mapping[str, Any], source: str, files: str, r
         radii = {} if run.radius is None else {asked.norm: [run.radius]}
         write(conditions, [collected(asked.norm, records)], radii, ["html"])
         return Path("report/report.html").read_text(encoding="utf-8")
-
-
-def refuse_beyond(options: Mapping[str, Any]) -> None:
-    """Refuse a run of which a report's words would not be true: as one with a mask."""
-    from encoders.question import Norm
-    from verifier.options import Options
-    from verifier.service.asking import OF
-
-    usual = {name: held.default for name, held in Options.__dataclass_fields__.items()}
-    beyond = [
-        name for name, value in options.items() if name not in OF["report"] and value not in (None, usual.get(name))
-    ]
-    beyond += ["norm l0"] if options.get("norm") == Norm.L0 else []
-    if beyond:
-        raise NotThereError(
-            f"a report knows no {', '.join(beyond)}; this run's samples are in export.csv and export.jsonl"
-        )
 
 
 def _written(value: Any) -> str:

@@ -104,6 +104,7 @@ def test_data_sets(client: httpx.Client) -> None:
 
 def test_a_question_that_cannot_be_asked(client: httpx.Client) -> None:
     whole = {"model": uploaded(client), "data": "digits", "samples": "0:2", "question": "distance"}
+    wide = client.post("/data", files={"files": ("wide.npz", npz(x=np.zeros((2, 65), np.float32)))}).json()["id"]
     refusals: list[tuple[dict[str, object], str]] = [
         ({"samples": "0:4000"}, "samples '0:4000': the data holds 397 samples, 0 to 396"),
         ({"question": "verify"}, "radius: verify needs a radius"),
@@ -116,6 +117,7 @@ def test_a_question_that_cannot_be_asked(client: httpx.Client) -> None:
         ({"options": {"box": [0.5, 1.0]}}, "sample 0 holds values from 0 to 1, outside the box 0.5,1"),
         ({"options": {"norm": "l0"}, "proofs": True}, "no proofs: "),
         ({"data": "nothing"}, "data set 'nothing': there is none"),
+        ({"data": wide}, "wide.npz: samples of shape (65,) do not fit"),
     ]
     for more, sentence in refusals:
         answer = client.post("/runs", json=whole | more)

@@ -92,6 +92,7 @@ def test_a_perturbation_is_asked_of_a_server(url: str, tmp_path: Path, capsys: p
     here, there = (np.load(tmp_path / where / told[0][2][0])["variables"] for where in ("here", "there"))
     assert (here == there).all()
     (run,) = connect(url)._json("GET", "/runs")["items"]
+    assert not run["has_report"]
     with pytest.raises(ServerError, match="a report knows no perturbation"):
         connect(url).run(run["id"]).report()
 

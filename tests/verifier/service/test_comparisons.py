@@ -81,7 +81,8 @@ def test_the_page_is_the_command_lines(
 @pytest.mark.parametrize(
     ("more", "status", "sentence"),
     [
-        ({"models": ["first"]}, 422, "at least 2"),
+        ({"models": ["first"]}, 422, "models: a comparison takes two networks or more, at most 100; name as many"),
+        ({"models": ["first"] * 101}, 422, "at most 100; name as many, in place of 101"),
         ({"models": ["first", "first"]}, 422, "two files are called plain; rename one"),
         ({"models": ["first", "nothing"]}, 404, "model 'nothing': there is none"),
         ({"data": "nothing"}, 404, "there is none"),

@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from tests.verifier.service.asking import model, run
+from verifier.proofs.why_none import MISCLASSIFIED, OUT_OF_TIME
 from verifier.service.errors import ConflictError, NotThereError
 from verifier.service.store.leases import POINTS, thinned
 from verifier.service.store.records import Claimed, Finding, SampleState, StoredRun, StoredSample
@@ -32,9 +33,9 @@ def claimed(store: Store, of: str | None = None, worker: str = "w") -> Claimed:
     return found
 
 
-def with_run(store: Store, count: int = 3, **more: Any) -> StoredRun:
+def with_run(store: Store, count: int = 3, proofs: bool = False, **more: Any) -> StoredRun:
     """A run of samples that wait."""
-    made = replace(run(**more), total=count)
+    made = replace(run(**more), total=count, proofs=proofs)
     if not store.models("local", 1).items:
         store.add_model(model())
     store.add_run(made, None, "q", [(k, k % 10) for k in range(count)])
@@ -143,6 +144,59 @@ def test_only_what_is_open_is_resumed(store: Store) -> None:
     with pytest.raises(ConflictError, match="nothing to go on"):
         store.resume("local", "r", None)
     assert [one["verdict"] for _, one in store.answers("r")] == ["exact", "exact"]
+
+
+def unproven(told: str = OUT_OF_TIME) -> Finding:
+    """An answer without its proof, and why."""
+    found = answer()
+    return replace(found, record={**(found.record or {}), "proof": {"file": None, "why": told}})
+
+
+def test_a_proof_that_was_not_found_in_time_is_looked_for_again(store: Store) -> None:
+    with_run(store, 3, proofs=True)
+    store.register("w")
+    for finding in (unproven(), unproven(MISCLASSIFIED), replace(answer(), proof="p" * 64)):
+        store.finish("w", "r", claimed(store).number, finding)
+    store.resume("local", "r", 9.0)
+    assert len(list(store.answers("r"))) == 3  # what is answered stays so
+    again = claimed(store)
+    assert (again.number, again.lower, again.upper) == (0, 0.5, 0.5)
+    assert store.claim("w") is None
+    proven = replace(answer(), proof="q" * 64)
+    proven = replace(proven, record={**(proven.record or {}), "proof": {"file": "0.proof"}})
+    store.finish("w", "r", 0, proven)
+    held, details = store.sample("r", 0)
+    assert (held.state, held.verdict, held.proof) == (SampleState.DONE, "exact", "q" * 64)
+    assert (details.record or {})["proof"] == {"file": "0.proof"}
+    assert store.run("local", "r").state == "finished"
+    with pytest.raises(ConflictError, match="nothing to go on"):
+        store.resume("local", "r", None)
+
+
+def test_no_proof_is_looked_for_that_nobody_asked_for(store: Store) -> None:
+    with_run(store, 1)
+    store.register("w")
+    store.finish("w", "r", claimed(store).number, unproven())
+    with pytest.raises(ConflictError, match="nothing to go on"):
+        store.resume("local", "r", None)
+
+
+@pytest.mark.parametrize("ending", ["late", "failed", "dead"])
+def test_an_answer_outlives_the_search_for_its_proof(store: Store, ending: str) -> None:
+    with_run(store, 1, proofs=True)
+    store.register("w")
+    store.finish("w", "r", claimed(store).number, unproven())
+    store.resume("local", "r", None)
+    claimed(store)
+    if ending == "late":
+        store.finish("w", "r", 0, answer(0.1, 0.9, "unresolved"))
+    elif ending == "failed":
+        store.fail("w", "r", 0, "the disk is full")
+    else:
+        store.abandon("w", attempts=1)
+    held, _ = store.sample("r", 0)
+    assert (held.state, held.verdict, held.lower, held.why) == (SampleState.DONE, "exact", 0.5, None)
+    assert store.run("local", "r").state == "finished"
 
 
 def test_runs_take_turns(store: Store) -> None:

@@ -19,6 +19,7 @@ from verifier.service.api.problems import responses
 from verifier.service.api.schemas import Curve
 from verifier.service.errors import NotThereError
 from verifier.service.inspection import isolated
+from verifier.service.reportable import why_none
 from verifier.service.reports import Reported, report_page
 from verifier.service.service import Service
 from verifier.service.store.records import StoredData, StoredModel
@@ -120,10 +121,9 @@ def _curve(brackets: Sequence[tuple[float, float, str]]) -> Curve:
 def report(service: ServiceHere, owner: Owner, key: Key) -> HTMLResponse:
     """The report of a run, of what is finished, as one page."""
     held = service.store.run(owner, key)
-    if held.question == "margin":
-        raise NotThereError("a margin has no report; ask distance, verify or report")
-    if held.comparison_id is not None:
-        raise NotThereError(f"its page is that of all: /comparisons/{held.comparison_id}/page")
+    why = why_none(held)
+    if why is not None:
+        raise NotThereError(why)
     model, data = service.store.model(owner, held.model_id), service.data(owner, held.data_id)
     answers = list(service.store.answers(key))
     if not answers:

@@ -68,7 +68,8 @@ def keep_model(
     """Read a model's files, keep them, and say whose they are."""
     main = [path for path in paths if path.suffix.lower() == ".onnx"]
     if len(main) != 1:
-        raise ModelError(f"files: {len(main)} of them end in .onnx; give one, and beside it its external data")
+        ends = f"{len(main)} of them end" if main else "none of them ends"
+        raise ModelError(f"files: {ends} in .onnx; give one, and beside it its external data")
     limits = service.settings.limits
     found: ReadModel = isolated(limits, folder, read_model, main[0], output, threshold, limits)
     expect(sha256, found.sha256)

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import StreamingResponse
 
+from encoders.errors import DataError
 from verifier.service.api.models import Key, bytes_of, original, picture_of, streamed
 from verifier.service.api.parts import PAGE, Cursor, Limit, Owner, ServiceHere, answered, content
 from verifier.service.api.problems import responses
@@ -71,10 +72,13 @@ def made_run(
             f"{opened} runs are open, and {limits.open_runs} may be; wait for one to finish, or cancel one"
         )
     folder, source = service.model_folder(model), service.data_source(data)
-    found = isolated(
-        limits, folder, check_question, folder / model.name, model.facts, source, asked.samples, asked.question,
-        asked.radius, asked.options, asked.proofs, service.arrays(owner, asked.options),
-    )  # fmt: skip
+    try:
+        found = isolated(
+            limits, folder, check_question, folder / model.name, model.facts, source, asked.samples, asked.question,
+            asked.radius, asked.options, asked.proofs, service.arrays(owner, asked.options),
+        )  # fmt: skip
+    except DataError as error:  # as `--data` would name it, and not as it lies here
+        raise DataError(str(error).replace(source, data.name)) from None
     count = len(found.samples)
     if count > limits.samples or samples + runs * count > limits.open_samples:
         raise TooManyError(

@@ -7,8 +7,10 @@ from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
+from verifier.service.reportable import why_none
 from verifier.service.store.records import (
     Counts,
     Page,
@@ -27,6 +29,7 @@ Bound = float | Literal["inf", "-inf"]
 Text = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Id = Annotated[str, StringConstraints(max_length=40, pattern=r"^[a-z0-9-]+$")]
 Option = bool | int | float | str | list[int] | list[float] | list[str] | None
+FEWEST, MOST = 2, 100  # networks of one comparison
 ANSWERED = ("exact", "certified", "falsified", "misclassified", "empty")
 
 
@@ -132,10 +135,18 @@ class NewRun(AboutSamples):
     proofs: bool = False
 
 
+def _several(models: Any) -> Any:
+    """As many as can be compared; refused in our words before pydantic counts them."""
+    if isinstance(models, list) and not FEWEST <= len(models) <= MOST:
+        told = f"a comparison takes two networks or more, at most {MOST}; name as many, in place of {len(models)}"
+        raise PydanticCustomError("several", "{told}", {"told": told})
+    return models
+
+
 class NewComparison(AboutSamples):
     """Which models are compared, on what. `options` are those of `plumbline compare`, in one norm."""
 
-    models: Annotated[list[Id], Field(min_length=2, max_length=100)]
+    models: Annotated[list[Id], BeforeValidator(_several), Field(min_length=FEWEST, max_length=MOST)]
     question: ClassVar[str] = "compare"
     radius: ClassVar[float | None] = None
     proofs: ClassVar[bool] = False
@@ -194,6 +205,7 @@ class RunItem(BaseModel):
     options: dict[str, Any]
     arrays: dict[str, Named]
     proofs: bool
+    has_report: bool
     state: RunState
     error: str | None
     counts: CountsItem
@@ -211,7 +223,7 @@ class RunItem(BaseModel):
         return cls(
             id=run.id, title=run.title, model=model, data=data, samples=run.samples or None, question=run.question,
             comparison=run.comparison_id, radius=run.radius, options=run.options, arrays=arrays, proofs=run.proofs,
-            state=RunState(run.state), error=run.error,
+            has_report=why_none(run) is None, state=RunState(run.state), error=run.error,
             counts=CountsItem.of(run.total, counts), created_at=moment(run.created_at),
             started_at=None if run.started_at is None else moment(run.started_at),
             finished_at=None if run.finished_at is None else moment(run.finished_at),

@@ -172,7 +172,7 @@ class Leases(Transactions):
             if held is None:
                 return
             if held.worker == worker and held.state == SampleState.RUNNING:
-                self._set(connection, run, number, state=SampleState.FAILED, worker=None, why=why)
+                self._set(connection, run, number, worker=None, **_without_answer(held.verdict, why))
                 self._told(connection, run, number)
             if alarm:
                 self._stop(connection, run, why)
@@ -188,13 +188,15 @@ class Leases(Transactions):
         held = (SAMPLES.c.worker == worker, SAMPLES.c.state == SampleState.RUNNING)
         with self._writing() as connection:
             rows = connection.execute(
-                select(SAMPLES.c.run_id, SAMPLES.c.number, SAMPLES.c.lost).where(*held).with_for_update()
+                select(SAMPLES.c.run_id, SAMPLES.c.number, SAMPLES.c.lost, SAMPLES.c.verdict)
+                .where(*held)
+                .with_for_update()
             ).all()
-            for run, number, lost in rows:
+            for run, number, lost, verdict in rows:
                 values: dict[str, Any] = {"state": SampleState.WAITING, "worker": None, "lost": lost + 1}
                 if lost + 1 >= attempts:
                     why = f"its worker died {lost + 1} times, as for want of memory; ask it of a larger machine"
-                    values |= {"state": SampleState.FAILED, "why": why}
+                    values |= _without_answer(verdict, why)
                 self._set(connection, run, number, **values)
                 self._told(connection, run, number)
                 self._settle(connection, run)
@@ -224,8 +226,10 @@ class Leases(Transactions):
         changed = {one.name: getattr(after, one.name) for one in fields(after)}
         self._set(connection, held.run_id, held.number, **changed)
         record = details.record
-        if finding.record is not None and (record is None or record["verdict"] == UNRESOLVED):
-            record = finding.record
+        if finding.record is not None:
+            brings_proof = after.proof != held.proof and finding.record["verdict"] != UNRESOLVED
+            if record is None or record["verdict"] == UNRESOLVED or brings_proof:
+                record = finding.record
         history = [*details.history]
         point = [round(finding.seconds, 4), json_number(after.lower), json_number(after.upper)]
         if not history or history[-1][1:] != point[1:] or finding.record is not None:
@@ -260,6 +264,12 @@ class Leases(Transactions):
         """A sample began or ended: whoever listens is told of it whole, so that its brackets need not be kept."""
         connection.execute(_TOLD, {"of_run": run, "of_number": number})
         self._happened(connection, run, "sample", number)
+
+
+def _without_answer(verdict: str, why: str) -> dict[str, Any]:
+    """What becomes of a sample that no answer comes of: it has failed, unless it lacked its proof alone."""
+    closed = verdict not in ("", UNRESOLVED)
+    return {"state": SampleState.DONE, "why": None} if closed else {"state": SampleState.FAILED, "why": why}
 
 
 def thinned(history: list[Any]) -> list[Any]:

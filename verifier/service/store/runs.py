@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from verifier.proofs.why_none import OUT_OF_TIME
 from verifier.service.errors import ConflictError, NotThereError
 from verifier.service.merging import UNRESOLVED, Asked, told
 from verifier.service.store.common import RUN, Transactions, behind, cursor_at, is_open, rows_of
@@ -170,7 +171,10 @@ class Runs(Transactions):
             self._happened(connection, key, "run")
 
     def resume(self, owner: str, key: str, time_limit: float | None) -> None:
-        """Go on with all that is open, from its bracket, with a new time limit for each sample."""
+        """Go on with all that is open, from its bracket, and look for proofs that were not found in time.
+
+        Each sample has a new time limit.
+        """
         run = self.run(owner, key)
         with self._writing() as connection:
             state = connection.execute(select(RUNS.c.state).where(RUNS.c.id == key).with_for_update()).scalar_one()
@@ -181,6 +185,7 @@ class Runs(Transactions):
             again = or_(
                 and_(SAMPLES.c.state == SampleState.DONE, SAMPLES.c.verdict == UNRESOLVED),
                 SAMPLES.c.state == SampleState.FAILED,
+                *([_lacks_proof(key)] if run.proofs else []),
             )
             values = {"state": SampleState.WAITING, "worker": None, "lost": 0, "why": None}
             connection.execute(update(SAMPLES).where(SAMPLES.c.run_id == key, again).values(**values))
@@ -267,12 +272,16 @@ class Runs(Transactions):
         return {number: found.get(number, ()) for number in numbers}
 
     def answers(self, run: str) -> Iterator[tuple[StoredSample, dict[str, Any]]]:
-        """All finished samples of a run in their order, each with its line of a journal."""
+        """All answered samples of a run in their order, each with its line of a journal.
+
+        One whose proof is looked for once more is among them.
+        """
         columns = [*rows_of(SAMPLES, StoredSample).selected_columns, DETAILS.c.record]
         joined = SAMPLES.join(DETAILS, and_(DETAILS.c.run_id == SAMPLES.c.run_id, DETAILS.c.number == SAMPLES.c.number))
         last = -1
         while True:
-            where = (SAMPLES.c.run_id == run, SAMPLES.c.state == SampleState.DONE, SAMPLES.c.number > last)
+            answered = or_(SAMPLES.c.state == SampleState.DONE, SAMPLES.c.verdict.not_in(("", UNRESOLVED)))
+            where = (SAMPLES.c.run_id == run, answered, SAMPLES.c.number > last)
             query = select(*columns).select_from(joined).where(*where).order_by(SAMPLES.c.number).limit(ROWS)
             with self._reading() as connection:
                 rows = connection.execute(query).all()
@@ -288,3 +297,10 @@ class Runs(Transactions):
         query = select(SAMPLES.c.lower, SAMPLES.c.upper, SAMPLES.c.verdict).where(SAMPLES.c.run_id == run)
         with self._reading() as connection:
             return [(row[0], row[1], row[2]) for row in connection.execute(query)]
+
+
+def _lacks_proof(run: str) -> ColumnElement[bool]:
+    """Whether a sample has an answer whose proof was not found in time."""
+    why = DETAILS.c.record[("proof", "why")].as_string()
+    late = select(DETAILS.c.number).where(DETAILS.c.run_id == run, why == OUT_OF_TIME)
+    return and_(SAMPLES.c.state == SampleState.DONE, SAMPLES.c.proof.is_(None), SAMPLES.c.number.in_(late))

@@ -32,17 +32,18 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> FakeService:
     return held
 
 
-DROP = """([name, content]) => {
-  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+DROP = """(files) => {
   const dropped = new DataTransfer();
-  dropped.items.add(new File([bytes], name));
+  for (const [name, content] of files) {
+    dropped.items.add(new File([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))], name));
+  }
   document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true }));
 }"""
 
 
-def drop(page: Page, name: str, content: bytes) -> None:
-    """Let a file fall onto a page."""
-    page.evaluate(DROP, [name, base64.b64encode(content).decode()])
+def drop(page: Page, *files: tuple[str, bytes]) -> None:
+    """Let files fall onto a page."""
+    page.evaluate(DROP, [[name, base64.b64encode(content).decode()] for name, content in files])
 
 
 @contextmanager

@@ -71,8 +71,9 @@ class FakeService:
             "id": number, "title": asked.get("title") or "", "model": self.models[asked["model"]], "data": data,
             "samples": asked.get("samples"), "question": asked["question"], "comparison": None,
             "radius": asked.get("radius"), "options": asked.get("options") or {},
-            "proofs": bool(asked.get("proofs")), "state": "queued",
-            "error": None, "counts": {}, "created_at": NOW, "started_at": None, "finished_at": None,
+            "proofs": bool(asked.get("proofs")),
+            "has_report": asked["question"] != "margin" and "targets" not in (asked.get("options") or {}),
+            "state": "queued", "error": None, "counts": {}, "created_at": NOW, "started_at": None, "finished_at": None,
             "seconds_left": None, "versions": {"plumbline": "0.1.0", "onnxruntime": "1.20"}, "record": {},
         }  # fmt: skip
         self.runs[number] = run
@@ -315,10 +316,10 @@ async def runs(
 
 @interface.get("/comparisons/{comparison}")
 async def comparison(request: Request, comparison: str) -> Item:
-    """The first two runs, as if they had been asked for together."""
-    held = list(_service(request).runs.values())[:2]
+    """The runs that its name consists of, as if they had been asked for together."""
+    held = [_found(_service(request).runs, name) for name in comparison.split("-")]
     runs = [{**run, "question": "compare", "comparison": comparison} for run in held]
-    title, state = held[0]["title"], held[0]["state"]
+    title, state = held[0]["title"] or f"{len(held)} networks", held[0]["state"]
     return {"id": comparison, "title": title, "state": state, "runs": runs, "created_at": NOW}
 
 

@@ -73,7 +73,7 @@ def test_a_file_is_dropped_and_a_question_s_brackets_close(
     monkeypatch.setattr(service, "step_seconds", 0.1)
     page.goto(address)
     other = NET.with_name("digits-64-64-64-10.onnx")
-    drop(page, other.name, other.read_bytes())
+    drop(page, (other.name, other.read_bytes()))
     expect(page.locator(".model")).to_contain_text("128 ReLUs")
     expect(page.locator(".layers li")).to_have_count(6)
     page.select_option("#model", label=NET.name)
@@ -104,6 +104,9 @@ def test_what_stays_open_is_explained_and_goes_on_with_more_time(page: Page, add
     expect(page.locator(".sample h2")).to_contain_text("Sample 4")
     expect(page.locator(".why")).to_contain_text("12 phases are open")
     expect(page.locator('tr[data-sample="4"]')).to_have_attribute("data-status", "unresolved")
+    page.fill('[name="time_limit"]', "long")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("alert")).to_contain_text("“long” is no number")  # and not that there is no limit
     page.fill('[name="time_limit"]', "500")
     page.get_by_role("button", name="Go on").click()
     expect(page.locator('tr[data-sample="4"]')).to_have_attribute("data-status", "exact")
@@ -133,6 +136,24 @@ def test_a_run_is_cancelled_and_deleted(page: Page, address: str) -> None:
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Delete for good?").click()
     page.wait_for_url(f"{address}/#runs")
+
+
+def test_a_comparison_is_told_as_it_goes_on(
+    page: Page, address: str, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "step_seconds", 0.15)
+    runs = [ask(page, address, "0:4").rpartition("/")[2] for _ in range(2)]
+    page.goto(f"{address}/view/comparisons/{'-'.join(runs)}")
+    page.evaluate("window.sameAsBefore = true")
+    written = page.get_by_role("link", name="Curves, intervals and tests")
+    line = page.locator('[data-chart="curve"] .line').first
+    before = line.get_attribute("d")
+    expect(written).to_be_hidden()
+    expect(written).to_be_visible()
+    expect(line).not_to_have_attribute("d", str(before))
+    expect(page.locator(".sentence .state")).to_have_text("running")
+    assert page.evaluate("window.sameAsBefore")  # and nothing was loaded again
+    expect(page.locator(".sentence .state")).to_have_text("finished")
 
 
 def test_a_table_sorts_filters_and_a_chart_is_read(page: Page, address: str) -> None:
@@ -204,6 +225,7 @@ def test_nothing_overlaps_and_all_can_be_read(page: Page, address: str) -> None:
         f"/view/runs/{run}?sample=4",
         f"/view/runs/{run}/samples/1",
         f"/view/compare?runs={run},{other}",
+        f"/view/comparisons/{run}-{other}",
         model,
     ]
     wrong = {}
@@ -229,7 +251,7 @@ def test_a_problem_is_said_where_it_arose(page: Page, address: str, browser: Bro
     with browser.new_context() as apart:  # the refusal is an error on the console, as it should be
         second = apart.new_page()
         second.goto(address)
-        drop(second, "net.pkl", b"")
+        drop(second, ("net.pkl", b""))
         expect(second.get_by_role("alert")).to_contain_text("net.pkl is no ONNX file")
 
 

@@ -34,7 +34,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """A client of pages whose runs are finished: a distance, a decision and a greatest lead."""
+    """A client of pages whose runs are finished: a distance, a decision, a greatest lead, and a distance to targets."""
     service = FakeService(tmp_path_factory.mktemp("service"), step_seconds=0.0)
     model = service.add_model(f"{HOSTILE}.onnx", NET.read_bytes())["id"]
     with TestClient(application(service)) as found:
@@ -42,6 +42,14 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
             asked = {"model": model, "data": "digits", "question": question, "radius": radius, "title": HOSTILE}
             options = {"norm": "linf", "time_limit": 5}
             found.post("/runs", json={**asked, "samples": "0:10", "options": options, "proofs": True}, headers=HEADERS)
+        targeted = {
+            "model": model,
+            "data": "digits",
+            "question": "distance",
+            "samples": "0:10",
+            "options": {"targets": [3]},
+        }
+        found.post("/runs", json=targeted, headers=HEADERS)
         while any(run["state"] != "finished" for run in service.runs.values()):
             time.sleep(0.01)
         yield found
@@ -51,7 +59,7 @@ PAGES = (
     "/", "/?part=runs", "/view/runs/run1", "/view/runs/run2?sort=gap&order=desc", "/view/runs/run3",
     "/view/runs/run1?verdict=unresolved", "/view/runs/run1/samples/4", "/view/runs/run1/samples/0?part=sample",
     "/view/compare?runs=run1,run2", "/view/compare?runs=run1&runs=run3", "/view/data/digits",
-    "/view/comparisons/c1", "/view/comparisons/c1?part=runs",
+    "/view/comparisons/run1-run2", "/view/comparisons/run1-run2?part=runs",
 )  # fmt: skip
 
 
@@ -83,6 +91,11 @@ def test_a_run_says_what_was_asked_and_what_came_of_it(client: TestClient) -> No
     assert all(word in text for word in ("certified", "falsified", "unresolved", "misclassified"))
     assert "Why is this open?" in client.get("/view/runs/run2?sample=4").text
     assert "12 phases are open" in client.get("/view/runs/run2?sample=4").text
+
+
+def test_a_report_is_offered_where_there_is_one(client: TestClient) -> None:
+    offered = [f'href="/runs/run{k}/report"' in client.get(f"/view/runs/run{k}").text for k in (1, 2, 3, 4)]
+    assert offered == [True, True, False, False]  # neither a lead nor what targets were asked of
 
 
 def test_a_filter_and_an_order_need_no_script(client: TestClient) -> None:

@@ -46,7 +46,7 @@ def address(settings: Settings, reading_here: None, token: bool) -> Iterator[str
 
 def test_from_the_file_to_the_proof(page: Page, address: str, tmp_path: Path) -> None:
     page.goto(address)
-    drop(page, NET.name, NET.read_bytes())
+    drop(page, (NET.name, NET.read_bytes()))
     expect(page.locator(".layers li")).to_have_count(6)
     page.fill("#samples", "0:2")
     page.get_by_role("button", name="Ask", exact=True).click()
@@ -76,9 +76,8 @@ def test_from_the_file_to_the_proof(page: Page, address: str, tmp_path: Path) ->
 def test_several_networks_from_the_files_to_the_page(page: Page, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.studies.comparison.drawn_attacks.RADII", RADII[::40])
     page.goto(address)
-    for name in ("plain.onnx", "again.onnx"):
-        drop(page, name, NET.read_bytes())
-        expect(page.locator("#model option:checked")).to_have_text(name)
+    drop(page, ("plain.onnx", NET.read_bytes()), ("again.onnx", NET.read_bytes()))  # one after the other
+    expect(page.locator("#model option:checked")).to_have_text("again.onnx")
     page.fill("#samples", "0:1")
     expect(page.locator("#models")).to_be_hidden()
     page.get_by_text("Which of several networks").click()
@@ -106,5 +105,5 @@ def test_a_token_is_asked_for_once(page: Page, address: str, settings: Settings)
     page.get_by_label("Your token").fill(settings.data_dir.with_name("token").read_text())
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Ask a network")
-    drop(page, NET.name, NET.read_bytes())
+    drop(page, (NET.name, NET.read_bytes()))
     expect(page.locator(".model")).to_contain_text("64 ReLUs")

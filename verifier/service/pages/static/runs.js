@@ -483,7 +483,11 @@ function acts(main, run, takeRun) {
   act("cancel").addEventListener("click", () => doing(`/runs/${run}/cancel`, {}));
   act("resume").addEventListener("submit", (event) => {
     event.preventDefault();
-    doing(`/runs/${run}/resume`, { time_limit: Number(new FormData(act("resume")).get("time_limit")) });
+    try {
+      doing(`/runs/${run}/resume`, { time_limit: moreTime(act("resume")) });
+    } catch (error) {
+      complain("run", error);
+    }
   });
   act("delete").addEventListener("click", async () => {
     if (!act("delete").dataset.sure) {

@@ -52,7 +52,7 @@ function askPage() {
   }
 
   async function send(kind, files) {
-    if (!files.length) return;
+    if (!files.length) return false;
     const zone = document.querySelector(`[data-drop="${kind}"]`);
     complain(kind, null);
     zone.dataset.sending = "yes";
@@ -67,18 +67,27 @@ function askPage() {
       chosen(kind).value = sent.id;
       await showPart(kind);
       say(`${sent.name} is here.`, true);
+      return true;
     } catch (error) {
       complain(kind, error);
+      return false;
+    } finally {
+      delete zone.dataset.sending;
+      setText(zone.querySelector(".sending"), "");
+      ready();
     }
-    delete zone.dataset.sending;
-    setText(zone.querySelector(".sending"), "");
-    ready();
+  }
+
+  // Several networks are sent one after the other, until one is refused; what lies beside one is its external data.
+  async function sendAll(kind, files) {
+    const networks = kind === "model" && files.every((file) => /\.onnx$/i.test(file.name));
+    for (const some of networks ? files.map((file) => [file]) : [files]) if (!(await send(kind, some))) return;
   }
 
   for (const kind of Object.keys(KINDS)) {
     const input = document.getElementById(`${kind}-file`);
     input.addEventListener("change", async () => {
-      await send(kind, [...input.files]);
+      await sendAll(kind, [...input.files]);
       input.value = "";
     });
     chosen(kind).addEventListener("change", () => (complain(kind, null), showPart(kind), ready()));
@@ -97,8 +106,8 @@ function askPage() {
     event.preventDefault();
     const files = [...event.dataTransfer.files];
     const data = files.filter((file) => OF_DATA.test(file.name));
-    send("data", data);
-    send("model", files.filter((file) => !data.includes(file)));
+    sendAll("data", data);
+    sendAll("model", files.filter((file) => !data.includes(file)));
   });
 
   const withRadius = form.querySelector("[data-for-radius]");
@@ -108,8 +117,9 @@ function askPage() {
     several.hidden = !form.querySelector("[data-several]:checked");
   };
   const provable = () => {
-    const without = chosen("norm").value === "l0" || ["report", "compare"].includes(chosen("question").value); // these have no proofs
+    const without = chosen("norm").value === "l0" || chosen("question").value === "compare"; // these have no proofs
     chosen("proofs").disabled = without;
+    chosen("proofs").closest("label").hidden = without;
   };
   form.addEventListener("change", () => (shownRadius(), provable()));
   shownRadius();
@@ -168,6 +178,11 @@ function figure(name, text) {
   return found;
 }
 
+// The seconds that what is open goes on with: a text that is no number would be sent as null, which is no limit.
+function moreTime(form) {
+  return figure("time_limit", String(new FormData(form).get("time_limit")));
+}
+
 function runList() {
   const refresh = async () => {
     const list = document.getElementById("run-list");
@@ -201,18 +216,43 @@ function comparisonPage(main) {
   act("cancel").addEventListener("click", () => doing(`${at}/cancel`, "POST", {}, location.href));
   act("resume").addEventListener("submit", (event) => {
     event.preventDefault();
-    doing(`${at}/resume`, "POST", { time_limit: Number(new FormData(act("resume")).get("time_limit")) }, location.href);
+    try {
+      doing(`${at}/resume`, "POST", { time_limit: moreTime(act("resume")) }, location.href);
+    } catch (error) {
+      complain("comparison", error);
+    }
   });
   act("delete").addEventListener("click", () => {
     if (act("delete").dataset.sure) return doing(at, "DELETE", undefined, "/#runs");
     act("delete").dataset.sure = "yes";
     setText(act("delete"), "Delete for good?");
   });
-  document.querySelectorAll('[data-chart="curve"]').forEach(curveChart);
+  const figures = [...document.querySelectorAll('[data-chart="curve"]')];
+  const charts = figures.map(curveChart);
   const list = document.getElementById("run-list");
   if (list.dataset.busy !== "yes") return;
-  new MutationObserver(() => { // the list was put anew: once all has ended, so is the page
+  // What the page says beside the list, as it is now: where all are together, and their curves on one scale.
+  async function told() {
+    try {
+      const now = await ask(at);
+      const curves = await Promise.all(now.runs.map((run) => ask(`/runs/${run.id}/curve`)));
+      const state = document.querySelector(".sentence .state");
+      setText(state, now.state);
+      state.className = `state is-${now.state}`;
+      document.querySelector("[data-written]").hidden = !now.runs.every((run) => run.counts.done);
+      const end = Math.max(...curves.flatMap((curve) => curve.radii.map(number)));
+      figures.forEach((figure, k) => {
+        figure.dataset.end = end;
+        charts[k].curves = [curves[k]];
+        charts[k].chart.soon();
+      });
+    } catch {
+      // the next turn tries again
+    }
+  }
+  new MutationObserver(() => { // the list was put anew: so is the rest, and once all has ended, the whole page
     if (document.getElementById("run-list").dataset.busy === "no") location.reload();
+    else told();
   }).observe(list.parentNode, { childList: true });
   runList();
 }
