@@ -81,7 +81,8 @@ def ask(
     What is `known` from an earlier attempt is where this one goes on.
     """
     model = opened(model)
-    return run_alone(asked(model, x, radius, options, label, index, mask, progress, Clock(), workers, known=known))
+    question = asked(model, x, radius, options, label, index, mask, progress, Clock(), workers, known=known)
+    return run_alone(question, workers)
 
 
 async def asked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
@@ -115,6 +116,11 @@ def either(chosen: Tensor, one: Pass, other: Pass, of: Pass | None = None) -> Pa
         value, was = getattr(one, name), getattr(other, name)
         found[name] = torch.where(chosen if was.dim() == 1 else chosen.unsqueeze(-1), value, was)
     return replace(of or other, **found)
+
+
+def one_after_the_other(parts: Sequence[T]) -> T:
+    """Batches of one kind as one batch."""
+    return type(parts[0])(**{name: torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])})
 
 
 def _take(record: T, index: Tensor) -> T:

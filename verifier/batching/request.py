@@ -19,6 +19,7 @@ import torch
 
 from encoders.deadline import NEVER, Deadline, under
 from encoders.errors import SoundnessError
+from verifier.batching.cores import each_on_a_core
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -57,6 +58,16 @@ class Request(ABC, Generic[A]):
     @abstractmethod
     def alone(self) -> A:
         """The answer to this request by itself."""
+
+    def parts(self, count: int) -> Sequence[Request[A]]:
+        """The request in up to so many parts that cost alike, where that pays on as many cores; else it alone."""
+        del count
+        return (self,)
+
+    def joined(self, answers: Sequence[A]) -> A:
+        """The answer that those to its parts make."""
+        (answer,) = answers
+        return answer
 
     @abstractmethod
     def together(self, requests: Sequence[Request[A]], kept: BuildCache) -> list[A]:
@@ -99,12 +110,12 @@ class BuildCache:
         self._before, self._now = {}, {}
 
 
-def run_alone(work: Work[T]) -> T:
-    """Drive one question to its end."""
+def run_alone(work: Work[T], cores: int = 1) -> T:
+    """Drive one question to its end, on so many cores where that pays."""
     try:
         request = work.send(None)
         while True:
-            request = resumed(work, _one(request))
+            request = resumed(work, _one(request, cores))
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
@@ -114,16 +125,13 @@ def resumed(work: Work[T], answer: Any) -> Request[Any]:
     return work.throw(answer) if isinstance(answer, Exception) else work.send(answer)
 
 
-def _one(request: Request[Any]) -> Any:
+def _one(request: Request[Any], cores: int) -> Any:
     try:
         with under(request.deadline):
-            return request.alone()
+            parts = request.parts(cores) if cores > 1 else (request,)
+            return request.joined(each_on_a_core([part.alone for part in parts]))
     except Exception as error:  # for the question to handle, or to end with: it is nobody else's
         return error
-
-
-def _each(requests: Sequence[Request[A]]) -> list[A | Exception]:
-    return [_one(request) for request in requests]
 
 
 @dataclass(frozen=True)
@@ -153,10 +161,10 @@ class _Batch:
 
 
 class Batcher:
-    """Answers many requests at a time."""
+    """Answers many requests at a time; one by itself on so many cores."""
 
-    def __init__(self) -> None:
-        self._kept = BuildCache()
+    def __init__(self, cores: int = 1) -> None:
+        self._kept, self._cores = BuildCache(), cores
 
     def answered(self, requests: Sequence[Request[Any]]) -> list[tuple[Any, float]]:
         """The answer of each request, in order, and its part of the seconds that its batch took.
@@ -176,7 +184,7 @@ class Batcher:
 
     def _together(self, requests: Sequence[Request[A]]) -> list[A | Exception]:
         if len(requests) == 1:
-            return _each(requests)
+            return self._each(requests)
         try:
             return [*requests[0].together(requests, self._kept)]
         except torch.OutOfMemoryError:
@@ -185,10 +193,13 @@ class Batcher:
             half = len(requests) // 2
             return [*self._together(requests[:half]), *self._together(requests[half:])]
         except Exception as error:  # one question's trouble: by itself it is seen whose
-            found = _each(requests)
+            found = self._each(requests)
             if isinstance(error, SoundnessError) and not any(isinstance(one, SoundnessError) for one in found):
                 raise  # an alarm of the batch alone is a fault of batching: nothing of it is to be trusted
             return found
+
+    def _each(self, requests: Sequence[Request[A]]) -> list[A | Exception]:
+        return [_one(request, self._cores) for request in requests]
 
 
 def _chunks(requests: Sequence[Request[Any]]) -> list[list[int]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from encoders.deadline import Clock
+from verifier.batching.request import Batcher
 from verifier.batching.scheduler import Question, Scheduler
 from verifier.question.model import Model
 from verifier.runs.job import A, Asking, Given, Outcome, SampleProgress
@@ -31,5 +32,6 @@ class InProcess:
             return answering
 
         questions = ((given.index, question(given)) for given in samples)
-        for index, ended in Scheduler[Outcome[A]](self.slots).outcomes(questions):
+        scheduler = Scheduler[Outcome[A]](self.slots, Batcher(job.workers))
+        for index, ended in scheduler.outcomes(questions):
             yield Outcome(index, error=ended) if isinstance(ended, Exception) else ended

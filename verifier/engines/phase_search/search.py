@@ -10,12 +10,13 @@ Everything that a verdict rests on is float64 with its rounding accounted for: t
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bounds.nodes.linear_program import NodeProgram
+from bounds.nodes.linear_program import NodeProgram, Proven
 from bounds.nodes.records import Nodes, Pass
 from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import device_graph_for
@@ -23,9 +24,11 @@ from bounds.tightening.base import Effort
 from bounds.tightening.by_all_layers import ByAllLayers
 from bounds.tightening.by_one_layer import ByOneLayer
 from bounds.tightening.raising import ascended
+from encoders.arrays import FloatArray
 from encoders.deadline import Deadline, in_time, under
 from encoders.layer_graph.graph import Relu
 from encoders.question import Norm
+from verifier.batching.cores import each_on_a_core
 from verifier.batching.node_request import NodeRequest
 from verifier.batching.request import run_alone
 from verifier.engines.base import Proof
@@ -190,7 +193,7 @@ class Search:
         if dear and len(roots):
             self._look_below(stage)
         every = torch.arange(len(roots), device=roots.goal.device)
-        for chosen in torch.split(every, 1 if dear else len(roots)) if len(roots) else ():
+        for chosen in torch.split(every, self.problem.workers if dear else len(roots)) if len(roots) else ():
             part = roots.take(chosen)
             if dear and self.problem.deadline.passed:
                 stage.keep(part, torch.zeros(len(part), dtype=part.slope.dtype))
@@ -266,31 +269,39 @@ class Search:
         nodes, bound, branch = taken
         clock = self.problem.deadline.clock
         kept = torch.ones(len(nodes), dtype=torch.bool)
-        for k in range(len(nodes) if self.problem.norm is not Norm.L2 else 0):
+        every = range(len(nodes) if self.problem.norm is not Norm.L2 else 0)
+        for some in (every[k : k + self.problem.workers] for k in every[:: self.problem.workers]):
             allowed = self.options.program_share * (clock.now() - self.started)
             if self.stopped or (self.program_gain < self.options.program_worth and self.program_seconds >= allowed):
                 break
-            began, place = clock.now(), torch.tensor([k])
-            node = nodes.take(place.to(nodes.goal.device))
-            if NodeProgram.entries(stage.phases, node) > PROGRAM_ENTRIES:
-                continue
-            program = NodeProgram(stage.phases, node)
-            found = program.raised(stage.target, min(PROGRAM_SECONDS, self.problem.deadline.left))
-            gap, gained = stage.target - float(bound[k]), found.distance - float(bound[k])
-            if gained > 0.0:
-                bound[k] = found.distance
-                nodes = nodes.put(place.to(nodes.goal.device), found.node)
-            chosen = by_program(found.cost)
-            if chosen is not None:
-                branch[k] = chosen
-            if found.shift is not None:
-                self.witnesses.see(stage.phases, self.device_graph.tensor(found.shift)[None])
-            kept[k] = bool(bound[k] < stage.target)
-            self.program_gain += GAIN_RATE * (min(1.0, max(0.0, gained / max(gap, 1e-300))) - self.program_gain)
+            began = clock.now()
+            parts = [nodes.take(torch.tensor([k], device=nodes.goal.device)) for k in some]
+            answers = each_on_a_core([partial(self._program, stage, part) for part in parts])
+            for k, found in zip(some, answers, strict=True):
+                if found is None:
+                    continue
+                gap, gained = stage.target - float(bound[k]), found.distance - float(bound[k])
+                if gained > 0.0:
+                    bound[k] = found.distance
+                    nodes = nodes.put(torch.tensor([k], device=nodes.goal.device), found.node)
+                chosen = by_program(found.cost)
+                if chosen is not None:
+                    branch[k] = chosen
+                if found.shift is not None:
+                    self.witnesses.see(stage.phases, self.device_graph.tensor(found.shift)[None])
+                kept[k] = bool(bound[k] < stage.target)
+                self.program_gain += GAIN_RATE * (min(1.0, max(0.0, gained / max(gap, 1e-300))) - self.program_gain)
             self.program_seconds += clock.now() - began
         stage.close(bound[~kept])
         left = torch.nonzero(kept).flatten()
         return nodes.take(left.to(nodes.goal.device)), bound[left], branch[left]
+
+    def _program(self, stage: Stage, node: Nodes) -> Proven | None:
+        """What a node's linear program proves; None where it is too large."""
+        if NodeProgram.entries(stage.phases, node) > PROGRAM_ENTRIES:
+            return None
+        limit = min(PROGRAM_SECONDS, self.problem.deadline.left)
+        return NodeProgram(stage.phases, node).raised(stage.target, limit)
 
     async def _expand(self, stage: Stage) -> None:
         clock = self.problem.deadline.clock
@@ -347,21 +358,20 @@ class Search:
             with under(self.problem.deadline):
                 nodes, seen = ascended(stage.phases, nodes, seen, every, stage.target, self.options.effort)
             bound = torch.fmax(seen.distance, inherited)
-        for position in torch.argsort(bound):
-            if bound[position] < stage.target and not self.problem.deadline.passed:
-                self._leaf(stage, nodes.take(position[None]), float(bound[position]))
-            else:
-                stage.close(bound[position])
+        for some in torch.split(torch.argsort(bound), self.problem.workers):
+            for_programs = (bound[some] < stage.target) & (not self.problem.deadline.passed)
+            stage.close(bound[some[~for_programs]])
+            left = [(nodes.take(one[None]), float(bound[one])) for one in some[for_programs]]
+            for leaf, shift, closed in each_on_a_core([partial(self._leaf, stage, *one) for one in left]):
+                if shift is not None and closed < stage.target:
+                    self.witnesses.push_over(leaf, shift, stage.horizon)
+                stage.floor = min(stage.floor, closed)
 
-    def _leaf(self, stage: Stage, node: Nodes, inherited: float) -> None:
+    def _leaf(self, stage: Stage, node: Nodes, inherited: float) -> tuple[NodeProgram, FloatArray | None, float]:
+        """A fully fixed node's program, its point, and the bound that its multipliers prove."""
         leaf = NodeProgram(stage.phases, node)
         quick = self.problem.norm is Norm.LINF
         if quick and leaf.raised(stage.target, self.problem.deadline.left).distance >= stage.target:
-            stage.floor = min(stage.floor, stage.target)
-            return
+            return leaf, None, stage.target
         answer = leaf.solve(stage.horizon, 0.0, self.problem.deadline.left)
-        bound = max(inherited, leaf.proven(answer).distance)
-        shift = leaf.shift(answer)
-        if shift is not None and bound < stage.target:
-            self.witnesses.push_over(leaf, shift, stage.horizon)
-        stage.floor = min(stage.floor, bound)
+        return leaf, leaf.shift(answer), max(inherited, leaf.proven(answer).distance)
