@@ -10,14 +10,22 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def each_on_a_core(tasks: Sequence[Callable[[], T]]) -> list[T]:
-    """What each of some tasks returns, one of them done by this thread; the first error of theirs, once all have ended.
+def each_on_a_core(tasks: Sequence[Callable[[], T]], cores: int) -> list[T]:
+    """What each of some tasks returns, as many at once as there are cores, one of them in this thread.
 
-    Each ends at the limits that its caller is under (`encoders/deadline.py`).
+    An error is raised once all that were begun have ended. Each ends at the limits that its caller is under
+    (`encoders/deadline.py`).
     """
-    if len(tasks) < 2:
-        return [task() for task in tasks]
+    found: list[T] = []
+    for first in range(0, len(tasks), cores):
+        found += _side_by_side(tasks[first : first + cores])
+    return found
+
+
+def _side_by_side(tasks: Sequence[Callable[[], T]]) -> list[T]:
     own, *others = tasks
+    if not others:
+        return [own()]
     with ThreadPoolExecutor(len(others)) as pool:
         started = [pool.submit(copy_context().run, task) for task in others]
         try:

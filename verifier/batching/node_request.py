@@ -16,7 +16,7 @@ from encoders.deadline import NEVER, Deadline
 from verifier.batching.request import BuildCache, Request
 
 MOST_NODES = 1024  # in one batch, unless one ask alone has more
-WORTH_A_CORE = 1_000_000  # multiplications of a pass: what takes less is done sooner than it is handed over
+WORTH_A_CORE = 3_000_000  # multiplications of a pass: what takes less is done sooner than it is handed over
 SMALL = {"cpu": 20_000, "cuda": 4_000_000}  # entries of a net's rows: below, several nets side by side pay
 
 Bounded = tuple[Nodes, Pass]

@@ -3,7 +3,8 @@
 A question is a coroutine that awaits requests; whoever drives it sends back the answers. One by itself is driven by
 `run_alone`. The scheduler (`scheduler.py`) drives several side by side and has their requests answered together: small
 nets leave a device, and most of a core's time, to overhead, and a batch of many samples costs little more than one of a
-few. There is no event loop, and no thread but this one: nothing happens between two requests that is not written there.
+few. There is no event loop: nothing happens between two requests that is not written there. Where a question may use
+several cores, one request is answered in parts, side by side (`cores.py`).
 What can be requested: bounds of nodes (`node_request.py`), first passes, attacks.
 """
 
@@ -129,7 +130,7 @@ def _one(request: Request[Any], cores: int) -> Any:
     try:
         with under(request.deadline):
             parts = request.parts(cores) if cores > 1 else (request,)
-            return request.joined(each_on_a_core([part.alone for part in parts]))
+            return request.joined(each_on_a_core([part.alone for part in parts], cores))
     except Exception as error:  # for the question to handle, or to end with: it is nobody else's
         return error
 

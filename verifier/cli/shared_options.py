@@ -129,7 +129,7 @@ def add_effort(
     effort.add_argument("--seed", type=int, default=0, metavar="N", help="of the attacks' random starts (default: 0)")
     effort.add_argument(
         "--jobs", type=int, default=1, metavar="N",
-        help="processes that work at once; cores left over go to CP-SAT (default: 1)",
+        help="processes that work at once; those beyond the samples are cores of each sample (default: 1)",
     )  # fmt: skip
     add_cluster(effort)
     effort.add_argument(

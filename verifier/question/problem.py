@@ -93,7 +93,7 @@ class Problem:
     device: str = "cpu"
     grid: Grid | None = None
     quantised: QuantisedNet | None = None
-    workers: int = 1  # cores to use where a solver can use several; no answer depends on it
+    workers: int = 1  # cores to use; nothing that is proven depends on it
     share: int = 1  # questions that this process's memory is for; nor on this
     asked: tuple[Goal, ...] | None = None
     known: Known = NOTHING

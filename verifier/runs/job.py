@@ -69,7 +69,7 @@ class Asking(ABC, Generic[A]):
     options: Options
     radius: float | None = None
     mask: NDArray[np.bool_] | None = None
-    workers: int = field(default=1, kw_only=True)  # cores for each sample, where a solver can use several
+    workers: int = field(default=1, kw_only=True)  # cores for each sample
     folder: Path | None = field(default=None, kw_only=True)  # where answers write files, if they write any
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -39,8 +40,27 @@ def test_tasks_are_done_side_by_side_and_answered_in_their_order() -> None:
         both.wait()  # passed only while all three are at work
         return number
 
-    assert each_on_a_core([partial(task, number) for number in range(3)]) == [0, 1, 2]
-    assert each_on_a_core([]) == []
+    assert each_on_a_core([partial(task, number) for number in range(3)], 3) == [0, 1, 2]
+    assert each_on_a_core([], 2) == []
+
+
+def test_no_more_are_at_work_than_there_are_cores() -> None:
+    at_work, most, lock = list[int](), list[int](), threading.Lock()
+
+    def task(number: int) -> int:
+        with lock:
+            at_work.append(number)
+            most.append(len(at_work))
+        time.sleep(0.005)
+        with lock:
+            at_work.remove(number)
+        return number
+
+    assert each_on_a_core([partial(task, number) for number in range(7)], 2) == [*range(7)]
+    assert max(most) == 2
+    most.clear()
+    assert each_on_a_core([partial(task, number) for number in range(3)], 1) == [*range(3)]
+    assert max(most) == 1
 
 
 @pytest.mark.parametrize("wrong", [0, 1])
@@ -53,23 +73,23 @@ def test_an_error_waits_for_the_others(wrong: int) -> None:
         ended.append(number)
 
     with pytest.raises(SolverError, match="on the way"):
-        each_on_a_core([partial(task, number) for number in range(3)])
+        each_on_a_core([partial(task, number) for number in range(3)], 3)
     assert sorted(ended) == [number for number in range(3) if number != wrong]
 
 
 def test_every_core_sees_the_limits_and_computes_alone() -> None:
     past = Deadline.after(0.0)
     with under(past):
-        assert each_on_a_core([out_of_time] * 3) == [True] * 3
-    assert each_on_a_core([out_of_time] * 3) == [False] * 3
-    assert each_on_a_core([torch.get_num_threads] * 3) == [torch.get_num_threads()] * 3
+        assert each_on_a_core([out_of_time] * 3, 3) == [True] * 3
+    assert each_on_a_core([out_of_time] * 3, 3) == [False] * 3
+    assert each_on_a_core([torch.get_num_threads] * 3, 3) == [torch.get_num_threads()] * 3
 
 
 @pytest.fixture
 def roots_and_children() -> NodeRequest:
     """The nodes of a small tree, of several goals."""
     graph, _ = random_chain(2, (SIZE, 12, 10, 4))
-    device_graph = DeviceGraph(graph, torch.device("cpu"))
+    device_graph = DeviceGraph(graph, "cpu")
     center = np.random.default_rng(0).uniform(0.2, 0.8, size=SIZE)
     region = Region(center, np.zeros(SIZE), np.ones(SIZE))
     bounds = network_bounds(device_graph, region, Norm.LINF, 0.2)

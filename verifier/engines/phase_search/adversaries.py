@@ -7,6 +7,7 @@ adversary shrinks the ball, and with it whatever is still to be proven.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from bounds.propagation.device_graph import DeviceGraph
 from encoders.arrays import FloatArray
 from encoders.deadline import NEVER, Deadline, under
 from encoders.question import Goal
+from verifier.batching.cores import each_on_a_core
 from verifier.question.incumbent import Incumbent
 from verifier.question.problem import Problem
 
@@ -105,10 +107,14 @@ class Witnesses:
         there = torch.cat([real[i][:, entries] for i, entries in phases.net.neurons], dim=-1) > 0
         phase = torch.where(nodes.phase == 0, (2 * there.to(nodes.phase.dtype) - 1), nodes.phase)
         upper = self.incumbent.upper
-        for k in range(len(nodes)):
-            at = torch.tensor([k], device=phase.device)
-            leaf = NodeProgram(phases, replace(nodes.take(at), phase=phase[at]))
-            shift = leaf.shift(leaf.solve(reach, 0.0, self.problem.deadline.left))
+
+        def solved(node: Nodes) -> tuple[NodeProgram, FloatArray | None]:
+            leaf = NodeProgram(phases, node)
+            return leaf, leaf.shift(leaf.solve(reach, 0.0, self.problem.deadline.left))
+
+        every = torch.arange(len(nodes), device=phase.device)
+        leaves = [replace(nodes.take(at), phase=phase[at]) for at in every[:, None]]
+        for leaf, shift in each_on_a_core([partial(solved, leaf) for leaf in leaves], self.problem.workers):
             if shift is not None and self._length(phases, shift) < target:  # else it is the nearest that is known
                 self.push_over(leaf, shift, reach)
         if self.incumbent.upper < upper:

@@ -276,7 +276,7 @@ class Search:
                 break
             began = clock.now()
             parts = [nodes.take(torch.tensor([k], device=nodes.goal.device)) for k in some]
-            answers = each_on_a_core([partial(self._program, stage, part) for part in parts])
+            answers = each_on_a_core([partial(self._program, stage, part) for part in parts], self.problem.workers)
             for k, found in zip(some, answers, strict=True):
                 if found is None:
                     continue
@@ -362,7 +362,7 @@ class Search:
             for_programs = (bound[some] < stage.target) & (not self.problem.deadline.passed)
             stage.close(bound[some[~for_programs]])
             left = [(nodes.take(one[None]), float(bound[one])) for one in some[for_programs]]
-            for leaf, shift, closed in each_on_a_core([partial(self._leaf, stage, *one) for one in left]):
+            for leaf, shift, closed in each_on_a_core([partial(self._leaf, stage, *one) for one in left], len(some)):
                 if shift is not None and closed < stage.target:
                     self.witnesses.push_over(leaf, shift, stage.horizon)
                 stage.floor = min(stage.floor, closed)
