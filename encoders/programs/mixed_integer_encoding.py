@@ -32,6 +32,7 @@ from encoders.programs.sparse_blocks import Builder, pattern, placed, powers_of_
 from encoders.question import Goal, NeuronBounds, Norm, Region
 
 BALL_IS_BOX = 1e-12  # a ball that leaves out no more of the box's square than this leaves out nothing
+FINEST = 1e-6  # of the terms that a neuron adds up: in a finer unit they are numbers that no solver's tolerances fit
 
 
 def encode(graph: Graph, region: Region, norm: Norm, goal: Goal, bounds: NeuronBounds, radius: float) -> Program:
@@ -244,6 +245,8 @@ class Body:
         self, value: Value, low: FloatArray, high: FloatArray
     ) -> tuple[IntArray, sparse.csr_array, sparse.csr_array]:
         """z, s and β for each neuron; z's columns, z itself and z - s."""
+        finest = _finest(value)
+        low, high = np.minimum(low, -finest), np.maximum(high, finest)
         add, unit = self._builder, powers_of_two(np.maximum(high, -low))
         low, high = low / unit, high / unit
         z, s = add.columns(0.0, high, unit), add.columns(0.0, -low, unit)
@@ -256,6 +259,7 @@ class Body:
 
     def _add_active(self, value: Value, low: FloatArray, high: FloatArray) -> tuple[IntArray, sparse.csr_array]:
         """A column equal to the expression of each neuron; the columns and the values."""
+        high = np.maximum(high, _finest(value))
         add, unit = self._builder, powers_of_two(high)
         z = add.columns(low / unit, high / unit, unit)
         row = unit_rows(z, 1.0, add.width) - wide(times(1.0 / unit, value.table), add.width)
@@ -289,6 +293,12 @@ class Body:
 
     def _live(self, position: int) -> IntArray:
         return np.flatnonzero(self._bounds.upper[position] > 0)
+
+
+def _finest(value: Value) -> FloatArray:
+    """The least range that each neuron is written with: a narrower one is widened, which loses no point."""
+    terms = abs(value.table).sum(axis=1).ravel() + np.abs(value.constant)
+    return np.asarray(FINEST * np.where(terms > 0, terms, 1.0))
 
 
 def _check_bounds(graph: Graph, position: int, bounds: NeuronBounds) -> None:

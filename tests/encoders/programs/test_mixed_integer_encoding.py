@@ -338,3 +338,21 @@ def test_bad_questions_are_refused() -> None:
             encoder.body(region, Norm.LINF, bounds, radius)
     with pytest.raises(DataError, match="3 entries"):
         encoder.body(unit_box([0.1, 0.2, 0.3]), Norm.LINF, bounds, 1.0)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1e-70, 1e-70), (-1e-70, 0.0), (0.0, 1e-70)])
+@pytest.mark.parametrize("weight", [1.0, 0.0])
+def test_a_range_far_below_its_terms_makes_no_huge_numbers(
+    solver: HighsSolver, weight: float, low: float, high: float
+) -> None:
+    # y0 = relu(d), or relu(0), reaches y1 = 0 at the sample, and ranges at adversaries can be next to nothing.
+    graph = affine_chain([np.array([[weight]]), np.array([[1.0], [0.0]])], [np.zeros(1), np.zeros(2)])
+    region = Region(np.zeros(1), -np.ones(1), np.ones(1))
+    bounds = NeuronBounds({2: np.array([low])}, {2: np.array([high])})
+    (goal,) = goals_for(0, 2, None, 0.0)
+    program = encode(graph, region, Norm.LINF, goal, bounds, 0.5)
+    assert np.abs(program.matrix.data).max() <= 1e7
+    assert np.abs(program.row_upper[np.isfinite(program.row_upper)]).max() <= 1e7
+    solution = solver.solve(program)
+    assert solution.status is Status.OPTIMAL
+    assert solution.objective == pytest.approx(0.0, abs=1e-9)
