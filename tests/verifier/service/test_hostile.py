@@ -91,12 +91,12 @@ DATA = {
 
 @pytest.mark.parametrize("name", DATA)
 @pytest.mark.fewer(5)
-def test_data_that_means_harm(client: httpx.Client, settings: Settings, name: str) -> None:
+def test_data_that_means_harm(settings: Settings, reading_here: None, name: str) -> None:
     limits = replace(settings.limits, data_bytes=2**20)
-    object.__setattr__(client.app.app.state.service, "settings", replace(settings, limits=limits))  # type: ignore[attr-defined]
     content, status = DATA[name]
-    refused(client.post("/data", files={"files": (name, content)}), status)
-    assert left_behind(settings) == []
+    with serving(replace(settings, limits=limits)) as (client, _):
+        refused(client.post("/data", files={"files": (name, content)}), status)
+        assert left_behind(settings) == []
 
 
 def wide(size: int) -> bytes:
