@@ -17,7 +17,8 @@ from verifier.service.store.records import Event, RunState
 from verifier.service.store.store import Store
 
 LOOK = 0.5  # seconds between two looks at what is new; what happens between two is told as it is then
-TELLING = 0.05  # of the time, at most, for these looks: where much happens at once they are fewer
+TELLING = 0.05  # of the time, for these looks: where much happens at once they are fewer
+LONGEST = 5.0  # seconds between two looks, however slow the database is
 AT_ONCE = 500  # events that are read together
 WAITING = 500  # looks that one listener may be behind; one that is further behind comes back by itself
 QUIET = 15.0  # seconds after which a comment says that the line is alive
@@ -45,9 +46,7 @@ class Feed:
         self.store = store
         self.render: Render | None = None
         self._lines: dict[str, list[Line]] = {}
-        self._begun: dict[
-            str, tuple[int, Heard]
-        ] = {}  # how each run was told last to one who came, and after which event
+        self._begun: dict[str, tuple[int, Heard]] = {}  # how a run was told to the last who came, after which event
         self._position = 0
         self._lock: asyncio.Lock | None = None
         self.closing = False
@@ -161,7 +160,7 @@ class Feed:
 
 def pause_after(took: float) -> float:
     """Seconds until the next look, after one that took so many."""
-    return max(LOOK, took / TELLING)
+    return min(max(LOOK, took / TELLING), LONGEST)
 
 
 def _put(line: Line, one: Heard | None) -> bool:

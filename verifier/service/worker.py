@@ -252,7 +252,7 @@ class Worker:
             except UnavailableError:
                 continue
             if tells:
-                quiet_until = began + (time.monotonic() - began) / TELLING
+                quiet_until = began + min((time.monotonic() - began) / TELLING, SILENCE)
             for key, one in held.items():
                 one.told = found.get(key, one.told)
                 if key not in wanted:

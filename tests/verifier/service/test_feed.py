@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from verifier.service.feed import LOOK, TELLING, Feed, pause_after
+from verifier.service.feed import LONGEST, LOOK, TELLING, Feed, pause_after
 from verifier.service.store.records import Event
 from verifier.service.store.store import Store
 
 
 def test_looks_take_a_small_part_of_the_time() -> None:
     assert pause_after(0.0) == LOOK
-    assert pause_after(2.0) == 2.0 / TELLING
+    assert pause_after(0.1) == 0.1 / TELLING
+    assert pause_after(60.0) == LONGEST  # a database that stood still is looked at again soon
 
 
 @pytest.mark.fewer(1)
