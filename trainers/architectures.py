@@ -103,6 +103,8 @@ class Architecture(NamedTuple):
 OWN: Mapping[str, Architecture] = {
     "fc1": Architecture(dense, (1024,)),
     "fc2": Architecture(dense, (256, 256)),
+    "fc4": Architecture(dense, (256,) * 4),
+    "fc6": Architecture(dense, (256,) * 6),
     "fc1-softplus": Architecture(dense_softplus, (1024,)),
     "lenet-small": Architecture(lenet_small, (16, 32, 100)),
     "resnet-small": Architecture(residual_net(1), (8, 16)),

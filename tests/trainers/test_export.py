@@ -17,7 +17,8 @@ from trainers.export import export
 from trainers.layers import Residual, Subsampled, steps_of, values_of
 
 NARROW = {
-    "fc1": (7,), "fc2": (6, 5), "fc1-softplus": (7,), "lenet-small": (2, 3, 6), "resnet-small": (2, 4),
+    "fc1": (7,), "fc2": (6, 5), "fc4": (6, 5, 4, 3), "fc6": (6, 5, 4, 5, 4, 3),
+    "fc1-softplus": (7,), "lenet-small": (2, 3, 6), "resnet-small": (2, 4),
     "resnet32": (1, 2, 2), "resnet32-a": (1, 2, 3),
 }  # fmt: skip
 

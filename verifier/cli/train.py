@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="fc1",
         metavar="M",
-        help="fc1, fc2, fc1-softplus, lenet-small, resnet-small, resnet32, resnet32-a, or module:Name (default: fc1)",
+        help="fc1, fc2, fc4, fc6, fc1-softplus, lenet-small, resnet-small, resnet32, resnet32-a, or module:Name "
+        "(default: fc1)",
     )
     network.add_argument(
         "--width", type=_widths, metavar="W", help="its widths: 32, or 32,32 (default: the model's own)"
