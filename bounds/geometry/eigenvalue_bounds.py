@@ -47,7 +47,7 @@ def closer_greatest(matrix: Tensor, near: Tensor) -> Tensor:
     top = ABOVE * near
     factor, info = torch.linalg.cholesky_ex(_gap(matrix, top))
     band, _ = _lanczos(lambda vector: torch.cholesky_solve(vector, factor), matrix[:, 0], INVERSE_STEPS)
-    found = top - 1.0 / torch.linalg.eigvalsh(band)[:, -1].clamp_min(LEAST)
+    found = top - 1.0 / torch.linalg.eigvalsh(band)[:, -1].clamp_min(torch.finfo(band.dtype).tiny)
     return torch.where((info == 0) & (found > near), found, near)
 
 
@@ -78,14 +78,15 @@ def about_greatest(matrix: Tensor, steps: int = 24) -> Tensor:
     return greatest
 
 
-def positive_part(matrix: Tensor, steps: int) -> Tensor:
-    """[N, R] nearly the diagonal of the positive part of symmetric matrices [N, R, R]: where what is above 0 is."""
+def positive_part(matrix: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Of symmetric matrices [N, R, R] nearly the greatest eigenvalue [N], and nearly the diagonal of the positive part
+    [N, R]: where what is above 0 is."""
     if not matrix.shape[1]:
-        return matrix.new_zeros(matrix.shape[:2])
+        return matrix.new_zeros(len(matrix)), matrix.new_zeros(matrix.shape[:2])
     band, basis = _lanczos(matrix.matmul, matrix[:, 0], steps)
     values, vectors = torch.linalg.eigh(band)
     part: Tensor = ((vectors.transpose(1, 2) @ basis).square() * values.clamp_min(0.0).unsqueeze(-1)).sum(1)
-    return part
+    return values[:, -1], part
 
 
 def _lanczos(times: Callable[[Tensor], Tensor], like: Tensor, steps: int) -> tuple[Tensor, Tensor]:
@@ -107,5 +108,5 @@ def _lanczos(times: Callable[[Tensor], Tensor], like: Tensor, steps: int) -> tup
         beta = after.norm(dim=-1)
         if step + 1 < steps:
             band[:, step, step + 1] = band[:, step + 1, step] = beta
-        before, vector = vector, after / beta.unsqueeze(-1).clamp_min(LEAST)
+        before, vector = vector, after / beta.unsqueeze(-1).clamp_min(torch.finfo(like.dtype).tiny)
     return torch.where(torch.isfinite(band).all((1, 2), keepdim=True), band, 0.0), basis

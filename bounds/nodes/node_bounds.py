@@ -18,6 +18,7 @@ from bounds.envelopes.base import Envelope, Tangents, UpperLines
 from bounds.geometry.halfspace_distance import nearest_in_halfspace
 from bounds.nodes.records import N, Nodes, Pass, handing_on
 from bounds.nodes.slope_ascent import SlopeAscent
+from bounds.nodes.starts import NONE, Starts
 from bounds.propagation.backward_pass import chords
 from bounds.propagation.sample_groups import Grouping
 from bounds.reduced_net.reduced_net import Reduced
@@ -69,6 +70,7 @@ class NodeBounds:
         self.stack = stack or Stack.of(nets)
         self.rows = self.stack.rows
         self.width = int(self.rows.shape[1])
+        self.starts = Starts()
 
     @property
     def net(self) -> Reduced:
@@ -87,7 +89,8 @@ class NodeBounds:
         goals = torch.arange(len(lower), device=zero.device)
         nowhere = zero.new_zeros(len(lower), stack.x.shape[2] if stack.norm is Norm.LINF or stack.one_sided else 0)
         nothing = zero.new_full((len(lower),), -torch.inf)
-        return Nodes(phase, least, zero, lower, upper, goals, weight, nowhere, nowhere, nothing)
+        start = torch.full_like(goals, NONE)
+        return Nodes(phase, least, zero, lower, upper, goals, weight, nowhere, nowhere, nothing, start)
 
     def evaluate(
         self, nodes: Nodes, upper_lines: tuple[Tensor, Tensor] | None = None, touching: Touching | None = None

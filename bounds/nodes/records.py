@@ -24,6 +24,7 @@ class Nodes:
     `normal` [N, n] and `height` [N]: one function φ = normal · d + height that is at most 0 at every adversary of the
     node, known from the node that it was split from; -inf where none is. `point` [N, n]: where its tangents were drawn.
     Both are kept where there are envelopes (`bounds/envelopes/base.py`), and have no columns elsewhere.
+    `start` [N]: the key of what descents go on from (`bounds/nodes/starts.py`).
     """
 
     phase: Tensor
@@ -36,6 +37,7 @@ class Nodes:
     point: Tensor
     normal: Tensor
     height: Tensor
+    start: Tensor
 
     def take(self, index: Tensor) -> Self:
         return _take(self, index)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes, Pass
+from bounds.nodes.starts import NONE
 from bounds.propagation.neuron_bounds import NetworkBounds
 from bounds.reduced_net.reduced_net import Reduced
 from bounds.reduced_net.stacked_nets import Stack
@@ -95,5 +96,6 @@ def carry_over(old: Reduced, new: Reduced, bounds: NetworkBounds, nodes: Nodes, 
         point,
         normal,
         height,
+        torch.full_like(nodes.start, NONE),
     )
     return carried.take(kept), bound[kept.to(bound.device)]

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes, Pass, either, handing_on
-from bounds.semidefinite.all_layers_descent import Found, descent
+from bounds.nodes.starts import Start
+from bounds.semidefinite.all_layers_descent import STEP, Descent, Found
 from bounds.semidefinite.all_layers_quadratic import Line, Program, Quadratic
 from bounds.semidefinite.one_layer_descent import draws, vectors_of
 from encoders.deadline import OutOfTimeError, look, out_of_time
@@ -25,14 +26,19 @@ SMALLER_BALLS = 2  # at most, at the same prices
 NEARER, LEAST_SHARE = 1.02, 0.3  # of the way to where the least value should be zero, and of the radius
 LEAST = 1e-300
 FIRST_STEPS, FIRST_RATE = 8, 0.15  # of plain passes
-VALUES_AT_ONCE = {"cpu": 1_000_000, "cuda": 200_000_000}  # of [nodes, neurons, inputs and neurons]
+VALUES_AT_ONCE = {"cpu": 8_000_000, "cuda": 200_000_000}  # of [nodes, neurons, inputs and neurons]
+FRESH = ((0.25, STEP), (0.6, 0.3))  # shares of a descent's steps, and their first length: most need the first alone
+GOING_ON = ((0.15, 0.3), (0.25, 0.2))  # the same from where a parent's ended
+PROMISING = 0.05  # of what the relaxation gains on plain passes: what the prices of first steps may lose
+LIKELY = 0.7  # of the least that prices of nodes above lost: those of a node may lose as much
 
 
 @torch.no_grad()
 def raised_by_all_layers(
-    engine: NodeBounds, nodes: Nodes, seen: Pass, steps: int, target: float | Tensor
+    engine: NodeBounds, nodes: Nodes, seen: Pass, steps: int, target: float | Tensor, closing: bool = False
 ) -> tuple[Nodes, Pass]:
-    """Raise bounds to `target`; each node keeps the best function known of it."""
+    """Raise bounds to `target`; each node keeps the best function known of it. Where only `closing` nodes counts, what
+    is far from being closed keeps what it has, and says where to split alone."""
     goal = engine.enough(nodes, target)
     width = engine.stack.open_phases
     if not width:
@@ -41,10 +47,11 @@ def raised_by_all_layers(
     at_once = max(1, VALUES_AT_ONCE[live.device.type] // (width * (width + engine.stack.x.shape[2])))
     for chosen in torch.split(live, at_once) if len(live) else ():
         try:
-            part, better = _raised(engine, nodes.take(chosen), seen.take(chosen), goal[chosen], steps)
+            found = _raised(engine, nodes.take(chosen), seen.take(chosen), goal[chosen], steps, closing)
+            for place, part, better in found:
+                nodes, seen = nodes.put(chosen[place], part), seen.put(chosen[place], better)
         except OutOfTimeError:
             break
-        nodes, seen = nodes.put(chosen, part), seen.put(chosen, better)
     return nodes, seen
 
 
@@ -71,10 +78,9 @@ def left_by_all_layers(
         if goals is not None and int(part.goal[0]) not in goals:
             continue
         look()
-        program, found = _descended(engine, part, before, radius, steps)
-        drawn, _ = _Proof.of(engine, part, program, found).drawn(radius)
-        if not bool(engine.nearest(part, drawn.normal, drawn.height)[0] >= radius):
-            return _left(engine, part, program, found)
+        (tried,) = _tried(engine, part, before, radius, steps, closing=True)
+        if tried.drawn is None or not tried.drawn.closed:
+            return _left(engine, part, tried.program, tried.found)
     return None
 
 
@@ -83,15 +89,16 @@ def likely_by_all_layers(engine: NodeBounds, steps: int, target: float) -> Itera
     """Where the adversaries of every goal that plain passes leave open are likely to be, the least proven first."""
     radius = engine.stack.x.new_full((1,), target)
     for part, before in _open_goals(engine, target):
-        yield _left(engine, part, *_descended(engine, part, before, radius, steps))
+        descent = _descent(engine, part, before, radius)
+        yield _left(engine, part, descent.program, descent.run(max(1, round(FRESH[0][0] * steps))))
 
 
 @torch.no_grad()
 def products_on_ball(engine: NodeBounds, node: Nodes, radius: float, steps: int) -> tuple[Quadratic, Tensor]:
     """One node's function with prices that pay for themselves, and the point [1, n + P] to draw its tangent at."""
     target = node.slope.new_full((1,), radius)
-    program, found = _descended(engine, node, engine.evaluate(node), target, steps)
-    proof = _Proof.of(engine, node, program, found)
+    descent = _descent(engine, node, engine.evaluate(node), target)
+    proof = _Proof.of(engine, node, descent.program, descent.run(steps))
     return proof.quadratic, proof.drawn(target)[0].point
 
 
@@ -110,31 +117,102 @@ def _left(engine: NodeBounds, part: Nodes, program: Program, found: Found) -> Le
     return Left(int(part.goal[0]), shifts[0, engine.values(part, shifts)[0].argsort()], float(found.value[0]))
 
 
-def _raised(engine: NodeBounds, nodes: Nodes, before: Pass, target: Tensor, steps: int) -> tuple[Nodes, Pass]:
+def _raised(
+    engine: NodeBounds, nodes: Nodes, before: Pass, target: Tensor, steps: int, closing: bool
+) -> Iterator[tuple[Tensor, Nodes, Pass]]:
+    """One node after the other, with its place [1] among them and what is known of it now."""
     inherited = engine.through(nodes, before, nodes.normal, nodes.height)
     best = either(inherited.distance > before.distance, inherited, before)
-    program, found = _descended(engine, nodes, before, target, steps)
-    proof = _Proof.of(engine, nodes, program, found)
-    drawn, nearer = proof.drawn(target)
-    now = engine.through(nodes, best, drawn.normal, drawn.height)
-    # The function to keep is the one that leaves least of the ball, whatever it says of distances.
-    low, high = (proof.lowest(target, of.normal, of.height) for of in (best, drawn))
-    farthest = torch.maximum(best.distance, torch.where(torch.isfinite(drawn.height), now.distance, 0.0))
-    best = either(torch.isfinite(drawn.height) & (high > low), now, best)
-    nodes = handing_on(nodes, before)
-    best = replace(
-        best, distance=_farther(proof, farthest, nearer), shift=engine.likeliest(nodes, _random(program, found)),
-        mean_before=found.before, mean_behind=found.relaxed, behind=found.behind,
-    )  # fmt: skip
-    point = program.middle + program.half * found.vectors[..., 0].double().nan_to_num().clamp(-1.0, 1.0)
-    return replace(nodes, point=point, normal=best.normal, height=best.height), best
+    for tried in _tried(engine, nodes, before, target, steps, closing):
+        place, found, program, drawn = tried.place, tried.found, tried.program, tried.drawn
+        part, now = nodes.take(place), best.take(place)
+        if drawn is not None:
+            now = drawn.added_to(now, target[place])
+            if drawn.closed:
+                yield place, replace(part, normal=now.normal, height=now.height), now
+                continue
+        part = handing_on(part, before.take(place))
+        now = replace(
+            now, shift=engine.likeliest(part, _random(program, found)),
+            mean_before=found.before, mean_behind=found.relaxed, behind=found.behind,
+        )  # fmt: skip
+        point = program.middle + program.half * found.vectors[..., 0].double().nan_to_num().clamp(-1.0, 1.0)
+        start = torch.full_like(part.start, engine.starts.keep(tried.start))
+        yield place, replace(part, point=point, normal=now.normal, height=now.height, start=start), now
 
 
-def _descended(engine: NodeBounds, nodes: Nodes, before: Pass, target: Tensor, steps: int) -> tuple[Program, Found]:
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """What a descent made of one node; nothing is drawn where that was not worth a factorisation."""
+
+    place: Tensor  # [1] among the nodes
+    found: Found
+    program: Program
+    start: Start  # for its children
+    drawn: _Drawn | None
+
+
+def _tried(
+    engine: NodeBounds, nodes: Nodes, before: Pass, target: Tensor, steps: int, closing: bool
+) -> Iterator[_Tried]:
+    """Every node, by one descent of all of them in two parts: what the prices of the first close goes no further.
+
+    Factorisations are each node's own, and the time limit is looked at before each. Where only `closing` counts, a
+    node whose descent says that it stays open has none; its children go on from where it ended.
+    """
+    descent = _descent(engine, nodes, before, target)
+    plain = _lowest(engine, nodes, target, before.normal, before.height)
+    places = torch.arange(len(nodes), device=target.device)
+    parts = GOING_ON if descent.goes_on else FRESH
+    for number, (share, pace) in enumerate(parts):
+        found, last = descent.run(max(1, round(share * steps)), pace), number == len(parts) - 1
+        if descent.goes_on and closing:
+            worth = found.value > LIKELY * descent.lost
+        else:
+            worth = (found.value > PROMISING * (found.value - plain[places])) | last
+        left = []
+        for k in range(len(places)):
+            look()
+            one = torch.tensor([k], device=places.device)
+            place, own, program = places[one], found.take(one), descent.program.take(one)
+            drawn = None
+            if bool(worth[k]):
+                drawn = _Drawn.of(engine, nodes.take(place), program, own, target[place])
+                descent.lost[k] = torch.minimum(descent.lost[k], (own.value - drawn.lowest)[0])
+            if last or (drawn is not None and drawn.closed):
+                yield _Tried(place, own, program, descent.start(k), drawn)
+            else:
+                left.append(k)
+        if last or not left:
+            break
+        chosen = torch.tensor(left, device=places.device)
+        descent, places = descent.take(chosen), places[chosen]
+
+
+def _descent(engine: NodeBounds, nodes: Nodes, before: Pass, target: Tensor) -> Descent:
+    """From where the descents of the nodes' parents ended; or where a tangent was drawn before, or else where a plain
+    pass is least."""
     program = Program.of(engine, nodes, target)
     known = (nodes.height > -torch.inf).unsqueeze(-1)
     mean = (nodes.point - program.middle) / program.half.clamp_min(LEAST)
-    return program, descent(program, vectors_of(torch.where(known, mean, -0.5 * before.normal.sign())), steps)
+    descent = Descent(program, vectors_of(torch.where(known, mean, -0.5 * before.normal.sign())))
+    starts = engine.starts.of(nodes.start)
+    if starts is not None:
+        descent.go_on(starts)
+    return descent
+
+
+def _room(engine: NodeBounds, nodes: Nodes, radius: Tensor) -> tuple[Tensor, Tensor]:
+    """How far down and up inputs can go [N, n] on balls of `radius` [N]."""
+    stack = engine.stack
+    member, reach = stack.member[nodes.goal], radius.unsqueeze(-1)
+    return torch.minimum(stack.below[member], reach), torch.minimum(stack.above[member], reach)
+
+
+def _lowest(engine: NodeBounds, nodes: Nodes, radius: Tensor, normal: Tensor, height: Tensor) -> Tensor:
+    """[N] the least values of normal · d + height on balls of `radius` [N]."""
+    down, up = _room(engine, nodes, radius)
+    return height - (normal.clamp_min(0.0) * down - normal.clamp_max(0.0) * up).sum(-1)
 
 
 def _random(program: Program, found: Found) -> Tensor:
@@ -159,31 +237,51 @@ class _Proof:
     def take(self, index: Tensor) -> _Proof:
         return _Proof(self.engine, self.nodes.take(index), self.quadratic.take(index), self.start[index])
 
-    def room(self, radius: Tensor) -> tuple[Tensor, Tensor]:
-        """How far down and up inputs can go [N, n] on balls of `radius` [N]."""
-        stack = self.engine.stack
-        member, reach = stack.member[self.nodes.goal], radius.unsqueeze(-1)
-        return torch.minimum(stack.below[member], reach), torch.minimum(stack.above[member], reach)
-
-    def lowest(self, radius: Tensor, normal: Tensor, height: Tensor) -> Tensor:
-        """[N] the least values of normal · d + height on balls of `radius` [N]."""
-        down, up = self.room(radius)
-        return height - (normal.clamp_min(0.0) * down - normal.clamp_max(0.0) * up).sum(-1)
-
     def drawn(self, radius: Tensor) -> tuple[Line, Tensor]:
         """What holds on balls of `radius` [N], and smaller ones on which the least value should be just above zero; 0
         where it is above here."""
         program, reach = self.quadratic.program, radius.unsqueeze(-1)
-        down, up = self.room(radius)
+        down, up = _room(self.engine, self.nodes, radius)
         low, high = program.within(down, up)
         line = self.quadratic.drawn(low, high, self.start)
-        value = self.lowest(radius, line.normal, line.height)
+        value = _lowest(self.engine, self.nodes, radius, line.normal, line.height)
         e = line.point[:, : low.shape[1]]
         moved = (high - e) * (down >= reach) + (e - low) * (up >= reach)
         rate = self.quadratic.prices.input * moved / program.half.clamp_min(LEAST)
         nearer = radius + NEARER * (value / rate.sum(-1).clamp_min(LEAST))
         nearer = torch.maximum(nearer, LEAST_SHARE * radius)
         return line, torch.where(torch.isfinite(nearer) & (value < 0), nearer, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """One node's proof on the ball of the target."""
+
+    proof: _Proof
+    line: Line
+    nearer: Tensor  # [1] a smaller ball that it may close
+    lowest: Tensor  # [1] the line's least value on the ball
+    closed: bool
+
+    @classmethod
+    def of(cls, engine: NodeBounds, node: Nodes, program: Program, found: Found, target: Tensor) -> _Drawn:
+        proof = _Proof.of(engine, node, program, found)
+        line, nearer = proof.drawn(target)
+        lowest = _lowest(engine, node, target, line.normal, line.height)
+        return cls(proof, line, nearer, lowest, bool(engine.nearest(node, line.normal, line.height)[0] >= target))
+
+    def added_to(self, known: Pass, target: Tensor) -> Pass:
+        """What is known of the node, with this."""
+        proof, line = self.proof, self.line
+        now = proof.engine.through(proof.nodes, known, line.normal, line.height)
+        if self.closed:
+            return now
+        # The function to keep is the one that leaves least of the ball, whatever it says of distances.
+        before = _lowest(proof.engine, proof.nodes, target, known.normal, known.height)
+        sound = torch.isfinite(line.height)
+        farthest = torch.maximum(known.distance, torch.where(sound, now.distance, 0.0))
+        kept = either(sound & (self.lowest > before), now, known)
+        return replace(kept, distance=_farther(proof, farthest, self.nearer))
 
 
 def _farther(proof: _Proof, distance: Tensor, nearer: Tensor) -> Tensor:

@@ -137,6 +137,14 @@ class Program:
             nodes.phase.to(x.dtype), turned, reach, middle, half, stack.layers,
         )  # fmt: skip
 
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Program:
+        """With every tensor changed so."""
+        return _changed(self, change)
+
+    def take(self, index: Tensor) -> Program:
+        """The same of some nodes."""
+        return self.changed(lambda part: part[index])
+
     @property
     def whole(self) -> bool:
         """Whether inputs and neurons are few enough for one matrix, and the other side for prices of its own."""
@@ -189,6 +197,13 @@ class Quadratic:
         prices = prices.of(program)
         if not program.whole:
             return cls._eliminated(program, replace(prices, other=torch.zeros_like(prices.other)))
+        # Estimates are not proven, and half the digits take half the time; now and then they say nothing.
+        found = cls._together(program, prices, torch.float32)
+        return found if bool((found.lost == 0).all()) else cls._together(program, prices, torch.float64)
+
+    @classmethod
+    def _together(cls, program: Program, prices: Prices, digits: torch.dtype) -> Quadratic:
+        """The same by one matrix of inputs and neurons, whose eigenvalues are estimated in so many digits."""
         square, other, inputs = prices.square, prices.other, program.input.shape[2]
         rows = torch.cat([program.input, program.inner], dim=-1)
         paid = torch.cat([prices.input, square + prices.bound], dim=-1)
@@ -208,21 +223,22 @@ class Quadratic:
         scale = _scale(paid, beside)
         root = scale.rsqrt()
         negative = matrix * -root.unsqueeze(1) * root.unsqueeze(2)
-        steep = STEEPER * about_greatest(-negative, STEEP_LANCZOS).unsqueeze(-1) * scale
-        near = about_greatest(negative, LANCZOS)
+        guess = negative.to(digits)
+        steep = STEEPER * about_greatest(-guess, STEEP_LANCZOS).unsqueeze(-1) * scale
+        near, blame = positive_part(guess, LANCZOS)
         if bool((near > MISFIT).any()):  # then few are to blame, and they pay more, or all would pay for them
-            blame = positive_part(negative, LANCZOS)
             blame = (blame / blame.mean(-1, keepdim=True).clamp_min(LEAST)).nan_to_num(nan=1.0).clamp(1.0, MOST_BLAME)
             root = torch.where((near > MISFIT).unsqueeze(-1), root * blame.pow(-0.25), root)
             scale = root.reciprocal().square()
             negative = matrix * -root.unsqueeze(1) * root.unsqueeze(2)
-            near = about_greatest(negative, LANCZOS)
+            guess = negative.to(digits)
+            near = about_greatest(guess, LANCZOS)
         # What rounding makes of it: sums of squares, and a handful of operations on everything else.
         aside = aside * root.unsqueeze(1) * root[:, inputs:].unsqueeze(2)
         squares = (spread * root.unsqueeze(1)).square().sum((1, 2))
         lost = squares + 2.0 * aside.square().sum((1, 2)).sqrt() + (paid * root * root).square().sum(-1).sqrt()
         lost = 4.0 * gamma(rows.shape[1] + 64) * lost
-        near = closer_greatest(negative, near.clamp_min(LEAST_NEAR))
+        near = closer_greatest(guess, near.clamp_min(LEAST_NEAR)).double()
         short = no_eigenvalue_above(negative, near, 100.0 * near.clamp_min(1e-3), lost).clamp_min(0.0)
         none = torch.isinf(short)
         more = torch.where(none, 0.0, short * (1.0 + 1e-9)).unsqueeze(-1) * scale

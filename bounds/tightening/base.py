@@ -30,6 +30,7 @@ class Effort:
     envelope_rate: float = 0.3
     one_layer_steps: int = 24  # of the one-layer relaxation's descent, where one layer has all open neurons; 0 for none
     all_layers_steps: int = 60  # of the all-layers relaxation's, where several layers have many; 0 for none
+    closing: bool = False  # whether only closing nodes counts, and no distance of what stays open: a decision
 
 
 @dataclass(frozen=True, eq=False)

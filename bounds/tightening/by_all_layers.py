@@ -11,7 +11,7 @@ from bounds.semidefinite.all_layers_bound import raised_by_all_layers
 from bounds.tightening.base import Effort, Tightening
 from encoders.question import Norm
 
-FEWEST, MOST = 400, 4000  # open neurons, and inputs with them
+FEWEST, MOST = 150, 4000  # open neurons, and inputs with them
 
 
 class ByAllLayers(Tightening):
@@ -38,7 +38,8 @@ class ByAllLayers(Tightening):
 
     def _raised(self, nodes: Nodes, seen: Pass, calm: float) -> tuple[Nodes, Pass]:
         aim = self.aim
-        return raised_by_all_layers(aim.engine, nodes, seen, aim.effort.all_layers_steps, aim.target)
+        steps, closing = aim.effort.all_layers_steps, aim.effort.closing
+        return raised_by_all_layers(aim.engine, nodes, seen, steps, aim.target, closing)
 
     def again(self, before: Nodes, after: Nodes) -> Tensor:
         """Never: one turn costs as much as many nodes of the tree."""

@@ -60,10 +60,20 @@ def test_a_residual_is_seen_in_strips() -> None:
 
 def test_where_the_positive_part_is() -> None:
     matrix = torch.diag_embed(torch.tensor([[-1.0, 0.5, -2.0, 0.25, -0.1]], dtype=torch.float64))
-    assert positive_part(matrix, 5)[0].tolist() == pytest.approx([0.0, 0.5, 0.0, 0.25, 0.0], abs=1e-9)
-    assert positive_part(torch.zeros(2, 0, 0), 5).shape == (2, 0)
+    greatest, part = positive_part(matrix, 5)
+    assert greatest.tolist() == pytest.approx([0.5], abs=1e-9)
+    assert part[0].tolist() == pytest.approx([0.0, 0.5, 0.0, 0.25, 0.0], abs=1e-9)
+    assert [each.shape for each in positive_part(torch.zeros(2, 0, 0), 5)] == [(2,), (2, 0)]
 
 
 def test_no_factor_leaves_what_was_near() -> None:
     matrix = torch.diag_embed(torch.tensor([[1.0, 5.0]], dtype=torch.float64))
     assert closer_greatest(matrix, torch.tensor([1.0], dtype=torch.float64)).tolist() == [1.0]
+
+
+def test_estimates_in_single_precision_where_few_steps_say_all() -> None:
+    # One step of Lanczos' method leaves nothing to go on with: 0 is no divisor, and no number below single precision.
+    matrix = torch.eye(4)[None]
+    assert about_greatest(matrix, 4).tolist() == pytest.approx([1.0])
+    assert positive_part(matrix, 4)[0].tolist() == pytest.approx([1.0])
+    assert closer_greatest(matrix, torch.ones(1)).tolist() == pytest.approx([1.0])

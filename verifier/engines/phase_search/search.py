@@ -49,6 +49,7 @@ LARGE_NET = 1000  # neurons, from which on a net is large
 PROGRAM_SECONDS, PROGRAM_ENTRIES = 1.0, 2_000_000  # for one node, at most
 PROGRAMS_AT_ONCE = 32
 BATCH_SECONDS = 2.0  # at most, or a time limit is overshot by as much
+DEAR_BATCH = 4  # nodes whose children are bounded by all layers: side by side they cost less, and time limits are kept
 GAIN_RATE = 0.1
 LITTLE_PROVEN = 0.25  # of a decision's radius: where roots prove less, smaller balls are looked at
 DEEP_BATCH = 16  # nodes at a time while memory is short: each has at most its depth in open siblings below it
@@ -80,6 +81,8 @@ class Search:
     """One problem being closed. `solve` and `run` may be called again to go on where it stopped."""
 
     def __init__(self, problem: Problem, incumbent: Incumbent, progress: Progress, options: SearchOptions) -> None:
+        if problem.falsify_at is not None:
+            options = replace(options, effort=replace(options.effort, closing=True))
         self.problem, self.incumbent, self.progress, self.options = problem, incumbent, progress, options
         self.device_graph: DeviceGraph = device_graph_for(problem.graph, problem.device)
         self.witnesses = Witnesses(problem, incumbent, self.device_graph, options.witnesses)
@@ -256,7 +259,10 @@ class Search:
         """The nodes to split next: what is least proven, or what has least below it where memory is short."""
         if stage.frontier.bytes < self.options.memory // self.problem.share:
             count = self.batch // 2 if self.program_gain < self.options.program_worth else PROGRAMS_AT_ONCE
-            return stage.frontier.pop_lowest(max(1, min(count, int(BATCH_SECONDS / max(self.seconds_a_node, 1e-9)))))
+            least = DEAR_BATCH if ByAllLayers.applies(stage.phases, self.options.effort) else 1
+            return stage.frontier.pop_lowest(
+                max(least, min(count, int(BATCH_SECONDS / max(self.seconds_a_node, 1e-9))))
+            )
         return stage.frontier.pop_highest(DEEP_BATCH)
 
     def _programmed(self, stage: Stage, taken: Taken[Nodes]) -> Taken[Nodes]:
