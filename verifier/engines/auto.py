@@ -3,7 +3,8 @@
 The rule, measured on the digits nets and the published toy nets: the search closes most questions in well under a
 second. While at most `FEW_PHASES` phases are open and it has not closed, the two take turns of growing length: where
 relaxations are weak (deep chains of maxima), cuts and presolve win; else the search does, and goes on where it
-stopped. With more open phases HiGHS gets nowhere, and the search keeps the whole time.
+stopped: where HiGHS proves far less in its turn than the search before it, the search's next is several times as long.
+With more open phases HiGHS gets nowhere, and the search keeps the whole time.
 Where one input alone moves, as behind a change of brightness, its range is split before anything else.
 """
 
@@ -26,6 +27,7 @@ from verifier.question.results import Basis
 FIRST_TURN = 5.0  # seconds of search before HiGHS is asked for as many; then each has twice as many, and so on
 FIRST_TURN_IN_LARGE_NETS = 10.0  # whose attacks and first passes alone take some of them
 FEW_PHASES = 80
+FAR_LESS, LONGER = 0.5, 4.0  # of what the search has proven; as long a turn of the search
 
 
 class AutoEngine(Engine):
@@ -60,13 +62,15 @@ class AutoEngine(Engine):
                 continue
             try:
                 part = replace(problem, deadline=problem.deadline.within(turn))
-                best = _better(best, HighsEngine().close(part, incumbent, _above(best, progress)))
+                found = HighsEngine().close(part, incumbent, _above(best, progress))
             except SolverError:
                 # What is proven stands, whatever becomes of the solver.
                 return _better(best, await search.solve())
+            longer = LONGER if found.lower < FAR_LESS * best.lower else 1.0
+            best = _better(best, found)
             if not _closed(problem, incumbent, best.lower):
                 turn *= 2.0
-                best = _better(best, await search.solve(turn))
+                best = _better(best, await search.solve(longer * turn))
         return best
 
 

@@ -64,10 +64,16 @@ def closed(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> tuple[Proof, list[t
 
 
 def test_turns_are_of_one_length_and_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    # HiGHS proves nothing in its first two turns, and more than anybody asks for in its third.
-    proof, taken = closed(Turns(FEW_PHASES, [0.0, 0.0, INFINITY]), monkeypatch)
+    # HiGHS proves most of what the search does in its first two turns, and more than anybody asks for in its third.
+    proof, taken = closed(Turns(FEW_PHASES, [0.1, 0.1, INFINITY]), monkeypatch)
     assert taken == [("search", 5), ("highs", 5), ("search", 10), ("highs", 10), ("search", 20), ("highs", 20)]
     assert proof.basis is Basis.SOLVER
+
+
+def test_where_highs_proves_far_less_the_search_has_longer_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 0.03 is less than half of the search's 0.125, and 0.07 is not.
+    _, taken = closed(Turns(FEW_PHASES, [0.03, 0.07, INFINITY]), monkeypatch)
+    assert taken == [("search", 5), ("highs", 5), ("search", 40), ("highs", 10), ("search", 20)]
 
 
 def test_in_large_nets_the_first_turn_is_longer(monkeypatch: pytest.MonkeyPatch) -> None:
