@@ -73,7 +73,7 @@ def test_turns_are_of_one_length_and_grow(monkeypatch: pytest.MonkeyPatch) -> No
 def test_where_highs_proves_far_less_the_search_has_longer_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     # 0.03 is less than half of the search's 0.125, and 0.07 is not.
     _, taken = closed(Turns(FEW_PHASES, [0.03, 0.07, INFINITY]), monkeypatch)
-    assert taken == [("search", 5), ("highs", 5), ("search", 40), ("highs", 10), ("search", 20)]
+    assert taken == [("search", 5), ("highs", 5), ("search", 40), ("highs", 10), ("search", 20), ("highs", 20)]
 
 
 def test_in_large_nets_the_first_turn_is_longer(monkeypatch: pytest.MonkeyPatch) -> None:
