@@ -49,7 +49,7 @@ LARGE_NET = 1000  # neurons, from which on a net is large
 PROGRAM_SECONDS, PROGRAM_ENTRIES = 1.0, 2_000_000  # for one node, at most
 PROGRAMS_AT_ONCE = 32
 BATCH_SECONDS = 2.0  # at most, or a time limit is overshot by as much
-DEAR_BATCH = 4  # nodes whose children are bounded by all layers: side by side they cost less, and time limits are kept
+DEAR_BATCH = 4  # roots, or nodes to split, that are bounded by all layers side by side, on each core
 GAIN_RATE = 0.1
 LITTLE_PROVEN = 0.25  # of a decision's radius: where roots prove less, smaller balls are looked at
 DEEP_BATCH = 16  # nodes at a time while memory is short: each has at most its depth in open siblings below it
@@ -191,12 +191,13 @@ class Search:
         # What larger balls hold no adversary of is closed on this one; what is no number proves nothing.
         asked = np.flatnonzero(~(self.cleared >= stage.target))
         roots = roots.take(torch.tensor(asked, device=roots.goal.device))
-        # By all layers a root takes a second or two: the time limit is looked at between them.
+        # By all layers a root takes about a second: the time limit is looked at between a few of them.
         dear = ByAllLayers.applies(stage.phases, self.options.effort)
         if dear and len(roots):
             self._look_below(stage)
         every = torch.arange(len(roots), device=roots.goal.device)
-        for chosen in torch.split(every, self.problem.workers if dear else len(roots)) if len(roots) else ():
+        together = DEAR_BATCH * self.problem.workers if dear else len(roots)
+        for chosen in torch.split(every, together) if len(roots) else ():
             part = roots.take(chosen)
             if dear and self.problem.deadline.passed:
                 stage.keep(part, torch.zeros(len(part), dtype=part.slope.dtype))
