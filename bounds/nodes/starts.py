@@ -28,7 +28,9 @@ class Starts:
         self.lock = Lock()  # nodes are bounded on several cores
 
     def keep(self, start: Start) -> int:
-        """The key of a new start."""
+        """The key of a new start; what is no number is none, or all descendants would have it."""
+        if any(bool(part.isnan().any()) for part in start.values()):
+            return NONE
         with self.lock:
             key = next(KEYS)
             self.known[key] = start

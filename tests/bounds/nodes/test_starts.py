@@ -24,6 +24,12 @@ def test_nodes_of_which_one_has_none_start_afresh() -> None:
     assert starts.of(torch.tensor([other])) is None  # of another net
 
 
+def test_what_is_no_number_is_no_start() -> None:
+    starts = Starts()
+    assert starts.keep({"vectors": torch.zeros(2), "gain": torch.tensor([1.0, torch.nan])}) == NONE
+    assert not starts.known
+
+
 def test_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bounds.nodes.starts.MOST_BYTES", 100)
     starts = Starts()
