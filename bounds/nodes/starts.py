@@ -13,7 +13,7 @@ from threading import Lock
 from torch import Tensor
 
 NONE = -1
-MOST_BYTES = 512 * 2**20
+MOST_BYTES = 128 * 2**20  # of one net
 KEYS = itertools.count()  # of all nets, so that a key of another net is not known in this one
 
 Start = Mapping[str, Tensor]

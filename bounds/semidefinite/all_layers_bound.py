@@ -2,8 +2,8 @@
 
 A descent on the ball of the target prices what `bounds/semidefinite/all_layers_quadratic.py` adds up; the tangent that
 comes of it closes the node, or says where its adversaries can be. The same prices hold on smaller balls, where the
-function is drawn again: how far the node's adversaries are at least. Costs a descent of some sixty steps a node, two
-factorisations and a few draws.
+function is drawn again: how far the node's adversaries are at least. Costs fifteen to fifty steps of a descent a node,
+fewer below a node that had one, two factorisations and a few draws.
 """
 
 from __future__ import annotations

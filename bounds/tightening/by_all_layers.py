@@ -11,7 +11,8 @@ from bounds.semidefinite.all_layers_bound import raised_by_all_layers
 from bounds.tightening.base import Effort, Tightening
 from encoders.question import Norm
 
-FEWEST, MOST = 150, 4000  # open neurons, and inputs with them
+FEWEST = 150  # open neurons
+MOST_ENTRIES = 16_000_000  # of neurons by inputs and neurons: a gigabyte for a node, and a minute at the very most
 
 
 class ByAllLayers(Tightening):
@@ -21,9 +22,10 @@ class ByAllLayers(Tightening):
 
     @classmethod
     def possible(cls, engine: NodeBounds) -> bool:
-        """In L∞, where the matrix is no larger than a factorisation is good for."""
+        """In L∞, where rows and the matrix are no larger than memory and a factorisation are good for."""
         stack = engine.stack
-        return stack.norm is Norm.LINF and stack.open_phases + stack.x.shape[2] <= MOST
+        size = stack.open_phases * (stack.open_phases + stack.x.shape[2])
+        return stack.norm is Norm.LINF and size <= MOST_ENTRIES
 
     @classmethod
     def applies(cls, engine: NodeBounds, effort: Effort) -> bool:
