@@ -12,7 +12,7 @@ from bounds.tightening.base import Effort, Tightening
 from encoders.question import Norm
 
 FEWEST = 150  # open neurons
-MOST_ENTRIES = 16_000_000  # of neurons by inputs and neurons: a gigabyte for a node, and a minute at the very most
+MOST_ENTRIES = 16_000_000  # of neurons by inputs and neurons: 128 MB each for rows, matrix and factor
 
 
 class ByAllLayers(Tightening):
