@@ -2,16 +2,18 @@
 
 Whether some input of the ball reaches a threshold T is a question that every engine answers: a goal  T - row · s ≤ 0.
 A witness of it raises `lower` to what replays; a proof that there is none lowers `upper` to T. The first threshold lies
-a hair above the best value known, and where attacks found the greatest that one decision is the last. What is not
-decided within its turn is tried again with a longer one, after thresholds in between have lowered `upper`: the bracket
-is true at any moment. Constraints on the input are further rows of every goal; where the sample breaks one, whether
-any input keeps them all is a decision of its own, the one without a threshold.
+a hair above the best value known, and where attacks found the greatest that one decision is the last. On its way the
+search says what its open nodes leave possible, which lowers `upper`. With engines that say nothing before they end,
+what is not decided within its turn is tried again with a longer one, after thresholds in between have lowered `upper`.
+The bracket is true at any moment. Constraints on the input are further rows of every goal; where the sample breaks one,
+whether any input keeps them all is a decision of its own, the one without a threshold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -177,7 +179,7 @@ class GreatestValue:
             threshold = self._just_above(open_below) if bold else self._between(open_below)
             if not open_below < threshold < self.upper:
                 break  # what is left lies between float32 and real numbers
-            before, part = self.least, self.deadline.within(turn)
+            before, part = self.least, self.deadline if self._told else self.deadline.within(turn)
             given = part.left
             decided = await self._decide(threshold, part)
             if decided is None:
@@ -185,7 +187,7 @@ class GreatestValue:
             elif decided:
                 # Two witnesses in a row that say little more: the greatest value is farther up.
                 misses = misses + 1 if self.lower - before < NARROW * (self.upper - before) else 0
-                open_below, bold = max(open_below, self.lower), misses % 3 == 0
+                open_below, bold = max(open_below, self.lower), self._told or misses % 3 == 0
             else:
                 bold = open_below <= self.least  # a new hard end
 
@@ -354,9 +356,11 @@ class GreatestValue:
         problem = Problem(
             self.model.guide, self.region, self.options.norm, goals, self.ceiling, self.radius, DISTANCE,
             deadline, self.device, self.grid, workers=self.workers, share=self.share, asked=inside(goals, self.rooms),
+            values=self._told and np.isfinite(threshold),
         )  # fmt: skip
-        proof = await self.engine.solve(problem, incumbent, lambda running: None)
-        self.nodes += proof.nodes
+        before = self.nodes
+        proof = await self.engine.solve(problem, incumbent, partial(self._tell, threshold, before))
+        self.nodes = before + proof.nodes
         self.open_phases, self._decisions = proof.open_phases, self._decisions + 1
         if incumbent.best is not None and incumbent.upper <= self.radius:
             self._raise(incumbent.best)
@@ -365,6 +369,18 @@ class GreatestValue:
             self._prove(threshold, proof.basis)
             return False
         return None
+
+    @property
+    def _told(self) -> bool:
+        """Whether the engine says of an open decision how far its threshold would have to be raised: then it is given
+        all the time, for decisions in between would say less."""
+        return self.engine.capabilities.values and self.grid is None
+
+    def _tell(self, threshold: float, before: int, running: Running) -> None:
+        """What an open decision proves on its way: nothing reaches the threshold raised by what the rows lack."""
+        self.nodes = before + running.nodes
+        if np.isfinite(running.least_row):
+            self._prove(float(np.nextafter(threshold - running.least_row, np.inf)), Basis.RIGOROUS)
 
     def _incumbent(self, threshold: float) -> Incumbent:
         """Empty: what counts reaches the threshold in onnxruntime and in real numbers."""

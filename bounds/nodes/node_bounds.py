@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bounds.envelopes.base import Envelope, Tangents, UpperLines
-from bounds.geometry.halfspace_distance import nearest_in_halfspace
+from bounds.geometry.halfspace_distance import lowest_value, nearest_in_halfspace
 from bounds.nodes.records import N, Nodes, Pass, handing_on
 from bounds.nodes.slope_ascent import SlopeAscent
 from bounds.nodes.starts import NONE, Starts
@@ -90,7 +90,7 @@ class NodeBounds:
         nowhere = zero.new_zeros(len(lower), stack.x.shape[2] if stack.norm is Norm.LINF or stack.one_sided else 0)
         nothing = zero.new_full((len(lower),), -torch.inf)
         start = torch.full_like(goals, NONE)
-        return Nodes(phase, least, zero, lower, upper, goals, weight, nowhere, nowhere, nothing, start)
+        return Nodes(phase, least, zero, lower, upper, goals, weight, nowhere, nowhere, nothing, start, nothing)
 
     def evaluate(
         self, nodes: Nodes, upper_lines: tuple[Tensor, Tensor] | None = None, touching: Touching | None = None
@@ -130,6 +130,20 @@ class NodeBounds:
         """The distance bound that functions a·d + value [N] give their nodes, where it is attained, and its rate."""
         stack, group = self.stack, self.stack.grouped(nodes.goal)
         return nearest_in_halfspace(a, value, group.of(stack.below), group.of(stack.above), stack.norm)
+
+    def first_row(self, nodes: Nodes, seen: Pass, radius: float) -> Tensor:
+        """[N] what the first row of each goal is at least, at adversaries of the node in this ball.
+
+        It is at least φ; of a goal with several rows, which a pass weighs anew, Σ θ·row ≥ φ with θ ≥ 0, where all rows
+        are at most 0: the first is at least min φ / θ.
+        """
+        seen, group = seen if self.width == 1 else self.evaluate(nodes), self.stack.grouped(nodes.goal)
+        far = torch.full_like(seen.height, radius)
+        below, above = group.of(self.stack.below), group.of(self.stack.above)
+        found = lowest_value(seen.normal, seen.height, below, above, self.stack.norm, far).clamp_max(0.0)
+        if self.width > 1:
+            found = found / nodes.row_weight[:, 0] * (1.0 + 4.0 * UNIT_ROUNDOFF)
+        return found.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
 
     def through(self, nodes: Nodes, like: Pass, normal: Tensor, height: Tensor) -> Pass:
         """The pass as if it had ended in normal · d + height."""

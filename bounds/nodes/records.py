@@ -25,6 +25,7 @@ class Nodes:
     node, known from the node that it was split from; -inf where none is. `point` [N, n]: where its tangents were drawn.
     Both are kept where there are envelopes (`bounds/envelopes/base.py`), and have no columns elsewhere.
     `start` [N]: the key of what descents go on from (`bounds/nodes/starts.py`).
+    `least` [N]: what the goal's first row is at least at every adversary of the node; -inf where that is not asked.
     """
 
     phase: Tensor
@@ -38,6 +39,7 @@ class Nodes:
     normal: Tensor
     height: Tensor
     start: Tensor
+    least: Tensor
 
     def take(self, index: Tensor) -> Self:
         return _take(self, index)

@@ -97,5 +97,6 @@ def carry_over(old: Reduced, new: Reduced, bounds: NetworkBounds, nodes: Nodes, 
         normal,
         height,
         torch.full_like(nodes.start, NONE),
+        nodes.least,
     )
     return carried.take(kept), bound[kept.to(bound.device)]

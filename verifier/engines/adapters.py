@@ -22,7 +22,7 @@ class SearchEngine(Engine):
     """Branch and bound on ReLU phases (`phase_search/`); on a grid, asked for whole levels."""
 
     name = SEARCH
-    capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1, Norm.L2}), Basis.RIGOROUS, grid=True)
+    capabilities = Capabilities(frozenset({Norm.LINF, Norm.L1, Norm.L2}), Basis.RIGOROUS, grid=True, values=True)
 
     def __init__(self, options: SearchOptions | None = None) -> None:
         self.options = options or SearchOptions()

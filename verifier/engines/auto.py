@@ -34,7 +34,7 @@ class AutoEngine(Engine):
     """See the module. Its basis is `rigorous` unless HiGHS had to raise the bound."""
 
     name = "auto"
-    capabilities = Capabilities(frozenset(Norm), Basis.RIGOROUS, grid=True, quantised=True)
+    capabilities = Capabilities(frozenset(Norm), Basis.RIGOROUS, grid=True, quantised=True, values=True)
 
     async def _solve(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
         if problem.quantised is not None:

@@ -24,6 +24,7 @@ class Capabilities:
     grid: bool = False
     continuous: bool = True
     quantised: bool = False
+    values: bool = False  # whether it tells what the rows of a decision's goals are at least, where it stays open
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ class Running:
     """A bracket on its way: true when it is told, as every later one is.
 
     `technique` is what has the turn. `answer` is what the question would answer if it ended now, a `Result` where a
-    distance or a radius is asked about; an engine leaves it out, and whoever asks the engine fills it in.
+    distance or a radius is asked about; an engine leaves it out, and whoever asks the engine fills it in. `least_row`
+    is told of problems that ask for it: what every goal's first row is at least.
     """
 
     lower: float
@@ -31,6 +32,7 @@ class Running:
     open_phases: int = 0
     technique: str = ""
     answer: Any = None
+    least_row: float = -float("inf")
 
     @property
     def gap(self) -> float:
@@ -79,6 +81,8 @@ class Problem:
     a proof's lower bound is the length of a measure. With `quantised`, that is the network, and `graph` only nearly it.
     Where the file counts as it is executed, proofs are about `goals` that are eased by what execution can do, and
     adversaries are looked for where the goals as they were `asked` are reached; with constraints, a little inside them.
+    With `values`, a decision that stays open is asked what every goal's first row is at least, at inputs of the ball
+    that keep its other rows.
     What is `known` holds of all goals together; an engine may start from it, and need not.
     """
 
@@ -97,6 +101,7 @@ class Problem:
     share: int = 1  # questions that this process's memory is for; nor on this
     asked: tuple[Goal, ...] | None = None
     known: Known = NOTHING
+    values: bool = False
 
     @property
     def aims(self) -> tuple[Goal, ...]:

@@ -46,6 +46,7 @@ class WitnessOptions:
     scout_restarts: int = 8  # random starts of one fresh attack
     scout_share: float = 0.1  # of the time, for fresh attacks that find nothing nearer
     scout_after: float = 1.0  # seconds
+    scout_after_values: float = 10.0  # the same where a greatest value is asked for, which attacks have just looked for
     starts_seconds: float = 10.0  # for one attack from given starts
     dive_share: float = 0.2  # of the time, for dives once they find nothing nearer
 
@@ -58,7 +59,8 @@ class Witnesses:
     ) -> None:
         self.problem, self.incumbent, self.device_graph, self.options = problem, incumbent, device_graph, options
         self.clock = problem.deadline.clock
-        self.next_scout = self.clock.now() + options.scout_after
+        after = options.scout_after_values if problem.values else options.scout_after
+        self.next_scout = self.clock.now() + after
         self.rounds = 0
         self.next_dive = 0.0
 

@@ -61,6 +61,11 @@ class OpenNodes(Generic[N]):
         return int(self.arrays["goal"][self.bound.argmin()])
 
     @property
+    def least_row(self) -> float:
+        """The least first row of an open node; inf when there is none."""
+        return float(torch.where(self.bound < INFINITY, self.arrays["least"], INFINITY).min())
+
+    @property
     def goals(self) -> IntArray:
         """The goals that have open nodes."""
         return np.unique(self.arrays["goal"][self.bound < INFINITY].numpy())
@@ -80,6 +85,13 @@ class OpenNodes(Generic[N]):
         """Take out the `count` nodes with the least bounds: nodes, bounds, branches."""
         count = min(count, len(self))
         bound, place = torch.topk(self.bound, count, largest=False)
+        return self._take(place), bound, self.branch[place]
+
+    def pop_least(self, count: int) -> Taken[N]:
+        """Take out the `count` nodes whose first rows may be least: nodes, bounds, branches."""
+        count = min(count, len(self))
+        _, place = torch.topk(torch.where(self.bound < INFINITY, self.arrays["least"], INFINITY), count, largest=False)
+        bound = self.bound[place]
         return self._take(place), bound, self.branch[place]
 
     def pop_highest(self, count: int) -> Taken[N]:

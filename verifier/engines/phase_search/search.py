@@ -239,9 +239,13 @@ class Search:
 
     def _report(self, stage: Stage) -> None:
         self.proven = max(self.proven, stage.lowest)
+        least = stage.least_row if self.problem.values else -INFINITY
         self.progress(
-            Running(self.proven, self.incumbent.upper, nodes=self.visited, open_phases=self.root_open, technique=SEARCH)
-        )
+            Running(
+                self.proven, self.incumbent.upper, nodes=self.visited, open_phases=self.root_open, technique=SEARCH,
+                least_row=least,
+            )
+        )  # fmt: skip
 
     def _rebuild(self, stage: Stage) -> None:
         """Tighten everything to what is of interest of the ball now, and the open nodes with it."""
@@ -261,9 +265,8 @@ class Search:
         if stage.frontier.bytes < self.options.memory // self.problem.share:
             count = self.batch // 2 if self.program_gain < self.options.program_worth else PROGRAMS_AT_ONCE
             least = DEAR_BATCH if ByAllLayers.applies(stage.phases, self.options.effort) else 1
-            return stage.frontier.pop_lowest(
-                max(least, min(count, int(BATCH_SECONDS / max(self.seconds_a_node, 1e-9))))
-            )
+            count = max(least, min(count, int(BATCH_SECONDS / max(self.seconds_a_node, 1e-9))))
+            return (stage.frontier.pop_least if self.problem.values else stage.frontier.pop_lowest)(count)
         return stage.frontier.pop_highest(DEEP_BATCH)
 
     def _programmed(self, stage: Stage, taken: Taken[Nodes]) -> Taken[Nodes]:
@@ -354,6 +357,9 @@ class Search:
         rest = torch.nonzero(~closed & ~fixed).flatten()
         if len(rest):
             kept = nodes.take(rest)
+            if self.problem.values:
+                row = stage.phases.first_row(kept, seen.take(rest), stage.target)
+                kept = replace(kept, least=torch.fmax(kept.least, row))
             stage.keep(kept, bound[rest], by_relaxation(kept, seen.take(rest)))
 
     def _leaves(self, stage: Stage, nodes: Nodes, inherited: Tensor) -> None:

@@ -76,6 +76,14 @@ class Stage:
         """
         return min(self.frontier.lowest, self.floor, self.target)
 
+    @property
+    def least_row(self) -> float:
+        """What every goal's first row is at least, at inputs of the question's ball that keep its other rows."""
+        radius = self.problem.falsify_at
+        if radius is None or not radius < self.target or self.floor < self.target:
+            return -INFINITY
+        return min(self.frontier.least_row, 0.0)
+
     def close(self, bound: Tensor) -> None:
         """Nodes with these bounds are closed."""
         if bound.numel():

@@ -39,8 +39,8 @@ def nodes(count: int) -> Nodes:
     """Nodes told apart by their goal."""
     table = torch.zeros((count, 3), dtype=torch.float64)
     phase = torch.zeros((count, 3), dtype=torch.int8)
-    goal, weight, none = torch.arange(count), torch.ones((count, 1)), torch.zeros((count, 0))
-    return Nodes(phase, table, table, table - 1, table + 1, goal, weight, none, none, torch.zeros(count), goal)
+    goal, weight, none, zero = torch.arange(count), torch.ones((count, 1)), torch.zeros((count, 0)), torch.zeros(count)
+    return Nodes(phase, table, table, table - 1, table + 1, goal, weight, none, none, zero, goal, zero)
 
 
 def test_lowest_and_highest_come_out() -> None:
