@@ -28,6 +28,7 @@ from tests.brute_force_greatest import Greatest, grid_points
 from tests.draws import TRUST_EXAMPLES, TRUST_FIRST
 from tests.exact_distances import exact_greatest
 from tests.onnx_builder import to_onnx
+from tests.small_files import f32
 from tests.test_trust import random_net
 from verifier.batching.request import run_alone
 from verifier.engines.base import Engine, Proof
@@ -35,7 +36,9 @@ from verifier.engines.registry import ENGINES, engine_for
 from verifier.greatest_value import GreatestValue
 from verifier.margin_answer import TOLERANCE, Closed, GreatestLoss, margin
 from verifier.options import Options
+from verifier.question.incumbent import Incumbent
 from verifier.question.model import Model, load
+from verifier.question.problem import Problem, Progress, Running
 from verifier.question.results import Basis
 
 RADII = (0.0, 0.03, 0.2, 0.2, 0.7, 20.0)  # the last beyond every box
@@ -307,3 +310,37 @@ def test_thresholds_that_no_time_would_decide_are_left_open(monkeypatch: pytest.
     monkeypatch.setattr(GreatestValue, "_decide", undecided)
     monkeypatch.setattr("verifier.greatest_value.lowest_in_ball", Nothing)
     assert wrong(asked, asked.ask(), closes=False) is None
+
+
+def telling(monkeypatch: pytest.MonkeyPatch, least_row: float, *asked: list[Problem]) -> None:
+    """An engine `teller`: it tells this of its first decision, leaves all of them open, and notes what it is asked."""
+
+    class Teller(Engine):
+        name = "teller"
+        capabilities = engine_for("search").capabilities
+
+        def _close(self, problem: Problem, incumbent: Incumbent, progress: Progress) -> Proof:
+            for noted in asked:
+                noted.append(problem)
+            if not asked or len(asked[0]) == 1:
+                progress(Running(0.0, incumbent.upper, least_row=least_row))
+            return Proof(0.0, self.capabilities.basis)
+
+    monkeypatch.setitem(ENGINES, "teller", Teller)
+    monkeypatch.setattr("verifier.greatest_value.lowest_in_ball", Nothing)
+
+
+def test_what_an_open_decision_told_is_its_upper_side(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[Problem] = []
+    telling(monkeypatch, -0.25, asked)
+    monkeypatch.setattr(GreatestValue, "_bound", lambda self: None)
+    swap = load(to_onnx(affine_chain([np.eye(2)], [np.zeros(2)]), tmp_path / "swap.onnx"))
+    found = margin(swap, f32([0.75, 0.25]), 0.1, engine="teller")
+    assert asked[0].values
+    (threshold,) = asked[0].goals[0].offset
+    assert found.upper == np.nextafter(threshold + 0.25, np.inf)
+
+
+def test_an_engine_that_tells_too_much_is_caught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    telling(monkeypatch, -1e-3)
+    assert caught(Norm.LINF, tmp_path, 0, engine="teller")
