@@ -17,9 +17,10 @@ from bounds.nodes.node_bounds import NodeBounds
 from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import NetworkBounds, device_graph_for, network_bounds
 from bounds.reduced_net.reduced_net import Reduced, reduce
-from encoders.arrays import FloatArray
+from encoders.arrays import FloatArray, IntArray
 from encoders.deadline import Deadline, in_time
 from encoders.files import write_whole
+from encoders.grid import Grid
 from encoders.input_constraints import InputConstraints
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.checker import UncheckableError, check
@@ -64,12 +65,16 @@ class Claim:
     about: Line  # for people
 
 
-def unprovable(model: Model, options: Options) -> str | None:
-    """Why no result of such a question has a proof; None where it may have one."""
+def unprovable(model: Model, options: Options, loss: bool = False) -> str | None:
+    """Why no result of such a question, or no greatest `loss`, has a proof; None where it may have one."""
+    if loss and options.targets is not None:
+        return "losses to chosen targets have no rules in the proof format"
+    if loss and options.grid is not None:
+        return "losses on a grid have no rules in the proof format"
     if options.norm not in CONVEX:
         return f"{options.norm} has no rule in the proof format; linf, l1 and l2 have"
-    if options.grid is not None or model.quantised is not None:
-        return "grids and quantised networks have no rules in the proof format"
+    if model.quantised is not None:
+        return "quantised networks have no rules in the proof format"
     if options.execution != REAL:
         return f"proofs are about real arithmetic, not execution {options.execution}"
     if isinstance(model, View):
@@ -103,7 +108,9 @@ def written(
     """The same with options that are checked already.
 
     Both sides are written as they are proven: the radius that holds no adversary may stop short of `result.lower` by
-    half of the tolerance. What is written is checked before it takes its place.
+    half of the tolerance. On a grid it is that of the real ball which holds all points nearer than the level proven;
+    where real inputs between the levels are adversaries, there is no proof. What is written is checked before it takes
+    its place.
     """
     why = unprovable(model, options)
     if why is None and result.verdict is Verdict.MISCLASSIFIED:
@@ -112,10 +119,15 @@ def written(
         return ProofFile(why=why)
     region = region_for(model, x, mask, options)
     goals = goals_of(model, result.predicted, options)
+    on_grid = options.grid is not None
+    radii = _radii(result, options) if options.grid is None else _radii_of_level(result, region, options.grid)
     claim = Claim(
-        region, goals, result.predicted, options.targets, options.margin, _radii(result, options), result.adversary,
-        result.basis, result.engine,
-        {"verdict": str(result.verdict), "lower": repr(result.lower), "upper": repr(result.upper)},
+        region, goals, result.predicted, options.targets, options.margin, radii, result.adversary,
+        Basis.RIGOROUS if on_grid else result.basis, result.engine,
+        {
+            "verdict": str(result.verdict), "lower": repr(result.lower), "upper": repr(result.upper),
+            **(options.record("grid") if on_grid else {}),
+        },
     )  # fmt: skip
     return _written(path, model, claim, options, deadline)
 
@@ -130,9 +142,7 @@ def written_loss(
     deadline: Deadline,
 ) -> ProofFile:
     """A proof that no class leads within the radius by what is proven of the loss, or by half of the tolerance more."""
-    why = unprovable(model, options)
-    if why is None and options.targets is not None:
-        why = "losses to chosen targets have no rules in the proof format"
+    why = unprovable(model, options, loss=True)
     if why is not None:
         return ProofFile(why=why)
     region = region_for(model, x, mask, options)
@@ -201,6 +211,16 @@ def _radii(result: Result, options: Options) -> tuple[float, ...]:
     return (first, shortest) if result.verdict is Verdict.EXACT and shortest < first else (first,)
 
 
+def _radii_of_level(result: Result, region: Region, levels: int | IntArray) -> tuple[float, ...]:
+    """On a grid: the real ball in which all points lie that are nearer than the level that is proven."""
+    if result.verdict is Verdict.FALSIFIED or (result.verdict is Verdict.CERTIFIED and result.radius is None):
+        return ()
+    grid = Grid.of(region, result.norm, levels)
+    if result.verdict is Verdict.CERTIFIED and result.radius is not None:
+        return (grid.beyond(1 + grid.within(result.radius)),)
+    return (grid.beyond(grid.reach + 1 if np.isinf(result.lower) else grid.within(result.lower)),)
+
+
 def _statement(model: Model, claim: Claim, options: Options, radius: float | None) -> Line:
     witness, region, files = claim.witness, claim.region, model.files
     scale = None if options.scale is None else options.scale
@@ -252,7 +272,7 @@ def _witness(witness: Adversary, region: Region, norm: Norm, scale: FloatArray |
     ]
     power = 2 if norm is Norm.L2 else 1
     exact = max(moved) if norm is Norm.LINF else sum((one**power for one in moved), Fraction(0))
-    distance = float(witness.distance)
+    distance = max(float(witness.distance), float(exact) ** (1.0 / power))  # on a grid whole steps are told
     while Fraction(distance) ** power < exact:
         distance = float(np.nextafter(distance, np.inf))
     return {"input": _hex(point), "distance": distance.hex()}

@@ -13,6 +13,7 @@ import pytest
 import verifier
 from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.deadline import Deadline
+from encoders.layer_graph.graph import affine_chain
 from encoders.question import Norm, goals_for
 from tests.draws import draws
 from tests.encoders.nets import random_chain, two_two_two, unit_box
@@ -299,14 +300,53 @@ def give_up(search: ProofSearch) -> bool:
 
 @pytest.mark.parametrize(
     ("options", "why"),
-    [({"norm": "l0"}, "l0 has no rule"), ({"grid": 8}, "grids"), ({"execution": "float32"}, "real arithmetic")],
+    [
+        ({"norm": "l0"}, "l0 has no rule"),
+        ({"grid": 8}, "losses on a grid"),
+        ({"targets": (1,)}, "losses to chosen targets"),
+        ({"execution": "float32"}, "real arithmetic"),
+    ],
 )
 def test_what_has_no_rules_is_said(tmp_path: Path, options: dict[str, object], why: str) -> None:
     graph, _ = two_two_two()
     model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
-    told = unprovable(model, Options(**options))  # type: ignore[arg-type]
+    told = unprovable(model, Options(**options), loss=True)  # type: ignore[arg-type]
     assert told is not None
     assert why in told
+    assert (unprovable(model, Options(**options)) is None) is why.startswith("losses")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_on_a_grid_the_real_ball_of_all_nearer_points_is_proven(tmp_path: Path, norm: str) -> None:
+    """Real adversaries begin at 1/8 (L∞), 1/6 (L1); on the grid of 1/20 at the next level, 3/20 and 4/20."""
+    graph, x = two_two_two()
+    model, x = verifier.load(to_onnx(graph, tmp_path / "net.onnx")), x.astype(np.float32)
+    result = verifier.distance(model, x, norm=norm, grid=20)
+    found = write_proof(tmp_path / "0.proof", model, x, result, grid=20)
+    assert found.path is not None, found.why
+    accepted(found.path, model.path)
+    assert found.radius is not None
+    before = np.nextafter(result.lower, 0.0)  # nothing of a level below is farther than this
+    step = {"linf": 1 / 20, "l1": 1 / 20, "l2": None}[norm]
+    if step is not None:
+        assert result.lower - step < found.radius < before
+    statement = json.loads(gzip.decompress(found.path.read_bytes()).split(b"\n")[0])
+    assert statement["about"]["grid"] == 20
+    certified = verifier.verify(model, x, before, norm=norm, grid=20)
+    assert str(certified.verdict) == "certified"
+    again = write_proof(tmp_path / "1.proof", model, x, certified, grid=20)
+    assert again.radius == found.radius
+
+
+def test_real_adversaries_between_levels_leave_no_proof_on_a_grid(tmp_path: Path) -> None:
+    """The other class wins around 0.35 alone, and no quarter lies there."""
+    first, second = np.ones((3, 1)), np.array([[0.0, 0.0, 0.0], [1.0, -2.0, 1.0]])
+    graph = affine_chain([first, second], [np.array([-0.3, -0.35, -0.4]), np.array([0.02, 0.0])])
+    model, x = verifier.load(to_onnx(graph, tmp_path / "net.onnx")), np.zeros(1, np.float32)
+    result = verifier.distance(model, x, grid=4)
+    assert result.lower == np.inf
+    found = write_proof(tmp_path / "0.proof", model, x, result, grid=4)
+    assert (found.path, found.why) == (None, "no proof was found")
 
 
 def test_a_proof_that_the_checker_refuses_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
