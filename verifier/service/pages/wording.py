@@ -176,6 +176,8 @@ def command(run: Mapping[str, Any]) -> str | None:
             parts.append(flag)
         elif value is not None and value is not False:
             parts += [f"{flag}={_written(value)}"] if isinstance(value, list) else [flag, _written(value)]
+    if run.get("proofs"):
+        parts += ["--proofs"] if run["question"] == "report" else ["--proof", "proofs"]
     return shlex.join(parts)
 
 

@@ -209,9 +209,10 @@ def test_what_is_not_plain_of_a_question_is_told() -> None:
         "plumbline distance n --data d --samples 0:2 --norm linf --mask mask.npy --change 0.5 --execution float32"
     )
     run |= {"question": "margin", "radius": 0.1, "options": {"each": True, "targets": [3, 5]}, "arrays": {}}
-    assert (
-        wording.command(run) == "plumbline margin n --data d --samples 0:2 --radius 0.1 --norm linf --each --target=3,5"
-    )
+    asked = "plumbline margin n --data d --samples 0:2 --radius 0.1 --norm linf --each --target=3,5"
+    assert wording.command(run) == asked
+    assert wording.command(run | {"proofs": True}) == f"{asked} --proof proofs"
+    assert str(wording.command(run | {"question": "report", "proofs": True})).endswith(" --proofs")
 
 
 def test_a_scale_holds_every_bracket() -> None:
