@@ -23,6 +23,8 @@ from verifier.cli.main import main
 from verifier.service.client import PAUSES, ServerError, connect
 from verifier.service.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("quick_attacks")
+
 
 @pytest.fixture
 def url(settings: Settings, reading_here: None) -> Iterator[str]:
