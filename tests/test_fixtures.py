@@ -36,6 +36,7 @@ def questions() -> list[ParameterSet]:
 NETS = sorted(path.name for path in FOLDER.glob("*.onnx")) or ["wk17a.onnx"]
 
 
+@pytest.mark.usefixtures("quick_attacks")
 @pytest.mark.parametrize("case", questions())
 def test_published_minima(case: dict[str, object] | None) -> None:
     folder = shared_data("mipverify_fixtures")

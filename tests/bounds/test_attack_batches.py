@@ -15,10 +15,21 @@ from bounds.propagation.device_graph import DeviceGraph
 from encoders.errors import SoundnessError
 from encoders.layer_graph.graph import affine_chain
 from encoders.question import CONVEX, Norm, Region, goals_for
+from tests.draws import thorough
 
-pytestmark = pytest.mark.usefixtures("patient_attacks", "brief_attacks")
+pytestmark = pytest.mark.usefixtures("patient_attacks", "brief_attacks", "few_weights")
 
-OPTIONS = AttackOptions(restarts=6, steps=5)
+
+@pytest.fixture
+def few_weights(brief_attacks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two weights or thresholds, one after the other, are as many as a batch can go wrong with."""
+    if not thorough():
+        monkeypatch.setattr("bounds.attacks.carlini_wagner.WEIGHTS", 2)
+        monkeypatch.setattr("bounds.attacks.carlini_wagner_linf.THRESHOLDS", 2)
+        monkeypatch.setattr("bounds.attacks.lbfgs.WEIGHTS", 2)
+
+
+OPTIONS = AttackOptions(restarts=3, steps=5)
 # Steps that are halved, sparse, mixed, or down a softmax that is nearly flat make more of rounding.
 WITHIN = {"apgd-ce": 0.1, "apgd-dlr": 0.1, "fab": 0.01, "ilcm": 0.02}
 RNG = np.random.default_rng(14)

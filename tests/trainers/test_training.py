@@ -408,6 +408,7 @@ CONFIG = """
 data = "digits"
 widths = [4]
 epochs = 1
+batch = 400
 seeds = [0, 1]
 out = "OUT"
 
@@ -583,7 +584,7 @@ def test_what_claims_to_help_raises_the_exact_mean_distance_on_digits(tmp_path: 
 def test_a_residual_net_with_batch_norm_is_trained_exported_and_verified(name: str, tmp_path: Path) -> None:
     chosen = (regulariser(name, strength=0.01),)
     options = TrainOptions(
-        model="resnet-small", widths=(2, 3), epochs=2, batch=32, learning_rate=0.02, regularisers=chosen
+        model="resnet-small", widths=(2, 3), epochs=1, batch=32, learning_rate=0.02, regularisers=chosen
     )
     trained = train(options, SHAPE, 10, few())
     path = tmp_path / "net.onnx"

@@ -23,6 +23,8 @@ from verifier import answer as query
 from verifier.cli.main import main
 from verifier.cli.parser import parse
 
+pytestmark = pytest.mark.usefixtures("quick_attacks")
+
 ROOT = Path(__file__).parents[3]
 NET = str(ROOT / "trainers" / "nets" / "digits-64-32-32-10.onnx")
 TINY_RADIUS = ["verify", NET, "--data", "digits", "--radius", "0.001"]

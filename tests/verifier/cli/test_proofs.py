@@ -14,6 +14,8 @@ from verifier.cli.main import main
 from verifier.proofs.proof import ProofFile
 from verifier.proofs.why_none import OUT_OF_TIME
 
+pytestmark = pytest.mark.usefixtures("quick_attacks")
+
 NET = str(Path(__file__).parents[3] / "trainers" / "nets" / "digits-64-32-32-10.onnx")
 WRONG = 54  # a sample that the network misclassifies
 DIGITS = [NET, "--data", "digits", "--samples", f"0,{WRONG}"]

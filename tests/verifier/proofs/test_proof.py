@@ -31,6 +31,8 @@ from verifier.proofs.proof_tree import ProofNode, ProofTree
 from verifier.question.results import Result
 from verifier.runs.samples import load_samples
 
+pytestmark = pytest.mark.usefixtures("quick_attacks")
+
 NORMS = ("linf", "l1", "l2")
 NET = "trainers/nets/digits-64-32-32-10.onnx"
 

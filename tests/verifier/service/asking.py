@@ -39,7 +39,7 @@ def ended(client: httpx.Client, run: str, seconds: float = 300.0) -> dict[str, A
         if found["state"] in ENDED:
             return found
         assert time.monotonic() < until, found
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def model(owner: str = "local", key: str = "m") -> StoredModel:

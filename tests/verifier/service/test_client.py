@@ -23,6 +23,8 @@ from verifier.cli.main import main
 from verifier.service.client import PAUSES, ServerError, connect
 from verifier.service.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("quick_attacks")
+
 
 @pytest.fixture
 def url(settings: Settings, reading_here: None) -> Iterator[str]:
@@ -161,26 +163,24 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(url: str, capsys: pytest.Capt
     assert run["state"] in ("queued", "running")
 
 
-@pytest.mark.parametrize(
-    ("changed", "more", "sentence"),
-    [
-        ({}, ["--mask", "m.npy"], "m.npy: no such file"),
-        ({}, ["--mask", "m.npy", "--perturbation", "haze"], "--mask is about inputs"),
-        ({}, ["--shard", "1/2"], "--shard means nothing to a server: its workers share the samples"),
-        ({}, ["--again", "0"], "--again means nothing"),
-        ({}, ["--jobs", "2"], "--jobs means nothing"),
-        ({}, ["--device", "cpu"], "--device means nothing"),
-        ({"--data": "mnist"}, [], "mnist: a server takes an .npz, an .npy, or digits"),
-        ({"--server": "localhost"}, [], "give a URL such as"),
-    ],
-)
-def test_what_a_server_does_not_know(
-    url: str, changed: dict[str, str], more: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flags = {"--data": "digits", "--samples": "0:1", "--server": url} | changed
-    given = [part for flag in flags.items() for part in flag]
-    assert main(["distance", str(NET), *given, *more]) == 2
-    assert sentence in capsys.readouterr().err
+UNKNOWN: list[tuple[dict[str, str], list[str], str]] = [
+    ({}, ["--mask", "m.npy"], "m.npy: no such file"),
+    ({}, ["--mask", "m.npy", "--perturbation", "haze"], "--mask is about inputs"),
+    ({}, ["--shard", "1/2"], "--shard means nothing to a server: its workers share the samples"),
+    ({}, ["--again", "0"], "--again means nothing"),
+    ({}, ["--jobs", "2"], "--jobs means nothing"),
+    ({}, ["--device", "cpu"], "--device means nothing"),
+    ({"--data": "mnist"}, [], "mnist: a server takes an .npz, an .npy, or digits"),
+    ({"--server": "localhost"}, [], "give a URL such as"),
+]
+
+
+def test_what_a_server_does_not_know(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for changed, more, sentence in UNKNOWN:
+        flags = {"--data": "digits", "--samples": "0:1", "--server": url} | changed
+        given = [part for flag in flags.items() for part in flag]
+        assert main(["distance", str(NET), *given, *more]) == 2
+        assert sentence in capsys.readouterr().err
 
 
 def test_from_python(url: str, tmp_path: Path) -> None:

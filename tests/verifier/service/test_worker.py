@@ -27,7 +27,7 @@ QUICK: dict[str, Any] = {"question": "verify", "radius": 0.01}  # one pass prove
 
 
 def test_a_sample_is_taken_when_there_is_room_for_it(
-    settings: Settings, reading_here: None, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, reading_here: None, quick_attacks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = list[int]()
     honest = Store.claim

@@ -213,7 +213,10 @@ def test_keys_are_enough(page: Page, address: str) -> None:
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
-def test_nothing_overlaps_and_all_can_be_read(page: Page, address: str) -> None:
+def test_nothing_overlaps_and_all_can_be_read(
+    page: Page, address: str, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "step_seconds", 0.0)
     run = ask(page, address, "0:10", "verify", seconds="5")
     finished(page)
     run = run.rpartition("/")[2]

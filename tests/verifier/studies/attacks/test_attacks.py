@@ -292,6 +292,7 @@ def test_stretching_stays_in_the_box() -> None:
     assert stretched(original, adversary, 4.0, (0.0, 1.0))[0].tolist() == pytest.approx([1.0, 0.1])
 
 
+@pytest.mark.usefixtures("brief_attacks")
 def test_transfer_prints_and_saves_its_matrices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["transfer", NET, OTHER, "--data", "digits", "--samples", "0:5", "--factor", "1", "--factor", "2"]
     assert main([*arguments, "--out", str(tmp_path)]) == 0
@@ -329,6 +330,7 @@ def test_effort_reaches_the_attacks(plus: Model) -> None:
 # -- many samples at once ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("brief_attacks")
 def test_rows_do_not_depend_on_the_size_of_batches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown, records = [], []
     for size in ("1", "2", "64"):
@@ -393,6 +395,7 @@ def test_a_batch_of_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "batch 0" in refused(capsys, "attack", NET, "--data", "digits", "--batch", "0")
 
 
+@pytest.mark.usefixtures("quick_attacks")
 def test_samples_at_one_table_are_attacked_together(monkeypatch: pytest.MonkeyPatch) -> None:
     model, data = load(NET), digits("test")
     together = []

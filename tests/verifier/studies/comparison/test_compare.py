@@ -153,7 +153,8 @@ def test_a_full_disk_leaves_whole_files(
     nets = [str(study / "nets" / f"none-seed{seed}.onnx") for seed in (0, 1)]
     flags = ["compare", *nets, "--data", "digits", "--samples", "1", "--norm", "linf", "--pictures", "0",
              "--attack", "fab", "--out", str(tmp_path)]  # fmt: skip
-    assert main(flags) == 0
+    with brief_comparison():
+        assert main(flags) == 0
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     true = Path.replace
 

@@ -69,6 +69,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patched.setattr("bounds.lower.relaxations.CAP_ROUNDS", 2)
         patched.setattr("bounds.attacks.ball_search.BALLS", 1)
         patched.setattr("bounds.attacks.carlini_wagner.WEIGHTS", 3)
+        patched.setattr("bounds.attacks.carlini_wagner_linf.THRESHOLDS", 3)
+        patched.setattr("bounds.attacks.lbfgs.WEIGHTS", 3)
+        patched.setattr("bounds.attacks.square.LONGER", 2)
         patched.setattr("verifier.pages.drawn_chart.Chart.svg", lambda chart: "")  # the same charts are drawn as files
         assert report(written(folder), "--samples", "0,2", "--norm", "linf", "--norm", "l1", "--norm", "l2") == 0
     return folder / "out"
@@ -135,6 +138,7 @@ def test_the_files_agree_and_stand_alone(whole: Path) -> None:
         assert float(point["interval_low"]) <= float(point["proven"]) <= float(point["interval_high"])
 
 
+@pytest.mark.usefixtures("undrawn_charts")
 def test_bounds_and_attacks_close_what_the_search_left_open(files: tuple[Path, Path]) -> None:
     # No time for a search: CROWN is exact on this net and region descent finds the nearest, so that the two meet.
     assert report(files, "--bounds", "crown", "--attacks", "region-descent", "--time-limit", "1e-9") in (0, 1)
@@ -194,6 +198,7 @@ def test_workers_measure_the_same(files: tuple[Path, Path]) -> None:
             assert found == pytest.approx(expected, rel=1e-6)  # sums in a batch may be in another order
 
 
+@pytest.mark.usefixtures("undrawn_charts")
 def test_a_bound_that_overstates_itself_stops_the_report(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
