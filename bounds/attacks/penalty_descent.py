@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from bounds.adam import Adam
 from bounds.attacks.base import Runs
 from bounds.attacks.walk import Nearest
 
@@ -33,7 +34,7 @@ def penalised(
     best, least = start, torch.full_like(weight, torch.inf)
     with torch.enable_grad():
         w = torch.atanh(place).expand(len(runs), -1).clone().requires_grad_()
-        descent = torch.optim.Adam([w], lr=rate)
+        descent = Adam([w])
         for _ in range(steps):
             x = runs.clip(middle + span * torch.tanh(w))
             value, length = runs.worst(x), distance(x - runs.center)
@@ -42,9 +43,8 @@ def penalised(
             best = torch.where(better.unsqueeze(1), x.detach(), best)
             least = torch.where(better, length.detach(), least)
             loss = length + weight * value.clamp_min(0.0)
-            descent.zero_grad()
             loss.sum().backward()  # type: ignore[no-untyped-call]
-            descent.step()
+            descent.step(rate)
             if runs.batch.time_left <= 0:
                 break
     return least.isfinite(), best

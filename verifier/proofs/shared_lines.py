@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bounds.adam import Adam
 from bounds.envelopes.base import Tangents, UpperLines
 from bounds.nodes.node_bounds import Lines, NodeBounds, Touching
 from bounds.nodes.records import Nodes, Pass
@@ -174,15 +175,13 @@ class ShareAscent:
         start = (node.slope[0], node.multiplier[0] / guide.unit, node.row_weight[0], shares.share[neurons])
         parts = [part.float().clone().requires_grad_(True) for part in start]
         means = [part.detach().clone() for part in parts]
-        optimiser = torch.optim.Adam(parts, lr=RATE, betas=MOMENTS)
+        descent = Adam(parts, MOMENTS)
         for step in range(steps):
             if out_of_time():
                 break
-            optimiser.param_groups[0]["lr"] = RATE + (LEAST_RATE - RATE) * step / steps
             least, normal = self._least(guide, parts, binned)
-            optimiser.zero_grad()
             (-least / guide.unit).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            descent.step(RATE + (LEAST_RATE - RATE) * step / steps)
             weight = max(FORGET, 2.0 / (step + 3.0))
             with torch.no_grad():
                 point.lerp_(torch.where(normal > 0, -self.down, self.up), weight / 2)
