@@ -20,6 +20,7 @@ from tests.brute_force import OracleError
 from tests.draws import draws
 from tests.exact_distances import exact_greatest
 from tests.test_trust import random_net
+from verifier.batching.scheduler import Scheduler
 from verifier.engines.phase_search.search import Search, SearchOptions
 from verifier.engines.phase_search.stage import Stage
 from verifier.question.incumbent import By, Incumbent
@@ -158,6 +159,24 @@ def test_no_row_is_less_than_what_is_told(
             assert (least[np.isfinite(least)] <= -below + 1e-9 * size).all()
             near += bool((least > -2.0 * below).any())
     assert near  # some say nearly as much as there is
+
+
+@pytest.mark.parametrize("norm", list(CONVEX))
+def test_no_row_is_less_where_decisions_share_batches(norm: Norm) -> None:
+    """Nets of unlike sizes side by side: each row belongs to its own net and node."""
+    asked: list[tuple[Told, float]] = []
+    for graph, region, radius, rows, greatest in cases(norm, draws(6, 40)):
+        threshold = greatest - 0.03 * max(1.0, abs(greatest))
+        goals = tuple(Goal(k, -row[None], np.array([threshold])) for k, row in enumerate(rows))
+        asked.append((Told(graph, region, norm, radius, goals), greatest - threshold))
+    searches = [told.search(SearchOptions(batch=4, program_share=0.0)) for told, _ in asked]
+    questions = enumerate([lambda _, one=search: one.solve(0.1) for search in searches])
+    ended = [proof for _, proof in Scheduler(4).outcomes(questions)]
+    assert not [proof for proof in ended if isinstance(proof, Exception)]
+    least = [np.array(told.least) for told, _ in asked]
+    assert any(np.isfinite(rows).any() for rows in least)
+    for rows, (_, below) in zip(least, asked, strict=True):
+        assert (rows[np.isfinite(rows)] <= -below + 1e-9 * max(1.0, below / 0.03)).all()
 
 
 def test_constraints_are_further_rows() -> None:
