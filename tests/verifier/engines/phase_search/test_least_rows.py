@@ -45,6 +45,7 @@ class Told:
     norm: Norm
     radius: float
     goals: tuple[Goal, ...]
+    most: int = 5  # batches; then the question is called off
     least: list[float] = field(default_factory=list)
 
     def search(self, options: SearchOptions | None = None) -> Search:
@@ -56,6 +57,8 @@ class Told:
 
         def tell(running: Running) -> None:
             self.least.append(running.least_row)
+            if len(self.least) >= self.most:
+                problem.deadline.clock.stop.ask()
 
         return Search(problem, deaf, tell, options or SearchOptions())
 
@@ -139,9 +142,10 @@ def cases(norm: Norm, count: int) -> list[tuple[Graph, Region, float, FloatArray
     return found
 
 
-@pytest.mark.parametrize("norm", list(CONVEX))
-@pytest.mark.parametrize("forced", [None, ByOneLayer, ByAllLayers])
-@pytest.mark.fewer
+@pytest.mark.parametrize(
+    ("norm", "forced"),
+    [*[(norm, None) for norm in CONVEX], (Norm.LINF, ByOneLayer), (Norm.LINF, ByAllLayers)],  # possible in L∞ alone
+)
 def test_no_row_is_less_than_what_is_told(
     norm: Norm, forced: type[ByOneLayer | ByAllLayers] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,7 +158,7 @@ def test_no_row_is_less_than_what_is_told(
         for below in (1e-3 * size, 0.3 * size):
             goals = tuple(Goal(k, -row[None], np.array([greatest - below])) for k, row in enumerate(rows))
             told = Told(graph, region, norm, radius, goals)
-            told.search(SearchOptions(batch=2, program_share=0.0)).run(0.3)
+            told.search(SearchOptions(batch=2, program_share=0.0)).run()
             least = np.array(told.least)
             assert (least[np.isfinite(least)] <= -below + 1e-9 * size).all()
             near += bool((least > -2.0 * below).any())
@@ -162,6 +166,7 @@ def test_no_row_is_less_than_what_is_told(
 
 
 @pytest.mark.parametrize("norm", list(CONVEX))
+@pytest.mark.fewer(1)
 def test_no_row_is_less_where_decisions_share_batches(norm: Norm) -> None:
     """Nets of unlike sizes side by side: each row belongs to its own net and node."""
     asked: list[tuple[Told, float]] = []
@@ -170,7 +175,7 @@ def test_no_row_is_less_where_decisions_share_batches(norm: Norm) -> None:
         goals = tuple(Goal(k, -row[None], np.array([threshold])) for k, row in enumerate(rows))
         asked.append((Told(graph, region, norm, radius, goals), greatest - threshold))
     searches = [told.search(SearchOptions(batch=4, program_share=0.0)) for told, _ in asked]
-    questions = enumerate([lambda _, one=search: one.solve(0.1) for search in searches])
+    questions = enumerate([lambda _, one=search: one.solve() for search in searches])
     ended = [proof for _, proof in Scheduler(4).outcomes(questions)]
     assert not [proof for proof in ended if isinstance(proof, Exception)]
     least = [np.array(told.least) for told, _ in asked]
@@ -195,7 +200,7 @@ def test_constraints_are_further_rows() -> None:
         value = float((scores @ row)[scores @ second <= bound].max())
         goal = Goal(0, np.stack([-row, second]), np.array([value - 0.05, -bound]))
         told = Told(graph, region, Norm.LINF, 0.3, (goal,))
-        told.search(SearchOptions(batch=2, program_share=0.0)).run(0.2)
+        told.search(SearchOptions(batch=2, program_share=0.0)).run()
         least = np.array(told.least)
         assert (least[np.isfinite(least)] <= -0.05 + 1e-9 * max(1.0, abs(value))).all()
         checked += bool(np.isfinite(least).any())
