@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import pytest
@@ -121,6 +122,7 @@ def test_nothing_is_told_of_less_than_the_ball_nor_where_a_leaf_proves_less() ->
     assert stage.least_row == -np.inf
 
 
+@cache
 def cases(norm: Norm, count: int) -> list[tuple[Graph, Region, float, FloatArray, float]]:
     """Random nets, balls and leads of the predicted class, with the greatest of these."""
     found: list[tuple[Graph, Region, float, FloatArray, float]] = []
