@@ -183,7 +183,8 @@ class GreatestValue:
             given = part.left
             decided = await self._decide(threshold, part)
             if decided is None:
-                open_below, bold, late = threshold, False, late or part.left < GIVEN_UP * given
+                open_below, bold = threshold, False
+                late = late or (not self._told and part.left < GIVEN_UP * given)  # who had all the time and ends early
             elif decided:
                 # Two witnesses in a row that say little more: the greatest value is farther up.
                 misses = misses + 1 if self.lower - before < NARROW * (self.upper - before) else 0

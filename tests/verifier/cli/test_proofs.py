@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -121,10 +122,28 @@ def test_units_and_constraints_are_proven(tmp_path: Path, capsys: pytest.Capture
         assert ", in units of a scale, under 1 constraint (exact arithmetic)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("question", [["--norm", "l0"], ["--grid", "16"], ["--execution", "float32"]])
+def test_on_a_grid_they_are_about_the_real_ball(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two sixteenths are an adversary's distance: the ball of one sixteenth, and a hair, holds none."""
+    asked = ["distance", *DIGITS[:-1], "17", "--grid", "16", "--proof", str(tmp_path)]
+    assert main(asked) == 0
+    assert "proofs: 1" in capsys.readouterr().out
+    assert main(["check", str(tmp_path), "--model", NET]) == 0
+    told = re.search(r"no adversary within linf ([\d.]+); one at ([\d.]+) ", capsys.readouterr().out)
+    assert told is not None
+    radius, distance = map(float, told.groups())
+    assert distance - 1 / 16 < radius < distance - 1 / 16 + 1e-6
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        ["distance", "--norm", "l0"], ["margin", "--radius", "0.1", "--grid", "16"],
+        ["margin", "--radius", "0.1", "--target", "3"], ["distance", "--execution", "float32"],
+    ],
+)  # fmt: skip
 def test_what_has_no_rules_is_refused_first(
     tmp_path: Path, question: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["distance", *DIGITS, *question, "--proof", str(tmp_path / "proofs")]) == 2
+    assert main([question[0], *DIGITS, *question[1:], "--proof", str(tmp_path / "proofs")]) == 2
     assert capsys.readouterr().err.startswith("plumbline: no proofs: ")
     assert not (tmp_path / "proofs").exists()
