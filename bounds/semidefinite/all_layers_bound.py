@@ -93,13 +93,30 @@ def likely_by_all_layers(engine: NodeBounds, steps: int, target: float) -> Itera
         yield _left(engine, part, descent.program, descent.run(max(1, round(FRESH[0][0] * steps))))
 
 
+@dataclass(frozen=True, eq=False)
+class Priced:
+    """One node after a part of a descent: its function with prices that pay for themselves."""
+
+    node: Nodes  # its children's descents go on from this one
+    seen: Pass  # where to split it
+    quadratic: Quadratic
+    point: Tensor  # [1, n + P] to draw its tangent at
+
+
 @torch.no_grad()
-def products_on_ball(engine: NodeBounds, node: Nodes, radius: float, steps: int) -> tuple[Quadratic, Tensor]:
-    """One node's function with prices that pay for themselves, and the point [1, n + P] to draw its tangent at."""
+def priced_on_ball(engine: NodeBounds, node: Nodes, seen: Pass, radius: float, steps: int) -> Iterator[Priced]:
+    """One node's functions, of every part of a descent that says that the ball may hold no adversary of it, and of the
+    last part whatever it says."""
     target = node.slope.new_full((1,), radius)
-    descent = _descent(engine, node, engine.evaluate(node), target)
-    proof = _Proof.of(engine, node, descent.program, descent.run(steps))
-    return proof.quadratic, proof.drawn(target)[0].point
+    descent = _descent(engine, node, seen, target)
+    parts = GOING_ON if descent.goes_on else FRESH
+    for number, (share, pace) in enumerate(parts):
+        found, last = descent.run(max(1, round(share * steps)), pace), number == len(parts) - 1
+        if last or bool(found.value[0] > 0.0):
+            proof = _Proof.of(engine, node, descent.program, found)
+            start = torch.full_like(node.start, engine.starts.keep(descent.start(0)))
+            behind = replace(seen, mean_before=found.before, mean_behind=found.relaxed, behind=found.behind)
+            yield Priced(replace(node, start=start), behind, proof.quadratic, proof.drawn(target)[0].point)
 
 
 def _open_goals(engine: NodeBounds, target: float) -> list[tuple[Nodes, Pass]]:

@@ -8,6 +8,7 @@ on the page of the format, with what the checker's own rounding may cost taken o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,14 +16,14 @@ from torch import Tensor
 
 from bounds.geometry.eigenvalue_bounds import LEAST
 from bounds.nodes.node_bounds import Lines, NodeBounds
-from bounds.nodes.records import Nodes
+from bounds.nodes.records import Nodes, Pass
 from bounds.rounding import gamma
-from bounds.semidefinite.all_layers_bound import products_on_ball
+from bounds.semidefinite.all_layers_bound import Priced, priced_on_ball
 from bounds.semidefinite.all_layers_quadratic import Program, Quadratic
-from bounds.tightening.by_all_layers import ByAllLayers
+from bounds.tightening.by_all_layers import FEWEST, ByAllLayers
 from verifier.proofs.proof_tree import ProductTerms
 
-FEW, MOST, MOST_TOGETHER = 400, 2048, 4096  # open neurons: below, splits cost less; a list holds no more
+FEW, MOST, MOST_TOGETHER = FEWEST, 2048, 4096  # open neurons: below, splits cost less; a list holds no more
 STEPS = 60  # of the descent
 BITS = 26  # of the checker's matrix, and of prices
 POINT_BITS, VALUE_BITS, SCALE_BITS, CROSSED_BITS = 16, 13, 23, 37  # of the numbers written: 2^bits is one, too
@@ -90,10 +91,15 @@ class AllLayersProducts:
         few = FEW <= stack.open_phases <= MOST and stack.open_phases + stack.x.shape[2] <= MOST_TOGETHER
         return ByAllLayers.possible(engine) and len(stack.layers) > 1 and few
 
+    def priced(self, node: Nodes, seen: Pass) -> Iterator[Priced]:
+        """One node after each part of a descent; nothing where few neurons are open, as splits cost less there."""
+        if int((node.phase == 0).sum()) >= FEW:
+            yield from priced_on_ball(self.engine, node, seen, self.radius, STEPS)
+
     @torch.no_grad()
-    def drawn(self, node: Nodes) -> tuple[Nodes, Drawn] | None:
-        """One node with slopes and multipliers that go with its products; None where there are none."""
-        quadratic, point = products_on_ball(self.engine, node, self.radius, STEPS)
+    def drawn(self, priced: Priced) -> tuple[Nodes, Drawn] | None:
+        """A node with slopes and multipliers that go with its products; None where there are none."""
+        node, quadratic, point = priced.node, priced.quadratic, priced.point
         program, prices, inputs = quadratic.program, quadratic.prices, quadratic.program.half.shape[1]
         if not bool(quadratic.lost[0] == 0) or not bool(torch.isfinite(point).all()):
             return None

@@ -20,6 +20,7 @@ from bounds.nodes.node_bounds import NodeBounds, Touching
 from bounds.nodes.output_constrained import AnyCap, costly
 from bounds.nodes.records import Nodes, Pass, handing_on
 from bounds.reduced_net.neurons_as_rows import Pairs, relaxed_rows
+from bounds.semidefinite.all_layers_bound import Priced
 from encoders.deadline import Deadline, in_time
 from verifier.engines.phase_search.branching import by_relaxation
 from verifier.proofs.parabola_lines import OneLayerParabolas
@@ -167,17 +168,23 @@ class ProofSearch:
         return chosen.at(places), seen.take(places)
 
     def _multiplied(self, products: AllLayersProducts, chosen: _Open, seen: Pass) -> tuple[_Open, Pass]:
-        """What is left once roots are closed that products of neurons close; each costs as much as a tree of nodes."""
+        """What is left once nodes are closed that products of neurons close. Each costs as much as a batch of plain
+        ones; its children are split off by what its descent saw, and their descents go on from there."""
         kept: list[int] = []
         for k, number in enumerate(chosen.numbers):
-            if number >= self.tree.goals or not self._product(products, chosen.nodes.take(torch.tensor([k])), number):
+            place = torch.tensor([k])
+            for priced in products.priced(chosen.nodes.take(place), seen.take(place)):
+                if self._product(products, priced, number):
+                    break
+                chosen.nodes, seen = chosen.nodes.put(place, priced.node), seen.put(place, priced.seen)
+            else:
                 kept.append(k)
         places = torch.tensor(kept, dtype=torch.int64)
         return chosen.at(places), seen.take(places)
 
-    def _product(self, products: AllLayersProducts, node: Nodes, number: int) -> bool:
+    def _product(self, products: AllLayersProducts, priced: Priced, number: int) -> bool:
         """Whether products close the node."""
-        found = products.drawn(node)
+        found = products.drawn(priced)
         if found is None:
             return False
         node = rounded(found[0], BITS[0])

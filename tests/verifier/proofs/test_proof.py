@@ -151,10 +151,7 @@ def test_parabolas_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("scaled", [False, True])
 def test_products_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scaled: bool) -> None:
     """One line in place of a tree, which both arithmetics accept; none of moves in units, which inputs are not."""
-    rows = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
-    rows = np.concatenate([rows, -rows], axis=1)
-    layers = [(np.eye(4), np.full(4, -0.3)), (rows, -rows.sum(axis=0) / 4), ([[0, 1]] * 8, [3.25, 0])]
-    model = verifier.load(fully_connected(tmp_path / "net.onnx", layers))
+    model = verifier.load(sizes_behind_relus(tmp_path / "net.onnx"))
     x = np.full(4, 0.5, dtype=np.float32)
     of_inputs: dict[str, Any] = {"scale": np.full(4, 0.5)} if scaled else {}
     result = verifier.verify(model, x, 0.9 if scaled else 0.45, **of_inputs)
@@ -168,6 +165,31 @@ def test_products_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pyte
         counts.append((len(lines), any("products" in line for line in lines)))
     assert counts[0][0] > 10
     assert counts == [(counts[0][0], False), counts[0] if scaled else (5, True)]
+
+
+def test_products_close_nodes_below_a_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a ball on which the root stays open, after a split or two, in place of dozens."""
+    model = verifier.load(sizes_behind_relus(tmp_path / "net.onnx"))
+    x = np.full(4, 0.5, dtype=np.float32)
+    result = verifier.verify(model, x, 0.485)
+    splits = []
+    for few in (1000, 1):
+        monkeypatch.setattr(product_lines, "FEW", few)
+        found = write_proof(tmp_path / f"{few}.proof", model, x, result)
+        assert found.path is not None, found.why
+        accepted(found.path, model.path)
+        lines = [json.loads(line) for line in gzip.decompress(found.path.read_bytes()).splitlines()]
+        splits.append((sum("split" in line for line in lines), sum("products" in line for line in lines)))
+    assert splits[0][0] > 10 and splits[0][1] == 0
+    assert 1 <= splits[1][0] < splits[1][1] <= 4
+
+
+def sizes_behind_relus(path: Path) -> Path:
+    """Class 1 has Σ |h| for four sums ± of four neurons that are barely open at one half, less 3.25."""
+    rows = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
+    rows = np.concatenate([rows, -rows], axis=1)
+    layers = [(np.eye(4), np.full(4, -0.3)), (rows, -rows.sum(axis=0) / 4), ([[0, 1]] * 8, [3.25, 0])]
+    return fully_connected(path, layers)
 
 
 def sizes_of_sums(path: Path, against: float) -> Path:
