@@ -160,6 +160,8 @@ def test_masks_per_input_and_per_pixel(tmp_path: Path) -> None:
     full = np.arange(12).reshape(3, 2, 2) % 2
     np.savez(tmp_path / "mask.npz", other=pixels, mask=full.astype(np.uint8))
     np.testing.assert_array_equal(load_mask(tmp_path / "mask.npz", (3, 2, 2)), full == 1)
+    np.save(path, np.moveaxis(full, 0, 2))  # as a sample with its channels last
+    np.testing.assert_array_equal(load_mask(path, (3, 2, 2)), full == 1)
     Image.fromarray(pixels.astype(np.uint8) * 255).save(tmp_path / "mask.png")
     np.testing.assert_array_equal(load_mask(tmp_path / "mask.png", (1, 2, 2)), pixels[None])
 
