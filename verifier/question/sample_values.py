@@ -44,7 +44,8 @@ def batch_of(source: str, x: Inputs, input_shape: tuple[int, ...]) -> Inputs:
     size = math.prod(input_shape)
     if x.ndim == 0 or x.size == 0:
         raise DataError(f"{source}: x is empty (shape {x.shape}); the model's input is {input_shape}")
-    if math.prod(x.shape[1:]) == size and (x.ndim > 1 or size == 1):
+    alone = x.size == size and x.ndim <= len(input_shape)  # also an image of one row, which could be a batch of one
+    if not alone and math.prod(x.shape[1:]) == size and (x.ndim > 1 or size == 1):
         batch = x
     elif x.size == size:
         batch = x[None]
