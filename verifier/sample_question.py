@@ -206,7 +206,7 @@ class SampleQuestion:
         if verdict is Verdict.UNRESOLVED:
             why = why_open(
                 self.moves, self.clock.now(), proof.open_phases, options.engine, device, deadline.passed,
-                self.clock.stopped,
+                self.clock.stopped, on_grid=self.grid is not None,
             )  # fmt: skip
         return self.result(
             verdict,

@@ -48,10 +48,11 @@ def why_open(
     ended_early: bool,
     stopped: bool,
     begun: bool = False,
+    on_grid: bool = False,
 ) -> str:
     """The sentence. `ended_early` says that time was up, or `stopped` that it was called off; else nothing was left to
     do, and the gap is one between real numbers and the file's. `begun` says that an engine had its turn,
-    whatever phases it left open."""
+    whatever phases it left open. `on_grid` there is no tolerance, and levels between which the search stops."""
     left = (
         f"{open_phases} phase{' is' if open_phases == 1 else 's are'} open"
         if open_phases
@@ -59,10 +60,15 @@ def why_open(
         if begun or not ended_early
         else "the search had not begun"
     )
+    if not ended_early and on_grid and engine == "search":
+        return (
+            f"{left}, and what is left lies between real adversaries and levels of the grid, "
+            "which the search alone does not tell apart: try --engine auto"
+        )
     if not ended_early:
         return (
             f"{left}, and what is left lies between real arithmetic and the "
-            "file's numbers: raise the tolerance, or leave it open"
+            f"file's numbers: {'' if on_grid else 'raise the tolerance, or '}leave it open"
         )
     spent = f"stopped after {seconds:.3g} s" if stopped else f"{seconds:.3g} s were not enough"
     lower, upper = moves.since((1.0 - LAST_PART) * seconds)

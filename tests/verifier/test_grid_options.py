@@ -80,6 +80,21 @@ def colour(tmp_path: Path) -> Model:
     return load(to_onnx(graph, tmp_path / "colour.onnx", (3, 1, 2)))
 
 
+def test_channels_may_come_last(tmp_path: Path) -> None:
+    """Levels and masks go with inputs as the sample's entries do: here the second channel alone moves, by halves."""
+    graph = affine_chain([np.array([[0.0] * 12, [1.0] * 12])], [np.array([5.3, 0.0])])
+    colour = load(to_onnx(graph, tmp_path / "colour.onnx", (3, 2, 2)))
+    x = np.zeros((3, 2, 2), dtype=np.float32)
+    x[0, 0] = [0.75, 1.0]
+    levels, free = (np.broadcast_to(np.reshape(each, (3, 1, 1)), x.shape) for each in ([4, 2, 1], [0, 1, 0]))
+    for axis in (0, 2):
+        sample, grid, mask = (np.moveaxis(each, 0, axis) for each in (x, levels, free))
+        result = distance(colour, sample, norm="l1", grid=grid, mask=mask)
+        assert (axis, result.verdict, result.lower) == (axis, Verdict.EXACT, 4.0)
+        assert result.adversary is not None
+        np.testing.assert_array_equal(result.adversary.input[[0, 2]], x[[0, 2]])
+
+
 @pytest.mark.parametrize("grid", [1, 4, None])
 @pytest.mark.fewer(1)
 def test_colour_pixels(colour: Model, grid: int | None) -> None:

@@ -67,6 +67,12 @@ def test_what_to_try() -> None:
     assert ended.startswith("no phase is open, and what is left lies between real arithmetic and the file's numbers")
 
 
+@pytest.mark.parametrize(("engine", "expected"), [("auto", "numbers: leave it open"), ("search", "try --engine auto")])
+def test_there_is_no_tolerance_on_a_grid(engine: str, expected: str) -> None:
+    told = why_open(moves((0, 0.0, 1.0)), 9.0, 0, engine, "cpu", ended_early=False, stopped=False, on_grid=True)
+    assert told.endswith(expected)
+
+
 def test_only_what_is_open_says_why(tmp_path: Path) -> None:
     net = load(to_onnx(affine_chain([np.eye(2)], [np.zeros(2)]), tmp_path / "swap.onnx"))
     x = np.array([0.75, 0.25], dtype=np.float32)

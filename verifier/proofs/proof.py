@@ -30,6 +30,7 @@ from verifier.options import REAL, Options
 from verifier.proofs.proof_file import FORMAT, Line, TreeLines, packed, ranges_line
 from verifier.proofs.proof_search import MARGIN, ProofSearch, exp2
 from verifier.proofs.why_none import MISCLASSIFIED, OUT_OF_TIME
+from verifier.question.input_shape import levels_for
 from verifier.question.model import Model
 from verifier.question.model_views import View
 from verifier.question.results import Adversary, Basis, Result, Verdict
@@ -119,14 +120,14 @@ def written(
         return ProofFile(why=why)
     region = region_for(model, x, mask, options)
     goals = goals_of(model, result.predicted, options)
-    on_grid = options.grid is not None
-    radii = _radii(result, options) if options.grid is None else _radii_of_level(result, region, options.grid)
+    levels = None if options.grid is None else levels_for(model.input_shape, options.grid)
+    radii = _radii(result, options) if levels is None else _radii_of_level(result, region, levels)
     claim = Claim(
         region, goals, result.predicted, options.targets, options.margin, radii, result.adversary,
-        Basis.RIGOROUS if on_grid else result.basis, result.engine,
+        result.basis, result.engine,
         {
             "verdict": str(result.verdict), "lower": repr(result.lower), "upper": repr(result.upper),
-            **(options.record("grid") if on_grid else {}),
+            **(options.record("grid") if levels is not None else {}),
         },
     )  # fmt: skip
     return _written(path, model, claim, options, deadline)
@@ -182,7 +183,8 @@ def _first_proven(
     """The first radius for which there are lines that prove it, and those."""
     view, region, _ = viewed(model, claim.region, options)
     device_graph = device_graph_for(view.graph, pick_device(options.device))
-    solver = claim.engine if claim.basis is Basis.SOLVER else None
+    # On a grid a solver's word is about its points alone, and claims nothing of the real ball.
+    solver = claim.engine if claim.basis is Basis.SOLVER and options.grid is None else None
     for radius in radii:
         if np.isinf(radius):  # no adversary anywhere: the ball is the whole box
             radius = float(region.reach(options.norm)) * (1.0 + 1e-9)

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoders.arrays import IntArray
 from encoders.errors import OptionError
+
+
+def channels_placed(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """An image, or a batch of them, with its channels first or last as the model's input has them."""
+    last = values.shape[-3:]
+    if len(shape) == len(last) == 3 and last != shape:
+        if (last[2], *last[:2]) == shape:
+            return np.moveaxis(values, -1, -3)
+        if (*last[1:], last[0]) == shape:
+            return np.moveaxis(values, -3, -1)
+    return values
 
 
 def levels_for(shape: tuple[int, ...], levels: int | IntArray) -> int | IntArray:
@@ -15,7 +28,7 @@ def levels_for(shape: tuple[int, ...], levels: int | IntArray) -> int | IntArray
     if not isinstance(levels, np.ndarray):
         return levels
     if levels.size == math.prod(shape):
-        return levels.reshape(-1)
+        return channels_placed(levels, shape).reshape(-1)
     try:
         return np.broadcast_to(levels, shape).reshape(-1)
     except ValueError:

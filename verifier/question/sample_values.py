@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from encoders.arrays import Inputs, InputType
 from encoders.errors import DataError
+from verifier.question.input_shape import channels_placed
 
 Array = NDArray[Any]
 
@@ -43,18 +44,15 @@ def batch_of(source: str, x: Inputs, input_shape: tuple[int, ...]) -> Inputs:
     size = math.prod(input_shape)
     if x.ndim == 0 or x.size == 0:
         raise DataError(f"{source}: x is empty (shape {x.shape}); the model's input is {input_shape}")
-    if math.prod(x.shape[1:]) == size and (x.ndim > 1 or size == 1):
+    alone = x.size == size and x.ndim <= len(input_shape)  # also an image of one row, which could be a batch of one
+    if not alone and math.prod(x.shape[1:]) == size and (x.ndim > 1 or size == 1):
         batch = x
     elif x.size == size:
         batch = x[None]
     else:
         raise DataError(f"{source}: samples of shape {x.shape[1:]} do not fit the model's input {input_shape}")
-    shape = batch.shape[1:]
-    if len(shape) == len(input_shape) == 3 and shape != input_shape:
-        if (shape[2], *shape[:2]) == input_shape:
-            batch = np.moveaxis(batch, 3, 1)
-        elif (*shape[1:], shape[0]) == input_shape:
-            batch = np.moveaxis(batch, 1, 3)
+    if batch.ndim == 4:
+        batch = channels_placed(batch, input_shape)
     return np.ascontiguousarray(batch.reshape(len(batch), *input_shape))
 
 
@@ -81,4 +79,4 @@ def mask_of(source: str, mask: Array, input_shape: tuple[int, ...]) -> NDArray[n
         mask = np.broadcast_to(mask.reshape(input_shape[1:]), input_shape)
     if mask.size != size:
         raise DataError(f"{source}: a mask of shape {mask.shape} does not fit the model's input {input_shape}")
-    return mask.reshape(input_shape).astype(np.bool_)
+    return channels_placed(mask, input_shape).reshape(input_shape).astype(np.bool_)

@@ -362,6 +362,19 @@ def test_on_a_grid_the_real_ball_of_all_nearer_points_is_proven(tmp_path: Path, 
     assert again.radius == found.radius
 
 
+@pytest.mark.parametrize("engine", ["auto", "highs"])
+def test_levels_of_each_input_may_be_broadcast(tmp_path: Path, engine: str) -> None:
+    """The proof is whole whoever found the distance; what it is said to rest on is what the record says."""
+    graph, x = two_two_two()
+    model, x = verifier.load(to_onnx(graph, tmp_path / "net.onnx")), x.astype(np.float32)
+    result = verifier.distance(model, x, grid=np.array([20]), engine=engine)
+    found = write_proof(tmp_path / "0.proof", model, x, result, grid=np.array([20]), engine=engine)
+    assert found.path is not None, found.why
+    accepted(found.path, model.path)
+    statement = json.loads(gzip.decompress(found.path.read_bytes()).split(b"\n")[0])
+    assert statement["rests_on"] == str(result.basis) == {"auto": "rigorous", "highs": "solver"}[engine]
+
+
 def test_real_adversaries_between_levels_leave_no_proof_on_a_grid(tmp_path: Path) -> None:
     """The other class wins around 0.35 alone, and no quarter lies there."""
     first, second = np.ones((3, 1)), np.array([[0.0, 0.0, 0.0], [1.0, -2.0, 1.0]])

@@ -14,6 +14,7 @@ from PIL import Image
 
 from encoders.errors import DataError
 from trainers.datasets import digits
+from verifier.question.sample_values import sample_of
 from verifier.runs.samples import Samples, check_box, load_mask, load_samples, parse_samples
 
 
@@ -151,6 +152,13 @@ def test_a_range_is_pythons_range(count: int, data: st.DataObject) -> None:
     assert parse_samples(f"{first}:{past}", count) == tuple(range(first, past))
 
 
+@pytest.mark.parametrize("height", [1, 2])
+def test_an_image_alone_may_have_its_channels_last(height: int) -> None:
+    x = np.arange(3.0 * height * 2).reshape(3, height, 2)
+    np.testing.assert_array_equal(sample_of(np.moveaxis(x, 0, 2), x.shape, np.float32), x)
+    np.testing.assert_array_equal(sample_of(x[None], x.shape, np.float32), x)
+
+
 def test_masks_per_input_and_per_pixel(tmp_path: Path) -> None:
     pixels = np.array([[True, False], [False, True]])
     path = tmp_path / "mask.npy"
@@ -160,6 +168,8 @@ def test_masks_per_input_and_per_pixel(tmp_path: Path) -> None:
     full = np.arange(12).reshape(3, 2, 2) % 2
     np.savez(tmp_path / "mask.npz", other=pixels, mask=full.astype(np.uint8))
     np.testing.assert_array_equal(load_mask(tmp_path / "mask.npz", (3, 2, 2)), full == 1)
+    np.save(path, np.moveaxis(full, 0, 2))  # as a sample with its channels last
+    np.testing.assert_array_equal(load_mask(path, (3, 2, 2)), full == 1)
     Image.fromarray(pixels.astype(np.uint8) * 255).save(tmp_path / "mask.png")
     np.testing.assert_array_equal(load_mask(tmp_path / "mask.png", (1, 2, 2)), pixels[None])
 
