@@ -78,7 +78,8 @@ def checked_constraints(given: Any) -> InputConstraints:
 
 
 def checked_scale(given: Any) -> FloatArray:
-    """A positive number for each input, flat: the unit that its moves are counted in."""
+    """A positive number for each input, the unit that its moves are counted in: flat, but for those of an image, whose
+    shape says where its channels are."""
     try:
         scale = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
@@ -87,4 +88,4 @@ def checked_scale(given: Any) -> FloatArray:
         raise OptionError("scale: give a positive number for each input; where one may not move, use a mask")
     if scale.max() / scale.min() > 1e12:
         raise OptionError("scale: units that differ by more than 1e12 leave what float64 can tell apart")
-    return scale.reshape(-1)
+    return scale if scale.ndim > 2 else scale.reshape(-1)

@@ -13,7 +13,7 @@ from encoders.input_constraints import InputConstraints
 from encoders.question import Region
 from encoders.validation import Whole, checked
 from verifier.options import Options
-from verifier.question.input_shape import levels_for, pixels_of
+from verifier.question.input_shape import channels_placed, levels_for, pixels_of
 from verifier.question.model import Model
 from verifier.question.model_views import ConstrainedModel, PerturbedModel, ScaledModel
 from verifier.question.sample_values import array_of, mask_of, sample_of
@@ -43,11 +43,11 @@ def constrained(model: Model, constraints: InputConstraints) -> ConstrainedModel
 
 
 def scale_of(model: Model, scale: FloatArray) -> FloatArray:
-    """The unit of each input, flat."""
+    """The unit of each input, flat; an image's go where its entries go."""
     size = int(np.prod(model.input_shape))
     if scale.size != size:
         raise DataError(f"a scale of {scale.size} entries does not fit the model's {size} inputs")
-    return scale
+    return np.ascontiguousarray(channels_placed(scale, model.input_shape).reshape(-1))
 
 
 def region_for(model: Model, x: ArrayLike, mask: ArrayLike | None, options: Options) -> Region:

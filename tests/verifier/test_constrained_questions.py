@@ -23,12 +23,15 @@ from tests.encoders.nets import random_chain
 from tests.exact_distances import digest, known, numbers_of
 from tests.onnx_builder import to_onnx
 from tests.small_files import gemm, head, node, written
+from verifier import checker
 from verifier.answer import distance, verify
 from verifier.goals import incumbent_for
 from verifier.options import Options
+from verifier.proofs.proof import write_proof
 from verifier.question.model import Model, load
 from verifier.question.results import Result, Verdict
 from verifier.regions import constrained
+from verifier.runs.samples import load_scale
 
 pytestmark = pytest.mark.usefixtures("brief_questions")
 NORMS = ("linf", "l1", "l2")
@@ -375,3 +378,25 @@ def test_answers_with_and_without_are_told_apart() -> None:
     keys |= {options_of(constraints=([[1.0, 2.0]], [bound])).record()["constraints"] for bound in (1.0, 2.0)}
     assert len(keys) == 4
     assert all(isinstance(key, str) for key in keys)
+
+
+def test_units_of_an_image_with_its_channels_last(tmp_path: Path) -> None:
+    """f_1 - f_0 = Σ x of the second channel - 1.25 from 0, whose entries count in units of 1/4 and 1, 2.5 together:
+    each moves by half of its unit. Units that went where they lie in memory would be others."""
+    weights = np.zeros((2, 12))
+    weights[1, 4:8] = 1.0
+    graph = affine_chain([weights], [np.array([1.25, 0.0])])
+    model = load(to_onnx(graph, tmp_path / "colour.onnx", (3, 2, 2)))
+    scale = np.full((3, 2, 2), 8.0)
+    scale[1] = [[0.25, 1.0], [1.0, 0.25]]
+    x = np.zeros((3, 2, 2), dtype=np.float32)
+    np.save(tmp_path / "scale.npy", np.moveaxis(scale, 0, 2))
+    read = load_scale(tmp_path / "scale.npy", model.input_shape)
+    np.testing.assert_array_equal(read, scale.reshape(-1))
+    for given in (scale, np.moveaxis(scale, 0, 2), scale.reshape(-1)):
+        result = distance(model, x, scale=given)
+        assert result.lower == pytest.approx(0.5, rel=1e-6)
+        assert result.upper == pytest.approx(0.5, rel=1e-6)
+        found = write_proof(tmp_path / "0.proof", model, x, result, scale=given)
+        assert found.path is not None
+        assert checker.check(found.path, model.path).whole

@@ -34,7 +34,7 @@ from verifier.question.input_shape import levels_for
 from verifier.question.model import Model
 from verifier.question.model_views import View
 from verifier.question.results import Adversary, Basis, Result, Verdict
-from verifier.regions import region_for, viewed
+from verifier.regions import region_for, scale_of, viewed
 
 RANGE_BITS = 40  # of a range's ends, of its size
 SHORT, SHORTEST = 0.5, 0.95  # of the tolerance: how far short of an exact distance its proof may stop, or has to
@@ -225,7 +225,7 @@ def _radii_of_level(result: Result, region: Region, levels: int | IntArray) -> t
 
 def _statement(model: Model, claim: Claim, options: Options, radius: float | None) -> Line:
     witness, region, files = claim.witness, claim.region, model.files
-    scale = None if options.scale is None else options.scale
+    scale = None if options.scale is None else scale_of(model, options.scale)
     return {
         "format": FORMAT,
         "model": {"name": model.path.name, "sha256": files[""], **_external(files)},

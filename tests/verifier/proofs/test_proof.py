@@ -180,7 +180,8 @@ def test_products_close_nodes_below_a_root(tmp_path: Path, monkeypatch: pytest.M
         accepted(found.path, model.path)
         lines = [json.loads(line) for line in gzip.decompress(found.path.read_bytes()).splitlines()]
         splits.append((sum("split" in line for line in lines), sum("products" in line for line in lines)))
-    assert splits[0][0] > 10 and splits[0][1] == 0
+    assert splits[0][0] > 10
+    assert splits[0][1] == 0
     assert 1 <= splits[1][0] < splits[1][1] <= 4
 
 
