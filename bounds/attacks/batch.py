@@ -197,15 +197,20 @@ class Runs:
 
     def worst_of(self, scores: Tensor) -> Tensor:
         """The same for scores [..., B, classes]."""
-        return ((self.rows @ scores.unsqueeze(-1)).squeeze(-1) + self.offset).max(dim=-1).values
+        return self.row_values(scores).max(dim=-1).values
+
+    def row_values(self, scores: Tensor) -> Tensor:
+        """Every row's value [..., B, J] for scores [..., B, classes]."""
+        return (self.rows @ scores.unsqueeze(-1)).squeeze(-1) + self.offset
 
     def linearised(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The worst row value at each x [B], and its gradient [B, n]."""
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            value = self.worst(x)
-            (gradient,) = torch.autograd.grad(value.sum(), x)
-        return value.detach(), gradient.nan_to_num()
+        device_graph = self.batch.device_graph
+        with torch.no_grad():
+            values = device_graph.values(x)
+            value, row = self.row_values(values[-1]).max(dim=-1)
+            gradient = device_graph.gradient(values, self.rows[torch.arange(len(row), device=row.device), row])
+        return value, gradient.nan_to_num()
 
     def proposals(self, x: Tensor, distance: Tensor) -> Candidates:
         """The rows of x [B, n] that have a finite distance, as candidates still to be checked."""

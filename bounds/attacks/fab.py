@@ -61,6 +61,7 @@ class Fab(Attack):
         x, best = start, start
         distance = start.new_full((len(start),), torch.inf)
         center, lower, upper, norm = runs.center, runs.lower, runs.upper, runs.norm
+        from_lower, to_upper = (side.expand_as(start) for side in (center - lower, upper - center))
         for _ in range(runs.batch.options.steps):
             value, gradient = runs.linearised(x)
             length = runs.length(x)
@@ -72,9 +73,10 @@ class Fab(Attack):
             # Beyond the boundary the same halfspace is approached from its other side.
             side = torch.where(value > 0, 1.0, -1.0).to(value)
             slope = gradient * side.unsqueeze(1)
-            _, here, _ = nearest_in_halfspace(slope, value.abs(), x - lower, upper - x, norm)
             at_center = value + (gradient * (center - x)).sum(1)
-            _, home, _ = nearest_in_halfspace(gradient, at_center, center - lower, upper - center, norm)
+            both = torch.cat([slope, gradient]), torch.cat([value.abs(), at_center])
+            rooms = torch.cat([x - lower, from_lower]), torch.cat([upper - x, to_upper])
+            here, home = nearest_in_halfspace(*both, *rooms, norm)[1].chunk(2)
             here, home = here.nan_to_num(), home.nan_to_num()
             near, far = lengths(here, norm), lengths(home, norm)
             mix = (near / (near + far).clamp_min(1e-30)).clamp_max(MOST_FROM_CENTER).unsqueeze(1)

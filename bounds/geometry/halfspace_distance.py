@@ -15,7 +15,7 @@ from torch import Tensor
 from bounds.rounding import gamma
 from encoders.question import Norm
 
-NEWTON_STEPS = 4  # before it is asked whether another would change anything, which a device has to wait for
+NEWTON_STEPS = 4  # on a device, before it is asked whether another would change anything: it has to wait for that
 FIRST_LARGEST = 64  # entries
 
 
@@ -56,30 +56,31 @@ def nearest_in_halfspace(
     return bound, -a.sign() * travel, rate
 
 
-def _newton(size: Tensor, value: Tensor, width: Tensor, pace: Tensor) -> Tensor:
-    """The root r of Σ size · min(pace · r, width) = value: concave, so Newton from below never overshoots.
+def _newton(size: Tensor, value: Tensor, width: Tensor, pace: Tensor | None = None) -> Tensor:
+    """The root r of Σ size · min(pace · r, width) = value: concave, so Newton from below never overshoots. `pace` is 1
+    where left out.
 
     A step follows from which entries are held, and r only grows: once a step changes nothing, it is the root. Near the
     box's last corner, where entries are held one after the other, four steps would be up to a fifth short of it.
     """
-    rise = size * pace
+    rise, gain = size if pace is None else size * pace, size * width
+    asked = 1 if size.device.type == "cpu" else NEWTON_STEPS
     r = value / rise.sum(-1).clamp_min(1e-300)
     for step in count(1):
-        free = pace * r.unsqueeze(-1) < width
-        slope = (rise * free).sum(-1)
-        held = (size * width * ~free).sum(-1)
+        far = r.unsqueeze(-1)
+        free = (far if pace is None else pace * far) < width
+        slope, held = torch.where(free, rise, 0.0).sum(-1), torch.where(free, 0.0, gain).sum(-1)
         before, r = r, torch.maximum(r, torch.where(slope > 0, (value - held) / slope.clamp_min(1e-300), r))
-        if step >= NEWTON_STEPS and not bool((r > before).any()):
+        if step >= asked and not bool((r > before).any()):
             break
     return r
 
 
 def _nearest_linf(size: Tensor, value: Tensor, width: Tensor, safety: float) -> tuple[Tensor, Tensor, Tensor]:
     """r ≥ (value - Σ_held size·width) / Σ_free size, for any split into held and free entries."""
-    r = _newton(size, value.clamp_min(0.0), width, torch.ones_like(size))
+    r = _newton(size, value.clamp_min(0.0), width)
     free = r.unsqueeze(-1) < width
-    slope = (size * free).sum(-1)
-    held = (size * width * ~free).sum(-1)
+    slope, held = torch.where(free, size, 0.0).sum(-1), torch.where(free, 0.0, size * width).sum(-1)
     numerator = value - held - safety * (value.abs() + held)
     bound = torch.where(slope > 0, numerator / (slope * (1.0 + safety)).clamp_min(1e-300), torch.zeros_like(value))
     return bound, torch.minimum(width, r.unsqueeze(-1)), 1.0 / slope.clamp_min(1e-12)

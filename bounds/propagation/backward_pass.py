@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bounds.propagation.device_graph import DeviceGraph
+from bounds.propagation.device_graph import DeviceGraph, add_to
 from bounds.propagation.sample_groups import Grouping
 from bounds.rounding import UNDERFLOW, UNIT_ROUNDOFF
 from encoders.deadline import look
@@ -83,19 +83,19 @@ def backward(
             constant = constant + sign * device_graph.bias[position][a]
             slack = slack + device_graph.gamma[position] * magnitudes.affine[position][group.member, a]
             for source, linear in zip(node.sources, device_graph.maps[position], strict=True):
-                _add(waiting, source, sign * linear.rows(a))
+                add_to(waiting, source, sign * linear.rows(a))
             continue
         a = _units(device_graph, position, a, sign)
         if isinstance(node, Affine):
             constant = constant + a @ device_graph.bias[position]
             slack = slack + device_graph.gamma[position] * group.dot(a.abs(), magnitudes.affine[position])
             for source, linear in zip(node.sources, device_graph.maps[position], strict=True):
-                _add(waiting, source, linear.adjoint(a))
+                add_to(waiting, source, linear.adjoint(a))
         elif isinstance(node, Relu):
             step = rule(position, a)
             constant = constant + step.constant
             slack = slack + step.slack
-            _add(waiting, node.source, step.coefficient)
+            add_to(waiting, node.source, step.coefficient)
     a = waiting.pop(0, None)
     a = device_graph.zeros(count, device_graph.graph.input_size) if a is None else _units(device_graph, 0, a, sign)
     value = constant + group.dot(a, center)
@@ -112,10 +112,6 @@ def _units(device_graph: DeviceGraph, position: int, rows: Tensor, sign: float) 
     matrix = device_graph.zeros(len(rows), device_graph.graph.nodes[position].size)
     matrix[torch.arange(len(rows), device=rows.device), rows] = sign
     return matrix
-
-
-def _add(waiting: dict[int, Tensor], position: int, a: Tensor) -> None:
-    waiting[position] = waiting[position] + a if position in waiting else a
 
 
 def relaxed(

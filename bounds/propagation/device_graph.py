@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -336,7 +337,27 @@ class DeviceGraph:
         """Class scores [B, classes] of a batch [B, n]; differentiable."""
         return self.values(x)[-1]
 
+    def gradient(self, values: Sequence[Tensor], rows: Tensor) -> Tensor:
+        """The gradient [B, n] of rows [B, classes] · scores at the `values` of every node; that of a ReLU is 0 at 0."""
+        waiting: dict[int, Tensor] = {len(values) - 1: rows}
+        for position in range(len(values) - 1, 0, -1):
+            a = waiting.pop(position, None)
+            if a is None:
+                continue
+            node = self.graph.nodes[position]
+            if isinstance(node, Relu):
+                add_to(waiting, node.source, torch.where(values[position] > 0, a, 0.0))
+            elif isinstance(node, Affine):
+                for source, linear in zip(node.sources, self.maps[position], strict=True):
+                    add_to(waiting, source, linear.adjoint(a))
+        return waiting[0] if 0 in waiting else torch.zeros_like(values[0])
+
     def preactivations(self, x: Tensor) -> dict[int, Tensor]:
         """ReLU node position → its input [B, size]."""
         values = self.values(x)
         return {i: values[self.graph.nodes[i].sources[0]] for i in self.graph.relus}
+
+
+def add_to(waiting: dict[int, Tensor], position: int, a: Tensor) -> None:
+    """One coefficient more of a node's value, on the way back from the scores."""
+    waiting[position] = waiting[position] + a if position in waiting else a

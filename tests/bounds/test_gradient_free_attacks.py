@@ -54,7 +54,11 @@ def test_no_gradient_is_asked_for(name: str, norm: Norm, monkeypatch: pytest.Mon
             raise RuntimeError("somebody differentiates this network")
         return genuine(self, x)
 
+    def gradient(self: DeviceGraph, values: object, rows: Tensor) -> Tensor:
+        raise RuntimeError("somebody differentiates this network")
+
     monkeypatch.setattr(DeviceGraph, "forward", forward)
+    monkeypatch.setattr(DeviceGraph, "gradient", gradient)
     assert len(ATTACKS[name]().run(problem(NET, SAMPLE, norm)).inputs)
     with pytest.raises(RuntimeError, match="differentiates"):
         ATTACKS["fgsm"]().run(problem(NET, SAMPLE, norm))
