@@ -99,8 +99,16 @@ class Priced:
 
     node: Nodes  # its children's descents go on from this one
     seen: Pass  # where to split it
-    quadratic: Quadratic
-    point: Tensor  # [1, n + P] to draw its tangent at
+    proof: _Proof
+    radius: Tensor  # [1]
+
+    @property
+    def quadratic(self) -> Quadratic:
+        return self.proof.quadratic
+
+    def point(self, more: Tensor) -> Tensor:
+        """[n + P] to draw its tangent at: near the least point, where inputs and neurons pay so much more [n + P]."""
+        return replace(self.proof, quadratic=self.quadratic.paying(more[None])).drawn(self.radius)[0].point[0]
 
 
 @torch.no_grad()
@@ -113,10 +121,10 @@ def priced_on_ball(engine: NodeBounds, node: Nodes, seen: Pass, radius: float, s
     for number, (share, pace) in enumerate(parts):
         found, last = descent.run(max(1, round(share * steps)), pace), number == len(parts) - 1
         if last or bool(found.value[0] > 0.0):
-            proof = _Proof.of(engine, node, descent.program, found)
             start = torch.full_like(node.start, engine.starts.keep(descent.start(0)))
             behind = replace(seen, mean_before=found.before, mean_behind=found.relaxed, behind=found.behind)
-            yield Priced(replace(node, start=start), behind, proof.quadratic, proof.drawn(target)[0].point)
+            proof = _Proof.of(engine, node, descent.program, found)
+            yield Priced(replace(node, start=start), behind, proof, target)
 
 
 def _open_goals(engine: NodeBounds, target: float) -> list[tuple[Nodes, Pass]]:

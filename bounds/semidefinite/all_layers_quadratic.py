@@ -277,6 +277,20 @@ class Quadratic:
     def take(self, index: Tensor) -> Quadratic:
         return self.changed(lambda part: part[index])
 
+    def paying(self, more: Tensor) -> Quadratic:
+        """With as much more [N, n + P] paid by inputs e, and by neurons relu(h) as they are.
+
+        A turned neuron's y has y + h in place of relu(h), whose square is y·(y + h) and h·(y + h) together.
+        """
+        program, prices = self.program, self.prices
+        of_inputs, of_neurons = more[:, : program.input.shape[2]], more[:, program.input.shape[2] :]
+        turned = torch.where(program.turned, of_neurons, 0.0)
+        paid = replace(
+            prices, input=prices.input + of_inputs, bound=prices.bound + of_neurons - turned,
+            square=prices.square + turned, other=prices.other + turned,
+        )  # fmt: skip
+        return replace(self, prices=paid, steep=self.steep + STEEPER * more)
+
     def times(self, point: Tensor) -> Tensor:
         """S · point [N, n + P]."""
         program, prices, inputs = self.program, self.prices, self.program.input.shape[2]

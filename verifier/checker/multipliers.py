@@ -17,7 +17,7 @@ SLOPE_BITS = SHARE_BITS = 8
 PARABOLAS = 2048  # neurons of a list
 SHORT_BITS, SHORT_EXPONENT = 24, 200  # of what parabolas are made with: products of two are float64 numbers
 VARIABLES = 4096  # inputs, and neurons whose products are listed
-PRICE_BITS, VALUE_BITS, CROSSED_BITS = 30, 14, 38  # of products: a value times a price is a float64 number
+PRICE_BITS, VALUE_BITS, CROSSED_BITS = 30, 18, 34  # of products: a value times a price is a float64 number
 
 ByLayer = dict[int, tuple[list[int], list[Any]]]  # the neurons of a layer that are listed, and what is said of each
 

@@ -26,11 +26,11 @@ from verifier.proofs.proof_tree import ProductTerms
 FEW, MOST, MOST_TOGETHER = FEWEST, 2048, 4096  # open neurons: below, splits cost less; a list holds no more
 STEPS = 60  # of the descent
 BITS = 26  # of the checker's matrix, and of prices
-POINT_BITS, VALUE_BITS, SCALE_BITS, CROSSED_BITS = 16, 13, 23, 37  # of the numbers written: 2^bits is one, too
+POINT_BITS, VALUE_BITS, SCALE_BITS, CROSSED_BITS = 20, 17, 23, 33  # of the numbers written: 2^bits is one, too
 FARTHEST = 190.0  # of units' exponents
-STEEPEST = 256.0  # a price of y·z is at most that, in units and in those of z, whose price is raised for it
-ROOM = 2.0**-14  # of the checker's factor
-MOST_PAID = 7  # 2^-7 in units: more is not paid for rounding
+STEEPEST = 128.0  # a price of y·z is at most that, in units and in those of z, whose price is raised for it
+NEEDED = 1.5 * 2.0**-14  # of the least eigenvalue in units, for the checker's factor
+SHARES = (0.5, 0.75, 1.02, 2.0, 4.0, 8.0, 16.0, 32.0)  # of that, which are paid besides; more is not
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,17 +99,25 @@ class AllLayersProducts:
     @torch.no_grad()
     def drawn(self, priced: Priced) -> tuple[Nodes, Drawn] | None:
         """A node with slopes and multipliers that go with its products; None where there are none."""
-        node, quadratic, point = priced.node, priced.quadratic, priced.point
+        node, quadratic = priced.node, priced.quadratic
         program, prices, inputs = quadratic.program, quadratic.prices, quadratic.program.half.shape[1]
-        if not bool(quadratic.lost[0] == 0) or not bool(torch.isfinite(point).all()):
-            return None
-        e, y = point[0, :inputs], point[0, inputs:]
-        h, turned = program.input[0] @ e + program.inner[0] @ y + program.constant[0], program.turned[0]
         rows = Rows.of(Program.of(self.engine, node, node.slope.new_full((1,), self.radius), turning=False))
-        at = torch.cat([program.middle[0] + program.half[0] * e, torch.where(turned, y - h, y)[rows.neurons]])
-        terms = self._terms(quadratic, rows, at)
-        if terms is None:
+        paid = _paid(quadratic, rows) if bool(quadratic.lost[0] == 0) else None
+        if paid is None:
             return None
+        half, more = program.half[0], torch.zeros_like(quadratic.steep[0])
+        more[:inputs] = torch.where(rows.moves, paid.more[:inputs] * half.square(), 0.0)
+        more[inputs + rows.neurons] = paid.more[inputs:]
+        point = priced.point(more)
+        if not bool(torch.isfinite(point).all()):
+            return None
+        e, y = point[:inputs], point[inputs:]
+        h, turned = program.input[0] @ e + program.inner[0] @ y + program.constant[0], program.turned[0]
+        terms = ProductTerms(
+            rows.neurons, paid.units, paid.prices, _few(program.middle[0] + half * e, POINT_BITS),
+            _few(torch.where(turned, y - h, y)[rows.neurons].clamp_min(0.0), VALUE_BITS), paid.scales, paid.crossed,
+            paid.others,
+        )  # fmt: skip
         # The lower line h is `above` where a neuron is as it is, `zero` where turned.
         lower = prices.zero + prices.above
         share = torch.where(turned, prices.zero, prices.above) / lower
@@ -125,40 +133,6 @@ class AllLayersProducts:
         group = engine.stack.grouped(node.goal)
         below = engine.relaxed(group, x + drawn.input, z + drawn.relu, value + drawn.value, slack + drawn.error, lines)
         return bool(engine.nearest(node, below.input, below.value - below.slack)[0] > closed_at)
-
-    def _terms(self, quadratic: Quadratic, rows: Rows, point: Tensor) -> ProductTerms | None:
-        """The node's numbers in few bits, such that prices pay still; None where they do not."""
-        prices, inputs, other_side = quadratic.prices, len(rows.moves), rows.other
-        turned, half = quadratic.program.turned[0, rows.neurons], quadratic.program.half[0]
-        one, two, square = (part[0, rows.neurons] for part in (prices.bound, prices.other, prices.square))
-        crossed, bound, other = square - two, torch.where(turned, two, one), torch.where(turned, one, two)
-        of_inputs = torch.where(rows.moves, prices.input[0] / half.clamp_min(LEAST).square(), 0.0)
-        paid, squares = torch.cat([of_inputs, bound]), other @ other_side.square()
-        diagonal = paid + squares
-        diagonal[inputs:] += crossed * other_side[rows.own]
-        exponents = (0.5 * torch.maximum(diagonal, squares).clamp_min(LEAST).log2()).ceil().clamp(-FARTHEST, FARTHEST)
-        exponents[:inputs] = torch.where(rows.moves, exponents[:inputs], FARTHEST)  # what can't move has no coefficient
-        unit = torch.exp2(exponents)
-        with_other = torch.maximum(other.sqrt(), crossed.abs() / (STEEPEST * unit[inputs:]))
-        scales = _few(torch.where(other > 0, with_other, 0.5 * crossed.abs() / unit[inputs:]), SCALE_BITS)
-        others, most = (other > 0) & (scales > 0), 2.0**CROSSED_BITS
-        whole = torch.where(scales > 0, crossed / (scales * unit[inputs:]).clamp_min(LEAST) * 2.0**BITS, 0.0)
-        whole = whole.round().clamp(-most, most)
-        # What a checker makes of them, and the least that is to be paid besides.
-        used = _whole(other_side * scales.unsqueeze(-1) / unit)
-        mixed = 0.5 * 2.0**-BITS * whole.unsqueeze(-1) * used
-        matrix = used[others].T @ used[others] + torch.diag(paid / unit.square())
-        matrix[inputs:] += mixed
-        matrix[:, inputs:] += mixed.T
-        for power in range(13, MOST_PAID, -1):
-            room = matrix + (2.0**-power - 1.5 * ROOM) * torch.eye(len(matrix), dtype=matrix.dtype)
-            if int(torch.linalg.cholesky_ex(room).info) == 0:
-                whole_prices = ((paid / unit.square() + 2.0**-power) * 2.0**BITS).ceil()
-                return ProductTerms(
-                    rows.neurons, exponents.long(), whole_prices.long(), _few(point[:inputs], POINT_BITS),
-                    _few(point[inputs:].clamp_min(0.0), VALUE_BITS), scales, whole.long(), others,
-                )  # fmt: skip
-        return None
 
     def _function(self, node: Nodes, rows: Rows, terms: ProductTerms) -> Drawn:
         """F of the page, but for what rounds in a checker."""
@@ -185,6 +159,52 @@ class AllLayersProducts:
         relu = torch.zeros_like(node.slope[0]).index_copy(0, rows.neurons, linear[inputs:])
         error = 64.0 * gamma(2 * len(far) + sum(stack.x.shape[1:])) * size
         return Drawn(terms, linear[:inputs], relu, parts.sum(), error)
+
+
+@dataclass(frozen=True, eq=False)
+class Paid:
+    """A node's prices in few bits, of which its matrix has no negative eigenvalue still, as `ProductTerms` has them."""
+
+    units: Tensor
+    prices: Tensor
+    scales: Tensor
+    crossed: Tensor
+    others: Tensor
+    more: Tensor  # [n + M] than the prices they are made of, of squares of inputs x - center and of neurons
+
+
+def _paid(quadratic: Quadratic, rows: Rows) -> Paid | None:
+    """The node's prices; None where they pay for nothing."""
+    prices, inputs, other_side = quadratic.prices, len(rows.moves), rows.other
+    turned, half = quadratic.program.turned[0, rows.neurons], quadratic.program.half[0]
+    one, two, square = (part[0, rows.neurons] for part in (prices.bound, prices.other, prices.square))
+    crossed, bound, other = square - two, torch.where(turned, two, one), torch.where(turned, one, two)
+    of_inputs = torch.where(rows.moves, prices.input[0] / half.clamp_min(LEAST).square(), 0.0)
+    paid, squares = torch.cat([of_inputs, bound]), other @ other_side.square()
+    diagonal = paid + squares
+    diagonal[inputs:] += crossed * other_side[rows.own]
+    exponents = (0.5 * torch.maximum(diagonal, squares).clamp_min(LEAST).log2()).ceil().clamp(-FARTHEST, FARTHEST)
+    exponents[:inputs] = torch.where(rows.moves, exponents[:inputs], FARTHEST)  # what can't move has no coefficient
+    unit = torch.exp2(exponents)
+    with_other = torch.maximum(other.sqrt(), crossed.abs() / (STEEPEST * unit[inputs:]))
+    scales = _few(torch.where(other > 0, with_other, 0.5 * crossed.abs() / unit[inputs:]), SCALE_BITS)
+    others, most = (other > 0) & (scales > 0), 2.0**CROSSED_BITS
+    whole = torch.where(scales > 0, crossed / (scales * unit[inputs:]).clamp_min(LEAST) * 2.0**BITS, 0.0)
+    whole = whole.round().clamp(-most, most)
+    # What a checker makes of them, and the least that is to be paid besides.
+    used = _whole(other_side * scales.unsqueeze(-1) / unit)
+    mixed = 0.5 * 2.0**-BITS * whole.unsqueeze(-1) * used
+    matrix = used[others].T @ used[others] + torch.diag(paid / unit.square())
+    matrix[inputs:] += mixed
+    matrix[:, inputs:] += mixed.T
+    for share in SHARES:
+        more = share * NEEDED
+        room = matrix + (more - NEEDED) * torch.eye(len(matrix), dtype=matrix.dtype)
+        if int(torch.linalg.cholesky_ex(room).info) == 0:
+            whole_prices = ((paid / unit.square() + more) * 2.0**BITS).ceil()
+            more_paid = whole_prices * 2.0**-BITS * unit.square() - paid
+            return Paid(exponents.long(), whole_prices.long(), scales, whole.long(), others, more_paid)
+    return None
 
 
 def _whole(numbers: Tensor) -> Tensor:
