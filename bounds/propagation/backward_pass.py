@@ -123,7 +123,8 @@ def relaxed(
     """The CROWN rule for *lower* bounds: a ≥ 0 takes the lower line α·h, a < 0 the chord through (l, 0) and (u, u).
 
     The chord's slope may be rounded at will: its offset is then chosen so that it stays above both ends.
-    Without `slopes` the lower line is h itself where u > -l and 0 elsewhere, the choice with the least area.
+    Without `slopes` the lower line is h itself where u ≥ -l and 0 elsewhere, the choice with the least area, and of the
+    two that are alike that of the proof format.
     """
 
     def rule(position: int, a: Tensor) -> ReluStep:
@@ -151,5 +152,5 @@ def chords(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     active = (low >= 0).to(low.dtype)
     chord = torch.where(is_open, high / (high - low).clamp_min(1e-300), active).clamp(0.0, 1.0)
     offset = torch.where(is_open, torch.maximum(-chord * low, high * (1.0 - chord)) * (1.0 + 1e-15), 0.0)
-    least = torch.where(is_open, (high > -low).to(low.dtype), active)
+    least = torch.where(is_open, (high >= -low).to(low.dtype), active)
     return chord, offset, least

@@ -167,6 +167,19 @@ def test_products_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pyte
     assert counts == [(counts[0][0], False), counts[0] if scaled else (5, True)]
 
 
+@pytest.mark.parametrize("seed", [2, 8, 22, 44])
+def test_ranges_as_long_down_as_up_follow_by_the_rule(tmp_path: Path, seed: int) -> None:
+    """Whole weights around 0: the default slope at u = -l is that of the format, or ranges and caps do not follow."""
+    rng = np.random.default_rng(seed)
+    layers = [rng.integers(-2, 3, size).astype(np.float64) for size in ((3, 2), (3, 3), (2, 3))]
+    graph = affine_chain(layers, [np.zeros(3), np.zeros(3), np.array([2.0, 0.0])])
+    model = verifier.load(to_onnx(graph, tmp_path / "net.onnx"))
+    x, box = np.zeros(2, dtype=np.float32), (-1.0, 1.0)
+    found = write_proof(tmp_path / "0.proof", model, x, verifier.distance(model, x, box=box), box=box)
+    assert found.path is not None, found.why
+    accepted(found.path, model.path)
+
+
 def test_products_close_nodes_below_a_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a ball on which the root stays open, after a split or two, in place of dozens."""
     model = verifier.load(sizes_behind_relus(tmp_path / "net.onnx"))
