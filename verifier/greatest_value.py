@@ -186,9 +186,10 @@ class GreatestValue:
                 open_below, bold = threshold, False
                 late = late or (not self._told and part.left < GIVEN_UP * given)  # who had all the time and ends early
             elif decided:
-                # Two witnesses in a row that say little more: the greatest value is farther up.
+                # Witnesses in a row that say little more: the greatest value is farther up.
                 misses = misses + 1 if self.lower - before < NARROW * (self.upper - before) else 0
-                open_below, bold = max(open_below, self.lower), self._told or misses % 3 == 0
+                open_below = max(open_below, self.lower)
+                bold = bold and misses < 3 if self._told else misses % 3 == 0
             else:
                 bold = open_below <= self.least  # a new hard end
 
