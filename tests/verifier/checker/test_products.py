@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,6 +83,25 @@ def test_two_neurons_by_hand(
     for against, accepted in ((most + HAIR, True), (most - HAIR, False)):
         model = sum_of_two(tmp_path / f"{accepted}.onnx", against)
         assert told(model, arithmetic, products, radius, norm=norm) == accepted
+
+
+def test_float_rounds_down_at_the_limits(tmp_path: Path) -> None:
+    """S is (2 c p - 1) z - c p x - c p² - 1/2, with c = κ s and p below 1 by a little: no float64 holds c p or c p²."""
+    model = fully_connected(tmp_path / "net.onnx", [([[1]], [0]), ([[0, 1]], [0, 0])])
+    claim = read_statement(statement(model, [0], 1))
+    checkers = [Checker(claim, load(model, claim), kind()) for kind in (Exact, Float)]
+    for checker, line in product(checkers, (ranges(0, [-1], [1]), {"goal": 1})):
+        checker.take(line)
+    given = {"neurons": [[0, [0]]], "units": [0, 0], "prices": [HALF, 0], "point": [[0], 0], "others": [0]}
+    for slope, less in product((0, 1), range(40)):
+        value, scale, crossed = (1 << 18) - 1 - less, (1 << 18) - 1, (1 << 34) - 1
+        p, c = Fraction(value, 1 << 18), Fraction(crossed * scale, 1 << 52)
+        least = -c * p**2 - Fraction(1, 2) + ((c * p - 1) if slope else -c * p)
+        found = {"values": [[value], -18], "scales": [[scale], -26], "crossed": [crossed]}
+        close = {"slopes": [[0, [0], [slope << 8]]], "products": given | found}
+        exact, rounded = (checker.node.least(checker.multipliers(close)) for checker in checkers)
+        assert exact == least
+        assert least - Fraction(1, 1 << 40) < Fraction(float(rounded)) <= least
 
 
 @pytest.mark.parametrize("arithmetic", ["exact", "float"])
