@@ -18,7 +18,6 @@ from encoders.errors import DataError, OptionError
 from encoders.input_constraints import InputConstraints, checked_constraints, checked_scale
 from encoders.plugins import PLACE
 from trainers import datasets
-from verifier.question.input_shape import channels_placed
 from verifier.question.sample_values import batch_of, mask_of, numbers_of
 
 Array = NDArray[Any]
@@ -132,15 +131,14 @@ def load_grid(path: Path) -> Array:
 
 
 def load_scale(path: Path, input_shape: tuple[int, ...]) -> FloatArray:
-    """The unit that each input's moves are counted in, flat, an image's where its entries go: an .npy, or an .npz with
-    one array or one called scale."""
+    """The unit that each input's moves are counted in: an .npy, or an .npz with one array or one called scale."""
     if path.suffix.lower() not in (".npy", ".npz"):
         raise DataError(f"{path}: a scale is an .npy or .npz file, a positive number for each input")
     with _named(path):
         scale = checked_scale(_one_array(path, "scale"))
     if scale.size != math.prod(input_shape):
         raise DataError(f"{path}: a scale of {scale.size} entries does not fit the model's input {input_shape}")
-    return np.ascontiguousarray(channels_placed(scale, input_shape).reshape(-1))
+    return scale
 
 
 def load_constraints(path: Path, input_shape: tuple[int, ...]) -> InputConstraints:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,11 +19,10 @@ from tests.draws import draws
 from tests.encoders.nets import random_chain, two_two_two, unit_box
 from tests.exact_distances import exact_distance
 from tests.onnx_builder import to_onnx
-from tests.verifier.checker.small_proofs import fully_connected, random_layers
+from tests.verifier.proofs.accepted import accepted
 from tests.verifier.test_constrained_questions import oracle
 from verifier.checker import check
 from verifier.options import Options
-from verifier.proofs import parabola_lines, product_lines, shared_lines
 from verifier.proofs import proof as proof_module
 from verifier.proofs.proof import proof_lines, unprovable, write_proof
 from verifier.proofs.proof_search import ProofSearch
@@ -35,13 +34,6 @@ pytestmark = pytest.mark.usefixtures("quick_attacks")
 
 NORMS = ("linf", "l1", "l2")
 NET = "trainers/nets/digits-64-32-32-10.onnx"
-
-
-def accepted(path: Path, model: Path | str) -> None:
-    arithmetic: Literal["exact", "float"]
-    for arithmetic in ("exact", "float"):
-        verdict = check(path, model, arithmetic)
-        assert verdict.whole, verdict.told()
 
 
 @pytest.mark.parametrize(("norm", "distance"), [("linf", 1 / 8), ("l1", 1 / 6)])
@@ -107,66 +99,6 @@ def test_digits(tmp_path: Path, norm: str) -> None:
     assert found.path.stat().st_size < 50_000
 
 
-def test_upper_lines_by_shares_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With lines the same ball takes fewer nodes, and both arithmetics accept what is written."""
-    layers = random_layers(np.random.default_rng(2), (6, 24, 2))
-    model = verifier.load(fully_connected(tmp_path / "net.onnx", layers))
-    x = np.full(6, 0.5, dtype=np.float32)
-    distance = verifier.distance(model, x)
-    result = verifier.verify(model, x, 0.95 * distance.lower)
-    counts = []
-    for few in (1000, 1):
-        monkeypatch.setattr(shared_lines, "FEW", few)
-        found = write_proof(tmp_path / f"{few}.proof", model, x, result)
-        assert found.path is not None, found.why
-        accepted(found.path, model.path)
-        lines = [json.loads(line) for line in gzip.decompress(found.path.read_bytes()).splitlines()]
-        counts.append((len(lines), any("shares" in line for line in lines)))
-    assert counts[1][0] < counts[0][0]
-    assert [shared for _, shared in counts] == [False, True]
-
-
-@pytest.mark.slow
-def test_parabolas_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line in place of a tree, which both arithmetics accept; a ball beyond the nearest adversary has neither."""
-    model = verifier.load(sizes_of_sums(tmp_path / "net.onnx", 12.0))
-    x = np.full(8, 0.5, dtype=np.float32)
-    result = verifier.verify(model, x, 0.48)
-    counts = []
-    for few in (1000, 1):
-        monkeypatch.setattr(parabola_lines, "FEW", few)
-        found = write_proof(tmp_path / f"{few}.proof", model, x, result)
-        assert found.path is not None, found.why
-        accepted(found.path, model.path)
-        lines = [json.loads(line) for line in gzip.decompress(found.path.read_bytes()).splitlines()]
-        counts.append((len(lines), any("parabolas" in line for line in lines)))
-    assert counts[0][0] > 10
-    assert counts == [(counts[0][0], False), (4, True)]
-    model = verifier.load(sizes_of_sums(tmp_path / "less.onnx", 7.5))
-    goals = goals_for(0, 2, None, 0.0)
-    graph_here = device_graph_for(model.graph)
-    assert proof_lines(graph_here, unit_box(x.astype(np.float64)), Norm.LINF, goals, 0.48, Deadline(10)) is None
-
-
-@pytest.mark.parametrize("scaled", [False, True])
-def test_products_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scaled: bool) -> None:
-    """One line in place of a tree, which both arithmetics accept; none of moves in units, which inputs are not."""
-    model = verifier.load(sizes_behind_relus(tmp_path / "net.onnx"))
-    x = np.full(4, 0.5, dtype=np.float32)
-    of_inputs: dict[str, Any] = {"scale": np.full(4, 0.5)} if scaled else {}
-    result = verifier.verify(model, x, 0.9 if scaled else 0.45, **of_inputs)
-    counts = []
-    for few in (1000, 1):
-        monkeypatch.setattr(product_lines, "FEW", few)
-        found = write_proof(tmp_path / f"{few}.proof", model, x, result, **of_inputs)
-        assert found.path is not None, found.why
-        accepted(found.path, model.path)
-        lines = [json.loads(line) for line in gzip.decompress(found.path.read_bytes()).splitlines()]
-        counts.append((len(lines), any("products" in line for line in lines)))
-    assert counts[0][0] > 10
-    assert counts == [(counts[0][0], False), counts[0] if scaled else (5, True)]
-
-
 @pytest.mark.parametrize("seed", [2, 8, 22, 44])
 def test_ranges_as_long_down_as_up_follow_by_the_rule(tmp_path: Path, seed: int) -> None:
     """Whole weights around 0: the default slope at u = -l is that of the format, or ranges and caps do not follow."""
@@ -178,41 +110,6 @@ def test_ranges_as_long_down_as_up_follow_by_the_rule(tmp_path: Path, seed: int)
     found = write_proof(tmp_path / "0.proof", model, x, verifier.distance(model, x, box=box), box=box)
     assert found.path is not None, found.why
     accepted(found.path, model.path)
-
-
-def test_products_close_nodes_below_a_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a ball on which the root stays open, after a split or two, in place of dozens."""
-    model = verifier.load(sizes_behind_relus(tmp_path / "net.onnx"))
-    x = np.full(4, 0.5, dtype=np.float32)
-    result = verifier.verify(model, x, 0.485)
-    splits = []
-    for few in (1000, 1):
-        monkeypatch.setattr(product_lines, "FEW", few)
-        found = write_proof(tmp_path / f"{few}.proof", model, x, result)
-        assert found.path is not None, found.why
-        accepted(found.path, model.path)
-        lines = [json.loads(line) for line in gzip.decompress(found.path.read_bytes()).splitlines()]
-        splits.append((sum("split" in line for line in lines), sum("products" in line for line in lines)))
-    assert splits[0][0] > 10
-    assert splits[0][1] == 0
-    assert 1 <= splits[1][0] < splits[1][1] <= 4
-
-
-def sizes_behind_relus(path: Path) -> Path:
-    """Class 1 has Σ |h| for four sums ± of four neurons that are barely open at one half, less 3.25."""
-    rows = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
-    rows = np.concatenate([rows, -rows], axis=1)
-    layers = [(np.eye(4), np.full(4, -0.3)), (rows, -rows.sum(axis=0) / 4), ([[0, 1]] * 8, [3.25, 0])]
-    return fully_connected(path, layers)
-
-
-def sizes_of_sums(path: Path, against: float) -> Path:
-    """Class 1 has Σ |h| for eight sums ± of all moves, which cannot all be large: at most 8 √8 times the radius."""
-    one = np.ones((1, 1))
-    for _ in range(3):
-        one = np.block([[one, one], [one, -one]])
-    rows = np.concatenate([one, -one], axis=1)
-    return fully_connected(path, [(rows, -rows.sum(axis=0) / 2), ([[0, 1]] * 16, [against, 0])])
 
 
 def test_verdicts_within_a_radius(tmp_path: Path) -> None:
