@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 from pydantic import Strict
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,6 +22,7 @@ from bounds.geometry.halfspace_distance import nearest_in_halfspace
 from encoders.errors import OptionError
 from encoders.question import CONVEX, Norm, convex_norm
 from encoders.validation import ConvexNorm, Natural, Positive, validated
+from trainers.regularisers.base import ramp
 
 Scores = Callable[[Tensor], Tensor]
 L1_SHARE = 0.05  # of the entries that one L1 step moves
@@ -31,13 +32,18 @@ STEP = 2.5  # the steps together may go this many radii
 
 @validated
 class Adversarial:
-    """`share` of every batch becomes adversarial examples within `radius`, by `steps` of ascent or one linearised."""
+    """`share` of every batch becomes adversarial examples within `radius`, by `steps` of ascent or one linearised.
+
+    Over the first `grows` of the training the radius grows from 0 on: networks that meet the whole radius at once may
+    learn to give every input the same scores.
+    """
 
     norm: ConvexNorm
     radius: Positive
     share: Annotated[float, Strict(), Gt(0), Le(1)] = 0.5
     steps: Natural = STEPS
     method: Literal["pgd", "linearised"] = "pgd"
+    grows: Annotated[float, Strict(), Ge(0), Le(1)] = 0.0
 
     def __post_init__(self) -> None:
         if self.method == "linearised" and self.steps != STEPS:
@@ -45,38 +51,44 @@ class Adversarial:
 
     @classmethod
     def parsed(cls, text: str) -> Adversarial:
-        """NORM:RADIUS, NORM:RADIUS:SHARE, NORM:RADIUS:SHARE:STEPS or linearised:NORM:RADIUS:SHARE; pgd: may be said."""
+        """NORM:RADIUS[:SHARE[:STEPS]] or linearised:NORM:RADIUS[:SHARE], then :grows=SHARE; pgd: may be said."""
         method, _, setting = text.partition(":")
         if method not in ("pgd", "linearised"):
             method, setting = "pgd", text
+        setting, _, grows = setting.partition(":grows=")
         norm, *rest = setting.split(":")
         try:
             radius, share, steps, *more = (*rest, *("", "0.5", str(STEPS))[len(rest) :])
             if more:
                 raise ValueError
-            return cls(convex_norm(norm), float(radius), float(share), int(steps), method)  # type: ignore[arg-type]
+            return cls(convex_norm(norm), float(radius), float(share), int(steps), method, float(grows or 0))  # type: ignore[arg-type]
         except OptionError as error:
             raise OptionError(f"adversarial {text!r}: {error}") from None
         except ValueError:
             raise OptionError(
-                f"adversarial {text!r}: write NORM:RADIUS:SHARE, like linf:0.1:0.5 or linearised:l2:1:0.5, norms: "
-                f"{', '.join(CONVEX)}"
+                f"adversarial {text!r}: write NORM:RADIUS:SHARE, like linf:0.1:0.5, linearised:l2:1:0.5 or "
+                f"linf:0.3:1:grows=0.5, norms: {', '.join(CONVEX)}"
             ) from None
 
     @property
     def text(self) -> str:
         setting = f"{self.norm}:{self.radius:g}:{self.share:g}"
-        return f"{setting}:{self.steps}" if self.method == "pgd" else f"{self.method}:{setting}"
+        setting = f"{setting}:{self.steps}" if self.method == "pgd" else f"{self.method}:{setting}"
+        return f"{setting}:grows={self.grows:g}" if self.grows else setting
 
-    def applied(self, module: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
-        """The batch with its first samples replaced; it comes shuffled, so that is a random share."""
+    def applied(self, module: nn.Module, x: Tensor, labels: Tensor, progress: float = 1.0) -> Tensor:
+        """The batch with its first samples replaced; it comes shuffled, so that is a random share.
+
+        `progress` of the training, from 0 to 1, says how far the radius has grown.
+        """
         count = max(1, round(self.share * len(x)))
+        radius = self.radius * ramp(progress, 0.0, self.grows)
         training = module.training
         module.eval()  # no dropout, and BatchNorm as it will be
         if self.method == "pgd":
-            moved = ascend(module, x[:count], labels[:count], self.norm, self.radius, self.steps)
+            moved = ascend(module, x[:count], labels[:count], self.norm, radius, self.steps)
         else:
-            moved = linearised(module, x[:count], labels[:count], self.norm, self.radius)
+            moved = linearised(module, x[:count], labels[:count], self.norm, radius)
         module.train(training)
         return torch.cat([moved, x[count:]])
 

@@ -199,11 +199,11 @@ def _epoch(
     batches = torch.split(order, options.batch)
     for number, rows in enumerate(batches):
         x, labels = options.augmentation.applied(data[0][rows]), data[1][rows]
+        done = (epoch + number / len(batches)) / options.epochs
         if options.adversarial is not None:
-            x = options.adversarial.applied(module, x, labels)
+            x = options.adversarial.applied(module, x, labels, done)
         x = x.detach().requires_grad_()
         outputs = module(x)
-        done = (epoch + number / len(batches)) / options.epochs
         plain = functional.cross_entropy(outputs, labels)
         loss, penalty = _loss(options.regularisers, Batch(module, x, labels, outputs, done), plain)
         if not math.isfinite(loss.item()):

@@ -286,6 +286,9 @@ def test_a_share_of_the_batch_is_attacked() -> None:
         "linearised:l2:1:0.5:3",
         "linearised:l2",
         "fgsm:l2:1",
+        "linf:0.1:grows=2",
+        "linf:0.1:grows=soon",
+        "linf:0.1:grows=0.5:1",
     ],
 )
 def test_adversarial_texts_that_are_refused(text: str) -> None:
@@ -298,6 +301,21 @@ def test_adversarial_texts() -> None:
     assert Adversarial.parsed("pgd:l2:0.5:1:7").text == "l2:0.5:1:7"
     one = Adversarial.parsed("linearised:l2:1.5")
     assert (one.method, one.norm, one.radius, one.text) == ("linearised", Norm.L2, 1.5, "linearised:l2:1.5:0.5")
+    growing = Adversarial.parsed("linf:0.3:1:grows=0.5")
+    assert growing == Adversarial(Norm.LINF, 0.3, 1.0, grows=0.5)
+    assert growing.text == "linf:0.3:1:10:grows=0.5"
+    assert Adversarial.parsed(growing.text) == growing
+
+
+@pytest.mark.parametrize("method", ["", "linearised:"])
+def test_the_radius_grows_with_the_training(method: str) -> None:
+    # Classes 0 and 1 draw level where the one input is 0: from 1 an attack goes as far as it may.
+    module = nn.Linear(1, 2, bias=False)
+    module.weight.data = torch.tensor([[1.0], [0.0]])
+    growing = Adversarial.parsed(f"{method}linf:0.8:1:grows=0.5")
+    x, labels = torch.ones(1, 1), torch.tensor([0])
+    found = [float(growing.applied(module, x, labels, done)) for done in (0.0, 0.125, 0.25, 0.5, 1.0)]
+    assert found == pytest.approx([1.0, 0.8, 0.6, 0.2, 0.2])
 
 
 def test_a_linearised_step_by_hand() -> None:

@@ -69,7 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--adversarial",
         metavar="P:R:S",
         help="adversarial training: norm, radius, share of each batch (linf:0.1:0.5), by projected gradient steps; or "
-        "by one step of the linearised attack (linearised:l2:1:0.5)",
+        "by one step of the linearised attack (linearised:l2:1:0.5); with :grows=0.5 behind it, the radius grows from "
+        "0 on over the first half of the training",
     )
     network.add_argument(
         "--augment", default="", metavar="A", help="data augmentation: rotate:10,shift:1,flip,noise:0.05"
