@@ -17,7 +17,7 @@ FUZZ_SEED ?= $(shell date +%s)000
 FIRST_SEED := $(or $(FIRST_SEED),$(shell date +%s))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types tests format test-file bench bench-baseline fuzz test-thorough serve docs docs-serve docs-links study nets clean
+.PHONY: help setup demo test lint types tests format test-file bench bench-baseline fuzz test-slow test-all test-thorough serve docs docs-serve docs-links study nets clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
@@ -75,7 +75,10 @@ bench: $(READY)  ## the same again: verdicts, brackets and seconds beside the ba
 fuzz: $(READY)  ## random operator graphs against onnxruntime for FUZZ_SECONDS=60, from seed FUZZ_SEED on
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz_graphs --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 
-test-all: $(READY)  ## tests: those too that `make test` leaves out, because they take longer (half an hour of a core)
+test-slow: $(READY)  ## tests: those marked slow, too, as continuous integration runs them (ten minutes)
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(TEST_JOBS) --slow $(PYTEST_OPTIONS)
+
+test-all: $(READY)  ## tests: all of them, and all of their cases (half an hour of two cores)
 	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(TEST_JOBS) --all $(PYTEST_OPTIONS)
 
 test-thorough: $(READY)  ## random tests: ten times the cases, drawn afresh (takes long)

@@ -29,14 +29,15 @@ FEW_STEPS, FEW_NEURONS = 4, 40  # of a brief question's attacks, and of nets tha
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="slow tests, and all cases of tests that ordinarily run fewer")
+    parser.addoption("--slow", action="store_true", help="slow tests, too: what continuous integration runs")
+    parser.addoption("--all", action="store_true", help="all tests, and all cases of those that ordinarily run fewer")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """An ordinary run takes minutes; what it leaves out, `make test-all` and `make test-thorough` run."""
+    """An ordinary run takes minutes; what it leaves out, `--slow`, `make test-all` and `make test-thorough` run."""
     if not config.option.all and not thorough():
-        items[:], left = ordinary(items)
+        items[:], left = ordinary(items, slow=config.option.slow)
         config.hook.pytest_deselected(items=left)
 
 

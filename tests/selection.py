@@ -1,4 +1,4 @@
-"""Which cases an ordinary run leaves to `make test-all`: tests marked `slow`, and most of those marked `fewer`."""
+"""Which cases an ordinary run leaves out: tests marked `slow` or `release`, and most of those marked `fewer`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def chosen(cases: Sequence[frozenset[Choice]], most: int | None) -> list[int]:
     return sorted(kept)
 
 
-def ordinary(items: Iterable[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
-    """The tests of an ordinary run, in their order, and those that it leaves out."""
+def ordinary(items: Iterable[pytest.Item], slow: bool = False) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """The tests of an ordinary run, or of one with those marked `slow`, and those left out; both in their order."""
     held, left, swept = list[pytest.Item](), list[pytest.Item](), dict[str, list[pytest.Item]]()
     for item in items:
-        if item.get_closest_marker("slow"):
+        if item.get_closest_marker("release") or (not slow and item.get_closest_marker("slow")):
             left.append(item)
             continue
         held.append(item)

@@ -38,6 +38,7 @@ def test_weights_and_samples_beyond_float32(tmp_path: Path) -> None:
     assert below.verdict is Verdict.CERTIFIED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample", [0.1, 0.6, 0.7])
 def test_a_sample_stays_what_it_is(sample: float, tmp_path: Path) -> None:
     # 1/2 - x against x - 1/2: the distance of 1/2 from the sample is all there is, but not from its float32.
@@ -97,6 +98,7 @@ def test_weights_whose_product_float64_cannot_hold(tmp_path: Path) -> None:
         bracketed(path, np.array([sample]), ExactFile.read(path).distance(x, predicted), "range", "finite", "large")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_random_double_files(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)

@@ -25,6 +25,7 @@ def name_of(graph: Graph, region: Region, norm: Norm, goals: tuple[Goal, ...]) -
     return digest(str(norm), graph, region, numbers_of(goals))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", CONVEX)
 def test_brute_force_finds_again_what_is_kept(norm: Norm) -> None:
     for seed in (1, 2):

@@ -27,6 +27,7 @@ def test_the_oracle_knows_a_distance_by_hand(tmp_path: Path) -> None:
     assert file.distance(Fraction(1, 10), 0, high=Fraction(1, 2)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(draws(12, 600)))
 @pytest.mark.fewer(7)

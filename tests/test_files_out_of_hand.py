@@ -83,7 +83,7 @@ def loaded(path: Path) -> str:
     return said[0]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_an_ordinary_file_is_answered(tmp_path: Path) -> None:
     assert loaded(pooled(tmp_path, "MaxPool", [2, 2], [2, 2], [0, 0, 0, 0], (6, 8))) == "answered\n"
 
@@ -102,6 +102,7 @@ def pooled(
     return written(folder / "net.onnx", nodes, {"w": weight}, inputs=(1, 1, *image))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("operator", "kernel", "pads"),
     [
@@ -117,7 +118,7 @@ def test_windows_as_large_as_the_picture(operator: str, kernel: list[int], pads:
     loaded(pooled(tmp_path, operator, kernel, [1, 1], pads, (60, 80)))
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_window_over_a_line(tmp_path: Path) -> None:
     nodes = [node("MaxPool", ["x"], ["p"], kernel_shape=[200], pads=[100, 100]), node("Flatten", ["p"], ["f"])]
     nodes += [node("Gemm", ["f", "w"], ["y"], transB=1)]
@@ -125,6 +126,7 @@ def test_a_window_over_a_line(tmp_path: Path) -> None:
     loaded(written(tmp_path / "net.onnx", nodes, {"w": weight}, inputs=(1, 1, 4800)))
 
 
+@pytest.mark.slow
 def test_a_constant_of_many_terabytes(tmp_path: Path) -> None:
     # A shape of three numbers stands for a zero of 8e12 entries, of which two are kept.
     nodes = [node("ConstantOfShape", ["shape"], ["huge"]), node("Slice", ["huge", "from", "to"], ["some"])]
@@ -140,6 +142,7 @@ def test_an_expansion_of_many_terabytes(tmp_path: Path) -> None:
     loaded(written(tmp_path / "net.onnx", nodes, constants))
 
 
+@pytest.mark.slow
 def test_a_crash_of_onnxruntime_is_a_refusal(tmp_path: Path) -> None:
     # A Split with a part left out kills the process when a session is made.
     nodes = [node("Split", ["x"], ["a", "", "c"], axis=1), node("Concat", ["c", "a"], ["y"], axis=1)]
@@ -148,6 +151,7 @@ def test_a_crash_of_onnxruntime_is_a_refusal(tmp_path: Path) -> None:
     loaded(path)
 
 
+@pytest.mark.slow
 def test_a_crash_costs_the_command_one_line(tmp_path: Path) -> None:
     nodes = [node("Split", ["x"], ["a", "", "c"], axis=1), node("Concat", ["c", "a"], ["y"], axis=1)]
     path = written(tmp_path / "net.onnx", nodes, {}, inputs=(1, 6), outputs={"y": (1, 4)}, opset=13)

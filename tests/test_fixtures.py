@@ -36,6 +36,7 @@ def questions() -> list[ParameterSet]:
 NETS = sorted(path.name for path in FOLDER.glob("*.onnx")) or ["wk17a.onnx"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_attacks")
 @pytest.mark.parametrize("case", questions())
 def test_published_minima(case: dict[str, object] | None) -> None:
@@ -63,6 +64,7 @@ def test_real_nets_agree_with_onnxruntime(name: str) -> None:
     assert compared.difference < min(1e-4, compared.allowed)
 
 
+@pytest.mark.slow
 def test_wk17a_decisions() -> None:
     # Test images 0 (robust at 0.1), 92 (adversarial at 0.0365) and 247 (misclassified), as MIPVerify found them.
     model, data = load(shared_data("wk17a.onnx")), np.load(shared_data("mnist_test.npz"))

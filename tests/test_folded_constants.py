@@ -185,6 +185,7 @@ def test_beta_of_hard_sigmoid_is_float32(tmp_path: Path) -> None:
     nearly(path, 2 * (Fraction(1, 2) - single(0.3)), "HardSigmoid")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variance", [0.0, 1e-5, 3e-7])
 def test_epsilon_of_batch_normalization_left_out(variance: float, tmp_path: Path) -> None:
     # t = x / sqrt(variance + epsilon): 256 - t against t.

@@ -26,6 +26,7 @@ BLOCK = 50
 SMALL_GRAPHS = range(0, draws(8, 80) * JUDGED, JUDGED)
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("first", range(0, draws(100, 800), BLOCK))
 @pytest.mark.fewer(1)
@@ -39,6 +40,7 @@ def test_graphs_agree_or_are_refused_by_name(first: int, tmp_path: Path) -> None
     assert not failures, "\n".join(failures)
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("part", range(4))
 @pytest.mark.fewer(1)
@@ -80,6 +82,7 @@ def test_a_misreading_is_told_from_an_agreement(tmp_path: Path, monkeypatch: pyt
     assert hold(made.proto, tmp_path, made.inputs).reading is Reading.UNNAMED
 
 
+@pytest.mark.slow
 def test_a_wrong_verdict_is_contradicted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = numpy_helper.from_array(np.array([[1.0, -1.0], [0.5, -2.0]], dtype=np.float32), "weights")
     bias = numpy_helper.from_array(np.array([-1.0, 1.0], dtype=np.float32), "bias")
@@ -105,7 +108,7 @@ def refuse(path: Path) -> None:
     raise ModelError(f"{path}: it is not supported")
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_fuzzer_counts_what_it_ran(tmp_path: Path) -> None:
     outcomes = fuzz(first=1, count=3, seconds=300.0, out=tmp_path)
     assert [outcome.seed for outcome in outcomes] == [1, 2, 3]
@@ -122,6 +125,7 @@ def dies_at_two(seeds: range, out: Path, pipe: Connection) -> None:
     pipe.send(DONE)
 
 
+@pytest.mark.slow
 def test_a_graph_that_kills_its_process_is_a_failure_and_the_others_run(tmp_path: Path) -> None:
     outcomes = fuzz(first=1, count=4, seconds=300.0, out=tmp_path, worker=dies_at_two)
     assert [(outcome.seed, outcome.failed) for outcome in outcomes] == [(1, False), (2, True), (3, False), (4, False)]

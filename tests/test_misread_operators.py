@@ -33,6 +33,7 @@ def like_onnxruntime(path: Path, size: int, *named: str) -> None:
     np.testing.assert_allclose(model.real(inputs.astype(np.float64)), model.scores(inputs), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [(0, 5), (5, 0), (-1, 5)])
 def test_two_pads_keep_their_own_numbers(first: int, second: int, tmp_path: Path) -> None:
     # The values are [second, first, x, first, second]: 1 + first/8 - x against x + second/8.
@@ -315,6 +316,7 @@ def test_matmul_follows_the_rules_of_numpy(shape: tuple[int, ...], tmp_path: Pat
 SLOPES = (2.0**53, 1e16, 3e16, 1e17, 1e30, -1e17, 1e10, 1e-10, -1e-10, -3.0, 0.0, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", ["PRelu", "LeakyRelu"])
 @pytest.mark.parametrize("slope", SLOPES)
 @pytest.mark.fewer(4)

@@ -183,14 +183,14 @@ def same(found: Result | Exception, expected: Result | Exception) -> None:
         assert (found.lower, found.upper) == pytest.approx((expected.lower, expected.upper), abs=2e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_search_that_looks_ahead(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     monkeypatch.setattr("verifier.engines.phase_search.look_ahead.MANY_PHASES", -1)
     same_answers(model, CENTER, None)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_search_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     monkeypatch.setattr("bounds.tightening.by_all_layers.FEWEST", 1)
@@ -219,6 +219,7 @@ def test_a_net_with_one_hidden_layer(tmp_path: Path) -> None:
     assert found.nodes > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "radius"), [("linf", 0.045), ("linf", 0.06), ("l1", 0.71), ("l2", 0.15), ("l2", 0.3)])
 def test_verify_on_a_digits_net(norm: str, radius: float) -> None:
     digit = load(NETS / "digits-64-32-32-10.onnx")
@@ -226,11 +227,13 @@ def test_verify_on_a_digits_net(norm: str, radius: float) -> None:
     assert found.verdict in (Verdict.CERTIFIED, Verdict.FALSIFIED)
 
 
+@pytest.mark.slow
 def test_distance_on_a_digits_net() -> None:
     digit = load(NETS / "digits-64-32-32-10.onnx")
     assert same_answers(digit, digits("test").x[0], None, norm="l1").verdict is Verdict.EXACT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "norm"),
     [("search", "linf"), ("steps", "l1"), ("steps", "l2"), ("subsets", "l0"), ("highs", "linf"), ("cpsat", "l1")],
@@ -240,11 +243,13 @@ def test_on_the_grid(engine: str, norm: str, model: Model) -> None:
     same_answers(model, np.round(4 * CENTER) / 4, None, norm=norm, engine=engine, grid=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("engine", "norm"), [("highs", "l1"), ("subsets", "l0")])
 def test_off_the_grid(engine: str, norm: str, model: Model) -> None:
     same_answers(model, CENTER, None, norm=norm, engine=engine)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", CONVEX)
 def test_splits(norm: str, tmp_path: Path) -> None:
     graph, center = random_chain(51, (2, 5, 4, 2))
@@ -269,6 +274,7 @@ def test_boxes_of_a_property() -> None:
         near(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "radius"), [(Norm.LINF, None), (Norm.L1, None), (Norm.L2, 0.1)])
 @pytest.mark.fewer(2)
 def test_samples_side_by_side(norm: Norm, radius: float | None, model: Model) -> None:
@@ -287,6 +293,7 @@ def test_samples_side_by_side(norm: Norm, radius: float | None, model: Model) ->
         same(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 @pytest.mark.fewer(3)
 def test_attacks(name: str) -> None:

@@ -47,6 +47,7 @@ def test_one_output_alone_is_no_classifier(
     assert "threshold T" in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [(1,), (1, 1)])
 @pytest.mark.fewer(1)
 def test_a_threshold_makes_two_classes(rank: tuple[int, ...], tmp_path: Path) -> None:
@@ -69,6 +70,7 @@ def test_a_threshold_makes_two_classes(rank: tuple[int, ...], tmp_path: Path) ->
         assert beyond.target == 1 - predicted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.1, -1e30, 1e30, -0.5])
 def test_a_threshold_is_the_number_that_was_given(threshold: float, tmp_path: Path) -> None:
     # 2x - 1/2 = T at x = T/2 + 1/4, with T in full, not as float32.
@@ -82,6 +84,7 @@ def test_a_threshold_is_the_number_that_was_given(threshold: float, tmp_path: Pa
         assert sharp.verdict is not Verdict.CERTIFIED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.3, 0.8])
 def test_a_threshold_goes_through_a_last_sigmoid(threshold: float, tmp_path: Path) -> None:
     # sigmoid(2x - 1/2) > T where 2x - 1/2 > ln(T / (1 - T)).

@@ -64,7 +64,7 @@ def test_an_attack_of_others_is_clipped_and_pulled_to_the_boundary(swap: Path) -
 
 
 @pytest.mark.usefixtures("warm_workers")
-@pytest.mark.slow
+@pytest.mark.release
 def test_in_other_processes_and_in_the_record(
     swap: Path, points: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,6 +94,7 @@ def test_an_entry_point_goes_by_its_own_name(
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_a_training_with_parts_of_others_alone(tmp_path: Path) -> None:
     options = TrainOptions(
         data=HERE + "Points", model=HERE + "NARROW", epochs=1,
@@ -123,6 +124,7 @@ def test_an_attack_that_claims_to_be_nearer_than_it_is(swap: Path) -> None:
         Attacking(verifier.load(swap), Options(), (HERE + "Boaster",)).sample(X, 0)
 
 
+@pytest.mark.slow
 def test_a_lower_bound_above_a_replayed_adversary(
     swap: Path, points: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +143,7 @@ def test_an_engine_whose_proof_a_witness_contradicts(swap: Path, points: str, tm
     assert main(["distance", str(swap), "--data", points, "--engine", HERE + "Certain", "--out", str(tmp_path)]) == 3
 
 
+@pytest.mark.slow
 def test_what_training_is_fed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="labels from 0 to 3"):
         datasets.load(HERE + "Mislabelled")

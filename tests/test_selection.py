@@ -33,6 +33,8 @@ def test_a_run(pytester: pytest.Pytester) -> None:
         import pytest
         @pytest.mark.slow
         def test_slow(): pass
+        @pytest.mark.release
+        def test_release(): pass
         @pytest.mark.fewer(2)
         @pytest.mark.parametrize("one", range(4))
         def test_swept(one): pass
@@ -41,4 +43,7 @@ def test_a_run(pytester: pytest.Pytester) -> None:
     )
     held, left = ordinary(items)
     assert [item.name for item in held] == ["test_swept[0]", "test_swept[1]", "test_plain"]
-    assert {item.name for item in left} == {"test_slow", "test_swept[2]", "test_swept[3]"}
+    assert {item.name for item in left} == {"test_slow", "test_release", "test_swept[2]", "test_swept[3]"}
+    held, left = ordinary(items, slow=True)
+    assert [item.name for item in held] == ["test_slow", "test_swept[0]", "test_swept[1]", "test_plain"]
+    assert {item.name for item in left} == {"test_release", "test_swept[2]", "test_swept[3]"}

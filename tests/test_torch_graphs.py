@@ -113,6 +113,7 @@ def exported(net: nn.Module, path: Path, dynamo: bool, open_batch: bool, opset: 
     return onnx.load(str(path))
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize(("seed", "dynamo"), MODULES)
 @pytest.mark.fewer(5)

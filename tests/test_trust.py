@@ -194,6 +194,7 @@ def test_a_bound_made_too_high_is_caught(monkeypatch: pytest.MonkeyPatch) -> Non
     assert caught(3)
 
 
+@pytest.mark.slow
 def test_a_dropped_child_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     search = verifier.engines.phase_search.search.Search
     genuine = search._settle

@@ -143,6 +143,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm", "closes"), CASES)
 @pytest.mark.fewer
@@ -162,6 +163,7 @@ def measures(nearest: int | None) -> tuple[int, ...]:
     return tuple(sorted(beside | set(range(4)) if thorough() else beside or {3}))
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm", "closes"), CASES)
 @pytest.mark.fewer
@@ -202,6 +204,7 @@ def colours(seed: int, folder: Path) -> Question:
     return Question(model, graph, x, free, levels, True, Norm.L0, None, 0.0, truth)
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("engine", ["auto", "subsets", "cpsat", "highs"])
 @pytest.mark.fewer(1)
@@ -230,6 +233,7 @@ def fewest(graph: Graph, region: Region, goals: tuple[Goal, ...]) -> float:
     return float("inf")
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_fewest_inputs_off_the_grid(tmp_path: Path) -> None:
     found = []
@@ -300,7 +304,7 @@ def test_one_pixel_too_few_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert caught("subsets", Norm.L0, tmp_path, 104, 100, 60)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_steps_narrowed_too_far_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def greedy(steps: Steps, a: FloatArray, k: float) -> Domains:
         return narrowed(steps, a, 1.5 * k + 0.05)

@@ -109,6 +109,7 @@ def test_distances(engine: str, norm: Norm, tmp_path: Path) -> None:
     assert found == []
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm"), [("auto", norm) for norm in Norm])
 @pytest.mark.fewer(1)
@@ -141,6 +142,7 @@ def caught(engine: str, folder: Path, seen: int, count: int = 30) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_staircase_one_too_far_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def shifted(y: IntArray, first: int) -> Line | None:
         line = digital_line(y, first)

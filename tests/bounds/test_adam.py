@@ -16,6 +16,7 @@ def loss(parts: list[Tensor]) -> Tensor:
     return (parts[0] - 3.0).square().sum() + (parts[0][:2] * parts[1]).abs().sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moments", [MOMENTS, (0.5, 0.9)])
 def test_it_steps_as_torch_does(moments: tuple[float, float]) -> None:
     start = [torch.tensor([0.5, -2.0, 4.0]), torch.tensor([1.0, -1.0])]
@@ -39,6 +40,7 @@ def test_a_parameter_without_a_gradient_stays() -> None:
     assert part.item() == 1.0
 
 
+@pytest.mark.slow
 def test_it_does_without_torchs_compiler() -> None:
     code = "from bounds.adam import Adam; import sys, torch; Adam([torch.zeros(1)]).step(0.1)"
     shown = [sys.executable, "-c", f"{code}; print('torch._dynamo' in sys.modules)"]

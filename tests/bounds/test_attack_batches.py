@@ -69,6 +69,7 @@ def assert_same(together: list[Candidates], alone: list[Candidates], within: flo
         assert one.distances[:1] == pytest.approx(other.distances[:1], rel=within, abs=1e-10)
 
 
+@pytest.mark.fewer
 @pytest.mark.parametrize("norm", list(CONVEX))
 @pytest.mark.parametrize("name", list(ATTACKS))
 def test_a_batch_finds_what_its_samples_find_alone(name: str, norm: Norm) -> None:
@@ -82,6 +83,7 @@ def test_a_batch_finds_what_its_samples_find_alone(name: str, norm: Norm) -> Non
     assert sum(len(found.inputs) > 0 for found in alone) >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", list(CONVEX))
 def test_the_portfolio_finds_the_same_for_many(norm: Norm) -> None:
     problems = samples(norm)

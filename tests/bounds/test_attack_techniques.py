@@ -66,6 +66,7 @@ def test_one_hidden_layer_by_hand(name: str, norm: Norm) -> None:
     assert found.distances[0] <= DISTANCES[norm] * (4.1 if ATTACKS[name].norms == {Norm.L0} else 1.1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("brief_attacks")
 @pytest.mark.thorough
 @pytest.mark.parametrize("norm", NORMS)
@@ -150,6 +151,7 @@ def in_turn(name: str, question: int) -> list[Norm]:
     return norms if thorough() else [norms[(NAMES.index(name) + question) % len(norms)]]
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("question", NOTHING)
 @pytest.mark.parametrize("name", NAMES)
@@ -161,12 +163,14 @@ def test_where_there_is_nothing_nothing_is_found(name: str, question: str) -> No
         assert len(ATTACKS[name]().run(nothing).inputs) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_center_that_is_an_adversary_has_distance_zero(name: str) -> None:
     found = ATTACKS[name]().run(problem_of(HAND, CORNER, Norm.LINF, goals_for(1, 2, None, 0.0), BRIEF))
     assert found.distances[0] == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("brief_attacks")
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_answer(name: str) -> None:
@@ -212,6 +216,7 @@ def test_what_does_not_win_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.distances == pytest.approx([0.25])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.fewer(9)
 def test_the_answers_do_not_depend_on_which_goals_share_the_batch(name: str) -> None:

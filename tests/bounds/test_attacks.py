@@ -145,7 +145,7 @@ def random_region(rng: np.random.Generator) -> Region:
 @given(
     seed=st.integers(0, 10**6), norm=st.sampled_from(NORMS), targeted=st.booleans(), margin=st.sampled_from([0, 0.3])
 )
-@pytest.mark.slow
+@pytest.mark.release
 def test_every_candidate_is_what_it_says(seed: int, norm: Norm, targeted: bool, margin: float) -> None:
     rng = np.random.default_rng(seed)
     graph, region = random_net(rng), random_region(rng)
@@ -243,6 +243,7 @@ def test_the_steepest_step_by_hand(norm: Norm, step: list[float]) -> None:
     assert steepest(runs, torch.zeros(1, 2, dtype=torch.float64), gradient)[0].tolist() == pytest.approx(step)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(ATTACKS))
 @pytest.mark.fewer(9)
 def test_each_attack_alone_flips_the_linear_net(name: str) -> None:

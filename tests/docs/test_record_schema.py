@@ -105,6 +105,7 @@ def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*COMMANDS, *SMALL_COMMANDS, "report"])
 def test_what_is_written_is_what_the_schema_says(name: str, records: dict[str, list[Record]]) -> None:
     assert records[name]
@@ -112,6 +113,7 @@ def test_what_is_written_is_what_the_schema_says(name: str, records: dict[str, l
         Draft202012Validator(SCHEMA).validate(record)
 
 
+@pytest.mark.slow
 def test_the_records_differ_as_the_schema_knows(records: dict[str, list[Record]]) -> None:
     verdicts = {record["verdict"] for held in records.values() for record in held}
     assert verdicts == {"exact", "certified", "falsified", "unresolved", "misclassified"}
@@ -169,6 +171,7 @@ FAULTS: list[tuple[str, Callable[[Record], object]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "spoil"), FAULTS)
 def test_a_spoilt_record_is_refused(
     name: str, spoil: Callable[[Record], object], records: dict[str, list[Record]]

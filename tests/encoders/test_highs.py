@@ -151,6 +151,7 @@ def test_the_solvers_own_time_limit() -> None:
     check_stopped(program, solution)
 
 
+@pytest.mark.slow
 def test_a_limit_that_highs_ignores_is_kept_from_outside() -> None:
     # HiGHS itself is told to take a thousand years; what it had proven when it was ended still counts.
     program = knapsacks(200, 40)

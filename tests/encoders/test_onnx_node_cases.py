@@ -297,6 +297,7 @@ WAYS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @WAYS
 def test_every_operator_agrees_or_is_refused_by_name(variable: bool, expected: str, tmp_path: Path) -> None:
     found = answers(variable, tmp_path, most=FEW)

@@ -15,6 +15,7 @@ from encoders.solvers.process import Worker, running, serve_requests
 HIGHS = ("encoders.solvers.highs_worker", "HiGHS", "highspy")
 
 
+@pytest.mark.slow
 def test_a_thread_keeps_its_worker_and_shares_it_with_no_other() -> None:
     mine = running(*HIGHS)
     assert running(*HIGHS) is mine

@@ -191,6 +191,7 @@ def test_the_table_has_every_regulariser() -> None:
     assert {row[0] for row in ROWS} == set(REGULARISERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]} {row[1]}")
 def test_a_penalty_is_its_independent_value_and_its_gradient_the_difference_in_every_weight(
     row: tuple[str, dict[str, object], Callable[[Net], float]],

@@ -42,6 +42,7 @@ def weights(options: TrainOptions) -> list[torch.Tensor]:
     return list(train(options, SHAPE, 10, few()).module.state_dict().values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(REGULARISERS))
 @pytest.mark.fewer(7)
 def test_training_is_deterministic_given_the_seed(name: str) -> None:
@@ -444,6 +445,7 @@ seeds = [5]
 """
 
 
+@pytest.mark.slow
 def test_a_config_trains_all_its_runs_and_then_only_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -580,7 +582,7 @@ def exact_mean(path: Path, count: int) -> float:
     return total / count
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_what_claims_to_help_raises_the_exact_mean_distance_on_digits(tmp_path: Path) -> None:
     claims = {
         "cross-lipschitz": {"regularisers": (regulariser("cross-lipschitz", strength=0.03),)},
@@ -597,6 +599,7 @@ def test_what_claims_to_help_raises_the_exact_mean_distance_on_digits(tmp_path: 
         assert found[name] > 1.15 * found["none"], found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ibp", "mmr", "cross-lipschitz"])
 @pytest.mark.fewer
 def test_a_residual_net_with_batch_norm_is_trained_exported_and_verified(name: str, tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def test_no_adversary_exists(swap: Model) -> None:
     assert result.lower == result.upper == float("inf")
 
 
+@pytest.mark.slow
 def test_a_tie_is_never_certified(tmp_path: Path) -> None:
     # Both scores are always equal: the boundary is everywhere, and no class ever wins strictly.
     tie = load(to_onnx(affine_chain([np.ones((2, 1)), np.eye(2)], [np.zeros(2), np.zeros(2)]), tmp_path / "tie.onnx"))

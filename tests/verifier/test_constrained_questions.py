@@ -190,6 +190,7 @@ def _random_constraints(seed: int, size: int) -> Constraints:
     return matrix, matrix.sum(axis=1) / 2 + random.normal(size=2) * 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "norm", "asked"),
     [

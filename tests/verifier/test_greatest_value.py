@@ -227,6 +227,7 @@ def on_grid(seed: int, norm: Norm, folder: Path) -> tuple[Any, NDArray[np.float6
 GRID_CASES = [("auto", norm) for norm in CONVEX] + [("cpsat", Norm.LINF), ("cpsat", Norm.L1)]
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("attacked", [True, False])
 @pytest.mark.parametrize(("engine", "norm"), GRID_CASES)

@@ -44,6 +44,7 @@ def swap(tmp_path: Path) -> Model:
 
 # x1 in quarters and x2 in thirds, counted in twelfths: 9 and 4 move by 3 and by 4, and must pass by more than 0.6.
 # (6, 8) is 3 and 4 away, (3, 4) 6 and none, (9, 12) none and 8.
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "expected"), [("linf", 4 / 12), ("l1", 6 / 12), ("l2", 5 / 12), ("l0", 1.0)])
 @pytest.mark.fewer(1)
 def test_a_step_for_each_input(swap: Model, norm: str, expected: float) -> None:
@@ -95,6 +96,7 @@ def test_channels_may_come_last(tmp_path: Path) -> None:
         np.testing.assert_array_equal(result.adversary.input[[0, 2]], x[[0, 2]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", [1, 4, None])
 @pytest.mark.fewer(1)
 def test_colour_pixels(colour: Model, grid: int | None) -> None:

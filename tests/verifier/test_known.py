@@ -115,6 +115,7 @@ def test_units_constraints_and_grids(swap: Model) -> None:
         stopped(swap, Known(0.35, adversary=ADVERSARY), options=grid)
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("engine", ["search", "auto", "splits", "highs"])
 @pytest.mark.usefixtures("quick_attacks")
@@ -134,6 +135,7 @@ def test_a_part_of_the_distance_that_is_known_changes_no_answer(engine: str) -> 
             assert proof.lower >= exact - 1e-5 * max(1.0, exact), seed
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm"), [("auto", Norm.LINF), ("cpsat", Norm.L1), ("steps", Norm.L2)])
 @pytest.mark.fewer(1)

@@ -126,6 +126,7 @@ def test_scales_far_from_one(scale: float, tmp_path: Path) -> None:
 # -- what losses have to do with distances -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("norm", list(CONVEX))
 @pytest.mark.fewer(1)

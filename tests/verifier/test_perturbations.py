@@ -84,6 +84,7 @@ def check(
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["brightness", "contrast", "haze"])
 @pytest.mark.parametrize("seed", [1, 7, 9])  # of the first, no change is large enough
 @pytest.mark.fewer(2)
@@ -126,6 +127,7 @@ def test_brightness_by_hand(tmp_path: Path) -> None:
             assert found.adversary.input == pytest.approx([expected], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["linf", "l1"])
 @pytest.mark.fewer(1)
 def test_a_patch_is_a_mask(norm: str, tmp_path: Path) -> None:
@@ -157,6 +159,7 @@ def test_the_sample_stands_at_zero_and_the_box_clips(tmp_path: Path) -> None:
     assert sum(hazy.nodes[k].size for k in hazy.relus) == own
 
 
+@pytest.mark.slow
 def test_units_and_constraints_of_variables(tmp_path: Path) -> None:
     model, x = small(tmp_path, 9)
     asked = brightness(model, x)

@@ -129,6 +129,7 @@ def holds(text: str, witness: str) -> bool:
     return satisfied(ENTRY.sub(lambda entry: number[entry[0]], text), point)
 
 
+@pytest.mark.slow
 def test_agrees_with_every_linear_piece(tmp_path: Path) -> None:
     """No verdict is wrong, and each witness holds for the text as it is written and is what the files give."""
     met, open_questions, count = set(), 0, draws(18, 150)
@@ -156,6 +157,7 @@ def test_agrees_with_every_linear_piece(tmp_path: Path) -> None:
     assert open_questions <= count / 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("few", [16, 0], ids=["input splits", "phases"])
 @pytest.mark.fewer(1)
 def test_proofs_by_themselves_are_never_wrong(few: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

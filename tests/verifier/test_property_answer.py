@@ -116,6 +116,7 @@ def contradiction(text: str, path: Path, asked: Property, truth: float | None = 
     return OPEN if verdict != "unsat" and abs(truth) > CLEAR else ""
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_agrees_with_every_linear_piece(tmp_path: Path) -> None:
     """No verdict is wrong, and few questions that are clear by far stay open."""
@@ -262,6 +263,7 @@ KNOWN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("benchmark", "net", "asked"), KNOWN, ids=lambda part: str(part))
 def test_known_verdicts_are_not_contradicted(benchmark: str, net: str, asked: str) -> None:
     folder = shared_data(f"vnncomp2024/{benchmark}")

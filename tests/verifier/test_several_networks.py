@@ -158,6 +158,7 @@ def test_transfer_by_hand(norm: Norm, tmp_path: Path) -> None:
     assert (found.verdict, found.lower, found.upper) == (Verdict.EXACT, np.inf, np.inf)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("norm", list(CONVEX))
 @pytest.mark.fewer(1)
@@ -194,7 +195,7 @@ def test_a_convolution_beside_a_dense_net(tmp_path: Path) -> None:
     check(transfer_distance(paths, x, norm="l1"), paths, [x, x], truth)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_network_beside_itself_is_that_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = to_onnx(rounded(tiny_net(np.random.default_rng(4), 2)), tmp_path / "net.onnx")
     monkeypatch.setattr("verifier.greatest_value.FIRST_TURN", 0.05)  # what is too short is followed by longer turns
@@ -242,6 +243,7 @@ def test_universal_by_hand(samples: list[float], least: float, tmp_path: Path) -
     check(universal_distance(path, xs), [path] * len(xs), xs, least)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("norm", list(CONVEX))
 @pytest.mark.fewer(1)
@@ -290,6 +292,7 @@ def test_difference_by_hand(x: float | None, radius: float | None, greatest: flo
         assert (found.verdict, found.output) == (Verdict.EXACT, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", list(CONVEX))
 @pytest.mark.fewer(1)
 def test_differences_against_every_joint_pattern(norm: Norm, tmp_path: Path) -> None:
@@ -321,6 +324,7 @@ def test_differences_against_every_joint_pattern(norm: Norm, tmp_path: Path) -> 
 # -- time limits, and what is refused ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_brackets_are_true_after_any_time(tmp_path: Path) -> None:
     rng = np.random.default_rng(11)
     graphs = [rounded(tiny_net(rng, 3)) for _ in range(2)]

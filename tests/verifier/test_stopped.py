@@ -51,6 +51,7 @@ def looks(first: AtLook) -> Iterator[int]:
     yield from np.unique(np.linspace(0, first.looks, MOST, endpoint=False).astype(int)).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["search", "auto", "splits", "highs"])
 @pytest.mark.fewer(2)
 def test_an_engine_without_a_limit(engine: str) -> None:
@@ -83,7 +84,7 @@ def test_on_a_grid_without_a_limit(engine: str, norm: Norm, tmp_path: Path) -> N
         answered(AtLook(last))
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_one_of_several_side_by_side(tmp_path: Path) -> None:
     """The others are closed, whenever that one is called off."""
     problem, _, _ = random_problem(np.random.default_rng(702), Norm.LINF)

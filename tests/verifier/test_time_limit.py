@@ -70,6 +70,7 @@ def check_ended_early(engine: Engine, seed: int, norm: Norm) -> int:
     return left_open
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", CONVEX)
 @pytest.mark.fewer(1)
 def test_a_search_that_is_ended_has_proven_what_it_says(norm: Norm) -> None:
@@ -100,6 +101,7 @@ def test_a_limit_that_never_comes_changes_nothing(norm: Norm) -> None:
         assert found[0] == found[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("looks", LOOKS)
 @pytest.mark.fewer(9)
 def test_a_bound_that_was_cut_short_is_a_bound(looks: int) -> None:

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from bounds.discrete.int8_input_gains import LevelBall
 from bounds.discrete.int8_ranges import Relaxation, ranges_of
@@ -61,6 +62,7 @@ def test_knapsacks_are_tight_where_steps_are_even() -> None:
     assert (down > up).any()
 
 
+@pytest.mark.slow
 def test_ranges_hold_at_every_point(tmp_path: Path) -> None:
     some = 0
     for seed in range(160):

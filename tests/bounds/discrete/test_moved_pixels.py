@@ -32,6 +32,7 @@ def test_how_many_inputs_a_half_space_asks_for() -> None:
     assert float(far) == float("inf")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.fewer(1)
 def test_no_point_of_a_part_falls_lower(grouped: bool) -> None:

@@ -39,6 +39,7 @@ def draw(rng: np.random.Generator, norm: Norm) -> tuple[StepBounds, Ranged, torc
     return bounds, nodes, a, value
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("norm", [Norm.L1, Norm.L2])
 @pytest.mark.fewer(1)

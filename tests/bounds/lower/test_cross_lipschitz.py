@@ -92,6 +92,7 @@ def smooth_net(rng: np.random.Generator, sharpness: float) -> SmoothNet:
     return SmoothNet(hidden, bias, rng.normal(size=(3, 5)), rng.normal(size=3), sharpness)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", list(CONVEX))
 @pytest.mark.parametrize("sharpness", [1.0, 10.0])
 @pytest.mark.fewer

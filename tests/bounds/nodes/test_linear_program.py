@@ -105,6 +105,7 @@ def test_the_bound_is_the_program_s_optimum_and_no_adversary_s(kind: str, norm: 
         assert program.raised(share * max(proven.distance, 1e-3), None).distance <= nearest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", PROGRAMS)
 def test_wrong_multipliers_make_it_weak_and_never_wrong(norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)

@@ -66,6 +66,7 @@ WRONG: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WRONG)
 @pytest.mark.fewer(2)
 def test_whatever_children_start_from_no_claim_is_wrong(kind: str) -> None:

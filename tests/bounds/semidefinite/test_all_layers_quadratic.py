@@ -80,6 +80,7 @@ def test_turned_neurons_are_the_same_net() -> None:
         assert bool((y <= program.most[0] + 1e-12).all())
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(draws(2, 10)))
@@ -166,6 +167,7 @@ def test_products_see_farther_than_chords() -> None:
     assert float(seen.distance[0]) > 1.1 * float(chords.distance[0])
 
 
+@pytest.mark.slow
 def test_the_other_side_is_worth_its_price(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, center = deep_net()
     engine = on_ball(graph, center, 0.2, 1.0)
@@ -257,6 +259,7 @@ def test_a_neuron_answers_as_well_as_it_can(seed: int) -> None:
 genuine = Descent.run
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(draws(4, 40)))
 @pytest.mark.fewer(1)
@@ -295,6 +298,7 @@ def test_where_nothing_is_open_nothing_is_left_to_raise() -> None:
     assert len(nodes) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [1e-150, 1e-250])
 def test_inputs_with_hardly_any_room_claim_no_more_than_they_have(room: float) -> None:
     # Weights make up for it: h = ±d1 ± d2 as on the unit ball.

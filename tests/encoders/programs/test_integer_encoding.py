@@ -73,6 +73,7 @@ def fixed(program: IntegerProgram, t: tuple[int, ...]) -> IntegerProgram:
     return IntegerProgram(low, high, program.rows, program.inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("big_m", [True, False])
 @pytest.mark.fewer(1)
@@ -93,6 +94,7 @@ def test_no_true_adversary_is_lost(norm: Norm, big_m: bool) -> None:
     assert seen > 50
 
 
+@pytest.mark.slow
 def test_without_its_slack_one_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = _Encoding._scaled
 

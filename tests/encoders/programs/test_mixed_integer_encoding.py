@@ -253,7 +253,7 @@ def test_a_solver_that_lies() -> None:
 
 @settings(max_examples=25, derandomize=True)
 @given(st.integers(0, 10**6), st.sampled_from([1e-6, 1e-3, 1e3, 1e6]), st.sampled_from(NORMS))
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_scale_of_a_layer_changes_nothing(solver: HighsSolver, seed: int, scale: float, norm: Norm) -> None:
     # relu(k·h) = k·relu(h): a layer times k and the next divided by it is the same network.
     graph, center = random_chain(seed, (3, 5, 4, 3))

@@ -154,6 +154,7 @@ def test_rows_without_columns() -> None:
             assert PyomoSolver("highs").solve(program).status is status
 
 
+@pytest.mark.slow
 def test_a_limit_is_no_proof() -> None:
     from tests.encoders.test_highs import knapsacks
 

@@ -103,6 +103,7 @@ def boundary_points(text: str, point: dict[str, Fraction]) -> list[dict[str, Fra
     return found
 
 
+@pytest.mark.slow
 @examples(60)
 @given(st.lists(formulas, min_size=1, max_size=2), points)
 def test_reads_what_the_text_says(asked: list[str], place: list[Fraction]) -> None:

@@ -78,17 +78,19 @@ def disagreements(tmp_path: Path, seeds: range) -> list[tuple[int, list[int]]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_points_of_the_program_are_the_adversaries(tmp_path: Path) -> None:
     assert disagreements(tmp_path, range(draws(5, 20))) == []
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_thresholds_one_by_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders.quantised.integer_encoding, "digital_line", no_line)
     assert disagreements(tmp_path, range(40, 44)) == []
 
 
+@pytest.mark.slow
 def test_the_same_for_solvers_over_doubles(tmp_path: Path) -> None:
     """A point of the integer program satisfies the other form, and its objective is the measure."""
     for seed in range(12):
@@ -107,6 +109,7 @@ def test_the_same_for_solvers_over_doubles(tmp_path: Path) -> None:
         assert program.inputs(point).tolist() == point[: len(written.inputs)].tolist()
 
 
+@pytest.mark.slow
 def test_large_sums_fall_back_to_single_thresholds() -> None:
     """Sums near 2^24 times any q would be past what a row may sum to."""
     scale = Scale(np.float32(1.0), 0)

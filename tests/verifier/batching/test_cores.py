@@ -143,6 +143,7 @@ def test_a_request_is_answered_on_as_many_cores(
         assert len(set(asked)) == cores
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_attacks")
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
 def test_the_answer_is_that_of_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, norm: Norm) -> None:

@@ -37,6 +37,7 @@ def proofs(tmp_path_factory: pytest.TempPathFactory) -> list[Proof]:
     return found + list(digits_proofs() if thorough() else ())
 
 
+@pytest.mark.slow
 def test_no_change_makes_a_false_claim_accepted(proofs: list[Proof]) -> None:
     rng, found = Random(7), Counter[str]()
     for _ in range(draws(150, 5000)):
@@ -50,6 +51,7 @@ def test_no_change_makes_a_false_claim_accepted(proofs: list[Proof]) -> None:
     assert found["accepted, claim as before"] > 5
 
 
+@pytest.mark.slow
 def test_every_kind_of_change_changes_something(proofs: list[Proof]) -> None:
     rng, changed, kept = Random(1), set(), 0
     for _ in range(2000):
@@ -62,12 +64,14 @@ def test_every_kind_of_change_changes_something(proofs: list[Proof]) -> None:
     assert kept < 100
 
 
+@pytest.mark.slow
 def test_honest_proofs_are_true_and_accepted(proofs: list[Proof]) -> None:
     for proof in proofs:
         assert check(packed(proof.lines), proof.network.path).whole
         assert truth(claim_of(proof.lines[0]), proof.network) is Truth.TRUE
 
 
+@pytest.mark.slow
 def test_what_is_false_would_be_seen(proofs: list[Proof]) -> None:
     """The oracle of claims knows a radius that is too large, and a witness that is none."""
     known = [proof for proof in proofs if proof.claim.radius is not None and proof.claim.witness is not None]

@@ -62,6 +62,7 @@ def stopped_again_and_again(command: str, exact: dict[int, Record], journal: Pat
     return stops
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("command", ASKED)
 def test_stopped_at_random_moments(command: str, truth: dict[str, dict[int, Record]], tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_stopped_at_hundreds_of_moments(command: str, truth: dict[str, dict[int,
         seed += 1
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_what_is_killed_loses_no_more_than_was_not_due(tmp_path: Path) -> None:
     journal = tmp_path / "results.jsonl"
     program = (
@@ -109,6 +110,7 @@ QUICK = ["verify", NET, "--data", "digits", "--radius", "0.01"]
 HARD = ["distance", NET, "--data", "digits", "--samples", "0:2", "--batch", "1"]
 
 
+@pytest.mark.slow
 def test_more_time_goes_on_where_samples_are_open(tmp_path: Path, truth: dict[str, dict[int, Record]]) -> None:
     journal = tmp_path / "results.jsonl"
     assert main([*HARD, "--time-limit", "1e-6", "--json", str(journal)]) == 1
@@ -129,6 +131,7 @@ def test_more_time_goes_on_where_samples_are_open(tmp_path: Path, truth: dict[st
     assert len(last(journal)[1]["attempts"]) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["distance", "margin", "range"])
 def test_what_is_asked_anew_without_time_is_no_weaker(command: str, tmp_path: Path) -> None:
     journal, out = tmp_path / "results.jsonl", tmp_path / "out"

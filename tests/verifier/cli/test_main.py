@@ -92,6 +92,7 @@ def test_arguments_by_hand() -> None:
     assert parse(["verify", "m", "--data", "d", "--radius", "1"]).box == (0.0, 1.0)
 
 
+@pytest.mark.slow
 def test_distance_writes_rows_journal_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     journal, out = tmp_path / "results.jsonl", tmp_path / "out"
     arguments = ["distance", NET, "--data", "digits", "--samples", "2,0", "--json", str(journal), "--out", str(out)]
@@ -345,6 +346,7 @@ def test_interrupt_keeps_what_is_known(
     assert [line["index"] for line in lines(tmp_path / "results.jsonl")] == [0, 1]
 
 
+@pytest.mark.slow
 def test_interrupt_of_several_processes_keeps_what_is_finished(tmp_path: Path) -> None:
     journal = tmp_path / "results.jsonl"
     process = started(journal)
@@ -362,7 +364,7 @@ def test_interrupt_of_several_processes_keeps_what_is_finished(tmp_path: Path) -
     assert lines(journal) == found
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_interrupt_does_not_reach_processes_that_are_still_starting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -383,6 +385,7 @@ def test_interrupt_does_not_reach_processes_that_are_still_starting(
     assert {line["index"] for line in lines(journal)} == set(range(4))  # where it is slow, brackets on the way as well
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     process = started(tmp_path / "results.jsonl")
     process.kill()

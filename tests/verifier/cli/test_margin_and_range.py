@@ -98,6 +98,7 @@ def test_a_second_run_resumes_and_another_question_is_refused(
     assert "each was false, now true" in refused(capsys, *asked, "--radius", "0.1", "--each")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_workers")
 def test_processes_find_the_same(net: str, data: str, tmp_path: Path) -> None:
     found = []

@@ -39,6 +39,7 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     return sorted((json.loads(line) for line in path.read_text().splitlines()), key=lambda row: row["index"])
 
 
+@pytest.mark.slow
 def test_python_says_the_same(call: list[str], tmp_path: Path) -> None:
     found = plumbline.distances(call[0], X, perturbation="brightness").collected()
     assert main(["distance", *call, "--perturbation", "brightness", "--json", str(tmp_path / "rows.jsonl")]) == 0
@@ -53,6 +54,7 @@ def test_python_says_the_same(call: list[str], tmp_path: Path) -> None:
     assert [str(one.verdict) for one in verdicts] == ["falsified", "certified"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("perturbation", "distances"),
     [
@@ -105,6 +107,7 @@ def test_files_hold_the_image_and_the_variables(call: list[str], tmp_path: Path)
     assert (out / "adversary-0.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_another_perturbation_is_another_run(
     call: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

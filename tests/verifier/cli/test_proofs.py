@@ -96,6 +96,7 @@ def test_a_verdict_is_proven_at_its_radius(tmp_path: Path, capsys: pytest.Captur
     assert "no adversary within linf 0.03" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_greatest_loss_is_proven(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     journal = tmp_path / "losses.jsonl"
     asked = ["margin", *DIGITS, "--radius", "0.02", "--proof", str(tmp_path), "--json", str(journal)]
@@ -110,6 +111,7 @@ def test_a_greatest_loss_is_proven(tmp_path: Path, capsys: pytest.CaptureFixture
         assert (statement["against"], float.fromhex(statement["radius"])) == (record["against"], 0.02)
 
 
+@pytest.mark.slow
 def test_units_and_constraints_are_proven(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "scale.npy", np.linspace(0.5, 2.0, 64))
     np.savez(tmp_path / "bound.npz", A=np.ones((1, 64)), b=[19.5])

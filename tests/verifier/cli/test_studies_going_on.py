@@ -234,12 +234,14 @@ def rounds(files: Arguments, tmp_path: Path) -> Callable[[str, int, int], int]:
     return until
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 @pytest.mark.fewer(1)
 def test_stopped_studies_go_on(name: str, rounds: Callable[[str, int, int], int]) -> None:
     assert rounds(name, 0, draws(1, 20)) >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", QUESTIONS)
 @pytest.mark.fewer(3)

@@ -15,7 +15,7 @@ from verifier.cli.main import main
 from verifier.runs import cluster
 
 pytest.importorskip("distributed", reason="distributed is not installed: there is no cluster to ask")
-pytestmark = pytest.mark.usefixtures("undrawn_charts")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn_charts")]
 MEASURED = ("index", "label", "predicted", "verdict", "lower", "upper", "target", "basis")
 NUMBER = re.compile(r"-?\d+\.\d+(e[-+]?\d+)?")
 FIRST = ("index", "verdict", "lower", "upper", "attacks", "cross_lipschitz")
@@ -48,7 +48,7 @@ def rounded(text: str) -> str:
     return NUMBER.sub(lambda found: f"{float(found[0]):.9g}", text)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_report_is_that_of_this_process(files: tuple[list[str], str], tmp_path: Path) -> None:
     (net, _), data = files
     asked = ["report", net, "--data", data, "--bounds", "crown", "--attacks", "fab", "--proofs", "--format", "json,csv"]
@@ -65,7 +65,7 @@ def test_a_report_is_that_of_this_process(files: tuple[list[str], str], tmp_path
     assert main(["check", str(there / "proofs" / "linf"), "--model", net]) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_comparison_is_that_of_this_process(files: tuple[list[str], str], tmp_path: Path) -> None:
     nets, data = files
     asked = ["compare", *nets, "--data", data, "--samples", "0:4", "--norm", "linf", "--attack", "fab"]

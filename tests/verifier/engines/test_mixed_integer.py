@@ -92,6 +92,7 @@ def test_a_ball_without_adversaries_is_proven_up_to_its_ceiling(
     assert incumbent.best is None
 
 
+@pytest.mark.slow
 def test_a_witness_within_the_radius_ends_the_question(engine: HighsEngine) -> None:
     graph, center = two_two_two()
     region = unit_box(center)
@@ -216,6 +217,7 @@ def test_no_euclidean_distance_where_the_solver_takes_no_quadratic_program(engin
 
 
 # Derandomised: the textbook trusts a single run of HiGHS, which is wrong on one net in a few thousand.
+@pytest.mark.slow
 @settings(max_examples=draws(20, 60), derandomize=True)
 @given(
     st.integers(0, 10**6),

@@ -54,7 +54,7 @@ def test_agrees_with_a_sweep(tmp_path: Path) -> None:
     assert finite
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_proofs_by_themselves_stop_where_an_adversary_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is offered is refused: boxes that hold an adversary must stay, and end the search at its distance."""
     monkeypatch.setattr(Incumbent, "offer", lambda *given: False)

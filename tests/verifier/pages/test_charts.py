@@ -128,6 +128,7 @@ def test_a_logarithmic_axis_has_plain_numbers() -> None:
     )
 
 
+@pytest.mark.slow
 @KINDS
 def test_an_svg_keeps_its_words_as_they_are(draw: Callable[[], Chart]) -> None:
     chart = draw()
@@ -138,6 +139,7 @@ def test_an_svg_keeps_its_words_as_they_are(draw: Callable[[], Chart]) -> None:
     assert INK not in chart.svg()  # the page's own colour, in light and in dark
 
 
+@pytest.mark.slow
 @KINDS
 def test_charts_are_the_same_each_time_whatever_the_user_has_set(draw: Callable[[], Chart]) -> None:
     with mpl.rc_context({"svg.fonttype": "path", "font.size": 30}):
@@ -159,6 +161,7 @@ def test_no_two_charts_share_an_id_and_every_reference_is_known() -> None:
         assert chart.count("http") == 1  # the name of SVG itself
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [a_line_chart, a_scatter, a_histogram])
 def test_a_png_is_twice_as_large_with_its_legend_below(draw: Callable[[], Chart]) -> None:
     image = Image.open(io.BytesIO(draw().png()))
@@ -169,6 +172,7 @@ def test_a_png_is_twice_as_large_with_its_legend_below(draw: Callable[[], Chart]
     assert np.asarray(image.convert("L")).min() < 100
 
 
+@pytest.mark.slow
 def test_what_is_not_finite_is_not_drawn() -> None:
     charts = [
         line_chart(FRAME, [Line("a", [0, 1, 2], [1, INF, NAN], mark(0), band=([0, 0, 0], [1, INF, 1]))]),

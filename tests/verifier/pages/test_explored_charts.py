@@ -19,6 +19,8 @@ from verifier.pages.drawn_chart import Chart
 from verifier.pages.page import Table, rendered
 from verifier.pages.pictures import difference_picture
 
+pytestmark = pytest.mark.slow
+
 
 def a_chart() -> Chart:
     x = [0.0, 1.0, 2.0, 4.0]
@@ -129,7 +131,7 @@ def point_at(page: Any, share: float) -> tuple[float, float]:
     return place[0], place[1]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_values_are_told_under_the_pointer_and_by_the_keys(page: Any) -> None:
     point_at(page, 0.65)  # 2.6
     assert page.locator("output").inner_text() == "at 2.6: exact 50.0%"
@@ -145,7 +147,7 @@ def test_the_radius_that_is_told_is_the_one_whose_values_are_told(page: Any) -> 
     assert page.locator("output").inner_text() == "at 2: exact 50.0%"
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_lines_are_shown_and_hidden(page: Any) -> None:
     behind = page.locator('[data-series="1"]').first
     assert behind.get_attribute("display") == "none"
@@ -155,7 +157,7 @@ def test_lines_are_shown_and_hidden(page: Any) -> None:
     assert behind.get_attribute("display") == "none"
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_dragging_zooms_lines_and_bands_and_whole_is_whole(page: Any) -> None:
     places = "[...document.querySelectorAll('[data-series] path')].map((path) => path.getAttribute('d'))"
     before = page.evaluate(places)
@@ -198,7 +200,7 @@ def test_axe_finds_no_barrier(page: Any, scheme: str) -> None:
     assert barriers(page) == []
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_print_shows_everything_and_no_controls(page: Any) -> None:
     page.emulate_media(media="print")
     assert not page.locator(".controls").first.is_visible()

@@ -21,6 +21,7 @@ from verifier.proofs.proof import proof_lines, write_proof
 pytestmark = pytest.mark.usefixtures("quick_attacks")
 
 
+@pytest.mark.slow
 def test_upper_lines_by_shares_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With lines the same ball takes fewer nodes, and both arithmetics accept what is written."""
     layers = random_layers(np.random.default_rng(2), (6, 24, 2))
@@ -38,7 +39,7 @@ def test_upper_lines_by_shares_close_what_chords_leave_open(tmp_path: Path, monk
     assert [shared for _, shared in counts] == [False, True]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_parabolas_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line in place of a tree, which both arithmetics accept; a ball beyond the nearest adversary has neither."""
     model = verifier.load(sizes_of_sums(tmp_path / "net.onnx", 12.0))
@@ -58,6 +59,7 @@ def test_parabolas_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pyt
     assert proof_lines(graph_here, unit_box(x.astype(np.float64)), Norm.LINF, goals, 0.48, Deadline(10)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaled", [False, True])
 def test_products_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scaled: bool) -> None:
     """One line in place of a tree, which both arithmetics accept; none of moves in units, which inputs are not."""
@@ -75,6 +77,7 @@ def test_products_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pyte
     assert counts == [(counts[0][0], False), counts[0] if scaled else (5, True)]
 
 
+@pytest.mark.slow
 def test_products_close_nodes_below_a_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a ball on which the root stays open, after a split or two, in place of dozens."""
     model = verifier.load(sizes_behind_relus(tmp_path / "net.onnx"))

@@ -61,6 +61,7 @@ def case(seed: int, path: Path) -> tuple[Layers, int, tuple[int, ...], tuple[flo
     return layers, levels, tuple(rng.integers(0, levels + 1, inputs).tolist()), ends, asked
 
 
+@pytest.mark.slow
 def test_all_points_of_random_grids(tmp_path: Path) -> None:
     proven = refused = 0
     for seed in range(draws(9, 150)):

@@ -49,6 +49,7 @@ def test_a_distance_by_hand(tmp_path: Path, norm: str, distance: float) -> None:
     assert distance <= float.fromhex(statement["witness"]["distance"]) <= distance + 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("seed", range(draws(3, 6)))
@@ -87,6 +88,7 @@ def test_no_tree_closes_a_ball_that_holds_an_adversary(tmp_path: Path, norm: str
     assert proof_lines(graph_here, region, options.norm, goals, true * 1.001 + 1e-6, Deadline(30)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.fewer(1)
 def test_digits(tmp_path: Path, norm: str) -> None:
@@ -206,6 +208,7 @@ def test_a_ball_that_cannot_be_closed_is_tried_a_little_smaller(
     assert tried == [0.1]
 
 
+@pytest.mark.slow
 def test_what_a_solver_says_is_its_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tree that had no time for any node: each goal is the solver's word, and a rigorous result has no proof."""
     graph, x = two_two_two()
@@ -286,6 +289,7 @@ def test_levels_of_each_input_may_be_broadcast(tmp_path: Path, engine: str) -> N
     assert statement["rests_on"] == str(result.basis) == {"auto": "rigorous", "highs": "solver"}[engine]
 
 
+@pytest.mark.slow
 def test_real_adversaries_between_levels_leave_no_proof_on_a_grid(tmp_path: Path) -> None:
     """The other class wins around 0.35 alone, and no quarter lies there."""
     first, second = np.ones((3, 1)), np.array([[0.0, 0.0, 0.0], [1.0, -2.0, 1.0]])

@@ -69,6 +69,7 @@ def flips(graph: Graph, path: Path, points: np.ndarray, predicted: int, rng: np.
     return int((others > scores[:, :, predicted]).any(axis=0).sum())
 
 
+@pytest.mark.slow
 def test_no_execution_beats_a_certificate(tmp_path: Path) -> None:
     beaten = 0
     for seed in (5, 6, 9, 15):

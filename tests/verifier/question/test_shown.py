@@ -46,6 +46,7 @@ def class_of(path: Path, x: np.ndarray) -> int | None:
     return int(largest[0]) if len(largest) == 1 else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("x", [0.1, 0.9])
 @pytest.mark.fewer
@@ -72,6 +73,7 @@ def test_without_that_a_tie_would_be_an_adversary(tmp_path: Path, monkeypatch: p
     assert class_of(path, result.adversary.input) is None
 
 
+@pytest.mark.slow
 def test_scores_that_all_come_out_as_one_show_no_adversary(tmp_path: Path) -> None:
     # Above 20 every float32 sigmoid is 1: the real network changes its class, and nobody who runs the file can see it.
     path = classifier(tmp_path, TAILS["sigmoid"], head([[2.0], [0.7]], [30.0, 31.0]))

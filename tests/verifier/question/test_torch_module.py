@@ -46,6 +46,7 @@ class Skip(nn.Module):
         return torch.softmax(self.scores(pooled.flatten(1)), dim=1)
 
 
+@pytest.mark.slow
 def test_convolution_norm_skip_pool_and_softmax_by_hand() -> None:
     # A pixel x becomes x + (2x - 1/2)/2 = 2x - 1/4, which is 1/2 at x = 3/8: the greatest pixel moves from 3/4 there.
     net = Skip()
@@ -66,6 +67,7 @@ def test_convolution_norm_skip_pool_and_softmax_by_hand() -> None:
     assert found.adversary.input.shape == (1, 2, 2)
 
 
+@pytest.mark.slow
 def test_doubles_samples_one_by_one_and_the_file_that_is_kept(tmp_path: Path) -> None:
     # Scores (x1, x2), of one sample alone: from (0.75, 0.25) both move by a quarter.
     net = Of(lambda layer, x: layer(x.view(1, 2))).double()
@@ -109,6 +111,7 @@ def test_what_cannot_be_loaded_is_named(load: Callable[[], Model], kind: type[Pl
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("made", "kind", "told"), OF)
 def test_what_cannot_be_exported_is_named(
     made: Callable[[nn.Module, Tensor], object], kind: type[PlumblineError], told: str
@@ -118,6 +121,7 @@ def test_what_cannot_be_exported_is_named(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_an_export_of_another_function_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     net, other = nn.Linear(2, 2), nn.Linear(2, 2)
     with torch.no_grad():

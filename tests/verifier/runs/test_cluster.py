@@ -33,6 +33,8 @@ from verifier.runs.job import Given, Job, Outcome
 from verifier.runs.run import outcomes
 from verifier.runs.samples import Samples
 
+pytestmark = pytest.mark.slow
+
 NET = Path(in_process.__file__).parents[2] / "trainers" / "nets" / "digits-64-32-32-10.onnx"
 HARD = Path(in_process.__file__).parents[2] / "trainers" / "nets" / "digits-64-64-64-10.onnx"
 JOB = Job(Options())
@@ -117,7 +119,7 @@ def test_a_stop_brings_what_is_known(samples: Samples, two_workers: Any) -> None
     assert 0.0 <= one.lower <= one.upper
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_scheduler_that_is_killed_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

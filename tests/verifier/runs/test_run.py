@@ -52,6 +52,7 @@ def test_samples_are_answered_in_their_order_with_their_labels(model: Model, sam
     assert all(result.radius == 0.01 for result in results)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_workers")
 def test_two_processes_say_what_one_says(model: Model, samples: Samples) -> None:
     indices = [5, 0, 3]
@@ -75,6 +76,7 @@ def test_progress_comes_with_its_sample(model: Model, samples: Samples) -> None:
     assert all(running.lower <= running.upper for _, running in seen)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_workers")
 def test_progress_crosses_processes(model: Model, samples: Samples) -> None:
     seen: list[int] = []
@@ -100,6 +102,7 @@ def test_an_error_is_the_outcome_of_its_sample_alone(
     assert isinstance(found[1].error, SolverError)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_workers")
 def test_an_error_in_a_worker_comes_back_as_itself(model: Model, samples: Samples) -> None:
     wrong = Samples("wrong", samples.x + np.float32(2), samples.y)

@@ -76,6 +76,7 @@ def test_nothing_is_told_without_a_token(guarded: httpx.Client, tokens: dict[str
     assert guarded.get("/healthz").status_code == 200
 
 
+@pytest.mark.slow
 def test_one_owners_things_are_invisible_to_another(
     guarded: httpx.Client, tokens: dict[str, str], tmp_path: Path
 ) -> None:

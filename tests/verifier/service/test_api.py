@@ -133,6 +133,7 @@ def test_the_same_key_asks_once(client: httpx.Client) -> None:
     assert "another question" in refused(other, 409)
 
 
+@pytest.mark.slow
 def test_answers_are_the_command_lines(working: httpx.Client, tmp_path: Path) -> None:
     run = asked(working, "0:2", proofs=True)
     assert ended(working, run["id"])["state"] == "finished"
@@ -194,7 +195,7 @@ def test_the_other_questions(working: httpx.Client, question: str, more: dict[st
         assert "no distance" in refused(working.get(f"/runs/{run['id']}/curve"), 404)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_more_time_goes_on_with_what_is_open(working: httpx.Client) -> None:
     run = asked(working, "0:3", options={"time_limit": 1e-4, "engine": "search"})
     found = ended(working, run["id"])

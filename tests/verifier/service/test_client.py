@@ -50,6 +50,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return {path.stem: path for path in tmp_path.iterdir() if path.suffix in (".npy", ".npz")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "given"),
     [
@@ -84,6 +85,7 @@ def test_the_same_rows_files_and_status(
         assert names[0] == names[1]
 
 
+@pytest.mark.slow
 def test_a_perturbation_is_asked_of_a_server(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = []
     for where, server in (("here", []), ("there", ["--server", url])):
@@ -113,6 +115,7 @@ def test_what_a_file_says_wrong_is_told_by_its_name(url: str, tmp_path: Path) ->
         service.ask(NET, "digits", "distance", mask=3)
 
 
+@pytest.mark.slow
 def test_an_array_that_a_run_names_stays(url: str, files: dict[str, Path]) -> None:
     service = connect(url)
     key = service.upload_array(files["mask"])
@@ -129,7 +132,7 @@ def test_an_array_that_a_run_names_stays(url: str, files: dict[str, Path]) -> No
         service._json("GET", f"/arrays/{key}")
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_an_open_sample_is_status_1_and_a_run_is_come_back_to(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     ask = ["distance", str(NET), "--data", "digits", "--samples", "0:2", "--time-limit", "1e-4", "--engine", "search"]
     assert main([*ask, "--server", url]) == 1
@@ -140,6 +143,7 @@ def test_an_open_sample_is_status_1_and_a_run_is_come_back_to(url: str, capsys: 
     assert connect(url)._json("GET", "/runs")["total"] == 1
 
 
+@pytest.mark.slow
 def test_another_question_does_not_come_back_to_a_run(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     run = connect(url).ask(NET, "digits", "verify", radius=0.01, samples="0:1", box=[0.0, 1.0])
     for changed, named in ((["--radius", "0.02"], "radius"), (["--radius", "0.01", "--norm", "l2"], "options")):
@@ -148,6 +152,7 @@ def test_another_question_does_not_come_back_to_a_run(url: str, capsys: pytest.C
         assert f"is about another {named}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_detaches_and_says_how_to_come_back(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupt() -> None:
         while not connect(url)._json("GET", "/runs")["total"]:
@@ -183,6 +188,7 @@ def test_what_a_server_does_not_know(url: str, capsys: pytest.CaptureFixture[str
         assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_from_python(url: str, tmp_path: Path) -> None:
     service = verifier.connect(url)
     np.savez(tmp_path / "d.npz", x=np.zeros((2, 64), dtype=np.float32))
@@ -216,6 +222,7 @@ def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         connect("http://127.0.0.1:9").run("x")
 
 
+@pytest.mark.slow
 def test_events_miss_nothing_when_a_listener_comes_back(url: str) -> None:
     run = connect(url).ask(NET, "digits", "verify", radius=0.02, samples="0:12")
     ended: list[int] = []
@@ -231,6 +238,7 @@ def test_events_miss_nothing_when_a_listener_comes_back(url: str) -> None:
     assert sorted(item["index"] for item in run.finished()) == list(range(12))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_charts", "quick_attacks")
 def test_a_report_is_written_here_of_what_a_server_measures(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -265,7 +273,7 @@ def test_a_report_is_written_here_of_what_a_server_measures(
 
 
 @pytest.mark.usefixtures("undrawn_charts", "quick_attacks", "few_radii")
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_comparison_is_written_here_of_what_a_server_measures(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,7 +61,7 @@ def timeless(page: str) -> list[str]:
     return [word for word in re.sub(r"<[^>]*>", " ", text).split() if not re.fullmatch(r"\d+\.\d\d", word)]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_page_is_the_command_lines(
     working: httpx.Client, networks: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,6 +118,7 @@ def test_the_same_key_compares_once(client: httpx.Client, networks: tuple[Path, 
     assert "another question" in refused(other, 409)
 
 
+@pytest.mark.slow
 def test_lists_know_what_belongs_together(client: httpx.Client, networks: tuple[Path, Path]) -> None:
     keys = [compared(client, networks)["id"] for _ in range(3)]
     first = client.get("/comparisons", params={"limit": 2}).json()
@@ -126,6 +127,7 @@ def test_lists_know_what_belongs_together(client: httpx.Client, networks: tuple[
     assert client.get("/runs", params={"question": "compare"}).json()["total"] == 6
 
 
+@pytest.mark.slow
 def test_runs_go_with_their_comparison(client: httpx.Client, networks: tuple[Path, Path]) -> None:
     found = compared(client, networks)
     first, second = (one["id"] for one in found["runs"])
@@ -149,7 +151,7 @@ def test_runs_go_with_their_comparison(client: httpx.Client, networks: tuple[Pat
         assert client.delete(f"/models/{one['model']['id']}").status_code == 204
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_more_time_narrows_the_page(working: httpx.Client, networks: tuple[Path, Path]) -> None:
     found = compared(working, networks, "0:1", time_limit=1e-4, engine="search")
     first = ended(working, found["id"])
@@ -162,7 +164,7 @@ def test_more_time_narrows_the_page(working: httpx.Client, networks: tuple[Path,
     assert "no time limit" in page
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_what_failed_is_told_as_open_and_what_is_missing_as_missing(
     settings: Settings, reading_here: None, networks: tuple[Path, Path]
 ) -> None:
@@ -185,6 +187,7 @@ def test_what_failed_is_told_as_open_and_what_is_missing_as_missing(
         assert client.get(f"/comparisons/{found['id']}").json()["state"] == "failed"
 
 
+@pytest.mark.slow
 def test_limits_count_all_its_runs(settings: Settings, reading_here: None, networks: tuple[Path, Path]) -> None:
     for limits, sentence in (
         (Limits(open_runs=1), "0 runs are open"),
@@ -219,7 +222,7 @@ def url(settings: Settings, reading_here: None) -> Iterator[str]:
         yield found
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_from_python(url: str, networks: tuple[Path, Path]) -> None:
     comparison = connect(url).compare(networks, "digits", samples="0:1", norm="linf", title="both", **QUICK)
     comparison.wait()
@@ -235,6 +238,7 @@ def with_comparison(store: Store, owner: str = "local", request: str = "q", key:
     return store.add_comparison(held, runs, key, request, [(0, 1)])
 
 
+@pytest.mark.slow
 def test_the_store_keeps_all_or_nothing(store: Store) -> None:
     with pytest.raises(ConflictError, match="one of its models is gone"):
         with_comparison(store, key=None)
@@ -252,6 +256,7 @@ def test_the_store_keeps_all_or_nothing(store: Store) -> None:
     assert store.compared([held]) == [[]]
 
 
+@pytest.mark.slow
 def test_one_owners_comparison_is_invisible_to_another(store: Store) -> None:
     store.add_model(model())
     with_comparison(store)

@@ -75,6 +75,7 @@ def disturbed(tmp_path: Path, database: str) -> Settings:
     return Settings(data_dir=tmp_path / "service", database=database, workers=0, beat=0.1, lease=1.0, limits=ATTEMPTS)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("reading_here")
 @pytest.mark.fewer(1)
 def test_a_dozen_faults(tmp_path: Path, database: str) -> None:
@@ -93,7 +94,7 @@ def test_hundreds_of_faults(
     survives(disturbed(tmp_path, database), count, rounds, seed, radius)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_disk_that_is_full_for_a_while(
     settings: Settings, reading_here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +126,7 @@ def test_a_folder_that_cannot_be_written_is_told(
     assert not list((settings.data_dir / "files").rglob("incoming/*"))
 
 
+@pytest.mark.slow
 def test_a_database_that_goes_away_and_comes_back(
     settings: Settings, reading_here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +153,7 @@ def test_a_database_that_goes_away_and_comes_back(
         assert ended(client, run["id"])["counts"]["certified"] == 3
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_ends_no_lease(
     settings: Settings, reading_here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +168,7 @@ def test_a_clock_that_jumps_ends_no_lease(
         service.supervisor.stop()
 
 
+@pytest.mark.slow
 def test_a_file_that_was_changed_where_it_is_kept(settings: Settings, reading_here: None) -> None:
     with serving(settings, workers=1) as (client, service):
         assert isinstance(service.files, Folder)

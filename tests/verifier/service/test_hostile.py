@@ -158,6 +158,7 @@ def crash() -> None:
     os.abort()
 
 
+@pytest.mark.slow
 def test_what_never_ends_or_takes_everything_costs_one_line(tmp_path: Path) -> None:
     limits = Limits(reading_seconds=60.0, reading_memory=2**30)
     assert isolated(limits, tmp_path, take, 2**20) == 2**20  # and the process that the others fork from is warm

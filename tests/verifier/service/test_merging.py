@@ -38,6 +38,7 @@ def findings() -> st.SearchStrategy[Finding]:
     return running | st.builds(answer, lower, upper)
 
 
+@pytest.mark.slow
 @given(st.lists(findings(), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_the_order_does_not_count_and_twice_is_once(found: list[Finding], random: object) -> None:
     def bracket(order: list[Finding]) -> tuple[float, float, float]:

@@ -13,6 +13,8 @@ from tests.verifier.service.conftest import serving
 from verifier.service.on_cluster import ClusterWorkers
 from verifier.service.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 ELSEWHERE = {"cluster": "tcp://there:8786", "database": "postgresql+psycopg://me@db/plumbline"}
 
 

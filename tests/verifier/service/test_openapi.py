@@ -32,6 +32,7 @@ def document(settings: Settings, reading_here: None) -> Iterator[Any]:
         yield schemathesis.openapi.from_asgi("/openapi.json", client.app, headers={"Host": "localhost"})
 
 
+@pytest.mark.slow
 def test_every_operation_is_what_the_document_says(document: Any) -> None:
     operations = [found.ok() for found in document.get_all_operations()]
     assert len(operations) >= 30

@@ -76,7 +76,7 @@ def gone(processes: list[int]) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc, to see which processes are left")
-@pytest.mark.slow
+@pytest.mark.release
 def test_killed_told_and_started_again(tmp_path: Path) -> None:
     with serving(tmp_path) as (process, client):
         run = asked(client, "0:6", "verify", radius=0.02)["id"]
@@ -145,6 +145,7 @@ def test_the_libraries_of_the_service_may_be_missing(
     assert "pip install 'plumbline[service]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_server_imports_no_library_of_questions() -> None:
     program = (
         "import sys\nimport verifier.service.serving\n"
@@ -157,7 +158,7 @@ def test_the_server_imports_no_library_of_questions() -> None:
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_cluster_answers_from_postgresql(database: str, tmp_path: Path) -> None:
     """Workers of the cluster find the database, the files and the model of the server's machine."""
     pytest.importorskip("distributed", reason="distributed is not installed: there is no cluster to ask")

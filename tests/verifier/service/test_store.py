@@ -42,6 +42,7 @@ def with_run(store: Store, count: int = 3, proofs: bool = False, **more: Any) ->
     return made
 
 
+@pytest.mark.slow
 def test_the_migrations_come_to_the_tables(store: Store) -> None:
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
@@ -181,6 +182,7 @@ def test_no_proof_is_looked_for_that_nobody_asked_for(store: Store) -> None:
         store.resume("local", "r", None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["late", "failed", "dead"])
 def test_an_answer_outlives_the_search_for_its_proof(store: Store, ending: str) -> None:
     with_run(store, 1, proofs=True)
@@ -208,6 +210,7 @@ def test_runs_take_turns(store: Store) -> None:
     assert claimed(store, "s", worker="a").run_id == "s"
 
 
+@pytest.mark.slow
 def test_workers_beside_each_other_take_every_sample_once(store: Store) -> None:
     with_run(store, 40)
     taken: list[int] = []

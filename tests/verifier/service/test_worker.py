@@ -26,6 +26,7 @@ from verifier.service.worker import SILENCE, Held, Worker
 QUICK: dict[str, Any] = {"question": "verify", "radius": 0.01}  # one pass proves it
 
 
+@pytest.mark.slow
 def test_a_sample_is_taken_when_there_is_room_for_it(
     settings: Settings, reading_here: None, quick_attacks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +76,7 @@ def test_the_next_sample_does_not_wait_for_the_database(
     assert waited == [True] * 3
 
 
+@pytest.mark.slow
 def test_a_model_is_loaded_once_for_all_its_stints(
     settings: Settings, reading_here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

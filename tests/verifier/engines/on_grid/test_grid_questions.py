@@ -52,6 +52,7 @@ def test_distances_by_hand(swap: Model, engine: str, norm: str, expected: float)
     assert (result.adversary.input * 4 == np.round(result.adversary.input * 4)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.fewer(3)
 def test_radii_by_hand(swap: Model, engine: str) -> None:
@@ -64,6 +65,7 @@ def test_radii_by_hand(swap: Model, engine: str) -> None:
     assert (held.verdict, held.lower) == (Verdict.EXACT, float("inf"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["auto", "highs"])
 def test_fewest_pixels_off_the_grid(swap: Model, engine: str) -> None:
     """One pixel alone is enough: x1 = 0 loses to 0.25."""
@@ -94,6 +96,7 @@ def test_a_flip_that_only_float32_makes(tmp_path: Path) -> None:
         assert (result.verdict, result.lower, result.upper) == (Verdict.EXACT, float("inf"), float("inf"))
 
 
+@pytest.mark.slow
 def test_a_flip_that_float32_hides(tmp_path: Path) -> None:
     """Really x = 1/2 passes 0.3; float32 loses x beside 2²⁴: nothing replays, and nothing more is claimed."""
     big = 2.0**24
@@ -125,6 +128,7 @@ def test_a_proven_level_above_a_witness_is_an_alarm(swap: Model, monkeypatch: py
         distance(swap, sample(0.75, 0.25), engine="search", grid=4)
 
 
+@pytest.mark.slow
 def test_the_walk_ends_where_nothing_is_nearer(swap: Model) -> None:
     for norm in Norm:
         result = distance(swap, sample(0.75, 0.25), norm=norm, engine="cpsat", grid=16)

@@ -178,6 +178,7 @@ def test_nodes_that_there_is_no_time_for_stay_open(again: bool, monkeypatch: pyt
     assert proof.lower <= exact < incumbent.upper * 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", [Norm.L1, Norm.L2])
 @pytest.mark.fewer
 def test_a_search_in_other_norms(norm: Norm) -> None:
@@ -186,7 +187,7 @@ def test_a_search_in_other_norms(norm: Norm) -> None:
         searched(SEED, norm, BARE, last)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_solver() -> None:
     exact = float(truth(SEED, Norm.LINF).min())
 
@@ -216,7 +217,7 @@ def test_on_a_grid(engine: str, norm: Norm, tmp_path: Path) -> None:
         answered(Tripping(last))
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_side_by_side_each_ends_by_itself(tmp_path: Path) -> None:
     """Of three questions one has no limit: it is closed, wherever the others are ended."""
     problem, _ = begun(702, Norm.LINF, Clock())

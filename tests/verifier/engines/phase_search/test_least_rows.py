@@ -144,6 +144,7 @@ def cases(norm: Norm, count: int) -> list[tuple[Graph, Region, float, FloatArray
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("norm", "forced"),
     [*[(norm, None) for norm in CONVEX], (Norm.LINF, ByOneLayer), (Norm.LINF, ByAllLayers)],  # possible in L∞ alone
@@ -186,6 +187,7 @@ def test_no_row_is_less_where_decisions_share_batches(norm: Norm) -> None:
         assert (rows[np.isfinite(rows)] <= -below + 1e-9 * max(1.0, below / 0.03)).all()
 
 
+@pytest.mark.slow
 def test_constraints_are_further_rows() -> None:
     checked = 0
     for seed in range(draws(8, 80)):

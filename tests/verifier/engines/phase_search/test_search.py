@@ -82,6 +82,7 @@ def cases() -> list[tuple[int, Norm]]:
     return [(seed, norm) for seed in SEEDS for norm in norms] if thorough() else [*zip(SEEDS, 2 * norms, strict=False)]
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "options",
@@ -115,6 +116,7 @@ def test_the_answer_does_not_depend_on_how_it_is_found(options: SearchOptions) -
         assert other[1] == pytest.approx(usual[1], abs=2 * TOLERANCE * max(1.0, usual[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_looking_ahead_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [usual_answer(seed, norm) for seed, norm in cases()]
@@ -128,6 +130,7 @@ def test_looking_ahead_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
             assert np.isinf(one[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [5, 60])
 @pytest.mark.fewer(1)
 def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +156,7 @@ def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: py
 
 
 @pytest.mark.thorough
-@pytest.mark.slow
+@pytest.mark.release
 def test_looking_ahead_by_products_is_true_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     monkeypatch.setattr(ByAllLayers, "applies", lambda engine, effort: engine.stack.open_phases > 0)
@@ -213,7 +216,7 @@ def test_a_decision_stopped_before_its_roots_has_proven_what_passes_prove(monkey
     assert max(proven) > 0
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_turns_end_where_one_run_does() -> None:
     for seed in SEEDS:
         whole, turned = usual_answer(seed, Norm.LINF), answer(seed, Norm.LINF, SearchOptions(), 1e-4)
@@ -221,7 +224,7 @@ def test_turns_end_where_one_run_does() -> None:
             assert turned[0] == pytest.approx(whole[0], abs=2 * TOLERANCE)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_batches_back_off_where_the_device_runs_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     largest, refused = 4, []
 
@@ -269,6 +272,7 @@ def test_both_sides_are_true_whenever_it_is_stopped() -> None:
         assert [lower for lower, _ in seen] == sorted(lower for lower, _ in seen)
 
 
+@pytest.mark.slow
 def test_a_bound_that_is_not_a_number_closes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(engine: NodeBounds, part: Nodes, *others: Any) -> tuple[Nodes, Pass]:
         part, seen = bounded(engine, part, *others)
@@ -335,6 +339,7 @@ def test_what_is_cleared_of_each_goal_holds_no_adversary_of_it(deaf: bool, monke
     assert any(unequal)
 
 
+@pytest.mark.slow
 def test_what_is_cleared_to_no_number_is_asked_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.engines.phase_search.search.LARGE_NET", 0)
     monkeypatch.setattr("verifier.engines.phase_search.look_ahead.nearest_possible", lambda *anything: np.nan)
@@ -349,7 +354,7 @@ def test_what_is_cleared_to_no_number_is_asked_all_the_same(monkeypatch: pytest.
         assert search.visited >= len(problem.goals)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_no_ball_is_searched_twice_where_no_adversary_replays() -> None:
     effort = Effort(rounds=0)  # weak bounds, so that trees grow and balls retreat
     options = SearchOptions(

@@ -126,7 +126,7 @@ def test_another_output_of_a_quantised_file_is_another_run(halves: Model, tmp_pa
     assert again.description == models[1].description
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_digits_net_in_every_norm() -> None:
     from trainers.datasets import digits
 

@@ -10,6 +10,8 @@ from tests.verifier.service.pages.conftest import NET, drop
 from tests.verifier.service.pages.fake_service import FakeService
 from verifier.service.pages import wording
 
+pytestmark = pytest.mark.slow
+
 # Texts that lie over one another: rectangles of text as far as their ancestors let them be seen.
 OVERLAPS = """() => {
   const seen = [];

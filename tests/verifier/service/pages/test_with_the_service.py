@@ -21,6 +21,8 @@ from verifier.service.settings import Settings
 from verifier.service.worker import Worker
 from verifier.studies.comparison.drawn_attacks import RADII
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def token() -> bool:
@@ -72,7 +74,7 @@ def test_from_the_file_to_the_proof(page: Page, address: str, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("quick_attacks")
-@pytest.mark.slow
+@pytest.mark.release
 def test_several_networks_from_the_files_to_the_page(page: Page, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.studies.comparison.drawn_attacks.RADII", RADII[::40])
     page.goto(address)

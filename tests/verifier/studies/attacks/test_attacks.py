@@ -77,7 +77,7 @@ def test_every_attack_by_hand(plus: Model, norm: Norm) -> None:
 
 
 @pytest.mark.usefixtures("brief_attacks")
-@pytest.mark.slow
+@pytest.mark.release
 def test_no_attack_goes_below_the_exact_distance() -> None:
     model, x = load(NET), digits("test").x[4]
     for norm in (Norm.LINF, Norm.L1):
@@ -170,6 +170,7 @@ def test_attack_writes_rows_a_journal_and_pictures(tmp_path: Path, capsys: pytes
     assert "seed was 0, now 1" in refused(capsys, *arguments, "--seed", "1")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("brief_attacks")
 def test_attack_says_when_it_finds_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flat = to_onnx(affine_chain([np.zeros((2, 2))], [np.array([1.0, 0.0])]), tmp_path / "flat.onnx")
@@ -205,6 +206,7 @@ def test_bad_attack_arguments(capsys: pytest.CaptureFixture[str], more: list[str
 # -- universal --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "least"), [(Norm.LINF, 0.2), (Norm.L1, 0.4), (Norm.L2, 0.2 * 2**0.5)])
 def test_one_perturbation_by_hand(plus: Model, norm: Norm, least: float) -> None:
     # All of these are fooled once x1 + x2 falls by 0.4; the last cannot be with so little.
@@ -292,6 +294,7 @@ def test_stretching_stays_in_the_box() -> None:
     assert stretched(original, adversary, 4.0, (0.0, 1.0))[0].tolist() == pytest.approx([1.0, 0.1])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("brief_attacks")
 def test_transfer_prints_and_saves_its_matrices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["transfer", NET, OTHER, "--data", "digits", "--samples", "0:5", "--factor", "1", "--factor", "2"]
@@ -330,6 +333,7 @@ def test_effort_reaches_the_attacks(plus: Model) -> None:
 # -- many samples at once ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("brief_attacks")
 def test_rows_do_not_depend_on_the_size_of_batches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown, records = [], []
@@ -395,6 +399,7 @@ def test_a_batch_of_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "batch 0" in refused(capsys, "attack", NET, "--data", "digits", "--batch", "0")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_attacks")
 def test_samples_at_one_table_are_attacked_together(monkeypatch: pytest.MonkeyPatch) -> None:
     model, data = load(NET), digits("test")

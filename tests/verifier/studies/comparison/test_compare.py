@@ -70,7 +70,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_every_figure_is_the_distance_that_the_verifier_gives(study: Path) -> None:
     held = json.loads((study / "nets" / "comparison" / "comparison.json").read_text())
     data = digits("test")
@@ -84,6 +84,7 @@ def test_every_figure_is_the_distance_that_the_verifier_gives(study: Path) -> No
                 assert told["lower"][place] <= told["upper"][place] <= float(told[attack][place]) * (1 + 1e-6)
 
 
+@pytest.mark.slow
 def test_the_tables_agree_with_one_another(study: Path) -> None:
     folder = study / "nets" / "comparison"
     held = json.loads((folder / "comparison.json").read_text())
@@ -102,6 +103,7 @@ def test_the_tables_agree_with_one_another(study: Path) -> None:
     assert "Against none, L∞" in text
 
 
+@pytest.mark.slow
 def test_the_page_stands_alone_and_has_every_part(study: Path) -> None:
     html = (study / "nets" / "comparison" / "index.html").read_text()
     for part in (
@@ -120,7 +122,7 @@ def test_the_page_stands_alone_and_has_every_part(study: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn_charts")
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_second_comparison_computes_nothing_and_a_cut_one_goes_on(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,6 +148,7 @@ def test_a_second_comparison_computes_nothing_and_a_cut_one_goes_on(
     assert "tolerance" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_charts")
 def test_a_full_disk_leaves_whole_files(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -173,7 +176,7 @@ def test_a_full_disk_leaves_whole_files(
 
 
 @pytest.mark.usefixtures("undrawn_charts")
-@pytest.mark.slow
+@pytest.mark.release
 def test_model_files_and_flags(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nets = [str(study / "nets" / f"{name}.onnx") for name in ("none-seed0", "none-seed1")]
     flags = ["compare", *nets, "--data", "digits", "--samples", "3,1", "--norm", "linf", "--radius", "linf:0.07",
@@ -215,6 +218,7 @@ def threshold_net(folder: Path, name: str, threshold: float) -> Subject:
     return Subject(name, name, 0, to_onnx(graph, folder / f"{name}.onnx"))
 
 
+@pytest.mark.slow
 def test_transfer_by_hand(tmp_path: Path) -> None:
     # Samples 0.1 and 0.2 of class 0, thresholds 0.4 and 0.5. Adversaries of the first lie at 0.4, which the second
     # still reads as 0. Those of the second, at 0.5, fool the first.
@@ -257,7 +261,7 @@ def test_the_typical_attack_is_told_nothing_of_the_distance(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("warm_workers")
-@pytest.mark.slow
+@pytest.mark.release
 def test_several_processes_find_what_one_finds(study: Path, tmp_path: Path) -> None:
     subjects = subjects_of_files([study / "nets" / "none-seed0.onnx", study / "nets" / "none-seed1.onnx"])
     data, indices = TestData("digits"), (0, 2)
@@ -273,6 +277,7 @@ def test_several_processes_find_what_one_finds(study: Path, tmp_path: Path) -> N
         np.testing.assert_array_equal(one.strongest, other.strongest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [None, [0, 0], [1, 1]])
 @pytest.mark.fewer(1)
 def test_odd_comparisons_are_told_all_the_same(labels: list[int] | None, tmp_path: Path) -> None:
@@ -293,7 +298,7 @@ def test_odd_comparisons_are_told_all_the_same(labels: list[int] | None, tmp_pat
 
 
 @pytest.mark.usefixtures("undrawn_charts")
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_network_without_adversaries_has_infinite_distances(tmp_path: Path) -> None:
     # The threshold 2 lies outside the box: nothing in [0, 1] is read as class 1.
     subjects = [threshold_net(tmp_path, "never", 2.0), threshold_net(tmp_path, "some", 0.5)]
@@ -328,7 +333,7 @@ def test_a_baseline_that_is_not_there_is_refused_with_those_that_are() -> None:
 
 
 @pytest.mark.usefixtures("undrawn_charts")
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_stopped_comparison_is_of_what_all_have_and_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

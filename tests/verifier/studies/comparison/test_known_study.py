@@ -121,13 +121,14 @@ def rows(folder: Path, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_study_is_worth_its_checks(truth: dict[tuple[str, str], np.ndarray]) -> None:
     lengths = np.concatenate(list(truth.values()))
     assert (lengths == 0).any()
     assert np.isfinite(lengths).sum() > 24
 
 
+@pytest.mark.slow
 def test_every_distance_is_the_true_one(folder: Path, truth: dict[tuple[str, str], np.ndarray]) -> None:
     held = json.loads((folder / "comparison.json").read_text())["samples"]
     for (name, norm), exact in truth.items():
@@ -141,6 +142,7 @@ def test_every_distance_is_the_true_one(folder: Path, truth: dict[tuple[str, str
             assert (np.array([float(value) for value in told[attack]]) >= upper).all()
 
 
+@pytest.mark.slow
 def test_every_figure_of_the_tables_is_the_true_one(folder: Path, truth: dict[tuple[str, str], np.ndarray]) -> None:
     held = {(row["variant"], row["norm"]): row for row in rows(folder, "comparison.csv")}
     assert set(held) == set(truth)
@@ -156,6 +158,7 @@ def test_every_figure_of_the_tables_is_the_true_one(folder: Path, truth: dict[tu
         assert int(row["open_samples"]) == 0
 
 
+@pytest.mark.slow
 def test_every_point_of_the_curves_is_the_true_one(folder: Path, truth: dict[tuple[str, str], np.ndarray]) -> None:
     told = rows(folder, "curves.csv")
     assert len(told) == 6 * 121
@@ -168,6 +171,7 @@ def test_every_point_of_the_curves_is_the_true_one(folder: Path, truth: dict[tup
         assert float(row["possible"]) <= float(row["strongest"])
 
 
+@pytest.mark.slow
 def test_differences_and_transfer_are_the_true_ones(
     folder: Path, nets: dict[str, Graph], data: tuple[np.ndarray, np.ndarray], truth: dict[tuple[str, str], np.ndarray]
 ) -> None:
@@ -198,6 +202,7 @@ def test_differences_and_transfer_are_the_true_ones(
         assert float(row["share"]) == pytest.approx(np.mean(fooled))
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_tables_hold(folder: Path, truth: dict[tuple[str, str], np.ndarray]) -> None:
     html = (folder / "index.html").read_text()
     assert "All 18 distances are exact." in html

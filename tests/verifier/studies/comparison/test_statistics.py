@@ -159,6 +159,7 @@ def test_identical_variants_show_no_crossing_and_no_difference_but_at_the_stated
     assert tested <= 20
 
 
+@pytest.mark.slow
 def test_bands_hold_at_all_radii_no_less_often_than_stated() -> None:
     # Uniform distances, whose curves are known. Of 200 cases at 5 % more than 20 would come once in a thousand times;
     # tails where no sample lies are missed four times as often if each is allowed for as if it were the only one.
@@ -173,6 +174,7 @@ def test_bands_hold_at_all_radii_no_less_often_than_stated() -> None:
     assert missed <= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [2, 5])
 def test_few_samples_claim_a_difference_no_oftener_than_stated(samples: int) -> None:
     # Of 200 at 5 % more than 20 would come once in a thousand times; the bare bootstrap claims 26 and more.

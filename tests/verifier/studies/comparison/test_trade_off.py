@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from encoders.question import Norm
 from verifier.runs.samples import Samples
@@ -93,6 +94,7 @@ def test_only_networks_that_differ_in_the_training_radius_alone_are_drawn_togeth
     assert list(alone.groups) == [0.5, 1.0]  # the clean net was trained for longer
 
 
+@pytest.mark.slow
 def test_the_chart_and_the_page_hold_every_line() -> None:
     (sweep,) = sweeps(study())
     drawn = chart(sweep, OPTIONS).svg()

@@ -119,6 +119,7 @@ def test_the_table_tells_the_radii_that_are_given_or_round_ones() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_charts")
 def test_two_models_and_no_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nets = [str(threshold_net(tmp_path, name, at)) for name, at in (("near", 0.4), ("far", 0.6))]
@@ -131,6 +132,7 @@ def test_two_models_and_no_labels(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert low == {"near": 0.5, "far": 1.0}  # of 0.3, 0.2, 0.1, 0.5 and of 0.5, 0.4, 0.3, 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_charts")
 def test_a_cut_run_goes_on_and_another_question_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -87,6 +87,7 @@ def said(out: Path) -> str:
     return unescape(re.sub(r"<[^>]*>", "", (out / "report.html").read_text()))
 
 
+@pytest.mark.slow
 def test_the_sandwich_by_hand(whole: Path) -> None:
     told = json.loads((whole / "report.json").read_text())
     assert len(told["samples"]) == 6
@@ -114,6 +115,7 @@ def test_the_sandwich_by_hand(whole: Path) -> None:
         assert sample["bounds"]["crown"]["distance"] == pytest.approx(sample["upper"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_files_agree_and_stand_alone(whole: Path) -> None:
     told = json.loads((whole / "report.json").read_text())
     with (whole / "report.csv").open() as file:
@@ -153,6 +155,7 @@ def test_bounds_and_attacks_close_what_the_search_left_open(files: tuple[Path, P
     assert ("nearest found" in page) == any(sample["verdict"] == "unresolved" for sample in told)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_charts")
 def test_a_report_goes_on_where_it_stopped(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     out = files[1].parent / "out"
@@ -182,6 +185,7 @@ def test_a_report_goes_on_where_it_stopped(files: tuple[Path, Path], monkeypatch
     assert "not finished" not in (out / "report.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_charts", "warm_workers")
 def test_workers_measure_the_same(files: tuple[Path, Path]) -> None:
     out = files[1].parent / "out"
@@ -305,6 +309,7 @@ def test_radii_are_round_and_reach_the_curve(farthest: float, expected: tuple[fl
     assert collected(Norm.LINF, records).round_radii() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_charts")
 def test_radii_that_are_named_say_which_inputs_are_proven(
     files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
@@ -325,6 +330,7 @@ def test_radii_that_are_named_say_which_inputs_are_proven(
         assert wanted in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_charts")
 def test_proofs_lie_beside_the_page_and_are_accepted(files: tuple[Path, Path]) -> None:
     out = files[1].parent / "out"
@@ -346,6 +352,7 @@ def test_proofs_lie_beside_the_page_and_are_accepted(files: tuple[Path, Path]) -
     assert (lines[2]["proven_by"], lines[2]["basis"]) == ("", "")  # misclassified: nobody proved anything
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_charts")
 def test_a_proof_has_a_time_of_its_own_and_a_page_without_one_says_so(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
@@ -374,6 +381,7 @@ def test_a_proof_has_a_time_of_its_own_and_a_page_without_one_says_so(
     assert "proof that is missing" not in said(files[1].parent / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_charts")
 def test_what_is_refused_leaves_the_page_that_is_there(
     files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
@@ -429,6 +437,7 @@ def test_formats_are_checked_before_anything_is_measured(
     assert not (files[1].parent / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_charts")
 def test_a_pdf_is_made_of_the_page(files: tuple[Path, Path]) -> None:
     try:
@@ -444,7 +453,7 @@ def test_a_pdf_is_made_of_the_page(files: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.usefixtures("undrawn_charts")
-@pytest.mark.slow
+@pytest.mark.release
 def test_under_a_limit_what_does_not_fit_is_left_out_by_name_and_measured_later(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
