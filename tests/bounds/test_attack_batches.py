@@ -69,7 +69,6 @@ def assert_same(together: list[Candidates], alone: list[Candidates], within: flo
         assert one.distances[:1] == pytest.approx(other.distances[:1], rel=within, abs=1e-10)
 
 
-@pytest.mark.fewer
 @pytest.mark.parametrize("norm", list(CONVEX))
 @pytest.mark.parametrize("name", list(ATTACKS))
 def test_a_batch_finds_what_its_samples_find_alone(name: str, norm: Norm) -> None:
