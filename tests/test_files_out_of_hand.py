@@ -135,6 +135,7 @@ def test_a_constant_of_many_terabytes(tmp_path: Path) -> None:
     loaded(written(tmp_path / "net.onnx", nodes, {**constants, "w": f32([[-1], [1]])}))
 
 
+@pytest.mark.slow
 def test_an_expansion_of_many_terabytes(tmp_path: Path) -> None:
     nodes = [node("Expand", ["x", "shape"], ["huge"]), node("ReduceMean", ["huge"], ["m"], axes=[0, 1], keepdims=0)]
     nodes += [node("Gemm", ["x", "w"], ["h"], transB=1), node("Add", ["h", "m"], ["y"])]

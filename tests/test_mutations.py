@@ -24,14 +24,29 @@ def test_rows_fit_the_code(mutation: Mutation) -> None:
     assert mutation.tests
     for test in mutation.tests:
         path, *name = test.split("[")[0].split("::")
-        assert names_in(path).issuperset(name), test
+        assert ordinary_tests(path).issuperset(name), f"{test} is not there, or no part of an ordinary run"
 
 
 @cache
-def names_in(path: str) -> frozenset[str]:
-    """The functions and classes of a file of tests."""
+def ordinary_tests(path: str) -> frozenset[str]:
+    """The functions and classes of a file of tests that an ordinary run has."""
     tree = ast.parse((ROOT / path).read_text())
-    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef))
+    found = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    marks = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)]
+    assert not any(left_out(mark) for mark in marks if mark.startswith("pytestmark")), f"{path} is left out as a whole"
+    return frozenset(
+        name for name, node in found.items() if not any(map(left_out, map(ast.unparse, node.decorator_list)))
+    )
+
+
+def left_out(mark: str) -> bool:
+    return "mark.slow" in mark or "mark.release" in mark
+
+
+def test_a_test_that_is_left_out_does_not_count() -> None:
+    with pytest.raises(AssertionError, match="as a whole"):
+        ordinary_tests("tests/test_wheel.py")
+    assert "test_closing_early_ends_the_workers" not in ordinary_tests("tests/verifier/runs/test_run.py")
 
 
 def test_rows_are_sorted_by_module() -> None:

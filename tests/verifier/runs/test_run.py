@@ -111,6 +111,7 @@ def test_an_error_in_a_worker_comes_back_as_itself(model: Model, samples: Sample
     assert all("outside the box" in str(outcome.error) for outcome in found)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_workers")
 def test_closing_early_ends_the_workers(model: Model, samples: Samples) -> None:
     before = set(multiprocessing.active_children())
