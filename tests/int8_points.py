@@ -12,6 +12,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from tests.int8_builder import random_int8
+from tests.verifier.checker.small_proofs import hexadecimal, statement
+from verifier.checker import Grid, Int8Checker, load_int8, read_grid_statement
 from verifier.question.model import load
 
 
@@ -21,6 +23,7 @@ class Points:
 
     path: Path
     x: NDArray[np.float32]
+    own: int  # the sample's class
     asked: dict[str, Any]  # options, and the mask
     steps: NDArray[np.int64]
     wins: dict[int, NDArray[np.bool_]]  # of each goal's class
@@ -28,7 +31,7 @@ class Points:
     @property
     def won(self) -> NDArray[np.bool_]:
         """At which points any goal is reached."""
-        return np.any([*self.wins.values()], axis=0)
+        return np.asarray(np.any([*self.wins.values()], axis=0))
 
     @property
     def measures(self) -> NDArray[np.int64]:
@@ -78,10 +81,27 @@ def random_points(seed: int, folder: Path) -> Points:
         wins[target] = (scores[:, target] > rest) & (scores[:, target] - rest >= margin)
     asked = {"norm": ["linf", "l1", "l2", "l0"][seed % 4], "grid": n, "box": box, "margin": margin}
     asked |= {"mask": mask} | ({} if targets is None else {"targets": targets})
-    return Points(path, (home / n).astype(np.float32), asked, levels - home, wins)
+    return Points(path, (home / n).astype(np.float32), predicted, asked, levels - home, wins)
 
 
 def executed(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
     """The scores that onnxruntime gives."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, {"input": inputs})[0]).astype(np.float64)
+
+
+def checker_of(points: Points, below: int) -> Int8Checker:
+    """A checker of what is claimed of a question's grid."""
+    low, high = points.asked["box"]
+    mask, targets = points.asked["mask"], points.asked.get("targets")
+    x = points.x.astype(np.float64)
+    own = points.own
+    line = statement(
+        points.path, x.tolist(), None, norm=points.asked["norm"], against=own, targets=targets and list(targets),
+        margin=hexadecimal(points.asked["margin"]),
+        box=[hexadecimal(np.where(mask, side, x).tolist()) for side in (low, high)],
+    )  # fmt: skip
+    del line["radius"]
+    claim = read_grid_statement(line | {"grid": points.asked["grid"], "below": below})
+    network = load_int8(points.path, claim)
+    return Int8Checker(claim, network, Grid(claim, network))

@@ -30,7 +30,7 @@ def fitting(size: Any) -> type:
 
 
 def largest_sum(rows: Array) -> Any:
-    """The greatest sum of the sizes of a row: of Python's integers exactly, of int64 nearly, since it could overflow."""
+    """The greatest sum of the sizes of a row: of Python's integers exactly, of int64, which could overflow, nearly."""
     return abs(rows).astype(object if rows.dtype == object else float).sum(axis=-1).max(initial=0)
 
 
@@ -189,6 +189,7 @@ class Int8Network:
         values = [self.layers[-1].scale.value(level) for level in range(TOP + 1)]
         leads = []
         for low, value in enumerate(values):
-            wins = (high - low for high, other in enumerate(values) if other > value and other - value >= margin)
+            leading = enumerate(values[low + 1 :], 1)
+            wins = (by for by, other in leading if other > value and other - value >= margin)
             leads += [*islice(wins, 1)]
         return min(leads, default=None)

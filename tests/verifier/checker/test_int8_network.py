@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -81,7 +82,7 @@ def test_thresholds_are_where_levels_begin(tmp_path: Path) -> None:
 
 
 def test_the_sample_net_is_refused_where_its_form_is_not_known(tmp_path: Path) -> None:
-    layers = [Int8Layer(np.array([[3, -2]]), np.array([5]), np.float32([0.1]), 0.5, 7)]
+    layers = [Int8Layer(np.array([[3, -2]]), np.array([5]), np.array([0.1], np.float32), 0.5, 7)]
     path = write_int8(layers, tmp_path / "net.onnx", 1 / 64, relu=True)
 
     def refused(change: str) -> str:
@@ -96,10 +97,13 @@ def test_the_sample_net_is_refused_where_its_form_is_not_known(tmp_path: Path) -
             model.graph.node.pop()
             model.graph.output[0].name = "q1"
         else:
-            values = {"bias": ("c1", np.float32([0.1 / 32])), "zero": ("v1", np.int8([1]))}
+            values: dict[str, tuple[str, Any]] = {
+                "bias": ("c1", np.array(0.1 / 32, np.float32)),
+                "zero": ("v1", np.array(1, np.int8)),
+            }
             name, value = values[change]
             held = next(one for one in model.graph.initializer if one.name == name)
-            held.CopyFrom(onnx.numpy_helper.from_array(value.reshape(()), name))
+            held.CopyFrom(onnx.numpy_helper.from_array(value, name))
         with pytest.raises(UncheckableError) as told:
             read_int8(model.SerializeToString(), {})
         return str(told.value)
