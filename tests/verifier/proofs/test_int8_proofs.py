@@ -59,7 +59,7 @@ def changed(rng: np.random.Generator, lines: list[Line]) -> list[Line]:
 def test_all_points_of_random_grids(tmp_path: Path) -> None:
     whole = false = 0
     rng = np.random.default_rng(0)
-    for seed in range(draws(12, 300)):
+    for seed in range(draws(8, 300)):
         points, proof = random_points(seed, tmp_path), tmp_path / f"{seed}.proof"
         model, nearest = verifier.load(points.path), points.nearest
         result = verifier.distance(model, points.x, **points.asked)
@@ -86,15 +86,15 @@ def test_all_points_of_random_grids(tmp_path: Path) -> None:
                 moved = lines[0] | {"below": None, "witness": witness}
                 assert nearest == 0 or not check(packed([moved]), points.path).accepted, seed
         false += 1
-    assert whole >= 9
-    assert false >= 4
+    assert whole >= 6
+    assert false >= 3
 
 
 def test_no_search_closes_what_an_adversary_reaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same search, of a measure that is one too far: down to single points it must leave the goal open."""
     monkeypatch.setattr(int8_search, "NODES", 30)
     asked = 0
-    for seed in range(draws(24, 600)):
+    for seed in range(draws(16, 600)):
         points = random_points(seed, tmp_path)
         if (nearest := points.nearest) is None:
             continue
@@ -106,7 +106,7 @@ def test_no_search_closes_what_an_adversary_reaches(tmp_path: Path, monkeypatch:
             if goal.target in reached and checker.lead is not None:
                 assert GoalSearch(goal, checker.lead, NEVER).lines(checker.node) is None, seed
                 asked += 1
-    assert asked >= 10
+    assert asked >= 6
 
 
 def tie(folder: Path) -> Path:
