@@ -166,7 +166,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
 
 
 LONG = (1 << 60, 1 << 3000, [1 << 1500])
-JUNK = (None, True, -1, 1.5, "x", [], {}, [None], [-1], [[0]], [[0, [0], []]], [[9, [9], [9]]], *LONG)
+JUNK: tuple[Any, ...] = (None, True, -1, 1.5, "x", [], {}, [None], [-1], [[0]], [[0, [0], []]], [[9, [9], [9]]], *LONG)
 
 
 def test_whatever_a_line_holds_is_refused_or_true(tmp_path: Path) -> None:
