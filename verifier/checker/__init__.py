@@ -15,9 +15,14 @@ if TYPE_CHECKING:
     from verifier.checker.checking import Verdict as Verdict
     from verifier.checker.checking import check as check
     from verifier.checker.checking import load as load
+    from verifier.checker.checking import load_int8 as load_int8
     from verifier.checker.errors import RefusedError as RefusedError
     from verifier.checker.errors import UncheckableError as UncheckableError
     from verifier.checker.exact import Exact as Exact
+    from verifier.checker.int8_rules import Int8Checker as Int8Checker
+    from verifier.checker.int8_statement import GridStatement as GridStatement
+    from verifier.checker.int8_statement import read_grid_statement as read_grid_statement
+    from verifier.checker.int8_steps import Grid as Grid
     from verifier.checker.multipliers import Multipliers as Multipliers
     from verifier.checker.multipliers import Parabolas as Parabolas
     from verifier.checker.multipliers import Products as Products
@@ -30,6 +35,9 @@ _HOMES = {
     "Checker": "rules",
     "Exact": "exact",
     "Float": "outward",
+    "Grid": "int8_steps",
+    "GridStatement": "int8_statement",
+    "Int8Checker": "int8_rules",
     "Multipliers": "multipliers",
     "Parabolas": "multipliers",
     "Products": "multipliers",
@@ -39,6 +47,8 @@ _HOMES = {
     "Verdict": "checking",
     "check": "checking",
     "load": "checking",
+    "load_int8": "checking",
+    "read_grid_statement": "int8_statement",
     "read_statement": "statement",
 }
 
@@ -46,6 +56,9 @@ __all__ = [
     "Checker",
     "Exact",
     "Float",
+    "Grid",
+    "GridStatement",
+    "Int8Checker",
     "Multipliers",
     "Parabolas",
     "Products",
@@ -55,6 +68,8 @@ __all__ = [
     "Verdict",
     "check",
     "load",
+    "load_int8",
+    "read_grid_statement",
     "read_statement",
 ]
 

@@ -13,12 +13,18 @@ import numpy as np
 from verifier.checker.arithmetic import Arithmetic
 from verifier.checker.errors import RefusedError, UncheckableError
 from verifier.checker.exact import Exact
+from verifier.checker.int8_file import read_int8
+from verifier.checker.int8_network import Int8Network
+from verifier.checker.int8_rules import Int8Checker
+from verifier.checker.int8_statement import GridStatement, read_grid_statement
+from verifier.checker.int8_steps import Grid
+from verifier.checker.int8_witness import check_steps
 from verifier.checker.lines import read_lines
 from verifier.checker.network import Network
 from verifier.checker.onnx_file import read_network
 from verifier.checker.outward import Float
 from verifier.checker.rules import Checker
-from verifier.checker.statement import Statement, read_statement
+from verifier.checker.statement import Question, Statement, read_statement
 from verifier.checker.witness import check_witness
 
 ARITHMETICS: dict[str, type[Arithmetic]] = {"exact": Exact, "float": Float}
@@ -86,6 +92,8 @@ def _checked(lines: _Progress, model: Path, asked: str | None) -> Verdict:
     first = next(lines, None)
     if first is None:
         raise RefusedError("the file is empty")
+    if "grid" in first:
+        return _checked_on_grid(read_grid_statement(first), lines, model)
     statement = read_statement(first)
     network = load(model, statement)
     lines.arithmetic = asked or ("exact" if network.work <= EXACT_WORK else "float")
@@ -99,12 +107,36 @@ def _checked(lines: _Progress, model: Path, asked: str | None) -> Verdict:
     )
 
 
+def _checked_on_grid(statement: GridStatement, lines: _Progress, model: Path) -> Verdict:
+    """The same of a quantised network, whose arithmetic is of whole numbers."""
+    network = load_int8(model, statement)
+    lines.arithmetic = "exact"
+    grid = Grid(statement, network)
+    checker = Int8Checker(statement, network, grid)
+    check_steps(grid, network)
+    for line in lines:
+        checker.take(line)
+    checker.finish()
+    said = statement.sentence(grid.reach)
+    return Verdict(True, checker.claims, said, lines.arithmetic, lines.line - 1, about=statement.about())
+
+
 def load(model: Path, statement: Statement) -> Network:
-    """The network of the file that the statement names, by the digests of all that is read."""
+    """The network of the file that the statement names."""
+    return read_network(*_read(model, statement))
+
+
+def load_int8(model: Path, statement: GridStatement) -> Int8Network:
+    """The quantised network of the file that the statement names."""
+    return read_int8(*_read(model, statement))
+
+
+def _read(model: Path, question: Question) -> tuple[bytes, dict[str, bytes]]:
+    """The file that a question names and its external data, by the digests of all that is read."""
     data = model.read_bytes()
-    if hashlib.sha256(data).hexdigest() != statement.sha256:
-        raise RefusedError(f"the model is another file than the proof's, {statement.model[:80]!r}: their sha256 differ")
-    return read_network(data, _external(model.parent, statement.external))
+    if hashlib.sha256(data).hexdigest() != question.sha256:
+        raise RefusedError(f"the model is another file than the proof's, {question.model[:80]!r}: their sha256 differ")
+    return data, _external(model.parent, question.external)
 
 
 def _external(folder: Path, digests: dict[str, str]) -> dict[str, bytes]:

@@ -8,7 +8,8 @@ moved, never computed with.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from verifier.checker.network import Network
 from verifier.checker.operators import OPERATORS, SOFTMAX
 
 OPSETS = range(7, 25)
+QUANTISED = (TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32)  # of levels and weights, and their sums
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 TYPED = ("float_data", "double_data", "int32_data", "int64_data", "uint64_data", "string_data")
 ATTRIBUTES = {
@@ -36,20 +38,30 @@ ATTRIBUTES = {
 
 def read_network(data: bytes, external: Mapping[str, bytes]) -> Network:
     """The network that a model file describes; external data by the names under which the file refers to it."""
+    with readable():
+        return Reading(data, external).network()
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Whatever a file holds, `UncheckableError` alone is raised while it is read."""
     try:
-        model = onnx.ModelProto.FromString(data)
-    except Exception as error:  # protobuf's own, which is no class of onnx
-        raise UncheckableError(f"the model is no ONNX file ({type(error).__name__})") from None
-    try:
-        return _Reading(model, external).network()
+        yield
     except (ValueError, IndexError, TypeError, KeyError, OverflowError) as error:
         raise UncheckableError(f"the model holds what has no meaning ({' '.join(str(error).split())[:200]})") from None
 
 
-class _Reading:
+class Reading:
     """One walk over a file's graph; `names` holds what is known so far."""
 
-    def __init__(self, model: onnx.ModelProto, external: Mapping[str, bytes]) -> None:
+    types: tuple[int, ...] = (*FLOATS, TensorProto.INT64, TensorProto.BOOL)  # of constants
+    others: tuple[tuple[str, str], ...] = ()  # operators of other domains than ONNX's
+
+    def __init__(self, data: bytes, external: Mapping[str, bytes]) -> None:
+        try:
+            model = onnx.ModelProto.FromString(data)
+        except Exception as error:  # protobuf's own, which is no class of onnx
+            raise UncheckableError(f"the model is no ONNX file ({type(error).__name__})") from None
         self.proto, self.external = model.graph, external
         self.opset = _opset(model)
         if model.functions or model.training_info or model.graph.sparse_initializer:
@@ -59,12 +71,17 @@ class _Reading:
 
     def network(self) -> Network:
         """The whole graph."""
+        scores = self.walk()
+        return self.graph.network(self.graph.flat(scores))
+
+    def walk(self) -> Wire:
+        """From the input to the class scores."""
         for tensor in self.proto.initializer:
             self._name(tensor.name, self._constant(tensor))
         inputs = [one for one in self.proto.input if one.name not in self.names]
         if len(inputs) != 1 or len(self.proto.output) != 1:
             raise UncheckableError("the model has not exactly one input and one output")
-        self._name(inputs[0].name, self.graph.input(_shape(inputs[0])))
+        self._name(inputs[0].name, self.input(inputs[0]))
         end = self.proto.output[0].name
         for node in self.proto.node:
             operation = self._operation(node)
@@ -72,9 +89,7 @@ class _Reading:
                 self._name(end, self._without_softmax(operation))
                 self.names = {end: self.names[end]}  # nothing may read it, or come after it
                 continue
-            if node.op_type not in OPERATORS:
-                raise UncheckableError(f"{operation}: the operator is not known here")
-            found = OPERATORS[node.op_type](self.graph, operation)
+            found = self.apply(operation)
             operation.done()
             self._name(operation.outputs[0], found)
         scores = self.names.get(end)
@@ -82,7 +97,17 @@ class _Reading:
             raise UncheckableError("the model's output is no function of its input")
         if scores.places.size != max(scores.places.shape, default=1):
             raise UncheckableError(f"the output has the shape {scores.places.shape}, no list of class scores")
-        return self.graph.network(self.graph.flat(scores))
+        return scores
+
+    def input(self, declared: onnx.ValueInfoProto) -> Wire:
+        """The model's input."""
+        return self.graph.input(_shape(declared))
+
+    def apply(self, operation: Operation) -> Tensor:
+        """What a node of the file makes of what it reads."""
+        if operation.kind not in OPERATORS:
+            raise UncheckableError(f"{operation}: the operator is not known here")
+        return OPERATORS[operation.kind](self.graph, operation)
 
     def _name(self, name: str, found: Tensor) -> None:
         if not name or name in self.names:
@@ -104,7 +129,7 @@ class _Reading:
 
     def _operation(self, node: onnx.NodeProto) -> Operation:
         where = f"{node.op_type[:40]} {node.name[:80] or node.output[0][:80] if node.output else ''}"
-        if node.domain not in ("", "ai.onnx") or node.overload:
+        if (node.domain not in ("", "ai.onnx") and (node.domain, node.op_type) not in self.others) or node.overload:
             raise UncheckableError(f"{where}: the operator is of the domain {node.domain[:40]!r}, not known here")
         inputs: list[Tensor | None] = []
         for name in node.input:
@@ -122,14 +147,16 @@ class _Reading:
         return Operation(where, node.op_type, tuple(inputs), tuple(node.output), attributes)
 
     def _constant(self, tensor: onnx.TensorProto) -> Constant:
-        """A tensor of the file as float64 or int64, exactly."""
-        if tensor.data_type not in (*FLOATS, TensorProto.INT64, TensorProto.BOOL):
+        """A tensor of the file as float64 or int64, exactly; those of quantised models as they are."""
+        if tensor.data_type not in self.types:
             raise UncheckableError(f"the constant {tensor.name[:80]!r} has an element type that is not known here")
         if tensor.HasField("segment") or (tensor.raw_data and any(getattr(tensor, kind) for kind in TYPED)):
             raise UncheckableError(f"the constant {tensor.name[:80]!r} holds its numbers twice, or in segments")
         if tensor.data_location == TensorProto.EXTERNAL:
             tensor = self._loaded(tensor)
         array = np.asarray(numpy_helper.to_array(tensor))
+        if tensor.data_type in QUANTISED:
+            return array
         if tensor.data_type not in FLOATS:
             return array.astype(np.int64)
         found: NDArray[np.float64] = array.astype(np.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
@@ -15,8 +16,10 @@ from verifier.checker.lines import a_list, integer, integers, number, only
 
 FORMAT = "plumbline-proof-1"
 NORMS = ("linf", "l1", "l2")
-CLAIM = ("format", "model", "norm", "sample", "box", "against", "targets", "margin", "radius", "witness")
-QUESTION = ("scale", "constraints")  # which may be left out
+NORMS_ON_GRID = (*NORMS, "l0")
+ASKED = ("format", "model", "norm", "sample", "box", "against", "targets", "margin")
+CLAIMED = ("radius", "witness")
+UNITS_AND_CONSTRAINTS = ("scale", "constraints")  # which may be left out
 FOR_PEOPLE = ("rests_on", "about")
 CLASSES = 1 << 20
 DIGEST = re.compile("[0-9a-f]{64}")
@@ -44,8 +47,8 @@ class Constraint:
 
 
 @dataclass(frozen=True)
-class Statement:
-    """The claim: of which file, where inputs may move, what an adversary is, and the bracket of its distance."""
+class Question:
+    """What is asked: of which file, where inputs may move, and what an adversary is."""
 
     model: str  # its file's name, for people
     sha256: str
@@ -57,11 +60,6 @@ class Statement:
     against: int
     targets: tuple[int, ...] | None
     margin: Fraction
-    radius: Fraction | None
-    witness: tuple[Fraction, ...] | None
-    distance: Fraction | None
-    scale: tuple[Fraction, ...] | None = None
-    constraints: tuple[Constraint, ...] = ()
 
     def goals(self, classes: int) -> tuple[Goal, ...]:
         """One goal for each class that would be an adversary's, in the order of their trees."""
@@ -73,12 +71,6 @@ class Statement:
             return tuple(Goal(t, (self.against,)) for t in range(classes) if t != self.against)
         return tuple(Goal(t, tuple(j for j in range(classes) if j != t)) for t in self.targets)
 
-    def sentence(self) -> str:
-        """What is claimed, in words."""
-        units = "" if self.scale is None else ", in units of a scale"
-        count = len(self.constraints)
-        return self._claimed() + units + (f", under {count} constraint{'s' if count > 1 else ''}" if count else "")
-
     def about(self) -> str:
         """Of which input it is claimed: its class there, what counts as an adversary's, the box, and its digest."""
         other = "any other class" if self.targets is None else f"class {', '.join(map(str, self.targets))}"
@@ -87,22 +79,44 @@ class Statement:
         inputs = f"{len(self.sample)} input{'s' if len(self.sample) > 1 else ''} {within} [{low}, {high}]"
         return f"sample {digest(self.sample)} ({inputs}) of class {self.against} against {other}"
 
+    def which(self) -> str:
+        """Of which classes an adversary is, where not of any other, in words."""
+        return "" if self.targets is None else f" of class {', '.join(map(str, self.targets))}"
+
+    def lead(self, rounding: str) -> str:
+        """By how much an adversary leads, where there is a margin, in words."""
+        return f" that leads by {decimal(self.margin, rounding)} or more" if self.margin else ""
+
+
+@dataclass(frozen=True)
+class Statement(Question):
+    """The claim about real inputs: the bracket of an adversary's distance."""
+
+    radius: Fraction | None
+    witness: tuple[Fraction, ...] | None
+    distance: Fraction | None
+    scale: tuple[Fraction, ...] | None = None
+    constraints: tuple[Constraint, ...] = ()
+
+    def sentence(self) -> str:
+        """What is claimed, in words."""
+        units = "" if self.scale is None else ", in units of a scale"
+        count = len(self.constraints)
+        return self._claimed() + units + (f", under {count} constraint{'s' if count > 1 else ''}" if count else "")
+
     def _claimed(self) -> str:
         """The bracket; each number is rounded to the side that claims less."""
-        which = "" if self.targets is None else f" of class {', '.join(map(str, self.targets))}"
+        which = self.which()
         if self.margin and self.targets is None and self.radius is not None and self.distance is None:
             most = decimal(self.margin, ROUND_CEILING)
             return f"no class leads by {most} or more within {self.norm} {decimal(self.radius, ROUND_FLOOR)}"
         far = "" if self.distance is None else decimal(self.distance, ROUND_CEILING)
         if self.radius is None:
-            return f"one adversary{which}{self._lead(ROUND_FLOOR)} within {self.norm} {far}"
-        least = self._lead(ROUND_CEILING)
+            return f"one adversary{which}{self.lead(ROUND_FLOOR)} within {self.norm} {far}"
+        least = self.lead(ROUND_CEILING)
         near = f"no adversary{which}{least} within {self.norm} {decimal(self.radius, ROUND_FLOOR)}"
-        lead = self._lead(ROUND_FLOOR)
+        lead = self.lead(ROUND_FLOOR)
         return near + (f"; one{'' if lead == least else lead} at {far}" if far else "")
-
-    def _lead(self, rounding: str) -> str:
-        return f" that leads by {decimal(self.margin, rounding)} or more" if self.margin else ""
 
 
 def digest(sample: tuple[Fraction, ...]) -> str:
@@ -128,14 +142,9 @@ def read_statement(line: dict[str, Any]) -> Statement:
     """The first line, checked for its shape; whether it is true is asked later."""
     if line.get("format") != FORMAT:
         raise RefusedError(f"the file's first line has no format {FORMAT!r}")
-    only(line, CLAIM, (*QUESTION, *FOR_PEOPLE))
-    if line["norm"] not in NORMS:
-        raise RefusedError(f"norm is none of {', '.join(NORMS)}")
-    model, sha256, external = _model(line["model"])
-    sample = _numbers(line["sample"], "sample")
-    lower, upper = (_side(side, len(sample)) for side in a_list(line["box"], "box", 2))
-    if not all(low <= at <= high for low, at, high in zip(lower, sample, upper, strict=True)):
-        raise RefusedError("the sample lies outside the box")
+    only(line, (*ASKED, *CLAIMED), (*UNITS_AND_CONSTRAINTS, *FOR_PEOPLE))
+    question = read_question(line, NORMS)
+    inputs = len(question.sample)
     radius = None if line["radius"] is None else number(line["radius"], "radius")
     if radius is not None and radius < 0:
         raise RefusedError("radius is negative")
@@ -144,7 +153,7 @@ def read_statement(line: dict[str, Any]) -> Statement:
         if not isinstance(line["witness"], dict):
             raise RefusedError("witness is no object")
         only(line["witness"], ("input", "distance"))
-        witness = _numbers(line["witness"]["input"], "the witness's input", len(sample))
+        witness = _numbers(line["witness"]["input"], "the witness's input", inputs)
         distance = number(line["witness"]["distance"], "the witness's distance")
         if distance < 0:
             raise RefusedError("the witness's distance is negative")
@@ -153,9 +162,25 @@ def read_statement(line: dict[str, Any]) -> Statement:
     if radius is not None and distance is not None and distance <= radius:
         raise RefusedError("the witness lies within the radius that shall have no adversary")
     return Statement(
-        model,
-        sha256,
-        external,
+        **vars(question),
+        radius=radius,
+        witness=witness,
+        distance=distance,
+        scale=_scale(line["scale"], inputs) if "scale" in line else None,
+        constraints=_constraints(line["constraints"], inputs) if "constraints" in line else (),
+    )
+
+
+def read_question(line: dict[str, Any], norms: Sequence[str] = NORMS_ON_GRID) -> Question:
+    """What the first line asks, whatever it claims of that."""
+    if line["norm"] not in norms:
+        raise RefusedError(f"norm is none of {', '.join(norms)}")
+    sample = _numbers(line["sample"], "sample")
+    lower, upper = (_side(side, len(sample)) for side in a_list(line["box"], "box", 2))
+    if not all(low <= at <= high for low, at, high in zip(lower, sample, upper, strict=True)):
+        raise RefusedError("the sample lies outside the box")
+    return Question(
+        *_model(line["model"]),
         line["norm"],
         sample,
         lower,
@@ -163,11 +188,6 @@ def read_statement(line: dict[str, Any]) -> Statement:
         integer(line["against"], "against", 0, CLASSES),
         _targets(line["targets"]),
         number(line["margin"], "margin"),
-        radius,
-        witness,
-        distance,
-        _scale(line["scale"], len(sample)) if "scale" in line else None,
-        _constraints(line["constraints"], len(sample)) if "constraints" in line else (),
     )
 
 

@@ -74,9 +74,9 @@ def _row_of(proof: Path) -> int:
 def _differing(proof: Path, row: Inputs) -> str:
     """In what a proof's sample and the row differ, as the exact numbers that they are; empty where they do not."""
     from verifier.checker.lines import read_lines
-    from verifier.checker.statement import read_statement
+    from verifier.checker.statement import read_question
 
-    sample, values = read_statement(next(iter(read_lines(proof)))).sample, row.reshape(-1)
+    sample, values = read_question(next(iter(read_lines(proof)))).sample, row.reshape(-1)
     if len(sample) != values.size:
         return f"it has {len(sample)} values, the row {values.size}"
     others = sum(one != Fraction(float(value)) for one, value in zip(sample, values, strict=True))

@@ -27,9 +27,11 @@ from verifier.checker import UncheckableError, check
 from verifier.goals import constrained_goals, goals_of
 from verifier.margin_answer import GreatestLoss
 from verifier.options import REAL, Options
-from verifier.proofs.proof_file import FORMAT, Line, TreeLines, packed, ranges_line
+from verifier.proofs.asked_line import asked_line, hexadecimal
+from verifier.proofs.int8_lines import int8_lines
+from verifier.proofs.proof_file import Line, TreeLines, packed, ranges_line
 from verifier.proofs.proof_search import MARGIN, ProofSearch, exp2
-from verifier.proofs.why_none import MISCLASSIFIED, OUT_OF_TIME
+from verifier.proofs.why_none import MISCLASSIFIED, NEITHER_SIDE, OUT_OF_TIME
 from verifier.question.input_shape import levels_for
 from verifier.question.model import Model
 from verifier.question.model_views import View
@@ -72,10 +74,12 @@ def unprovable(model: Model, options: Options, loss: bool = False) -> str | None
         return "losses to chosen targets have no rules in the proof format"
     if loss and options.grid is not None:
         return "losses on a grid have no rules in the proof format"
+    if model.quantised is not None:
+        if loss or options.change is not None or model.output is not None:
+            return "of quantised networks, the proof format has rules for distances and verdicts, and nothing else"
+        return None
     if options.norm not in CONVEX:
         return f"{options.norm} has no rule in the proof format; linf, l1 and l2 have"
-    if model.quantised is not None:
-        return "quantised networks have no rules in the proof format"
     if options.execution != REAL:
         return f"proofs are about real arithmetic, not execution {options.execution}"
     if isinstance(model, View):
@@ -119,6 +123,14 @@ def written(
     if why is not None:
         return ProofFile(why=why)
     region = region_for(model, x, mask, options)
+    if model.quantised is not None:
+        try:
+            radius, lines = int8_lines(model, region, result, options, deadline)
+        except UncheckableError as error:
+            return ProofFile(why=f"the checker cannot read the model: {error}")
+        if lines is None and radius is None:
+            return ProofFile(why=NEITHER_SIDE)
+        return _kept(path, model, radius, lines, deadline)
     goals = goals_of(model, result.predicted, options)
     levels = None if options.grid is None else levels_for(model.input_shape, options.grid)
     radii = _radii(result, options) if levels is None else _radii_of_level(result, region, levels)
@@ -162,11 +174,17 @@ def _written(path: Path, model: Model, claim: Claim, options: Options, deadline:
     """The proof of a claim, checked before it takes its place."""
     radii = [radius for radius in claim.radii if radius > 0.0]
     if not radii and claim.witness is None:
-        return ProofFile(why="neither side of the bracket is known")
+        return ProofFile(why=NEITHER_SIDE)
     radius, lines = _first_proven(model, claim, options, radii, deadline)
-    if radii and radius is None:
+    proven = radius is not None or not radii
+    return _kept(path, model, radius, [_statement(model, claim, options, radius), *lines] if proven else None, deadline)
+
+
+def _kept(path: Path, model: Model, radius: float | None, lines: list[Line] | None, deadline: Deadline) -> ProofFile:
+    """The lines as a file, once the checker accepts them; there may be none."""
+    if lines is None:
         return ProofFile(why=OUT_OF_TIME if deadline.passed else "no proof was found")
-    content = packed([_statement(model, claim, options, radius), *lines])
+    content = packed(lines)
     try:
         verdict = check(content, model.path, "float")
     except UncheckableError as error:
@@ -224,44 +242,23 @@ def _radii_of_level(result: Result, region: Region, levels: int | IntArray) -> t
 
 
 def _statement(model: Model, claim: Claim, options: Options, radius: float | None) -> Line:
-    witness, region, files = claim.witness, claim.region, model.files
+    witness, region = claim.witness, claim.region
     scale = None if options.scale is None else scale_of(model, options.scale)
     return {
-        "format": FORMAT,
-        "model": {"name": model.path.name, "sha256": files[""], **_external(files)},
-        "norm": str(options.norm),
-        "sample": _hex(region.center),
-        "box": [_side(region.lower), _side(region.upper)],
-        "against": claim.against,
-        "targets": None if claim.targets is None else list(claim.targets),
-        "margin": float(claim.margin).hex(),
+        **asked_line(model, region, options.norm, claim.against, claim.targets, claim.margin),
         "radius": None if radius is None else float(radius).hex(),
         "witness": None if witness is None else _witness(witness, region, options.norm, scale),
-        **({} if scale is None else {"scale": _hex(scale)}),
+        **({} if scale is None else {"scale": hexadecimal(scale)}),
         **({} if options.constraints is None else {"constraints": _constraints(options.constraints)}),
         "rests_on": str(claim.basis),
         "about": claim.about,
     }
 
 
-def _external(files: dict[str, str]) -> Line:
-    others = {name: digest for name, digest in files.items() if name}
-    return {"external": others} if others else {}
-
-
-def _hex(values: FloatArray) -> list[str]:
-    return [float(value).hex() for value in values]
-
-
-def _side(values: FloatArray) -> str | list[str]:
-    """A side of the box: one number where it is the same for all inputs."""
-    return float(values[0]).hex() if (values == values[0]).all() else _hex(values)
-
-
 def _constraints(constraints: InputConstraints) -> list[Any]:
     """Each row's inputs, its numbers there, and its bound."""
     rows = zip(constraints.matrix, constraints.bound, strict=True)
-    return [[np.flatnonzero(row).tolist(), _hex(row[row != 0]), float(bound).hex()] for row, bound in rows]
+    return [[np.flatnonzero(row).tolist(), hexadecimal(row[row != 0]), float(bound).hex()] for row, bound in rows]
 
 
 def _witness(witness: Adversary, region: Region, norm: Norm, scale: FloatArray | None) -> Line:
@@ -277,7 +274,7 @@ def _witness(witness: Adversary, region: Region, norm: Norm, scale: FloatArray |
     distance = max(float(witness.distance), float(exact) ** (1.0 / power))  # on a grid whole steps are told
     while Fraction(distance) ** power < exact:
         distance = float(np.nextafter(distance, np.inf))
-    return {"input": _hex(point), "distance": distance.hex()}
+    return {"input": hexadecimal(point), "distance": distance.hex()}
 
 
 def proof_lines(

@@ -31,7 +31,6 @@ from verifier.proofs.proof_tree import (
 )
 
 Line = dict[str, Any]
-FORMAT = "plumbline-proof-1"
 
 
 def dyadic(values: Iterable[float]) -> tuple[list[int], int]:

@@ -4,3 +4,4 @@ from __future__ import annotations
 
 OUT_OF_TIME = "no proof was found in time"
 MISCLASSIFIED = "the sample is classified wrongly: there is nothing to prove"
+NEITHER_SIDE = "neither side of the bracket is known"
