@@ -3,6 +3,7 @@
 python -m benchmarks.proofs --net trainers/nets/digits-64-32-32-10.onnx --norm linf,l1,l2 --samples 0:200
 python -m benchmarks.proofs --net ../shared/data/wk17a.onnx --data ../shared/data/mnist_test.npz --radius 0.1 \\
     --samples 0:100 --exact 0:5
+python -m benchmarks.proofs --net trainers/nets/digits-int8.onnx --grid 16 --norm linf,l1 --samples 0:100
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.common import conditions, header, row, single_threaded, span
+from encoders.deadline import Deadline
 from verifier.answer import ask
 from verifier.checker import check
 from verifier.options import Options
-from verifier.proofs.proof import write_proof
+from verifier.proofs.proof import written as write_as
 from verifier.question.loading import load
 from verifier.question.model import Model
 from verifier.question.results import Basis, Result, Verdict
@@ -51,6 +53,7 @@ def main() -> None:
     parser.add_argument("--data", default="digits")
     parser.add_argument("--norm", default="linf,l1,l2")
     parser.add_argument("--radius", type=float, help="decisions within it, in place of distances")
+    parser.add_argument("--grid", type=int, metavar="N", help="on the grid of N levels")
     parser.add_argument("--samples", type=span, default=range(200))
     parser.add_argument("--exact", type=span, help="those that are checked exactly, too (default: all)")
     parser.add_argument("--time-limit", type=float, default=60.0, help="seconds of a question, and again of its proof")
@@ -62,22 +65,23 @@ def main() -> None:
     print(f"\n{given.net.name}, {'distances' if given.radius is None else f'decisions within {given.radius:g}'}\n")
     print(header(COLUMNS), flush=True)
     for norm in given.norm.split(","):
-        options = Options(norm=norm, time_limit=given.time_limit)
+        options = Options(norm=norm, time_limit=given.time_limit, grid=given.grid)
         found = []
         for index in given.samples:
             result = ask(model, samples.x[index], given.radius, options, samples.label(index), index)
             if result.verdict is not Verdict.MISCLASSIFIED:
                 exactly = given.exact is None or index in given.exact
-                found.append(proven(model, samples.x[index], result, given.time_limit, exactly))
+                found.append(proven(model, samples.x[index], result, options, exactly))
         print(told(norm, found), flush=True)
 
 
-def proven(model: Model, x: np.ndarray, result: Result, time_limit: float, exactly: bool) -> Proven:
+def proven(model: Model, x: np.ndarray, result: Result, options: Options, exactly: bool) -> Proven:
     """The proof of one result, written and checked."""
     rigorous = result.basis is Basis.RIGOROUS and result.verdict is not Verdict.UNRESOLVED
     with TemporaryDirectory() as folder:
         started = time.monotonic()
-        written = write_proof(Path(folder) / "0.proof", model, x, result, proof_time_limit=time_limit)
+        deadline = Deadline(options.time_limit)
+        written = write_as(Path(folder) / "0.proof", model, x, result, options, None, deadline)
         writing = time.monotonic() - started
         if written.path is None:
             print(f"  sample {result.index}, {result.verdict}: {written.why}", flush=True)
