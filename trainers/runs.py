@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from encoders.errors import OptionError
 from trainers.config import Run
 from trainers.datasets import Dataset, Place, Source, source
 from trainers.export import export
@@ -45,6 +46,22 @@ class Trainer:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return record if same else None
+
+    def check_name(self, run: Run) -> None:
+        """Refuse a name that a network with other options has: it would be written over."""
+        path = self.out / f"{run.stem}.json"
+        try:
+            held = in_todays_words(json.loads(path.read_text())["options"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        differing = [
+            name for name, value in json.loads(json.dumps(run.options.record)).items() if held.get(name) != value
+        ]
+        if differing:
+            raise OptionError(
+                f"{path}: a network with other options ({', '.join(differing)}) has this name; give --name or another "
+                f"--out, or delete the file"
+            )
 
     def train(self, run: Run, progress: Progress | None = None) -> Record:
         """Train and save one run; the record is written last, so that a run with a record is complete."""

@@ -163,7 +163,7 @@ async def margin_asked(
     against = predicted if label is None else label
     targets = tuple(t for t in options.targets or range(model.classes) if t != against)
     if not targets:
-        raise OptionError(f"sample {index}: class {against} is the only target; a loss is over another class")
+        raise OptionError(f"class {against} is the only target; a loss is over another class")
     identity, deadline = np.eye(model.classes), Deadline(options.time_limit, clock)
     rows = np.stack([identity[t] - identity[against] for t in targets])
 

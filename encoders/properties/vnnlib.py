@@ -34,11 +34,14 @@ VARIABLE = re.compile(r"([XY])_(0|[1-9]\d*)")
 MOST_DIGITS = 400  # of an exponent's size: beyond it no double is
 
 
-def read_vnnlib(path: Path) -> Property:
+def read_vnnlib(path: str | Path) -> Property:
     """The property of a file, which may be compressed by gzip."""
+    path = Path(path)
     try:
         content = path.read_bytes()
         text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot read it as a VNN-LIB file: {error}") from None
     try:

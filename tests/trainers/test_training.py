@@ -570,6 +570,36 @@ def test_one_network_from_flags(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["train", "--strength", "1", "--out", str(tmp_path)]) == 2
 
 
+def test_a_strength_is_of_the_regulariser_before_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["train", "--width", "4", "--epochs", "1", "--name", "both", "--out", str(tmp_path)]
+    assert main([*flags, "--regularizer", "mmr", "--regularizer", "weight-decay", "--strength", "0.25"]) == 0
+    record = json.loads((tmp_path / "both-seed0.json").read_text())
+    assert [one["strength"] for one in record["options"]["regularisers"]] == [regulariser("mmr").strength, 0.25]
+    for wrong in (["--strength", "1", "--regularizer", "mmr"], ["--regularizer", "mmr", *["--strength", "1"] * 2]):
+        assert main([*flags, *wrong]) == 2
+        assert "before each --strength" in capsys.readouterr().err
+
+
+def test_flags_write_over_no_network_with_other_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["train", "--width", "4", "--epochs", "1", "--out", str(tmp_path), "--adversarial"]
+    assert main([*flags, "linf:0.1:0.5"]) == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert main([*flags, "linf:0.1:1"]) == 2
+    assert "(adversarial)" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert main([*flags, "linf:0.1:0.5"]) == 0
+    assert capsys.readouterr().out.endswith("kept\n")
+    assert main([*flags, "linf:0.1:1", "--name", "more"]) == 0
+
+
+def test_a_config_takes_no_flag_of_one_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(CONFIG)
+    for flags, named in ((["--epochs", "30"], "--epochs"), (["--regularizer", "mmr"], "--regulariser")):
+        assert main(["train", str(path), *flags]) == 2
+        assert f"{named} beside a config" in capsys.readouterr().err
+
+
 # -- what it is for ---------------------------------------------------------------------------------------------------
 
 

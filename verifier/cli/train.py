@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`plumbline train CONFIG`, or one network from flags."""
     parser.description = (
         "Trains one network as the flags say, or all that a TOML file names, and writes NAME.onnx and NAME.json "
-        "(options, versions, curves, test accuracy) for each. What is finished with the same options is kept."
+        "(options, versions, curves, test accuracy) for each. What is finished with the same options is kept; flags "
+        "write over no network with other options."
     )
     parser.add_argument("config", type=Path, nargs="?", metavar="CONFIG", help="a TOML file with several runs")
     add_places(parser)
@@ -57,13 +58,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--regularizer",
         "--regulariser",
+        dest="regularisers",
         action="append",
         metavar="R",
         help="NAME or NAME:option=value,…; may be repeated; NAME is none, weight-decay, l1-sparsity, dropout, "
         "cross-lipschitz, cross-lipschitz-margin, mmr, mmr-universal, relu-stability, ibp, crown-ibp or module:Name",
     )
     network.add_argument(
-        "--strength", type=float, action="append", metavar="S", help="of the regulariser named before it"
+        "--strength",
+        dest="regularisers",  # in one list, as it is typed: each strength stands behind its regulariser
+        type=float,
+        action="append",
+        metavar="S",
+        help="of the regulariser named before it",
     )
     network.add_argument(
         "--adversarial",
@@ -128,6 +135,8 @@ def run(arguments: argparse.Namespace) -> int:
             record = trainer.finished(one)
             kept = record is not None
             if record is None:
+                if study is None:
+                    trainer.check_name(one)
                 record = _trained(trainer, one, bars)
             bars.advance(whole)
             print(_line(one, record, width, kept), flush=True)
@@ -145,11 +154,12 @@ def _asked(arguments: argparse.Namespace) -> tuple[Study | None, Path, tuple[Run
     from verifier.studies.comparison.options import read_comparison
 
     if arguments.config is not None:
+        _check_alone(arguments)
         study, _ = read_comparison(arguments.config)  # what compares the networks is checked before they are trained
         return study, arguments.out or study.out, study.runs
     if arguments.out is None:
         raise OptionError("train needs --out DIR, or a config that says where its networks go")
-    chosen = _regularisers(arguments.regularizer or [], arguments.strength or [])
+    chosen = _regularisers(arguments.regularisers or [])
     options = TrainOptions(
         data=arguments.data,
         train_samples=arguments.train_samples,
@@ -172,21 +182,32 @@ def _asked(arguments: argparse.Namespace) -> tuple[Study | None, Path, tuple[Run
     return None, arguments.out, (Run(family, family, options),)
 
 
-def _regularisers(texts: list[str], strengths: list[float]) -> tuple[Regulariser, ...]:
-    """The n-th --strength belongs to the n-th --regularizer."""
+def _check_alone(arguments: argparse.Namespace) -> None:
+    """A config says all about its networks: a flag of one network beside it would mean nothing."""
+    given = set(arguments.given_once) | ({"regulariser"} if arguments.regularisers else set())
+    stray = sorted(given - {"config", "data_dir", "cache", "out"})
+    if stray:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in stray)
+        raise OptionError(f"{flags} beside a config: write it into {arguments.config}, or leave the config out")
+
+
+def _regularisers(given: list[str | float]) -> tuple[Regulariser, ...]:
+    """Names and strengths as they were typed, each strength behind the name of its regulariser."""
     from trainers.regularisers import parsed, regulariser
 
-    if len(strengths) > len(texts):
-        raise OptionError(
-            f"{len(strengths)} strengths for {len(texts)} regularisers; give --regularizer NAME before each"
-        )
-    chosen = []
-    for number, text in enumerate(texts):
-        name, options = parsed(text)
-        found = regulariser(name, **options)
-        if number < len(strengths):
-            found = replace(found, strength=strengths[number])
-        chosen.append(found)
+    chosen: list[Regulariser] = []
+    before: str | float = 0.0
+    for one in given:
+        if isinstance(one, str):
+            name, options = parsed(one)
+            chosen.append(regulariser(name, **options))
+        elif isinstance(before, str):
+            chosen[-1] = replace(chosen[-1], strength=one)
+        else:
+            raise OptionError(
+                f"strength {one:g}: it has no regulariser; give --regularizer NAME before each --strength"
+            )
+        before = one
     return tuple(chosen)
 
 

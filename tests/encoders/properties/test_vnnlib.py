@@ -135,7 +135,7 @@ def test_a_file_may_be_compressed(tmp_path: Path) -> None:
     plain, packed = tmp_path / "asked.vnnlib", tmp_path / "asked.vnnlib.gz"
     plain.write_text(text)
     packed.write_bytes(gzip.compress(text.encode()))
-    assert read_vnnlib(plain) == read_vnnlib(packed) == parse_vnnlib(text)
+    assert read_vnnlib(str(plain)) == read_vnnlib(packed) == parse_vnnlib(text)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
