@@ -31,6 +31,7 @@ ARRANGING = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identit
 WEIGHTED = {"Gemm", "MatMul", "Conv"}  # between DequantizeLinear and QuantizeLinear
 # Operator, its linear part, and where its weights, bias and output scale are among its inputs.
 FUSED = {"QGemm": ("Gemm", 3, 6, 7), "QLinearMatMul": ("MatMul", 3, None, 6), "QLinearConv": ("Conv", 3, 8, 6)}
+LARGEST_STEP = np.float32(2.0**120)  # from which what levels mean could be infinite
 LARGEST_PAIR = 2**15 - 1  # the products of two neighbours may be added in 16 bits, with saturation, on some CPUs
 SHIFT = {np.dtype(np.uint8): 0, np.dtype(np.int8): 128}
 
@@ -65,6 +66,9 @@ class Walk:
         self.layers: list[QuantisedLayer] = []
         self.build = GraphBuilder(reading.feed_shape, reading.input_name)
         self.values[reading.input_name] = Tensor(self.build.input)
+        self.kinds: set[np.dtype[Any]] = set()  # the types of all levels
+        self.forms: set[str] = set()
+        self.rearranged = False  # levels, as such
 
     def net(self) -> QuantisedNet:
         nodes = self.reading.needed()
@@ -88,7 +92,26 @@ class Walk:
             )
         if self.reading.refused:
             raise UnsupportedOperatorError(f"{self.reading.path}: {self.reading.refused[0]}")
+        self.refuse_unfused()
         return QuantisedNet(tuple(self.layers))
+
+    def refuse_unfused(self) -> None:
+        """What onnxruntime does not fuse it computes in float32, with other roundings than those of whole numbers."""
+        signed = self.kinds == {np.dtype(np.int8)} and "QDQ" in self.forms
+        if len(self.reading.proto.graph.input) > 1:
+            why = "lists constants among its inputs: write them as initializers alone"
+        elif len(self.kinds) > 1:
+            why = "has levels of uint8 and of int8: quantise all activations to one type"
+        elif signed and (len(self.forms) > 1 or self.rearranged):
+            why = (
+                "has QDQ layers of int8 levels next to QOperator ones, or rearranges int8 levels: write one form, and "
+                "rearrange behind the DequantizeLinear"
+            )
+        else:
+            return
+        raise UnsupportedOperatorError(
+            f"{self.reading.path}: a quantised model {why}; else onnxruntime may execute layers in float32"
+        )
 
     def refuse(self, node: onnx.NodeProto, why: str) -> UnsupportedOperatorError:
         name = f"node {node.name or node.output[0]!r} ({node.op_type})"
@@ -110,6 +133,7 @@ class Walk:
         if node.op_type == "DequantizeLinear":
             return self.dequantise(node, source)
         if isinstance(source, Tensor) and source.sums is None and node.op_type in ARRANGING:
+            self.rearranged |= source.levels
             return replace(source, view=self.view(node, [source.view, *values[1:]], node.op_type))
         if node.op_type == "Relu" and isinstance(source, Tensor) and source.sums is not None:
             return replace(source, cut=True)
@@ -154,8 +178,9 @@ class Walk:
             raise self.refuse(node, "an activation needs one float32 scale and one zero point")
         if zero.dtype not in SHIFT:
             raise self.refuse(node, f"its zero point is {zero.dtype}; uint8 and int8 are supported")
-        if not (np.isfinite(step).all() and (step >= np.finfo(np.float32).tiny).all()):
-            raise self.refuse(node, "its scale is not a positive normal number")
+        if not ((step < LARGEST_STEP) & (step >= np.finfo(np.float32).tiny)).all():
+            raise self.refuse(node, "its scale is not a positive normal number below 2^120")
+        self.kinds.add(zero.dtype)
         return Scale(np.float32(step.reshape(())), int(zero.reshape(())) + SHIFT[zero.dtype])
 
     def constant(self, node: onnx.NodeProto, k: int) -> NDArray[Any] | None:
@@ -184,6 +209,10 @@ class Walk:
         value, step, zero = (self.constant(node, k + j) for j in (0, 1, 2))
         if value is None or step is None or value.dtype not in (np.int8, np.int32) or step.dtype != np.float32:
             raise self.refuse(node, f"{node.input[k]!r} is no int8 constant with float32 scales")
+        if zero is None and value.dtype == np.int8:
+            raise self.refuse(
+                node, f"{node.input[k]!r} has no zero points, where onnxruntime may not fuse it: give zeros"
+            )
         if zero is not None and zero.any():
             raise self.refuse(node, f"{node.input[k]!r} has a zero point other than 0")
         return Weight(value, np.asarray(step, dtype=np.float32).reshape(-1), axis % max(1, value.ndim))
@@ -192,6 +221,7 @@ class Walk:
 
     def weighted(self, node: onnx.NodeProto, source: Tensor, values: list[Any]) -> Tensor:
         """Gemm, MatMul or Conv between DequantizeLinear and QuantizeLinear."""
+        self.forms.add("QDQ")
         weight, bias = values[1], values[2] if len(values) > 2 else None
         if source.scale is None or source.levels or source.sums is not None or not isinstance(weight, Weight):
             raise self.refuse(node, "its inputs are not dequantised")
@@ -205,6 +235,7 @@ class Walk:
 
     def fused(self, node: onnx.NodeProto, source: Tensor, values: list[Any]) -> Tensor:
         """QGemm, QLinearMatMul or QLinearConv."""
+        self.forms.add("QOperator")
         operator, at, bias_at, target_at = FUSED[node.op_type]
         if not source.levels or source.scale != self.scale(node, 1):
             raise self.refuse(node, "it reads its input by another scale than it was quantised by")
@@ -250,7 +281,7 @@ class Walk:
         weight, bias = _matrix(self.build.finish(source.view, source.view.shape, ()))
         with np.errstate(all="ignore"):
             factor = (source.sums / target.step).astype(np.float32)
-        if not (np.isfinite(factor) & (factor >= np.finfo(np.float32).tiny)).all():
+        if any(not (np.isfinite(one) & (one >= np.finfo(np.float32).tiny)).all() for one in (source.sums, factor)):
             raise self.refuse(node, "its scales are out of float32's range")
         layer = QuantisedLayer(weight, bias, source.scale, factor, target)
         if (layer.reach > LARGEST_EXACT).any():

@@ -30,6 +30,7 @@ FUSED = {"QGemm": ("Gemm", 3, 6, 7), "QLinearMatMul": ("MatMul", 3, None, 6), "Q
 ARRANGING = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 SHIFT = {np.dtype(np.uint8): 0, np.dtype(np.int8): 128}
 NORMAL = (dyadic(1, -126), dyadic(1, 128))  # positive float32 numbers of 24 bits lie from here to below there
+LARGEST_STEP = dyadic(1, 120)  # from which what levels mean could be infinite
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,9 @@ class _Int8Reading(Reading):
         super().__init__(data, external)
         self.layers: list[Layer] = []
         self.source: Scale | None = None
+        self.kinds: set[Any] = set()  # the types of all levels
+        self.forms: set[str] = set()
+        self.rearranged = False  # levels, as such
 
     def int8(self) -> Int8Network:
         """The whole network."""
@@ -77,10 +81,23 @@ class _Int8Reading(Reading):
         if end.places.size != self.layers[-1].size or (end.places.reshape(-1) != np.arange(end.places.size)).any():
             raise UncheckableError("the model's scores are rearranged after the last layer")
         assert self.source is not None
+        self._refuse_unfused()
         return Int8Network(self.source, tuple(self.layers))
 
+    def _refuse_unfused(self) -> None:
+        """What a runtime does not fuse it computes in float32, with other roundings than those of whole numbers."""
+        if len(self.kinds) != 1:
+            raise UncheckableError("the model has levels of uint8 and of int8, which a runtime may not fuse")
+        if self.kinds == {np.dtype(np.int8)} and "QDQ" in self.forms and (len(self.forms) > 1 or self.rearranged):
+            raise UncheckableError(
+                "the model has QDQ layers of int8 levels next to QOperator ones, or rearranges int8 levels, where a "
+                "runtime may not fuse them: rearrange what they mean, behind the DequantizeLinear"
+            )
+
     def input(self, declared: onnx.ValueInfoProto) -> Signal:
-        """The model's input."""
+        """The model's input, which is all that the file lists as one."""
+        if len(self.proto.input) != 1:
+            raise UncheckableError("the model lists constants among its inputs, where a runtime does not fuse them")
         if declared.type.tensor_type.elem_type != TensorProto.FLOAT:
             raise UncheckableError("the input of a quantised model is not of float32")
         wire = super().input(declared)
@@ -100,6 +117,7 @@ class _Int8Reading(Reading):
         if first.after != len(self.layers):
             raise operation.refuse("it reads what lies before the last layer: branches are not known here")
         if operation.kind in ARRANGING and first.units is None:
+            self.rearranged |= first.levels
             return replace(first, places=_moved(self.graph, operation).places)
         if operation.kind == "Relu" and first.units is not None:
             return replace(first, cut=True)
@@ -124,13 +142,16 @@ class _Int8Reading(Reading):
         if isinstance(zero, Wire) or step.size != 1 or zero.size != 1 or zero.dtype not in SHIFT:
             raise operation.refuse("levels need one scale and one zero point, of uint8 or int8")
         found = Fraction(float(step.reshape(())))
-        if not NORMAL[0] <= found < NORMAL[1]:
-            raise operation.refuse("its scale is no positive normal float32 number")
+        if not NORMAL[0] <= found < LARGEST_STEP:
+            raise operation.refuse("its scale is no positive normal float32 number below 2^120")
+        self.kinds.add(zero.dtype)
         return Scale(found, int(zero.reshape(())) + SHIFT[zero.dtype])
 
     def _weights(self, operation: Operation, at: int, axis: int) -> Weights:
         """Inputs at three places: int8 or int32 constants, float32 scales, and zero points that are all 0."""
         numbers, steps = operation.tensor(at), operation.constant(at + 1)
+        if not operation.has(at + 2) and isinstance(numbers, np.ndarray) and numbers.dtype == np.int8:
+            raise operation.refuse("its weights have no zero points, where a runtime does not fuse them: give zeros")
         zero = operation.tensor(at + 2) if operation.has(at + 2) else np.zeros(1)
         if isinstance(numbers, Wire) or isinstance(zero, Wire) or numbers.dtype not in (np.int8, np.int32):
             raise operation.refuse("its weights are no int8 or int32 constants")
@@ -152,6 +173,7 @@ class _Int8Reading(Reading):
 
     def _between(self, operation: Operation, signal: Signal) -> Signal:
         """Gemm, MatMul or Conv between DequantizeLinear and QuantizeLinear."""
+        self.forms.add("QDQ")
         weights: Any = operation.tensor(1)
         bias: Any = operation.tensor(2) if operation.has(2) else None
         if not isinstance(weights, Weights) or not isinstance(bias, Weights | None):
@@ -165,6 +187,7 @@ class _Int8Reading(Reading):
 
     def _fused(self, operation: Operation, signal: Signal) -> Signal:
         """QGemm, QLinearMatMul or QLinearConv."""
+        self.forms.add("QOperator")
         kind, at, bias_at, scale_at = FUSED[operation.kind]
         if not signal.levels or signal.scale != self._scale(operation, 1):
             raise operation.refuse("it reads levels by another scale than they were made by")
@@ -209,9 +232,10 @@ class _Int8Reading(Reading):
         if signal.cut and scale.zero != 0:
             raise operation.refuse("a Relu stands before levels that reach below zero")
         linear = _whole(self.graph.network(self.graph.flat(signal)))
-        factors = [float32(unit / scale.step) for unit in signal.units.reshape(-1)]
-        if not all(NORMAL[0] <= factor < NORMAL[1] for factor in factors):
-            raise operation.refuse("its scales' quotient is no normal float32 number")
+        units = signal.units.reshape(-1)
+        factors = [float32(unit / scale.step) for unit in units]
+        if not all(NORMAL[0] <= one < NORMAL[1] for one in (*units, *factors)):
+            raise operation.refuse("its scales' product or quotient is no normal float32 number")
         distinct = sorted(set(factors))
         of = np.array([distinct.index(factor) for factor in factors])
         layer = Layer(linear, tuple(distinct), of, scale)

@@ -6,10 +6,10 @@ a function of fractions, so that nothing rests on how a machine rounds.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -189,7 +189,7 @@ class Int8Network:
         values = [self.layers[-1].scale.value(level) for level in range(TOP + 1)]
         leads = []
         for low, value in enumerate(values):
-            leading = enumerate(values[low + 1 :], 1)
-            wins = (by for by, other in leading if other > value and other - value >= margin)
-            leads += [*islice(wins, 1)]
+            higher = values[low + 1 :]  # rising, so that behind the first that wins all do
+            first = bisect_left(higher, True, key=lambda other: other > value and other - value >= margin)
+            leads += [first + 1] * (first < len(higher))
         return min(leads, default=None)

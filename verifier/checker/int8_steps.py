@@ -102,7 +102,7 @@ class Table:
 
     def gains(self, rows: Array, prices: Array, down: Array, up: Array) -> Array:
         """gains[r, i, t]: what step t of input i adds to function r, less its price; outside down … up, the least."""
-        kind = fitting(largest_sum(rows) * TOP + int(max(prices)) * int(self.cost.max()))
+        kind = fitting(int(largest_sum(rows)) * TOP + int(max(prices)) * max(int(self.cost.max()), 1))
         found = rows.astype(kind)[:, :, None] * self.levels - prices.astype(kind)[:, None, None] * self.cost
         allowed = (self.steps >= down[:, None]) & (self.steps <= up[:, None])
         return np.asarray(np.where(allowed, found, found.min()))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -19,6 +20,8 @@ from encoders.quantised.file import is_quantised, read_quantised
 from tests.int8_builder import Int8Layer, random_int8, write_int8
 from tests.test_trust_int8 import scores_of
 from trainers.digits_nets import DIRECTORY
+from verifier.checker import UncheckableError
+from verifier.checker.int8_file import read_int8
 
 Edit = Callable[[onnx.ModelProto], None]
 
@@ -161,6 +164,79 @@ def test_other_forms_are_refused(edit: Edit, match: str, tmp_path: Path) -> None
     onnx.save(model, path)
     with pytest.raises((UnsupportedOperatorError, ModelError), match=match):
         read_quantised(path)
+
+
+def without_zero_points(model: onnx.ModelProto) -> None:
+    del model.graph.node[2].input[2]
+
+
+def with_constants_among_inputs(model: onnx.ModelProto) -> None:
+    for one in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(one.name, one.data_type, one.dims))
+
+
+def with_flattened_levels(model: onnx.ModelProto) -> None:
+    nodes = model.graph.node
+    nodes[0].output[0] = "before"
+    nodes.insert(1, helper.make_node("Flatten", ["before"], ["q0"]))
+
+
+def with_levels_of_two_types(model: onnx.ModelProto) -> None:
+    nodes = model.graph.node
+    nodes[5].output[0] = "before"
+    nodes.insert(6, helper.make_node("Flatten", ["before"], ["q1"]))
+    zero = next(one for one in model.graph.initializer if one.name == "z0")
+    zero.CopyFrom(numpy_helper.from_array(np.array(128, np.uint8), "z0"))
+
+
+def with_both_forms(model: onnx.ModelProto) -> None:
+    nodes = model.graph.node
+    first, last = [*nodes[:6]], nodes[-1]
+    second = helper.make_node(
+        "QGemm", ["q1", "s1", "z1", "W2", "u2", "v2", "B2", "s2", "z2"], ["q2"], domain="com.microsoft", transB=1
+    )
+    del nodes[:]
+    nodes.extend([*first, second, last])
+
+
+UNFUSED = [
+    without_zero_points, with_constants_among_inputs, with_flattened_levels, with_levels_of_two_types,
+    with_both_forms,
+]  # fmt: skip
+
+
+def unfused(edit: Edit, folder: Path) -> Path:
+    """A QDQ file of int8 levels in which onnxruntime executes a layer in float32."""
+    layer = Int8Layer(np.array([[3, 1], [1, 2]]), np.array([1, 0]), np.array([0.5], np.float32), 0.5, -128)
+    relu = edit is with_constants_among_inputs  # which is fused as well, where its zero point is a constant
+    path = write_int8([layer, layer], folder / "net.onnx", 1 / 4, kind="int8", relu=relu)
+    model, optimised = onnx.load(path), folder / "optimised.onnx"
+    edit(model)
+    onnx.save(model, path)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(optimised)
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    assert {"Gemm", "FusedGemm"}.intersection(node.op_type for node in onnx.load(optimised).graph.node)
+    return path
+
+
+@pytest.mark.parametrize("edit", UNFUSED)
+def test_what_is_not_fused_is_refused(edit: Edit, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedOperatorError, match=r"float32|may not fuse"):
+        read_quantised(unfused(edit, tmp_path))
+
+
+@pytest.mark.parametrize(("name", "by", "match"), [("s0", 2.0**122, "below 2"), ("u1", 2.0**-126, "range")])
+def test_scales_of_which_products_leave_float32_are_refused(name: str, by: float, match: str, tmp_path: Path) -> None:
+    layer = Int8Layer(np.array([[3, 1], [1, 2]]), np.array([1, 0]), np.array([0.5], np.float32), 0.5)
+    path = write_int8([layer], tmp_path / "net.onnx", 1 / 4, form="QOperator")
+    model = onnx.load(path)
+    rescaled(name, by)(model)
+    onnx.save(model, path)
+    with pytest.raises(UnsupportedOperatorError, match=match):
+        read_quantised(path)
+    with pytest.raises(UncheckableError, match=f"{match}|product"):
+        read_int8(path.read_bytes(), {})
 
 
 def test_sums_that_float32_would_round_are_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from tests.draws import draws
-from tests.encoders.quantised.test_reader import quantised
+from tests.encoders.quantised.test_reader import UNFUSED, Edit, quantised, unfused
 from tests.int8_builder import Int8Layer, random_int8, write_int8
 from tests.int8_points import executed
 from verifier.checker import UncheckableError
@@ -113,3 +113,9 @@ def test_the_sample_net_is_refused_where_its_form_is_not_known(tmp_path: Path) -
     assert "does not end in a DequantizeLinear" in refused("end")
     assert "its bias has other scales" in refused("bias")
     assert "zero points other than 0" in refused("zero")
+
+
+@pytest.mark.parametrize("edit", UNFUSED)
+def test_what_a_runtime_does_not_fuse_is_refused(edit: Edit, tmp_path: Path) -> None:
+    with pytest.raises(UncheckableError, match="not fuse"):
+        read_int8(unfused(edit, tmp_path).read_bytes(), {})

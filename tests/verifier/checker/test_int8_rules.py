@@ -61,6 +61,12 @@ def test_a_proof_by_hand(tmp_path: Path) -> None:
     assert "something is left" in verdict(model, first_line(model, 18, 5), *PROOF).why
 
 
+def test_prices_of_any_size_where_nothing_moves(tmp_path: Path) -> None:
+    model = two_scores(tmp_path)
+    first, prices = first_line(model, 18, 1, norm="l1"), {"prices": [1 << 100, 0, 0, 1 << 2000]}
+    assert verdict(model, first, FLAT | prices, {"goal": 1}, {"narrow": [1], "price": 1 << 63}, {"close": True}).whole
+
+
 @pytest.mark.parametrize(
     ("witness", "why"),
     [
