@@ -17,7 +17,7 @@ from onnx import TensorProto
 
 from verifier.checker.errors import UncheckableError
 from verifier.checker.graph import Graph, Operation, Wire
-from verifier.checker.int8_network import LARGEST_SUM, Int8Network, Layer, Scale, float32
+from verifier.checker.int8_network import LARGEST_SUM, TOP, Int8Network, Layer, Scale, float32
 from verifier.checker.lines import dyadic
 from verifier.checker.moving import MOVING
 from verifier.checker.network import Affine, Network
@@ -29,6 +29,7 @@ WEIGHTED = ("Conv", "Gemm", "MatMul")
 FUSED = {"QGemm": ("Gemm", 3, 6, 7), "QLinearMatMul": ("MatMul", 3, None, 6), "QLinearConv": ("Conv", 3, 8, 6)}
 ARRANGING = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 SHIFT = {np.dtype(np.uint8): 0, np.dtype(np.int8): 128}
+LARGEST_PAIR = (1 << 15) - 1  # two neighbours' products may be summed in 16 bits
 NORMAL = (dyadic(1, -126), dyadic(1, 128))  # positive float32 numbers of 24 bits lie from here to below there
 LARGEST_STEP = dyadic(1, 120)  # from which what levels mean could be infinite
 
@@ -205,6 +206,8 @@ class _Int8Reading(Reading):
             raise operation.refuse("what it reads is not dequantised")
         if weights.numbers.dtype != np.int8 or (bias is not None and bias.dtype != np.int32):
             raise operation.refuse("its weights are not int8, or its bias is not int32")
+        if _largest_pair(weights.numbers, _output_axis(kind, operation)) > LARGEST_PAIR:
+            raise operation.refuse("two of its weights are so large that some processors cut off their sum")
         if len(weights.units) > 1 and weights.axis != _output_axis(kind, operation):
             raise operation.refuse("its weights have a scale for each of something else than outputs")
         attributes = {k: v for k, v in operation.attributes.items() if k != "axis"}
@@ -251,6 +254,12 @@ def _moved(graph: Graph, operation: Operation) -> Wire:
     found = MOVING[operation.kind](graph, operation)
     assert isinstance(found, Wire)
     return found
+
+
+def _largest_pair(weights: Any, outputs: int) -> int:
+    """What the two largest weights of an output can sum up to, or more."""
+    sizes = np.moveaxis(abs(weights.astype(np.int64)), outputs, 0)
+    return int(np.sort(sizes.reshape(len(sizes), -1), axis=1)[:, -2:].sum(axis=1).max()) * TOP
 
 
 def _output_axis(kind: str, operation: Operation) -> int:

@@ -115,6 +115,16 @@ def test_the_sample_net_is_refused_where_its_form_is_not_known(tmp_path: Path) -
     assert "zero points other than 0" in refused("zero")
 
 
+def test_two_weights_whose_products_16_bits_do_not_hold_are_refused(tmp_path: Path) -> None:
+    def written(*weights: int) -> bytes:
+        layer = Int8Layer(np.array([[1, -2, 3], weights]), np.array([5, 0]), np.array([0.1], np.float32), 0.5)
+        return write_int8([layer], tmp_path / "net.onnx", 1 / 64).read_bytes()
+
+    read_int8(written(64, 3, -64), {})
+    with pytest.raises(UncheckableError, match="some processors cut off their sum"):
+        read_int8(written(-65, 3, 64), {})
+
+
 @pytest.mark.parametrize("edit", UNFUSED)
 def test_what_a_runtime_does_not_fuse_is_refused(edit: Edit, tmp_path: Path) -> None:
     with pytest.raises(UncheckableError, match="not fuse"):

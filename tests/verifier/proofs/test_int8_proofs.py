@@ -90,6 +90,7 @@ def test_all_points_of_random_grids(tmp_path: Path) -> None:
     assert false >= 3
 
 
+@pytest.mark.slow
 def test_no_search_closes_what_an_adversary_reaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same search, of a measure that is one too far: down to single points it must leave the goal open."""
     monkeypatch.setattr(int8_search, "NODES", 30)
@@ -157,6 +158,7 @@ def test_what_a_solver_closed_is_its_claim(tmp_path: Path, monkeypatch: pytest.M
     assert write_proof(tmp_path / "1.proof", model, x, by_bounds, grid=64).why == "no proof was found"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["linf", "l1", "l2", "l0"])
 def test_a_digit_has_a_whole_proof_in_every_norm(norm: str, tmp_path: Path) -> None:
     model = verifier.load(NET)
@@ -180,6 +182,7 @@ def test_what_has_no_rules_is_refused() -> None:
     assert "nothing else" in str(unprovable(model, Options(change=0.5)))
 
 
+@pytest.mark.slow
 def test_a_deadline_leaves_no_proof(tmp_path: Path) -> None:
     model, x = verifier.load(tie(tmp_path)), np.array([18 / 64], np.float32)
     result = verifier.distance(model, x, grid=64)
