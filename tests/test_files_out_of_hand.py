@@ -167,6 +167,7 @@ def test_a_crash_costs_the_command_one_line(tmp_path: Path) -> None:
     assert done.returncode == 0 or done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_reference_to_itself_ends(tmp_path: Path) -> None:
     # A local function that calls itself has no meaning; nobody may follow it forever.
     again = helper.make_function(

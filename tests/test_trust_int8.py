@@ -95,6 +95,7 @@ CASES = [("auto", norm) for norm in Norm] + [("cpsat", norm) for norm in Norm]
 CASES += [("highs", norm) for norm in (Norm.LINF, Norm.L1, Norm.L0)]
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize(("engine", "norm"), CASES)
 @pytest.mark.fewer

@@ -96,6 +96,7 @@ def test_the_command_line_shows_rows_and_says_what_is_wrong(capsys: pytest.Captu
     assert "see its first column" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_charts_are_drawn_with_their_text_as_text(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     record.draw(read(), tmp_path)

@@ -53,6 +53,7 @@ def test_a_worker_is_not_waited_for_beyond_the_deadline_of_who_asks(monkeypatch:
     assert not worker.answers_within(0.0)
 
 
+@pytest.mark.slow
 def test_a_worker_that_starts_too_late_is_there_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     running(*HIGHS).end()
     monkeypatch.setattr("encoders.solvers.process.GRACE", 0.0)

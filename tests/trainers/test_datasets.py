@@ -231,6 +231,7 @@ def test_a_file_is_fetched_once_from_the_first_home_that_has_it(home: str, tmp_p
     assert [p.name for p in path.parent.iterdir()] == ["data.bin"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "reason"), [(b"4321", "MD5"), (b"12", "Incomplete")])
 def test_a_broken_file_is_never_used_and_never_kept(home: str, tmp_path: Path, sent: bytes, reason: str) -> None:
     file, kept = remote(f"{home}data"), tmp_path / "tiny"

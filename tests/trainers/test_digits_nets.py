@@ -43,6 +43,7 @@ def test_the_kept_nets_have_the_architecture_of_the_script(name: str) -> None:
     assert tuple(declared) == input_shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_export_computes_what_torch_computes(name: str, tmp_path: Path) -> None:
     build, input_shape = digits_nets.NETS[name]

@@ -206,6 +206,7 @@ def test_from_python(url: str, tmp_path: Path) -> None:
         service.upload_data(tmp_path / "none.npz")
 
 
+@pytest.mark.slow
 def test_an_alarm_is_an_alarm_here_too(settings: Settings, reading_here: None) -> None:
     with answering(settings) as (url, service):
         run = connect(url).ask(NET, "digits", "verify", radius=0.1, samples="0:2")

@@ -130,6 +130,7 @@ def outside(location: str) -> bytes:
     return bytes(model.SerializeToString())
 
 
+@pytest.mark.slow
 def test_models_that_mean_harm(real: httpx.Client, settings: Settings) -> None:
     hostile = {
         "wide": wide(2000), "claiming": claiming(2**50), "outside": outside("../../../../etc/passwd"),

@@ -49,6 +49,7 @@ def test_the_migrations_come_to_the_tables(store: Store) -> None:
         assert compare_metadata(context, METADATA) == []
 
 
+@pytest.mark.slow
 def test_a_run_from_its_first_sample_to_its_last(store: Store) -> None:
     with_run(store)
     store.register("w")

@@ -417,6 +417,7 @@ def test_the_lines_that_check_an_input_do(files: tuple[Path, Path], capsys: pyte
     assert capsys.readouterr().out.strip() == conditions["digest of the data"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_charts")
 def test_a_page_of_one_input_speaks_of_one(files: tuple[Path, Path]) -> None:
     assert report(files, *QUICK, "--samples", "0") == 0
