@@ -55,13 +55,14 @@ class Adversarial:
         method, _, setting = text.partition(":")
         if method not in ("pgd", "linearised"):
             method, setting = "pgd", text
-        setting, _, grows = setting.partition(":grows=")
+        setting, growing, grows = setting.partition(":grows=")
         norm, *rest = setting.split(":")
         try:
             radius, share, steps, *more = (*rest, *("", "0.5", str(STEPS))[len(rest) :])
             if more:
                 raise ValueError
-            return cls(convex_norm(norm), float(radius), float(share), int(steps), method, float(grows or 0))  # type: ignore[arg-type]
+            over = float(grows) if growing else 0.0
+            return cls(convex_norm(norm), float(radius), float(share), int(steps), method, over)  # type: ignore[arg-type]
         except OptionError as error:
             raise OptionError(f"adversarial {text!r}: {error}") from None
         except ValueError:

@@ -288,6 +288,7 @@ def test_a_share_of_the_batch_is_attacked() -> None:
         "linearised:l2",
         "fgsm:l2:1",
         "linf:0.1:grows=2",
+        "linf:0.1:grows=",
         "linf:0.1:grows=soon",
         "linf:0.1:grows=0.5:1",
     ],
