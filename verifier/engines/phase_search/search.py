@@ -35,6 +35,7 @@ from verifier.engines.base import Proof
 from verifier.engines.phase_search.adversaries import SEARCH, Witnesses, WitnessOptions
 from verifier.engines.phase_search.ball_schedule import STAGE_GROWTH, BallSchedule
 from verifier.engines.phase_search.branching import by_program, by_relaxation
+from verifier.engines.phase_search.effort_choice import EffortChoice, Measured, mean_gain
 from verifier.engines.phase_search.look_ahead import LookAhead, by_passes
 from verifier.engines.phase_search.open_nodes import Taken
 from verifier.engines.phase_search.stage import Stage
@@ -101,6 +102,9 @@ class Search:
         self.started = problem.deadline.clock.now()
         self.program_seconds, self.program_gain = 0.0, 0.0  # the part of the gap that programs closed, of late
         self.seconds_a_node = 0.0
+        self.patience_spent = 0.0  # nodes, where those that cost less than the dearest count for less
+        dearest = options.effort
+        self.choice = EffortChoice((dearest, replace(dearest, all_layers_steps=0)))  # where all layers are in question
         on_cpu = self.device_graph.device.type == "cpu"
         self.batch = options.batch if on_cpu else options.batch_on_device  # halved whenever memory is short
 
@@ -202,18 +206,18 @@ class Search:
             if dear and self.problem.deadline.passed:
                 stage.keep(part, torch.zeros(len(part), dtype=part.slope.dtype))
                 continue
-            part, seen = await self._ask(stage, part, self.options.root_steps)
+            part, seen = await self._ask(stage, part, self.options.root_steps, self.options.effort)
             self._settle(stage, part, seen, seen.distance.new_tensor(self.cleared[part.goal.cpu().numpy()]))
         return stage
 
     async def _close(self, stage: Stage) -> None:
         """Expand open nodes until none is left, or the search is stopped, or a smaller ball is to be tried."""
-        started, upper = self.visited, self.incumbent.upper
+        started, upper = self.patience_spent, self.incumbent.upper
         while len(stage.frontier) and not self.stopped:
             self._report(stage)
             if self.incumbent.upper < upper:
-                started, upper = self.visited, self.incumbent.upper
-            if self.visited - started > self.balls.patience and self._may_retreat(stage):
+                started, upper = self.patience_spent, self.incumbent.upper
+            if self.patience_spent - started > self.balls.patience and self._may_retreat(stage):
                 break
             if self.witnesses.scouting:
                 self.witnesses.scout(self.problem.aims[stage.frontier.goal_of_lowest])
@@ -260,12 +264,13 @@ class Search:
             part, seen = stage.phases.optimise(nodes.take(chosen), 0, stage.target, self.options.effort.rate)
             self._settle(stage, part, seen, bound[chosen].to(seen.distance.device))
 
-    def _pop(self, stage: Stage) -> Taken[Nodes]:
+    def _pop(self, stage: Stage, effort: Measured | None) -> Taken[Nodes]:
         """The nodes to split next: what is least proven, or what has least below it where memory is short."""
         if stage.frontier.bytes < self.options.memory // self.problem.share:
             count = self.batch // 2 if self.program_gain < self.options.program_worth else PROGRAMS_AT_ONCE
-            least = DEAR_BATCH if ByAllLayers.applies(stage.phases, self.options.effort) else 1
-            count = max(least, min(count, int(BATCH_SECONDS / max(self.seconds_a_node, 1e-9))))
+            seconds = self.seconds_a_node if effort is None else effort.seconds_a_node
+            least = 1 if effort is None else DEAR_BATCH
+            count = max(least, min(count, int(BATCH_SECONDS / max(seconds, 1e-9)))) if seconds else least
             return (stage.frontier.pop_least if self.problem.values else stage.frontier.pop_lowest)(count)
         return stage.frontier.pop_highest(DEEP_BATCH)
 
@@ -315,7 +320,9 @@ class Search:
 
     async def _expand(self, stage: Stage) -> None:
         clock = self.problem.deadline.clock
-        taken, began = self._pop(stage), clock.now()
+        dear = ByAllLayers.applies(stage.phases, self.options.effort)
+        chosen = self.choice.next() if dear else None
+        taken, began = self._pop(stage, chosen), clock.now()
         try:
             taken = self._programmed(stage, taken)
             nodes, bound, branch = taken
@@ -323,7 +330,8 @@ class Search:
                 return
             steps = self.options.steps if len(stage.net.layers) > 1 else self.options.shallow_steps
             split = nodes.split(branch.to(nodes.goal.device))
-            children, seen = await self._ask(stage, split, steps)
+            effort = self.options.effort if chosen is None else chosen.effort
+            children, seen = await self._ask(stage, split, steps, effort)
             self.seconds_a_node = (clock.now() - began) / len(nodes)
         except torch.OutOfMemoryError:
             if self.batch < 2:
@@ -332,11 +340,13 @@ class Search:
             stage.keep(*taken)
             torch.cuda.empty_cache()
             return
+        if chosen is not None:
+            chosen.saw(len(nodes), clock.now() - began, mean_gain(stage.phases, split, seen, stage.target))
+        self.patience_spent += len(children) * (1.0 if chosen is None else self.choice.weight(chosen))
         self._settle(stage, children, seen, bound.to(nodes.goal.device).repeat(2))
         self.witnesses.dive(stage.phases, children, seen, stage.target, stage.horizon)
 
-    def _ask(self, stage: Stage, nodes: Nodes, steps: int) -> NodeRequest:
-        effort = self.options.effort
+    def _ask(self, stage: Stage, nodes: Nodes, steps: int, effort: Effort) -> NodeRequest:
         early = self.visited < self.options.chords_first and not self.large
         if early and self.problem.norm is Norm.LINF:
             effort = replace(effort, envelope_steps=0)
