@@ -1,30 +1,35 @@
-"""Whether real inputs between a grid's levels reach what no point of the grid does: their ball has no proof then."""
+"""Whether a class leads by more between a grid's levels than at any point: why the real ball has no proof then."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
-from bounds.attacks import AttackOptions, AttackProblem
-from bounds.attacks.ball_minimum import lowest_in_ball
-from bounds.device import pick_device
-from bounds.propagation.neuron_bounds import device_graph_for
-from encoders.deadline import Deadline, in_time
-from encoders.question import Goal, Region
+from numpy.typing import ArrayLike
+
+from encoders.deadline import Clock, Deadline
+from verifier.batching.request import run_alone
+from verifier.margin_answer import GreatestLoss, margin_asked
 from verifier.options import Options
 from verifier.question.model import Model
 
-TRIED_FOR = 10.0  # seconds, at most
+ASKED_FOR = 10.0  # seconds, at most
 
 
 def leads_between(
-    model: Model, region: Region, goals: tuple[Goal, ...], radius: float, options: Options, deadline: Deadline
+    model: Model,
+    x: ArrayLike,
+    loss: GreatestLoss,
+    lead: float,
+    radius: float,
+    options: Options,
+    mask: ArrayLike | None,
+    deadline: Deadline,
 ) -> bool:
-    """Whether an attack finds a real input of the ball that reaches a goal; where it finds none, nothing is known."""
-    if not all(np.isfinite(goal.offset).all() for goal in goals):
+    """Whether a real input within the radius is found at which a class leads by as much; else nothing is known."""
+    left = deadline.left
+    if left <= 0.0:
         return False
-    limit = min(TRIED_FOR, deadline.left)
-    problem = AttackProblem(
-        device_graph_for(model.guide, pick_device(options.device)), region, options.norm, goals,
-        min(radius, region.reach(options.norm)), AttackOptions(seed=options.seed, time_limit=limit),
-    )  # fmt: skip
-    return in_time(deadline, lambda: bool((lowest_in_ball(problem).values <= 0.0).any()), False)
+    asked = replace(options, grid=None, engine="auto", time_limit=min(ASKED_FOR, left))
+    clock = Clock(deadline.clock.stop)
+    real = run_alone(margin_asked(model, x, radius, asked, loss.against, loss.index, mask, clock=clock))
+    return real.lower >= lead

@@ -181,7 +181,7 @@ def written_loss(
     )  # fmt: skip
     found = _written(path, model, claim, options, deadline)
     between = options.grid is not None and found.why == NOT_FOUND
-    if between and leads_between(model, region, goals, radius, options, deadline):
+    if between and leads_between(model, x, loss, margin, radius, options, mask, deadline):
         return replace(found, why=BETWEEN_LEVELS)
     return found
 
