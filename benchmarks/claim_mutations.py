@@ -139,10 +139,15 @@ def _margin(rng: Random, lines: Lines) -> Lines:
 
 
 def _classes(rng: Random, lines: Lines) -> Lines:
-    """Another class to win against, or other targets."""
+    """Another class to win against, other targets, or other rivals."""
     first = lines[0]
     if rng.random() < 0.3:
         first["against"] = rng.randrange(11)
+    elif rng.random() < 0.5:
+        rivals = rng.choice((None, [rng.randrange(3)], [0, 1], [2, 2], [], rng.sample(range(11), 3)))
+        first |= {"rivals": rivals}
+        if rng.random() < 0.3:
+            del first["rivals"]
     else:
         first["targets"] = rng.choice((None, [rng.randrange(3)], [0, 1], rng.sample(range(11), 3), [first["against"]]))
     return lines
@@ -186,7 +191,7 @@ CLAIM: dict[str, Mutation] = {
     "the units": _units,
     "a constraint": _constraint,
     "the margin": _margin,
-    "against, targets": _classes,
+    "against, targets, rivals": _classes,
     "the norm": _norm,
     "the witness": _witness,
     "the digest": _digest,

@@ -18,18 +18,22 @@ import numpy as np
 import verifier
 from benchmarks.claim_mutations import NORMS, Lines
 from benchmarks.common import REPOSITORY
+from encoders.deadline import Deadline
 from tests.claims import Claim, Network, claim_of, distance
 from tests.encoders.nets import random_chain
 from tests.onnx_builder import to_onnx
 from tests.verifier.checker.small_proofs import Writer, fully_connected, packed, random_layers, ranges, statement
 from trainers.datasets import digits
 from verifier.checker import check
-from verifier.proofs.proof import write_proof
+from verifier.margin_answer import TOLERANCE
+from verifier.options import Options
+from verifier.proofs.proof import write_proof, written_loss
 from verifier.question.results import Result
 
 DIGITS = REPOSITORY / "trainers" / "nets" / "digits-64-32-32-10.onnx"
 IMAGES = (11, 16, 11)
 TINY = ((2, 4, 3, 2), (3, 4, 3, 3))
+LOSS_RADIUS = 1 / 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +157,7 @@ def digits_proofs() -> Iterator[Proof]:
 
 
 def _proofs(network: Network, x: Any, seed: int, norm: str, **of_inputs: Any) -> Iterator[Proof]:
-    """A distance, one with targets or a margin, and verdicts on both sides of it."""
+    """A distance, one with targets or a margin, verdicts on both sides of it, and a greatest loss to one class."""
     model = network.model
     scores = model.scores(x[None])[0]
     second = int(np.argsort(scores)[-2])
@@ -165,12 +169,26 @@ def _proofs(network: Network, x: Any, seed: int, norm: str, **of_inputs: Any) ->
         if not options and found.lower < found.upper < np.inf:
             for radius in (found.lower * 0.75, found.upper * 1.25):
                 yield from _proof(network, x, verifier.verify(model, x, radius, norm=norm, **how), norm, how)
+    yield from _loss_proof(network, x, norm, {"targets": (second,)} | of_inputs)
 
 
 def _proof(network: Network, x: Any, result: Result, norm: str, options: dict[str, Any]) -> Iterator[Proof]:
     with tempfile.TemporaryDirectory() as folder:
         path = write_proof(Path(folder) / "0.proof", network.model, x, result, norm=norm, **options).path
-        if path is None:
-            return
+        yield from _read(path, network, f"{norm} {result.verdict} {list(options)}")
+
+
+def _loss_proof(network: Network, x: Any, norm: str, options: dict[str, Any]) -> Iterator[Proof]:
+    loss = verifier.margin(network.model, x, LOSS_RADIUS, norm=norm, **options)
+    chosen = Options(**{"norm": norm, "tolerance": TOLERANCE, **options})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "0.proof"
+        found = written_loss(path, network.model, x, loss, chosen, None, Deadline(None)).path
+        yield from _read(found, network, f"{norm} loss {list(options)}")
+
+
+def _read(path: Path | None, network: Network, what: str) -> Iterator[Proof]:
+    """The proof that was written, if one was."""
+    if path is not None:
         lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
-    yield Proof(f"{network.path.stem} {norm} {result.verdict} {list(options)}", network, lines, claim_of(lines[0]))
+        yield Proof(f"{network.path.stem} {what}", network, lines, claim_of(lines[0]))

@@ -1,7 +1,7 @@
 """Real proofs, changed at random: does the checker ever accept one whose claim is false?
 
-Proofs of distances and verdicts are written for a digits net and for tiny nets whose distances brute force knows, and
-each is changed in one of the ways of `MUTATIONS`. What the checker accepts is judged by `tests/claims.py`, which knows
+Proofs of distances, verdicts and losses are written for a digits net and for tiny nets that brute force knows, and each
+is changed in one of the ways of `MUTATIONS`. What the checker accepts is judged by `tests/claims.py`, which knows
 nothing of proofs. What exact arithmetic refuses, float arithmetic is asked, too: it may refuse more, never less.
 
     OMP_NUM_THREADS=1 python -m benchmarks.proof_mutations --count 10000 --seed 1

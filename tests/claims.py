@@ -52,6 +52,7 @@ class Claim:
     distance: Fraction | None
     units: Numbers
     constraints: frozenset[Constraint]
+    rivals: tuple[int, ...] | None = None
 
     def follows_from(self, other: Claim) -> bool:
         """No adversary within the radius, by what the other claim says of as large a ball with as many adversaries."""
@@ -61,7 +62,7 @@ class Claim:
             other.targets is None
         )
         fewer = (
-            self.against == other.against
+            self.against == other.against and _among(self.rivals, other.rivals)
             if self.targets is None or other.targets is None
             else set(self.targets) <= set(other.targets)
         )
@@ -88,9 +89,16 @@ class Claim:
 
     def won(self, scores: Numbers) -> list[Fraction]:
         """For each class that an adversary may be of, its least lead."""
+        if self.rivals is not None:
+            return [scores[t] - scores[self.against] for t in self.rivals]
         if self.targets is None:
             return [scores[t] - scores[self.against] for t in range(len(scores)) if t != self.against]
         return [min(scores[t] - scores[j] for j in range(len(scores)) if j != t) for t in self.targets]
+
+
+def _among(some: tuple[int, ...] | None, others: tuple[int, ...] | None) -> bool:
+    """Whether rivals are among others; None are all classes."""
+    return others is None or (some is not None and set(some) <= set(others))
 
 
 def claim_of(first: dict[str, Any]) -> Claim:
@@ -114,6 +122,7 @@ def claim_of(first: dict[str, Any]) -> Claim:
             (frozenset(zip(inputs, map(number, row), strict=True)), number(limit))
             for inputs, row, limit in first.get("constraints", [])
         ),
+        tuple(first["rivals"]) if "rivals" in first else None,
     )
 
 
@@ -225,7 +234,8 @@ def _adversaries(claim: Claim, part: Polytope, scores: list[Form]) -> list[Polyt
         weights = dict(row)
         part = part.cut((tuple(weights.get(i, Fraction(0)) for i in range(size)), -limit))
     if claim.targets is None:
-        goals = [(t, [claim.against]) for t in classes if t != claim.against]
+        rivals = claim.rivals or [t for t in classes if t != claim.against]
+        goals = [(t, [claim.against]) for t in rivals]
     else:
         goals = [(t, [j for j in classes if j != t]) for t in claim.targets]
     return [part.cut_by(difference(scores[j], scores[t], claim.margin) for j in others) for t, others in goals]
@@ -239,7 +249,7 @@ def _by_search(claim: Claim, network: Network) -> Truth:
     strayed = sum((abs(Fraction(float(x)) - c) / s for x, c, s in moved), Fraction(0))
     x = sample.reshape(network.model.input_shape)
     radius = float(np.nextafter(float(claim.radius + strayed), np.inf))
-    asked: dict[str, Any] = {"norm": claim.norm, "targets": claim.targets}
+    asked: dict[str, Any] = {"norm": claim.norm, "targets": claim.rivals or claim.targets}
     asked["box"] = float(min(claim.lower)), float(max(claim.upper))
     asked["scale"] = [float(np.nextafter(float(s), np.inf)) for s in claim.units]
     if claim.constraints:
@@ -249,7 +259,7 @@ def _by_search(claim: Claim, network: Network) -> Truth:
                 matrix[at, i] = float(a)
         asked["constraints"] = matrix, [float(limit) for _, limit in claim.constraints]
     try:
-        if claim.margin < 0 and claim.targets is None:  # verdicts know no such margin
+        if claim.rivals or (claim.margin < 0 and claim.targets is None):  # verdicts know no such rivals, nor margin
             loss = verifier.margin(network.model, x, radius, tolerance=1e-9, **asked)
             free, adversary, predicted = loss.upper < claim.margin, loss.worst, loss.against
         else:

@@ -18,6 +18,7 @@ from encoders.solvers.highs_linear import LinearAnswer, solve_linear
 from encoders.solvers.highs_quadratic import solve_quadratic
 
 LEVELS, FINE = 24, 1e-7  # halvings of a level, and of what could fall how little is left
+NEARLY_FLAT = 1e-9  # of a goal's value: slopes below do not set the unit it is counted in
 
 
 def nearest_in_piece(
@@ -167,7 +168,8 @@ def lowest_in_piece(
     size = len(below) + len(extra)
     scale = np.abs(rows).max(axis=1, initial=0.0)
     scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
-    unit = max(float(np.abs(goals).max(initial=0.0)), 1e-300)
+    # Goals that are as good as constant count by their values: no unit may make these too large for HiGHS.
+    unit = max(float(np.abs(goals).max(initial=0.0)), NEARLY_FLAT * float(np.abs(goal_values).max(initial=0.0))) or 1.0
     matrix = sparse.csr_array(
         np.block([[rows / scale[:, None], np.zeros((len(rows), 1))], [-goals / unit, np.ones((len(goals), 1))]])
     )

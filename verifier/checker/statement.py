@@ -19,7 +19,7 @@ NORMS = ("linf", "l1", "l2")
 NORMS_ON_GRID = (*NORMS, "l0")
 ASKED = ("format", "model", "norm", "sample", "box", "against", "targets", "margin")
 CLAIMED = ("radius", "witness")
-UNITS_AND_CONSTRAINTS = ("scale", "constraints")  # which may be left out
+LEFT_OUT = ("rivals", "scale", "constraints")  # where nothing is said of them
 FOR_PEOPLE = ("rests_on", "about")
 CLASSES = 1 << 20
 DIGEST = re.compile("[0-9a-f]{64}")
@@ -60,20 +60,24 @@ class Question:
     against: int
     targets: tuple[int, ...] | None
     margin: Fraction
+    rivals: tuple[int, ...] | None
 
     def goals(self, classes: int) -> tuple[Goal, ...]:
         """One goal for each class that would be an adversary's, in the order of their trees."""
         if classes < 2:
             raise RefusedError(f"the model has {classes} class scores: there is no other class")
-        if max((self.against, *(self.targets or ()))) >= classes:
+        if max((self.against, *(self.targets or ()), *(self.rivals or ()))) >= classes:
             raise RefusedError(f"the statement names a class that the model has not: it has {classes}")
-        if self.targets is None:
-            return tuple(Goal(t, (self.against,)) for t in range(classes) if t != self.against)
-        return tuple(Goal(t, tuple(j for j in range(classes) if j != t)) for t in self.targets)
+        if self.targets is not None:
+            return tuple(Goal(t, tuple(j for j in range(classes) if j != t)) for t in self.targets)
+        others = (t for t in range(classes) if t != self.against) if self.rivals is None else self.rivals
+        return tuple(Goal(t, (self.against,)) for t in others)
 
     def about(self) -> str:
         """Of which input it is claimed: its class there, what counts as an adversary's, the box, and its digest."""
-        other = "any other class" if self.targets is None else f"class {', '.join(map(str, self.targets))}"
+        other = "any other class" if self.targets is None else f"class {_listed(self.targets)}"
+        if self.rivals is not None:
+            other = f"class {_listed(self.rivals)} as the only rival{'s' if len(self.rivals) > 1 else ''}"
         low, high = decimal(min(self.lower), ROUND_FLOOR), decimal(max(self.upper), ROUND_CEILING)
         within = "in" if len({*self.lower}) == len({*self.upper}) == 1 else "each in a part of"
         inputs = f"{len(self.sample)} input{'s' if len(self.sample) > 1 else ''} {within} [{low}, {high}]"
@@ -81,7 +85,7 @@ class Question:
 
     def which(self) -> str:
         """Of which classes an adversary is, where not of any other, in words."""
-        return "" if self.targets is None else f" of class {', '.join(map(str, self.targets))}"
+        return "" if self.targets is None else f" of class {_listed(self.targets)}"
 
     def lead(self, rounding: str) -> str:
         """By how much an adversary leads, where there is a margin, in words."""
@@ -106,6 +110,8 @@ class Statement(Question):
 
     def _claimed(self) -> str:
         """The bracket; each number is rounded to the side that claims less."""
+        if self.rivals is not None:
+            return self._of_rivals(self.rivals)
         which = self.which()
         if self.margin and self.targets is None and self.radius is not None and self.distance is None:
             most = decimal(self.margin, ROUND_CEILING)
@@ -117,6 +123,20 @@ class Statement(Question):
         near = f"no adversary{which}{least} within {self.norm} {decimal(self.radius, ROUND_FLOOR)}"
         lead = self.lead(ROUND_FLOOR)
         return near + (f"; one{'' if lead == least else lead} at {far}" if far else "")
+
+    def _of_rivals(self, rivals: tuple[int, ...]) -> str:
+        """The same where only some classes count, and each of them has to lead a single one."""
+        lead, least = (f" by {decimal(self.margin, side)} or more" for side in (ROUND_FLOOR, ROUND_CEILING))
+        leads = f"rival (class {_listed(rivals)}) leads class {self.against}"
+        far = "" if self.distance is None else decimal(self.distance, ROUND_CEILING)
+        if self.radius is None:
+            return f"one {leads}{lead} within {self.norm} {far}"
+        near = f"no {leads}{least} within {self.norm} {decimal(self.radius, ROUND_FLOOR)}"
+        return near + (f"; one does{'' if lead == least else lead} at {far}" if far else "")
+
+
+def _listed(classes: tuple[int, ...]) -> str:
+    return ", ".join(map(str, classes))
 
 
 def digest(sample: tuple[Fraction, ...]) -> str:
@@ -142,7 +162,7 @@ def read_statement(line: dict[str, Any]) -> Statement:
     """The first line, checked for its shape; whether it is true is asked later."""
     if line.get("format") != FORMAT:
         raise RefusedError(f"the file's first line has no format {FORMAT!r}")
-    only(line, (*ASKED, *CLAIMED), (*UNITS_AND_CONSTRAINTS, *FOR_PEOPLE))
+    only(line, (*ASKED, *CLAIMED), (*LEFT_OUT, *FOR_PEOPLE))
     question = read_question(line, NORMS)
     inputs = len(question.sample)
     radius = None if line["radius"] is None else number(line["radius"], "radius")
@@ -179,15 +199,17 @@ def read_question(line: dict[str, Any], norms: Sequence[str] = NORMS_ON_GRID) ->
     lower, upper = (_side(side, len(sample)) for side in a_list(line["box"], "box", 2))
     if not all(low <= at <= high for low, at, high in zip(lower, sample, upper, strict=True)):
         raise RefusedError("the sample lies outside the box")
+    against, targets = integer(line["against"], "against", 0, CLASSES), _targets(line["targets"])
     return Question(
         *_model(line["model"]),
         line["norm"],
         sample,
         lower,
         upper,
-        integer(line["against"], "against", 0, CLASSES),
-        _targets(line["targets"]),
+        against,
+        targets,
         number(line["margin"], "margin"),
+        _rivals(line["rivals"], against, targets) if "rivals" in line else None,
     )
 
 
@@ -226,11 +248,22 @@ def _model(found: Any) -> tuple[str, str, dict[str, str]]:
 
 
 def _targets(found: Any) -> tuple[int, ...] | None:
-    if found is None:
-        return None
-    listed = tuple(integer(one, "a target", 0, CLASSES) for one in a_list(found, "targets"))
+    return None if found is None else _classes(found, "targets", "a target")
+
+
+def _rivals(found: Any, against: int, targets: tuple[int, ...] | None) -> tuple[int, ...]:
+    rivals = _classes(found, "rivals", "a rival")
+    if against in rivals:
+        raise RefusedError(f"rivals names class {against}, the one that they are to lead")
+    if targets is not None:
+        raise RefusedError("rivals and targets are both lists: targets lead all classes, rivals class against alone")
+    return rivals
+
+
+def _classes(found: Any, what: str, one_of_them: str) -> tuple[int, ...]:
+    listed = tuple(integer(one, one_of_them, 0, CLASSES) for one in a_list(found, what))
     if not listed or len(set(listed)) < len(listed):
-        raise RefusedError("targets is empty, or names a class twice")
+        raise RefusedError(f"{what} is empty, or names a class twice")
     return listed
 
 

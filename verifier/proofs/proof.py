@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ from verifier.goals import constrained_goals, goals_of
 from verifier.margin_answer import GreatestLoss
 from verifier.options import REAL, Options
 from verifier.proofs.asked_line import asked_line, hexadecimal
+from verifier.proofs.between_levels import leads_between
 from verifier.proofs.int8_lines import int8_lines
 from verifier.proofs.proof_file import Line, TreeLines, packed, ranges_line
 from verifier.proofs.proof_search import MARGIN, ProofSearch, exp2
-from verifier.proofs.why_none import MISCLASSIFIED, NEITHER_SIDE, OUT_OF_TIME
+from verifier.proofs.why_none import BETWEEN_LEVELS, MISCLASSIFIED, NEITHER_SIDE, NOT_FOUND, OUT_OF_TIME
 from verifier.question.input_shape import levels_for
 from verifier.question.model import Model
 from verifier.question.model_views import View
@@ -66,14 +67,11 @@ class Claim:
     basis: Basis
     engine: str
     about: Line  # for people
+    rivals: tuple[int, ...] | None = None  # the only classes that count as others, where not all do
 
 
 def unprovable(model: Model, options: Options, loss: bool = False) -> str | None:
     """Why no result of such a question, or no greatest `loss`, has a proof; None where it may have one."""
-    if loss and options.targets is not None:
-        return "losses to chosen targets have no rules in the proof format"
-    if loss and options.grid is not None:
-        return "losses on a grid have no rules in the proof format"
     if model.quantised is not None:
         if loss or options.change is not None or model.output is not None:
             return "of quantised networks, the proof format has rules for distances and verdicts, and nothing else"
@@ -154,20 +152,38 @@ def written_loss(
     mask: ArrayLike | None,
     deadline: Deadline,
 ) -> ProofFile:
-    """A proof that no class leads within the radius by what is proven of the loss, or by half of the tolerance more."""
+    """A proof that no class leads within the radius by what is proven of the loss, or by half of the tolerance more.
+
+    Of chosen targets it is about these alone, the format's rivals. On a grid it is about the real ball which holds all
+    points within the radius; where real inputs between the levels lead by more, there is no proof.
+    """
     why = unprovable(model, options, loss=True)
     if why is not None:
         return ProofFile(why=why)
     region = region_for(model, x, mask, options)
     margin = loss.upper + SHORT * options.tolerance * max(1.0, abs(loss.upper))
     goals = goals_for(loss.against, model.classes, None, margin)
+    if options.targets is not None:
+        goals = tuple(goal for goal in goals if goal.target in options.targets)
+    rivals = None if options.targets is None else tuple(goal.target for goal in goals)
     if options.constraints is not None:
         goals = constrained_goals(goals, options.constraints.count)
+    radius = loss.radius
+    if options.grid is not None:
+        radius = _beyond(Grid.of(region, loss.norm, levels_for(model.input_shape, options.grid)), loss.radius)
     claim = Claim(
-        region, goals, loss.against, None, margin, (loss.radius,), None, loss.basis, loss.engine,
-        {"verdict": str(loss.verdict), "lower": repr(loss.lower), "upper": repr(loss.upper)},
+        region, goals, loss.against, None, margin, (radius,), None, loss.basis, loss.engine,
+        {
+            "verdict": str(loss.verdict), "lower": repr(loss.lower), "upper": repr(loss.upper),
+            **({} if options.grid is None else options.record("grid")),
+        },
+        rivals,
     )  # fmt: skip
-    return _written(path, model, claim, options, deadline)
+    found = _written(path, model, claim, options, deadline)
+    between = options.grid is not None and found.why == NOT_FOUND
+    if between and leads_between(model, x, loss, margin, radius, options, mask, deadline):
+        return replace(found, why=BETWEEN_LEVELS)
+    return found
 
 
 def _written(path: Path, model: Model, claim: Claim, options: Options, deadline: Deadline) -> ProofFile:
@@ -183,7 +199,7 @@ def _written(path: Path, model: Model, claim: Claim, options: Options, deadline:
 def _kept(path: Path, model: Model, radius: float | None, lines: list[Line] | None, deadline: Deadline) -> ProofFile:
     """The lines as a file, once the checker accepts them; there may be none."""
     if lines is None:
-        return ProofFile(why=OUT_OF_TIME if deadline.passed else "no proof was found")
+        return ProofFile(why=OUT_OF_TIME if deadline.passed else NOT_FOUND)
     content = packed(lines)
     try:
         verdict = check(content, model.path, "float")
@@ -237,8 +253,13 @@ def _radii_of_level(result: Result, region: Region, levels: int | IntArray) -> t
         return ()
     grid = Grid.of(region, result.norm, levels)
     if result.verdict is Verdict.CERTIFIED and result.radius is not None:
-        return (grid.beyond(1 + grid.within(result.radius)),)
+        return (_beyond(grid, result.radius),)
     return (grid.beyond(grid.reach + 1 if np.isinf(result.lower) else grid.within(result.lower)),)
+
+
+def _beyond(grid: Grid, radius: float) -> float:
+    """The radius of a real ball in which all points lie that are within a radius on the grid."""
+    return grid.beyond(1 + grid.within(radius))
 
 
 def _statement(model: Model, claim: Claim, options: Options, radius: float | None) -> Line:
@@ -248,6 +269,7 @@ def _statement(model: Model, claim: Claim, options: Options, radius: float | Non
         **asked_line(model, region, options.norm, claim.against, claim.targets, claim.margin),
         "radius": None if radius is None else float(radius).hex(),
         "witness": None if witness is None else _witness(witness, region, options.norm, scale),
+        **({} if claim.rivals is None else {"rivals": list(claim.rivals)}),
         **({} if scale is None else {"scale": hexadecimal(scale)}),
         **({} if options.constraints is None else {"constraints": _constraints(options.constraints)}),
         "rests_on": str(claim.basis),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bounds.geometry.linear_piece import lowest_in_ball_of_piece, nearest_in_piece
+from bounds.geometry.linear_piece import lowest_in_ball_of_piece, lowest_in_piece, nearest_in_piece
 from encoders.question import Norm
 from encoders.solvers.base import Status
 
@@ -96,3 +96,16 @@ def test_a_piece_beyond_the_ball_has_no_lowest_point(norm: Norm) -> None:
     rows, least, one = np.array([[1.0, 0.0]]), np.array([0.9]), np.ones(2)
     point, _ = lowest_in_ball_of_piece(rows, least, one, one, one, norm, 0.5, None)
     assert point is None
+
+
+@pytest.mark.parametrize("slope", [0.0, 1e-25])
+def test_a_goal_that_is_constant_is_as_low_anywhere(slope: float) -> None:
+    """One that no other row holds up: all of it counts, and nothing else."""
+    one = np.ones(1)
+    rows, least, goals = np.array([[-1.0]]), np.zeros(1), np.array([[slope]])
+    answer = lowest_in_piece(rows, least, goals, 0.125 * one, 0.0 * one, one, 0.5, None)
+    assert answer.status is Status.OPTIMAL
+    assert answer.point == pytest.approx([0.0])
+    assert answer.row_duals is not None
+    assert answer.row_duals[1] == pytest.approx(1.0)
+    assert answer.row_duals[0] == pytest.approx(0.0, abs=1e-12)

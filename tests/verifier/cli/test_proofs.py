@@ -111,6 +111,19 @@ def test_a_greatest_loss_is_proven(tmp_path: Path, capsys: pytest.CaptureFixture
         assert (statement["against"], float.fromhex(statement["radius"])) == (record["against"], 0.02)
 
 
+def test_a_loss_to_chosen_targets_on_a_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Less than a sixteenth: the sample is the only point, and the ball a hair; the check names the rivals."""
+    asked = ["margin", *DIGITS, "--radius", "0.03", "--target", "3,5", "--grid", "16", "--proof", str(tmp_path)]
+    assert main(asked) == 0
+    assert "proofs: 2" in capsys.readouterr().out
+    assert main(["check", str(tmp_path), "--model", NET]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [re.sub(r"-?\d+\.\d{3,}", "M", line.split("accepted: ")[1].split(" or more")[0]) for line in told] == [
+        "no rival (class 3, 5) leads class 2 by M", "no rival (class 3, 5) leads class 9 by M"
+    ]  # fmt: skip
+    assert all(line.endswith(" against class 3, 5 as the only rivals") for line in told)
+
+
 @pytest.mark.slow
 def test_units_and_constraints_are_proven(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "scale.npy", np.linspace(0.5, 2.0, 64))
@@ -138,11 +151,8 @@ def test_on_a_grid_they_are_about_the_real_ball(tmp_path: Path, capsys: pytest.C
 
 @pytest.mark.parametrize(
     "question",
-    [
-        ["distance", "--norm", "l0"], ["margin", "--radius", "0.1", "--grid", "16"],
-        ["margin", "--radius", "0.1", "--target", "3"], ["distance", "--execution", "float32"],
-    ],
-)  # fmt: skip
+    [["distance", "--norm", "l0"], ["verify", "--radius", "0.1", "--execution", "float32"]],
+)
 def test_what_has_no_rules_is_refused_first(
     tmp_path: Path, question: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
