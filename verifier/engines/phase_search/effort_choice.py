@@ -8,7 +8,6 @@ least c · 2^(1/g) goes on, and the other is looked at again from time to time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log2
 
@@ -21,8 +20,8 @@ from bounds.tightening.base import Effort
 
 LEAST_GAIN = 0.02  # of what a node lacks: less is not told from nothing
 MEMORY = 24.0  # nodes, that the averages reach back
-AGAIN = 0.1  # of the time, for the efforts that are not the best
-FIRST_NODES = 4.0  # of each effort, before one is called the better
+AGAIN = 0.1  # of the time, for the effort that is not the better one
+FIRST_NODES = 2.0  # of each effort, before one is called the better
 
 
 @dataclass
@@ -42,7 +41,7 @@ class Measured:
 
     @property
     def doublings(self) -> float:
-        """The logarithm of the seconds that a tree of such nodes takes to close one."""
+        """The binary logarithm of the seconds that such nodes take to close one."""
         gain = max(LEAST_GAIN, self.gain / self.nodes)
         return log2(max(self.seconds_a_node, 1e-9)) + 1.0 / gain
 
@@ -57,27 +56,27 @@ class Measured:
 
 
 class EffortChoice:
-    """The efforts that there are to choose from, dearest first, and what is known of each."""
+    """Two efforts, the second of which costs more and may gain more, and what is known of each."""
 
-    def __init__(self, efforts: Sequence[Effort]) -> None:
-        self.measured = [Measured(effort) for effort in efforts]
+    def __init__(self, plain: Effort, dear: Effort) -> None:
+        self.plain, self.dear = Measured(plain), Measured(dear)
+        self.price = 0.0  # seconds of a node by the dear effort, as far as roots have told
 
     def next(self) -> Measured:
-        """The effort for the next batch."""
-        for one in self.measured:
-            if one.nodes < FIRST_NODES:
-                return one
-        best = min(self.measured, key=lambda one: one.doublings)
-        spent = sum(one.spent for one in self.measured)
-        for one in self.measured:
-            if one is not best and one.spent + one.seconds_a_node * FIRST_NODES < AGAIN * spent:
-                return one
-        return best
+        """The effort for the next batch. The dear one is not tried where plain nodes close a node in less time."""
+        plain, dear = self.plain, self.dear
+        if plain.nodes < FIRST_NODES:
+            return plain
+        if dear.nodes < FIRST_NODES:
+            return dear if plain.doublings > log2(max(self.price, 1e-9)) else plain
+        better, other = (plain, dear) if plain.doublings <= dear.doublings else (dear, plain)
+        again = other.spent + FIRST_NODES * other.seconds_a_node < AGAIN * (plain.spent + dear.spent)
+        return other if again else better
 
     def weight(self, measured: Measured) -> float:
-        """What part of a node by the dearest effort one by this effort is."""
-        dearest = max(one.seconds_a_node for one in self.measured)
-        return measured.seconds_a_node / dearest if measured.nodes and dearest > 0.0 else 1.0
+        """What part of a dear node one by this effort is."""
+        price = self.dear.seconds_a_node or self.price
+        return min(1.0, measured.seconds_a_node / price) if price > 0.0 else 1.0
 
 
 def mean_gain(engine: NodeBounds, nodes: Nodes, seen: Pass, target: float) -> float:

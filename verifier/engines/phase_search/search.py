@@ -103,8 +103,8 @@ class Search:
         self.program_seconds, self.program_gain = 0.0, 0.0  # the part of the gap that programs closed, of late
         self.seconds_a_node = 0.0
         self.patience_spent = 0.0  # nodes, where those that cost less than the dearest count for less
-        dearest = options.effort
-        self.choice = EffortChoice((dearest, replace(dearest, all_layers_steps=0)))  # where all layers are in question
+        # Where all layers are in question:
+        self.choice = EffortChoice(replace(options.effort, all_layers_steps=0), options.effort)
         on_cpu = self.device_graph.device.type == "cpu"
         self.batch = options.batch if on_cpu else options.batch_on_device  # halved whenever memory is short
 
@@ -206,7 +206,9 @@ class Search:
             if dear and self.problem.deadline.passed:
                 stage.keep(part, torch.zeros(len(part), dtype=part.slope.dtype))
                 continue
+            began = self.problem.deadline.clock.now()
             part, seen = await self._ask(stage, part, self.options.root_steps, self.options.effort)
+            self.choice.price = (self.problem.deadline.clock.now() - began) / len(part)
             self._settle(stage, part, seen, seen.distance.new_tensor(self.cleared[part.goal.cpu().numpy()]))
         return stage
 
@@ -269,8 +271,8 @@ class Search:
         if stage.frontier.bytes < self.options.memory // self.problem.share:
             count = self.batch // 2 if self.program_gain < self.options.program_worth else PROGRAMS_AT_ONCE
             seconds = self.seconds_a_node if effort is None else effort.seconds_a_node
-            least = 1 if effort is None else DEAR_BATCH
-            count = max(least, min(count, int(BATCH_SECONDS / max(seconds, 1e-9)))) if seconds else least
+            most = int(BATCH_SECONDS / seconds) if seconds else count if effort is None else 1
+            count = max(1 if effort is None else self.problem.workers, min(count, most))
             return (stage.frontier.pop_least if self.problem.values else stage.frontier.pop_lowest)(count)
         return stage.frontier.pop_highest(DEEP_BATCH)
 
