@@ -96,7 +96,7 @@ class Claim:
 def claim_of(first: dict[str, Any]) -> Claim:
     """The claim of a proof's first line."""
     sample = tuple(map(number, first["sample"]))
-    lower, upper = (_side(one, len(sample)) for one in first["box"])
+    lower, upper = (side_of_box(one, len(sample)) for one in first["box"])
     radius, witness, targets = first["radius"], first["witness"], first["targets"]
     return Claim(
         first["norm"],
@@ -130,7 +130,8 @@ def _times(mantissa: int, power: int) -> Fraction:
     return Fraction(mantissa << max(power, 0), 1 << max(-power, 0))
 
 
-def _side(found: Any, length: int) -> Numbers:
+def side_of_box(found: Any, length: int) -> Numbers:
+    """A side of the box, an entry for each input."""
     if isinstance(found, list) and found and not isinstance(found[0], int):
         return tuple(map(number, found))
     return (number(found),) * length
