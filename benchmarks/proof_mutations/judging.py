@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.proof_mutations.numbers import NUMBERS, names_changed
 from benchmarks.proof_mutations.proof_lines import Line, Lines, Mutation, packed
-from benchmarks.proof_mutations.statements import STATEMENT
+from benchmarks.proof_mutations.statements import STATEMENT, loosen
 from benchmarks.proof_mutations.trees import TEXT, TREES
 from tests.claims import Truth
 from verifier.checker import UncheckableError, check
@@ -22,7 +22,16 @@ SINGLE: dict[str, Mutation] = {**NUMBERS, **TREES, **STATEMENT, **TEXT}
 BY_A_HAIR, BY_A_HAIR_AND_MORE = "a claim false by a hair", "a claim false by a hair, and more"
 OF_ANOTHER, TWO = "the lines of another proof", "two at once"
 MUTATIONS = (*SINGLE, BY_A_HAIR, BY_A_HAIR_AND_MORE, OF_ANOTHER, TWO)
-DRAWN = (tuple(NUMBERS), tuple(NUMBERS), (BY_A_HAIR_AND_MORE,), MUTATIONS, MUTATIONS)  # one of these, and then of it
+DRAWN = (tuple(NUMBERS), (BY_A_HAIR_AND_MORE,), MUTATIONS)  # one of these, and then of it
+USELESS = (
+    "a number for another of its kind",
+    "a number written otherwise",
+    "a list in another order, or length",
+    "a line doubled",
+    "two lines swapped",
+    "goals renumbered",
+)  # for who wants a false claim accepted
+HELPFUL = tuple(change for name, change in (NUMBERS | TREES).items() if name not in USELESS)
 COLUMNS = (
     "refused",
     "accepted, claim as before",
@@ -110,8 +119,9 @@ def _changed(rng: Random, kind: str, proof: Proof, proofs: Sequence[Proof]) -> L
         if not proof.hairs:
             return None
         lines[0] = copy.deepcopy(rng.choice(proof.hairs))
-        more = 0 if kind == BY_A_HAIR else rng.randrange(1, 4)
-        return _with_more(rng, lines, more, [*NUMBERS.values(), *TREES.values()])
+        if rng.random() < 0.8:  # else most are refused at a range already
+            loosen(lines, rng.choice((1e-3, 0.01, 0.05, 0.5)))
+        return _with_more(rng, lines, 0 if kind == BY_A_HAIR else rng.choice((1, 1, 2, 3)), HELPFUL)
     if kind == OF_ANOTHER:
         others = [one for one in proofs if one.model == proof.model and len(one.lines) > 1 and one is not proof]
         return [lines[0], *copy.deepcopy(rng.choice(others).lines[1:])] if others else None

@@ -207,6 +207,37 @@ def _inward(little: bool) -> Mutation:
     return mutation
 
 
+def _all_inward(rng: Random, lines: Lines) -> Lines | None:
+    """All ends of a line, or of an entry of a cap, move inward by as large a part of what they are."""
+    ends: list[tuple[Any, Any, int]] = []
+    for side, inward in (("lower", 1), ("upper", -1)):
+        ends += [(line, side, inward) for line in lines if side in line]
+    ends += [(entry, 3, 1 if entry[2] == "lower" else -1) for line in lines for entry in line.get("cap", [])]
+    if not ends:
+        return None
+    holder, key, inward = rng.choice(ends)
+    by = rng.choice((0.01, 0.1, 0.5, 2.0))
+    holder[key] = [end + inward * int(by * abs(end) + 1) for end in holder[key]]
+    return lines
+
+
+def _all(rng: Random, lines: Lines) -> Lines | None:
+    """All whole numbers of a list change alike."""
+    lists: dict[str, list[list[int]]] = defaultdict(list)
+    for name, some in places(lines).items():
+        lists[name] += [one for one, _ in some if isinstance(one, list) and all(type(n) is int for n in one)]
+    names = sorted(name for name, some in lists.items() if some)
+    if not names:
+        return None
+    chosen, by = rng.choice(lists[rng.choice(names)]), rng.choice((1, 1 << 8, 1 << 20))
+    ways: tuple[Callable[[int], int], ...] = (
+        lambda one: 0, lambda one: 2 * one, lambda one: one // 2, lambda one: -one, lambda one: one + by,
+        lambda one: one - by, lambda one: by * one, lambda one: by,
+    )  # fmt: skip
+    chosen[:] = map(rng.choice(ways), list(chosen))
+    return lines
+
+
 def _order(rng: Random, lines: Lines) -> Lines | None:
     """A list of numbers in another order, with one less, or with one twice."""
     lists = {name: [holder for holder, _ in some if isinstance(holder, list)] for name, some in places(lines).items()}
@@ -238,5 +269,7 @@ NUMBERS: dict[str, Mutation] = {
     "a number written otherwise": _written_otherwise,
     "an end inward, a little": _inward(little=True),
     "an end inward, a lot": _inward(little=False),
+    "all ends inward": _all_inward,
+    "all numbers of a list": _all,
     "a list in another order, or length": _order,
 }

@@ -31,15 +31,19 @@ def _radius(loosened: bool) -> Mutation:
         if loosened:
             if lines[0]["witness"]:
                 lines[0]["witness"]["distance"] = _hex(1e6)
-            by = rng.choice((0.01, 0.5, 2, 100))
-            for line in lines:
-                if "ranges" in line:
-                    widths = [u - low for low, u in zip(line["lower"], line["upper"], strict=True)]
-                    line["lower"] = [low - int(by * w) for low, w in zip(line["lower"], widths, strict=True)]
-                    line["upper"] = [u + int(by * w) for u, w in zip(line["upper"], widths, strict=True)]
+            loosen(lines, rng.choice((0.01, 0.5, 2, 100)))
         return lines
 
     return mutation
+
+
+def loosen(lines: Lines, by: float) -> None:
+    """Ranges are wider by a part of their width, on both sides."""
+    for line in lines:
+        if "ranges" in line:
+            more = [int(by * (u - low)) for low, u in zip(line["lower"], line["upper"], strict=True)]
+            line["lower"] = [low - one for low, one in zip(line["lower"], more, strict=True)]
+            line["upper"] = [u + one for u, one in zip(line["upper"], more, strict=True)]
 
 
 def _sample(rng: Random, lines: Lines) -> Lines:

@@ -99,6 +99,16 @@ def _closed(rng: Random, lines: Lines) -> Lines | None:
     return [*lines[:at], closing, *lines[end_of_node(lines, at) :]]
 
 
+def _all_closed(rng: Random, lines: Lines) -> Lines | None:
+    """Every goal's tree is one bare line that closes."""
+    closing: Line = rng.choice(({"close": True}, {"empty": [rng.randrange(2), rng.randrange(4)]}, {"claim": "highs"}))
+    trees = next((at for at, line in enumerate(lines) if "goal" in line), None)
+    if trees is None:
+        return None
+    goals = [line for line in lines if "goal" in line]
+    return [*lines[:trees], *(line for goal in goals for line in (goal, dict(closing)))]
+
+
 def _cut(rng: Random, lines: Lines) -> Lines:
     """A whole file of the first lines alone."""
     return lines[: rng.randrange(1, len(lines) + 1)]
@@ -190,6 +200,7 @@ TREES: dict[str, Mutation] = {
     "goals renumbered": _goals,
     "a goal's tree below another": _trees,
     "a node closed by fiat": _closed,
+    "all goals closed by fiat": _all_closed,
     "the end cut off": _cut,
     "multipliers of another line": _multipliers,
 }

@@ -97,7 +97,7 @@ def test_what_becomes_of_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_proof_itself_stays_what_it_is(tmp_path: Path) -> None:
     proof, rng, kinds = empty_ball(tmp_path), Random(1), set()
     honest = json.dumps(proof.lines)
-    for _ in range(300):
+    for _ in range(900):
         changed = mutated(rng, [proof])
         kinds.add(changed.kind)
         if changed.kind not in TEXT and changed.kind != TWO:
