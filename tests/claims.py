@@ -250,7 +250,7 @@ def _by_search(claim: Claim, network: Network) -> Truth:
                 matrix[at, i] = float(a)
         asked["constraints"] = matrix, [float(limit) for _, limit in claim.constraints]
     try:
-        if claim.margin < 0 and claim.targets is None:  # verdicts know no such margin
+        if claim.margin < 0:  # verdicts know no such margin; who leads all classes by it leads this one by it
             loss = verifier.margin(network.model, x, radius, tolerance=1e-9, **asked)
             free, adversary, predicted = loss.upper < claim.margin, loss.worst, loss.against
         else:

@@ -1,7 +1,7 @@
 """Is the claim of a proof about an int8 net true? Decided without its proof, by executing points of the grid.
 
-The statement is read again. Of a tiny net every point nearer than the measure is executed by onnxruntime, and won or
-not in fractions; of another one the search is asked anew.
+The statement is read again. Every point nearer than the measure is executed by onnxruntime, and won or not in
+fractions; of a net with more points than that can be done for, the search is asked anew.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from itertools import islice, product
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from tests.int8_oracle import float32, nearest
 from verifier.question.model import Model
 from verifier.question.results import Verdict
 
-MOST = 300_000  # points that are executed; where there are more, nothing is known
+MOST = 300_000  # points of a tiny net that are executed; where there are more, nothing is known
+FEW = 5_000  # of another net: where there are more, the search is asked
 AT_ONCE = 20_000
 SECONDS = 10.0  # of a search
 
@@ -90,12 +91,22 @@ class GridClaim:
 
     def points(self, most: int) -> Iterator[tuple[int, ...]]:
         """The steps of all points of at most a measure."""
-        ways = [self.ways(i, most) for i in range(len(self.sample))]
-        return (steps for steps in product(*ways) if self.measured(steps) <= most)
+        ways = [[t for t in self.ways(i, most) if t] for i in range(len(self.sample))]
 
-    def count(self, most: int) -> int:
-        """How many points that looks at."""
-        return math.prod(len(self.ways(i, most)) for i in range(len(self.sample)))
+        def further(steps: list[int], left: int, start: int) -> Iterator[tuple[int, ...]]:
+            yield tuple(steps)
+            for i in range(start, len(steps)):
+                for t in ways[i]:
+                    after = left if self.norm == "linf" else left - self.cost(t)
+                    if after >= 0:
+                        yield from further([*steps[:i], t, *steps[i + 1 :]], after, i + 1)
+
+        return further([0] * len(self.sample), most, 0)
+
+    def few_points(self, most: int, few: int) -> list[tuple[int, ...]] | None:
+        """Those, where there are not more than a few."""
+        found = list(islice(self.points(most), few + 1))
+        return found if len(found) <= few else None
 
     def won(self, scores: Numbers) -> bool:
         """Whether some goal is reached: equal scores are no win."""
@@ -191,20 +202,18 @@ def grid_truth(claim: GridClaim, network: Int8Network) -> Truth:
             return Truth.FALSE
     if claim.below is None:
         return Truth.TRUE
-    if not network.tiny:
-        return _by_search(claim, claim.below, network)
-    if claim.count(claim.below - 1) > MOST:
-        return Truth.UNKNOWN
-    winner = next(network.winners(claim, claim.points(claim.below - 1)), None)
+    points = claim.few_points(claim.below - 1, MOST if network.tiny else FEW)
+    if points is None:
+        return Truth.UNKNOWN if network.tiny else _by_search(claim, claim.below, network)
+    winner = next(network.winners(claim, iter(points)), None)
     return Truth.TRUE if winner is None else Truth.FALSE
 
 
 def least_measure(claim: GridClaim, network: Int8Network) -> int | None:
     """Of an adversary; None where there is none, or too many points."""
     most = claim.measured(tuple(max(map(abs, claim.ways(i, 1 << 50))) for i in range(len(claim.sample))))
-    if claim.count(most) > MOST:
-        return None
-    return min(map(claim.measured, network.winners(claim, claim.points(most))), default=None)
+    points = claim.few_points(most, MOST)
+    return None if points is None else min(map(claim.measured, network.winners(claim, iter(points))), default=None)
 
 
 def _by_search(claim: GridClaim, below: int, network: Int8Network) -> Truth:

@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from tests import grid_claims
 from tests.claims import Truth
 from tests.grid_claims import GridClaim, Int8Network, grid_claim_of, grid_judged, grid_truth, least_measure
 from tests.int8_builder import Int8Layer, write_int8
@@ -77,7 +78,25 @@ def test_what_follows(network: Int8Network) -> None:
     assert grid_judged(first | {"below": 5}, honest, network) == (Truth.FALSE, False)
 
 
-def test_larger_nets_are_asked_anew(network: Int8Network) -> None:
+def test_points_of_a_measure(network: Int8Network) -> None:
+    """Two inputs on the grid of 2 in [0, 1], about (0, 1/2): the first moves up alone, the second both ways."""
+    half = Fraction(1, 2)
+    ends = {"sample": (half * 0, half), "lower": (half * 0,) * 2, "upper": (half * 2,) * 2, "grid": 2}
+    near = {(0, 0), (1, 0), (0, 1), (0, -1)}
+    around = near | {(1, 1), (1, -1)}
+    far = around | {(2, 0), (2, 1), (2, -1)}
+    for norm, most, points in (
+        ("linf", 1, around), ("linf", 2, far), ("l1", 1, near), ("l1", 2, far - {(2, 1), (2, -1)}), ("l2", 1, near),
+        ("l2", 2, around), ("l2", 5, far), ("l0", 1, near | {(2, 0)}), ("l0", 0, {(0, 0)}),
+    ):  # fmt: skip
+        claim = claimed(network, norm=norm, **ends)
+        assert sorted(claim.points(most)) == sorted(points), (norm, most)
+        assert claim.few_points(most, len(points) - 1) is None
+
+
+@pytest.mark.slow
+def test_larger_nets_are_asked_anew(network: Int8Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid_claims, "FEW", 0)
     searched = Int8Network(network.path, tiny=False)
     for norm, least in (("linf", 4), ("l2", 16)):
         assert grid_truth(claimed(network, norm=norm, below=least), searched) is Truth.TRUE
