@@ -104,7 +104,7 @@ def _among(some: tuple[int, ...] | None, others: tuple[int, ...] | None) -> bool
 def claim_of(first: dict[str, Any]) -> Claim:
     """The claim of a proof's first line."""
     sample = tuple(map(number, first["sample"]))
-    lower, upper = (_side(one, len(sample)) for one in first["box"])
+    lower, upper = (side_of_box(one, len(sample)) for one in first["box"])
     radius, witness, targets = first["radius"], first["witness"], first["targets"]
     return Claim(
         first["norm"],
@@ -139,7 +139,8 @@ def _times(mantissa: int, power: int) -> Fraction:
     return Fraction(mantissa << max(power, 0), 1 << max(-power, 0))
 
 
-def _side(found: Any, length: int) -> Numbers:
+def side_of_box(found: Any, length: int) -> Numbers:
+    """A side of the box, an entry for each input."""
     if isinstance(found, list) and found and not isinstance(found[0], int):
         return tuple(map(number, found))
     return (number(found),) * length
@@ -259,7 +260,7 @@ def _by_search(claim: Claim, network: Network) -> Truth:
                 matrix[at, i] = float(a)
         asked["constraints"] = matrix, [float(limit) for _, limit in claim.constraints]
     try:
-        if claim.rivals or (claim.margin < 0 and claim.targets is None):  # verdicts know no such rivals, nor margin
+        if claim.rivals or claim.margin < 0:  # verdicts know no such; who leads all classes by it leads this one by it
             loss = verifier.margin(network.model, x, radius, tolerance=1e-9, **asked)
             free, adversary, predicted = loss.upper < claim.margin, loss.worst, loss.against
         else:

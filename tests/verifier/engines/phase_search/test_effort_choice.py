@@ -11,65 +11,66 @@ import torch
 from bounds.tightening.base import Effort
 from tests.bounds.semidefinite.test_all_layers_quadratic import three_neurons
 from tests.bounds.semidefinite.test_one_layer_bound import on_ball
-from verifier.engines.phase_search.effort_choice import AGAIN, EffortChoice, mean_gain
+from verifier.engines.phase_search.effort_choice import AGAIN, FIRST_NODES, EffortChoice, mean_gain
 
-DEAR, CHEAP = Effort(), Effort(all_layers_steps=0)
+PLAIN, DEAR = Effort(all_layers_steps=0), Effort()
 
 
-def tried(dear: tuple[float, float], cheap: tuple[float, float]) -> EffortChoice:
+def tried(plain: tuple[float, float], dear: tuple[float, float]) -> EffortChoice:
     """Eight nodes of each, with the seconds that one took and what it gained."""
-    choice = EffortChoice((DEAR, CHEAP))
-    for measured, (seconds, gain) in zip(choice.measured, (dear, cheap), strict=True):
+    choice = EffortChoice(PLAIN, DEAR)
+    for measured, (seconds, gain) in ((choice.plain, plain), (choice.dear, dear)):
         measured.saw(8, 8 * seconds, gain)
     return choice
 
 
-def test_each_effort_is_tried_first() -> None:
-    choice = EffortChoice((DEAR, CHEAP))
-    assert choice.next().effort is DEAR
-    choice.measured[0].saw(4, 4.0, 1.0)
-    assert choice.next().effort is CHEAP
+def test_plain_nodes_come_first_and_the_dear_are_tried_where_those_take_longer() -> None:
+    choice = EffortChoice(PLAIN, DEAR)
+    choice.price = 1.0
+    assert choice.next() is choice.plain
+    choice.plain.saw(4, 0.4, 0.5)
+    assert choice.next() is choice.plain, "2^2 nodes of a tenth close what one dear node may"
+    choice.plain.saw(40, 4.0, 0.125)
+    assert choice.next() is choice.dear, "2^8 of them do not"
 
 
 @pytest.mark.parametrize(
-    ("dear", "cheap", "better"),
+    ("plain", "dear", "better"),
     [
-        ((1.0, 0.5), (0.1, 0.5), CHEAP),  # as much for less
-        ((1.0, 0.5), (0.1, 0.0), DEAR),  # 2^2 nodes of a second close what cheap ones never do
-        ((1.0, 0.25), (0.1, 0.2), CHEAP),  # 16 nodes of a second, 32 of a tenth
-        ((1.0, 0.25), (0.1, 0.125), DEAR),  # 16 s; 256 nodes of a tenth: 25.6 s
+        ((0.1, 0.5), (1.0, 0.5), PLAIN),  # as much for less
+        ((0.1, 0.0), (1.0, 0.5), DEAR),  # 2^2 nodes of a second close what plain ones never do
+        ((0.1, 0.2), (1.0, 0.25), PLAIN),  # 32 nodes of a tenth, 16 of a second
+        ((0.1, 0.125), (1.0, 0.25), DEAR),  # 256 nodes of a tenth: 25.6 s, for 16 s
     ],
 )
 def test_the_tree_that_takes_least_time_goes_on(
-    dear: tuple[float, float], cheap: tuple[float, float], better: Effort
+    plain: tuple[float, float], dear: tuple[float, float], better: Effort
 ) -> None:
-    assert tried(dear, cheap).next().effort is better
+    assert tried(plain, dear).next().effort is better
 
 
 def test_the_other_effort_is_asked_again_for_a_part_of_the_time() -> None:
-    choice = tried((1.0, 0.0), (0.1, 0.5))
-    cheap = choice.measured[1]
-    asked = 0
-    while choice.next() is cheap:
-        cheap.saw(8, 0.8, 0.5)
-        asked += 1
-    assert AGAIN * (8.0 + 0.8 * (asked + 1)) > 8.0 + 4.0, "four dear nodes more would be within their part"
-    choice.measured[0].saw(4, 4.0, 0.0)
-    assert choice.next() is cheap
+    choice = tried(plain=(0.1, 0.5), dear=(1.0, 0.0))
+    while choice.next() is choice.plain:
+        choice.plain.saw(8, 0.8, 0.5)
+    with_more = 8.0 + FIRST_NODES * 1.0  # seconds of dear nodes: those so far, and a few more
+    assert with_more < AGAIN * (choice.plain.spent + choice.dear.spent) < with_more + 0.1
+    choice.dear.saw(4, 4.0, 0.0)
+    assert choice.next() is choice.plain
 
 
 def test_what_an_effort_made_of_late_counts_most() -> None:
-    choice = tried((1.0, 0.5), (0.1, 0.5))
-    for _ in range(20):  # the tree has come to where cheap nodes gain nothing
-        choice.measured[1].saw(8, 0.8, 0.0)
-    assert choice.next().effort is DEAR
+    choice = tried(plain=(0.1, 0.5), dear=(1.0, 0.5))
+    for _ in range(20):  # the tree has come to where plain nodes gain nothing
+        choice.plain.saw(8, 0.8, 0.0)
+    assert choice.next() is choice.dear
 
 
-def test_a_cheap_node_counts_for_less() -> None:
-    choice = EffortChoice((DEAR, CHEAP))
-    assert choice.weight(choice.measured[1]) == 1.0, "nothing is known"
-    choice = tried((2.0, 0.5), (0.5, 0.5))
-    assert [choice.weight(one) for one in choice.measured] == [1.0, 0.25]
+def test_a_plain_node_counts_for_less() -> None:
+    choice = EffortChoice(PLAIN, DEAR)
+    assert choice.weight(choice.plain) == 1.0, "nothing is known"
+    choice = tried(plain=(0.5, 0.5), dear=(2.0, 0.5))
+    assert (choice.weight(choice.plain), choice.weight(choice.dear)) == (0.25, 1.0)
 
 
 def test_a_gain_is_the_share_of_what_was_lacking() -> None:
