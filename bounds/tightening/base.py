@@ -61,7 +61,6 @@ class Tightening(ABC):
 
     lines: Above | None = None  # upper lines that hold on balls of the target, for those that come after
     tells_splits: ClassVar[bool] = False  # whether the coefficients behind ReLUs that it saw say best where to split
-    in_first_turn_alone: ClassVar[bool] = False  # whether it costs as much as many nodes of a tree
 
     def __init__(self, aim: Aim, earlier: Sequence[Tightening] = ()) -> None:
         del earlier

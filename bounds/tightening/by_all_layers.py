@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes, Pass
 from bounds.semidefinite.all_layers_bound import raised_by_all_layers
@@ -16,7 +19,6 @@ class ByAllLayers(Tightening):
     """A descent and a few factorisations for each node."""
 
     tells_splits = True
-    in_first_turn_alone = True
 
     @classmethod
     def possible(cls, engine: NodeBounds) -> bool:
@@ -40,3 +42,7 @@ class ByAllLayers(Tightening):
         aim = self.aim
         steps, closing = aim.effort.all_layers_steps, aim.effort.closing
         return raised_by_all_layers(aim.engine, nodes, seen, steps, aim.target, closing)
+
+    def again(self, before: Nodes, after: Nodes) -> Tensor:
+        """Never: one turn costs as much as many nodes of the tree."""
+        return torch.zeros_like(before.goal, dtype=torch.bool)

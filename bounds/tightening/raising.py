@@ -16,7 +16,6 @@ from bounds.tightening.by_envelopes import ByEnvelopes
 from bounds.tightening.by_one_layer import ByOneLayer
 from encoders.deadline import out_of_time
 
-SPLITS_BY = ("behind", "mean_before", "mean_behind")  # what a pass says of where to split
 FINE_RATES = (0.05, 0.015, 0.005)
 TIGHTENINGS: tuple[type[Tightening], ...] = (ByEnvelopes, ByOneLayer, ByAllLayers, ByCut)  # in the order of a turn
 
@@ -27,18 +26,13 @@ def bounded(engine: NodeBounds, nodes: Nodes, steps: int, target: float | Tensor
     nodes, seen = engine.optimise(nodes, steps, target, effort.rate)
     live = torch.nonzero(seen.distance < goal).flatten()
     tightenings = _applying(Aim(engine, target, effort, steps)) if len(live) else []
-    splits_are_told = any(one.tells_splits for one in tightenings)
     for turn in range(effort.rounds if tightenings else 0):
         if not len(live) or out_of_time():
             break
-        if turn == 1:
-            tightenings = [one for one in tightenings if not one.in_first_turn_alone]
         before, known = nodes.take(live), seen.take(live)
         part, better = before, known
         for tightening in tightenings:
             part, better = tightening.raised(part, better, effort.calmer ** (turn + 1))
-        if turn and splits_are_told:
-            better = replace(better, **{name: getattr(known, name) for name in SPLITS_BY})
         better = replace(better, distance=torch.maximum(better.distance, known.distance))
         nodes, seen = nodes.put(live, part), seen.put(live, better)
         gap, left = goal[live] - known.distance, goal[live] - better.distance

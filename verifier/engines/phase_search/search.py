@@ -33,9 +33,9 @@ from verifier.batching.node_request import NodeRequest
 from verifier.batching.request import run_alone
 from verifier.engines.base import Proof
 from verifier.engines.phase_search.adversaries import SEARCH, Witnesses, WitnessOptions
+from verifier.engines.phase_search.all_layers_choice import AllLayersChoice, Use
 from verifier.engines.phase_search.ball_schedule import STAGE_GROWTH, BallSchedule
 from verifier.engines.phase_search.branching import by_program, by_relaxation
-from verifier.engines.phase_search.effort_choice import EffortChoice, Measured, mean_gain
 from verifier.engines.phase_search.look_ahead import LookAhead, by_passes
 from verifier.engines.phase_search.open_nodes import Taken
 from verifier.engines.phase_search.stage import Stage
@@ -103,8 +103,7 @@ class Search:
         self.program_seconds, self.program_gain = 0.0, 0.0  # the part of the gap that programs closed, of late
         self.seconds_a_node = 0.0
         self.patience_spent = 0.0  # nodes, where those that cost less than the dearest count for less
-        # Where all layers are in question:
-        self.choice = EffortChoice(replace(options.effort, all_layers_steps=0), options.effort)
+        self.all_layers = AllLayersChoice(problem.deadline.clock)
         on_cpu = self.device_graph.device.type == "cpu"
         self.batch = options.batch if on_cpu else options.batch_on_device  # halved whenever memory is short
 
@@ -206,9 +205,7 @@ class Search:
             if dear and self.problem.deadline.passed:
                 stage.keep(part, torch.zeros(len(part), dtype=part.slope.dtype))
                 continue
-            began = self.problem.deadline.clock.now()
-            part, seen = await self._ask(stage, part, self.options.root_steps, self.options.effort)
-            self.choice.price = (self.problem.deadline.clock.now() - began) / len(part)
+            part, seen = await self._ask(stage, part, self.options.root_steps)
             self._settle(stage, part, seen, seen.distance.new_tensor(self.cleared[part.goal.cpu().numpy()]))
         return stage
 
@@ -266,13 +263,23 @@ class Search:
             part, seen = stage.phases.optimise(nodes.take(chosen), 0, stage.target, self.options.effort.rate)
             self._settle(stage, part, seen, bound[chosen].to(seen.distance.device))
 
-    def _pop(self, stage: Stage, effort: Measured | None) -> Taken[Nodes]:
+    def _use_of_all_layers(self, stage: Stage) -> Use | None:
+        """How the next nodes are bounded where all layers apply; None where they do not. A decision does without the
+        factorisations by which gains are measured."""
+        if not ByAllLayers.applies(stage.phases, self.options.effort):
+            return None
+        return self.all_layers.next() if self.problem.falsify_at is None else Use.ALL_LAYERS
+
+    def _pop(self, stage: Stage, use: Use | None) -> Taken[Nodes]:
         """The nodes to split next: what is least proven, or what has least below it where memory is short."""
         if stage.frontier.bytes < self.options.memory // self.problem.share:
             count = self.batch // 2 if self.program_gain < self.options.program_worth else PROGRAMS_AT_ONCE
-            seconds = self.seconds_a_node if effort is None else effort.seconds_a_node
-            most = int(BATCH_SECONDS / seconds) if seconds else count if effort is None else 1
-            count = max(1 if effort is None else self.problem.workers, min(count, most))
+            seconds, least = self.seconds_a_node, 1
+            if use is not None and self.problem.falsify_at is None:  # one that nothing is known of takes long
+                seconds, least = self.all_layers.seconds_a_node(use) or BATCH_SECONDS, self.problem.workers
+            elif use is not None:
+                least = DEAR_BATCH
+            count = max(least, min(count, int(BATCH_SECONDS / max(seconds, 1e-9))))
             return (stage.frontier.pop_least if self.problem.values else stage.frontier.pop_lowest)(count)
         return stage.frontier.pop_highest(DEEP_BATCH)
 
@@ -322,18 +329,17 @@ class Search:
 
     async def _expand(self, stage: Stage) -> None:
         clock = self.problem.deadline.clock
-        dear = ByAllLayers.applies(stage.phases, self.options.effort)
-        chosen = self.choice.next() if dear else None
-        taken, began = self._pop(stage, chosen), clock.now()
+        use = self._use_of_all_layers(stage)
+        taken, began = self._pop(stage, use), clock.now()
         try:
             taken = self._programmed(stage, taken)
             nodes, bound, branch = taken
             if not len(nodes):
                 return
-            steps = self.options.steps if len(stage.net.layers) > 1 else self.options.shallow_steps
             split = nodes.split(branch.to(nodes.goal.device))
-            effort = self.options.effort if chosen is None else chosen.effort
-            children, seen = await self._ask(stage, split, steps, effort)
+            steps = self.options.steps if len(stage.net.layers) > 1 else self.options.shallow_steps
+            request = self._ask(stage, split, steps)
+            children, seen = await (request if use is None else self.all_layers.bounded(request, use))
             self.seconds_a_node = (clock.now() - began) / len(nodes)
         except torch.OutOfMemoryError:
             if self.batch < 2:
@@ -342,13 +348,12 @@ class Search:
             stage.keep(*taken)
             torch.cuda.empty_cache()
             return
-        if chosen is not None:
-            chosen.saw(len(nodes), clock.now() - began, mean_gain(stage.phases, split, seen, stage.target))
-        self.patience_spent += len(children) * (1.0 if chosen is None else self.choice.weight(chosen))
+        self.patience_spent += len(children) * (1.0 if use is None else self.all_layers.weight(use))
         self._settle(stage, children, seen, bound.to(nodes.goal.device).repeat(2))
         self.witnesses.dive(stage.phases, children, seen, stage.target, stage.horizon)
 
-    def _ask(self, stage: Stage, nodes: Nodes, steps: int, effort: Effort) -> NodeRequest:
+    def _ask(self, stage: Stage, nodes: Nodes, steps: int) -> NodeRequest:
+        effort = self.options.effort
         early = self.visited < self.options.chords_first and not self.large
         if early and self.problem.norm is Norm.LINF:
             effort = replace(effort, envelope_steps=0)

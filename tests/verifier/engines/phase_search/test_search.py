@@ -201,7 +201,7 @@ def test_a_decision_stopped_before_its_roots_has_proven_what_passes_prove(monkey
     monkeypatch.setattr(ByAllLayers, "applies", lambda engine, effort: engine.stack.open_phases > 0)
     proven = []
 
-    def stopped(search: Search, stage: Stage, part: Nodes, steps: int, effort: Effort) -> Any:
+    def stopped(search: Search, stage: Stage, part: Nodes, steps: int) -> Any:
         raise InterruptedError
 
     monkeypatch.setattr(Search, "_ask", stopped)
@@ -315,10 +315,10 @@ def test_what_is_cleared_of_each_goal_holds_no_adversary_of_it(deaf: bool, monke
     unequal: list[bool] = []
     genuine, clear = Search._ask, Search._clear
 
-    def recorded(self: Search, stage: Stage, part: Nodes, steps: int, effort: Effort) -> Any:
+    def recorded(self: Search, stage: Stage, part: Nodes, steps: int) -> Any:
         if not bool((part.phase != 0).any()):
             asked.append((self.cleared[part.goal.numpy()].max(initial=0.0), stage.target))
-        return genuine(self, stage, part, steps, effort)
+        return genuine(self, stage, part, steps)
 
     def cleared_one_by_one(self: Search, stage: Stage) -> None:
         clear(self, stage)
