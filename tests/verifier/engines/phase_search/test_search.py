@@ -24,6 +24,7 @@ from tests.draws import draws, thorough
 from tests.exact_distances import exact_distance
 from tests.test_trust import TOLERANCE, random_problem
 from verifier.engines.phase_search.adversaries import WitnessOptions
+from verifier.engines.phase_search.all_layers_choice import AllLayersChoice, Use
 from verifier.engines.phase_search.open_nodes import OpenNodes
 from verifier.engines.phase_search.search import Search, SearchOptions
 from verifier.engines.phase_search.stage import Stage
@@ -153,6 +154,25 @@ def test_products_wherever_they_fit_change_no_answer(steps: int, monkeypatch: py
             assert one[:2] == pytest.approx(other[:2], abs=2 * TOLERANCE * max(1.0, other[1]))
         else:
             assert np.isinf(one[1])
+
+
+@pytest.mark.parametrize("use", list(Use))
+def test_whatever_trees_are_bounded_by_the_answer_is_the_same(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [usual_answer(seed, Norm.LINF) for seed in SEEDS[:4]]
+    monkeypatch.setattr(ByAllLayers, "applies", lambda engine, effort: bool(effort.all_layers_steps))
+    uses: list[Use] = []
+
+    def chosen(self: AllLayersChoice) -> Use:
+        uses.append(use)
+        return use
+
+    monkeypatch.setattr(AllLayersChoice, "next", chosen)
+    weak = Effort(all_layers_steps=4, envelope_steps=0, one_layer_steps=0, rounds=1)
+    hasty = SearchOptions(effort=weak, root_steps=0, steps=0, shallow_steps=0, program_share=0.0)
+    for seed, (lower, upper, _) in zip(SEEDS[:4], expected, strict=True):
+        found = answer(seed, Norm.LINF, hasty)
+        assert found[:2] == pytest.approx((lower, upper), abs=2 * TOLERANCE * max(1.0, upper))
+    assert uses
 
 
 @pytest.mark.thorough
