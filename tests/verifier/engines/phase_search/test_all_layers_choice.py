@@ -122,3 +122,24 @@ def test_every_use_proves_what_is_true_and_tells_what_it_saw(
     assert bool(choice.plain.nodes) is (use is not Use.ALL_LAYERS)
     assert bool(choice.all_layers.nodes) is (use is not Use.PLAIN)
     assert (choice.trials > 0.0) is (use is Use.BOTH)
+
+
+def test_all_layers_are_asked_about_what_plain_turns_leave_open(
+    request_of_children: NodeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two children the second is left, where all layers prove less than plain turns did: that stands."""
+    told = iter(([1.0, 0.5], [0.25]))
+    asked: list[list[int]] = []
+
+    def alone(request: NodeRequest) -> tuple[Nodes, Pass]:
+        asked.append(request.nodes.phase[:, 0].tolist())
+        seen = request.engine.evaluate(request.nodes)
+        return request.nodes, replace(seen, distance=torch.tensor(next(told), dtype=torch.float64))
+
+    monkeypatch.setattr(NodeRequest, "alone", alone)
+
+    async def both() -> Pass:
+        return (await AllLayersChoice(Clock()).bounded(replace(request_of_children, target=1.0), Use.BOTH))[1]
+
+    assert run_alone(both()).distance.tolist() == [1.0, 0.5]
+    assert asked == [[1, -1], [-1]]
