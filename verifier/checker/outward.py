@@ -48,13 +48,7 @@ class Float(Arithmetic):
         return self.exactly([dyadic(one, exponent) for one in mantissas])
 
     def exactly(self, numbers: Sequence[Fraction]) -> Floats:
-        try:
-            found = [float(one) for one in numbers]
-        except OverflowError:
-            found = []
-        if len(found) < len(numbers) or any(Fraction(one) != other for one, other in zip(found, numbers, strict=True)):
-            raise RefusedError("a number is no float64: this needs exact arithmetic")
-        return np.array(found, dtype=np.float64)
+        return np.array([_float64(one) for one in numbers], dtype=np.float64)
 
     def outward(self, numbers: Sequence[Fraction], up: bool) -> Floats:
         found = np.array([self.near(one.numerator, 1 - one.denominator.bit_length())[0][0] for one in numbers])
@@ -177,3 +171,17 @@ class Float(Arithmetic):
             found = found + part.sizes.forward(reaches[source])
             roundings += part.weights.terms + 2
         return np.asarray(found * (1 + roundings * ROUNDING) + roundings * UNDERFLOW)
+
+
+def _float64(number: Fraction) -> float:
+    """The number itself, where float64 has it."""
+    above, below = number.numerator, number.denominator
+    if above.bit_length() <= 53 and below.bit_length() <= 900 and below & (below - 1) == 0:
+        return above / below  # a whole number of 53 bits over a power of two: nothing is rounded
+    try:
+        found = float(number)
+    except OverflowError:
+        found = np.inf
+    if not np.isfinite(found) or Fraction(found) != number:
+        raise RefusedError("a number is no float64: this needs exact arithmetic")
+    return found
