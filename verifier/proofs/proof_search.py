@@ -254,7 +254,8 @@ class ProofSearch:
                 weight = significant(cap.price(pairs, rows), WEIGHT_BITS)
                 value = cap.priced(pairs, rows, weight)
                 unit = exp2(width) * 2.0**-CAP_BITS
-                value = torch.floor((value - MARGIN * (value.abs() + width)) / unit) * unit
+                loose = MARGIN * (value.abs() + width + weight * cap.reach[node])
+                value = torch.floor((value - loose) / unit) * unit
                 better = value - sign * bounds[node, neuron] > WORTH * width
                 for k in torch.unique(node[better]).tolist():
                     of = better & (node == k)
