@@ -9,7 +9,7 @@ All of it is rounded to few bits before it counts, so that what is written is wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -22,7 +22,9 @@ from bounds.nodes.records import Nodes, Pass, handing_on
 from bounds.reduced_net.neurons_as_rows import Pairs, relaxed_rows
 from bounds.semidefinite.all_layers_bound import Priced
 from encoders.deadline import Deadline, in_time
-from verifier.engines.phase_search.branching import by_relaxation
+from encoders.question import Norm
+from verifier.engines.phase_search.branching import by_program, by_relaxation
+from verifier.engines.phase_search.program_choice import ProgramChoice, program_of
 from verifier.proofs.parabola_lines import OneLayerParabolas
 from verifier.proofs.product_lines import AllLayersProducts
 from verifier.proofs.proof_tree import (
@@ -47,6 +49,7 @@ BITS = (10, 20, 40)  # of multipliers: the fewest that close the node
 SHARE_BITS = (6, 9)  # of the shares of upper lines: likewise
 CAP_BITS = 20  # of bounds on a cap, of the range's size
 WEIGHT_BITS = 8  # of their weights
+PROGRAM_WORTH = 0.02  # of the gap: a node less is worth more here than in a search, for whoever checks it
 WORTH = 0.01  # of a range that a bound must take away, to be written down
 MARGIN = 1e-9  # relative, and of the radius: what arithmetic in float64 and chords of 40 bits can differ by
 
@@ -58,12 +61,13 @@ class _Open:
     nodes: Nodes
     numbers: list[int]
     shares: list[Shares | None]  # of upper lines, by those of the nodes they were split from
+    branches: dict[int, int] = field(default_factory=dict)  # where nodes are best split, by their numbers
 
     def at(self, kept: Tensor, nodes: Nodes | None = None) -> _Open:
         """Those at these places, as they are or as `nodes`."""
         places = kept.tolist()
         part = self.nodes.take(kept) if nodes is None else nodes
-        return _Open(part, [self.numbers[k] for k in places], [self.shares[k] for k in places])
+        return _Open(part, [self.numbers[k] for k in places], [self.shares[k] for k in places], self.branches)
 
     def parted(self, count: int) -> tuple[_Open, _Open | None]:
         """At most so many of them, and the others."""
@@ -86,6 +90,7 @@ class ProofSearch:
         self.ascent = ShareAscent(engine, radius) if ShareAscent.possible(engine) else None
         self.parabolas = OneLayerParabolas(engine, radius) if curved and OneLayerParabolas.possible(engine) else None
         self.products = AllLayersProducts(engine, radius) if curved and AllLayersProducts.possible(engine) else None
+        self.programs = ProgramChoice(deadline.clock, worth=PROGRAM_WORTH)
 
     def run(self) -> ProofTree | None:
         """The tree; None where time was up before, or where a linear piece of the net could not be closed.
@@ -135,6 +140,8 @@ class ProofSearch:
             left = replace(left, nodes=nodes)
         if left.numbers and self.parabolas is not None:
             left, seen = self._curved(self.parabolas, left, seen)
+        if left.numbers:
+            left, seen = self._programmed(left, seen)
         if left.numbers and self.products is not None:
             left, seen = self._multiplied(self.products, left, seen)
         if left.numbers and self.ascent is not None:
@@ -166,6 +173,30 @@ class ProofSearch:
                 self.tree.nodes[number].end = Close(replace(multipliers_of(node, 0), parabolas=terms))
         places = torch.tensor(kept, dtype=torch.int64)
         return chosen.at(places), seen.take(places)
+
+    def _programmed(self, chosen: _Open, seen: Pass) -> tuple[_Open, Pass]:
+        """What is left once nodes are closed that linear programs close, for as long as those gain much."""
+        chosen = replace(chosen, branches={})
+        few = chosen.numbers if self.engine.net.norm is not Norm.L2 else []  # a curved program costs more than splits
+        for k, number in enumerate(few):
+            if self.deadline.passed or not self.programs.next():
+                break
+            place = torch.tensor([k])
+            node = chosen.nodes.take(place)
+            if bool((node.phase != 0).all()):
+                continue  # a linear piece has one anyway
+            with self.programs.timed():
+                found = program_of(self.engine, node, self.enough, self.deadline.left)
+            if found is None:
+                continue
+            lacks = self.enough - float(seen.distance[k])
+            self.programs.saw(lacks, found.distance - float(seen.distance[k]))
+            if found.distance > float(seen.distance[k]):
+                chosen.nodes, seen = chosen.nodes.put(place, found.node), seen.put(place, found.seen)
+            branch = by_program(found.cost)
+            if branch is not None:
+                chosen.branches[number] = branch
+        return self._close(chosen, seen)
 
     def _multiplied(self, products: AllLayersProducts, chosen: _Open, seen: Pass) -> tuple[_Open, Pass]:
         """What is left once nodes are closed that products of neurons close. Each costs as much as a batch of plain
@@ -286,6 +317,9 @@ class ProofSearch:
         if not numbers:
             return chosen
         branch = by_relaxation(nodes, seen.take(kept))
+        for k, number in enumerate(numbers):
+            if number in chosen.branches:
+                branch[k] = chosen.branches[number]
         first = len(self.tree.nodes)
         children = list(range(first, first + 2 * len(numbers)))
         for k, number in enumerate(numbers):

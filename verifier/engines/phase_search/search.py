@@ -38,6 +38,7 @@ from verifier.engines.phase_search.ball_schedule import STAGE_GROWTH, BallSchedu
 from verifier.engines.phase_search.branching import by_program, by_relaxation
 from verifier.engines.phase_search.look_ahead import LookAhead, by_passes
 from verifier.engines.phase_search.open_nodes import Taken
+from verifier.engines.phase_search.program_choice import SHARE, WORTH, ProgramChoice, program_of
 from verifier.engines.phase_search.stage import Stage
 from verifier.question.incumbent import Incumbent
 from verifier.question.problem import Problem, Progress, Running
@@ -47,11 +48,9 @@ INFINITY = float("inf")
 FIRST_STAGE = 1.0 / 128.0
 LEAST_STAGE = 1e-5  # relative
 LARGE_NET = 1000  # neurons, from which on a net is large
-PROGRAM_SECONDS, PROGRAM_ENTRIES = 1.0, 2_000_000  # for one node, at most
 PROGRAMS_AT_ONCE = 32
 BATCH_SECONDS = 2.0  # at most, or a time limit is overshot by as much
 DEAR_BATCH = 4  # roots, or nodes to split, that are bounded by all layers side by side, on each core
-GAIN_RATE = 0.1
 LITTLE_PROVEN = 0.25  # of a decision's radius: where roots prove less, smaller balls are looked at
 DEEP_BATCH = 16  # nodes at a time while memory is short: each has at most its depth in open siblings below it
 
@@ -74,8 +73,8 @@ class SearchOptions:
     witnesses: WitnessOptions = field(default_factory=WitnessOptions)
     rebuild_below: float = 0.97  # rebuild the reduced net once the ball has shrunk by this much
     patience: int = 50  # nodes without a nearer adversary before a smaller ball is tried
-    program_share: float = 0.1  # of the time, for linear programs while they gain little
-    program_worth: float = 0.15  # of the gap: where programs close that much of it, every node has its own
+    program_share: float = SHARE
+    program_worth: float = WORTH
 
 
 class Search:
@@ -99,8 +98,7 @@ class Search:
         self.cleared = np.full(
             len(problem.goals), self.proven
         )  # of each goal, a ball that is proven to hold no adversary of it
-        self.started = problem.deadline.clock.now()
-        self.program_seconds, self.program_gain = 0.0, 0.0  # the part of the gap that programs closed, of late
+        self.programs = ProgramChoice(problem.deadline.clock, options.program_share, options.program_worth)
         self.seconds_a_node = 0.0
         self.patience_spent = 0.0  # nodes, where those that cost less than the dearest count for less
         self.all_layers = AllLayersChoice(problem.deadline.clock)
@@ -273,7 +271,7 @@ class Search:
     def _pop(self, stage: Stage, use: Use | None) -> Taken[Nodes]:
         """The nodes to split next: what is least proven, or what has least below it where memory is short."""
         if stage.frontier.bytes < self.options.memory // self.problem.share:
-            count = self.batch // 2 if self.program_gain < self.options.program_worth else PROGRAMS_AT_ONCE
+            count = PROGRAMS_AT_ONCE if self.programs.pays else self.batch // 2
             seconds, least = self.seconds_a_node, 1
             if use is not None and self.problem.falsify_at is None:  # one that nothing is known of takes long
                 seconds, least = self.all_layers.seconds_a_node(use) or BATCH_SECONDS, self.problem.workers
@@ -284,48 +282,36 @@ class Search:
         return stage.frontier.pop_highest(DEEP_BATCH)
 
     def _programmed(self, stage: Stage, taken: Taken[Nodes]) -> Taken[Nodes]:
-        """The nodes raised by their linear programs, for as long as that gains much; what is closed is left out.
-
-        A few steps of an ascent are cheaper, but get stuck where a node needs large multipliers, as near the end of a
-        hard tree: there a program closes what would else become a tree of its own, and says best where to split. A few
-        are tried all the time.
-        """
+        """The nodes raised by their linear programs, for as long as that gains much; what is closed is left out."""
         nodes, bound, branch = taken
-        clock = self.problem.deadline.clock
         kept = torch.ones(len(nodes), dtype=torch.bool)
         every = range(len(nodes) if self.problem.norm is not Norm.L2 else 0)
         for some in (every[k : k + self.problem.workers] for k in every[:: self.problem.workers]):
-            allowed = self.options.program_share * (clock.now() - self.started)
-            if self.stopped or (self.program_gain < self.options.program_worth and self.program_seconds >= allowed):
+            if self.stopped or not self.programs.next():
                 break
-            began = clock.now()
-            parts = [nodes.take(torch.tensor([k], device=nodes.goal.device)) for k in some]
-            answers = each_on_a_core([partial(self._program, stage, part) for part in parts], self.problem.workers)
-            for k, found in zip(some, answers, strict=True):
-                if found is None:
-                    continue
-                gap, gained = stage.target - float(bound[k]), found.distance - float(bound[k])
-                if gained > 0.0:
-                    bound[k] = found.distance
-                    nodes = nodes.put(torch.tensor([k], device=nodes.goal.device), found.node)
-                chosen = by_program(found.cost)
-                if chosen is not None:
-                    branch[k] = chosen
-                if found.shift is not None:
-                    self.witnesses.see(stage.phases, self.device_graph.tensor(found.shift)[None])
-                kept[k] = bool(bound[k] < stage.target)
-                self.program_gain += GAIN_RATE * (min(1.0, max(0.0, gained / max(gap, 1e-300))) - self.program_gain)
-            self.program_seconds += clock.now() - began
+            with self.programs.timed():
+                parts = [nodes.take(torch.tensor([k], device=nodes.goal.device)) for k in some]
+                answers = each_on_a_core([partial(self._program, stage, part) for part in parts], self.problem.workers)
+                for k, found in zip(some, answers, strict=True):
+                    if found is None:
+                        continue
+                    gap, gained = stage.target - float(bound[k]), found.distance - float(bound[k])
+                    if gained > 0.0:
+                        bound[k] = found.distance
+                        nodes = nodes.put(torch.tensor([k], device=nodes.goal.device), found.node)
+                    chosen = by_program(found.cost)
+                    if chosen is not None:
+                        branch[k] = chosen
+                    if found.shift is not None:
+                        self.witnesses.see(stage.phases, self.device_graph.tensor(found.shift)[None])
+                    kept[k] = bool(bound[k] < stage.target)
+                    self.programs.saw(gap, gained)
         stage.close(bound[~kept])
         left = torch.nonzero(kept).flatten()
         return nodes.take(left.to(nodes.goal.device)), bound[left], branch[left]
 
     def _program(self, stage: Stage, node: Nodes) -> Proven | None:
-        """What a node's linear program proves; None where it is too large."""
-        if NodeProgram.entries(stage.phases, node) > PROGRAM_ENTRIES:
-            return None
-        limit = min(PROGRAM_SECONDS, self.problem.deadline.left)
-        return NodeProgram(stage.phases, node).raised(stage.target, limit)
+        return program_of(stage.phases, node, stage.target, self.problem.deadline.left)
 
     async def _expand(self, stage: Stage) -> None:
         clock = self.problem.deadline.clock
