@@ -77,6 +77,11 @@ def span(text: str) -> range:
     return range(int(start), int(stop)) if stop else range(int(start), int(start) + 1)
 
 
+def chosen(text: str) -> list[int]:
+    """0:100, or 3,17,40:50, as a list."""
+    return [index for part in text.split(",") for index in span(part)]
+
+
 def row(cells: Sequence[object]) -> str:
     """One line of a Markdown table."""
     shown = [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells]

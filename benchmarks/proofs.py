@@ -3,6 +3,8 @@
 python -m benchmarks.proofs --net trainers/nets/digits-64-32-32-10.onnx --norm linf,l1,l2 --samples 0:200
 python -m benchmarks.proofs --net ../shared/data/wk17a.onnx --data ../shared/data/mnist_test.npz --radius 0.1 \\
     --samples 0:100 --exact 0:5
+python -m benchmarks.proofs --net ../shared/data/wk17a.onnx --data ../shared/data/mnist_test.npz --norm linf \\
+    --samples 8,62,92 --exact 92 --each
 python -m benchmarks.proofs --net trainers/nets/digits-int8.onnx --grid 16 --norm linf,l1 --samples 0:100
 """
 
@@ -16,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.common import conditions, header, row, single_threaded, span
+from benchmarks.common import chosen, conditions, header, row, single_threaded
 from encoders.deadline import Deadline
 from verifier.answer import ask
 from verifier.checker import check
@@ -54,9 +56,10 @@ def main() -> None:
     parser.add_argument("--norm", default="linf,l1,l2")
     parser.add_argument("--radius", type=float, help="decisions within it, in place of distances")
     parser.add_argument("--grid", type=int, metavar="N", help="on the grid of N levels")
-    parser.add_argument("--samples", type=span, default=range(200))
-    parser.add_argument("--exact", type=span, help="those that are checked exactly, too (default: all)")
+    parser.add_argument("--samples", type=chosen, default=range(200))
+    parser.add_argument("--exact", type=chosen, help="those that are checked exactly, too (default: all)")
     parser.add_argument("--time-limit", type=float, default=60.0, help="seconds of a question, and again of its proof")
+    parser.add_argument("--each", action="store_true", help="a row of each sample as it is done, too")
     given = parser.parse_args()
     single_threaded()
     print(conditions())
@@ -72,6 +75,8 @@ def main() -> None:
             if result.verdict is not Verdict.MISCLASSIFIED:
                 exactly = given.exact is None or index in given.exact
                 found.append(proven(model, samples.x[index], result, options, exactly))
+                if given.each:
+                    print(told(f"{norm}, sample {index}, {result.verdict}", found[-1:]), flush=True)
         print(told(norm, found), flush=True)
 
 
