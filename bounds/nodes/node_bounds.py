@@ -90,7 +90,8 @@ class NodeBounds:
         nowhere = zero.new_zeros(len(lower), stack.x.shape[2] if stack.norm is Norm.LINF or stack.one_sided else 0)
         nothing = zero.new_full((len(lower),), -torch.inf)
         start = torch.full_like(goals, NONE)
-        return Nodes(phase, least, zero, lower, upper, goals, weight, nowhere, nowhere, nothing, start, nothing)
+        whole = torch.ones_like(nothing)
+        return Nodes(phase, least, zero, lower, upper, goals, weight, nowhere, nowhere, nothing, start, nothing, whole)
 
     def evaluate(
         self, nodes: Nodes, upper_lines: tuple[Tensor, Tensor] | None = None, touching: Touching | None = None

@@ -26,6 +26,7 @@ class Nodes:
     Both are kept where there are envelopes (`bounds/envelopes/base.py`), and have no columns elsewhere.
     `start` [N]: the key of what descents go on from (`bounds/nodes/starts.py`).
     `least` [N]: what the goal's first row is at least at every adversary of the node; -inf where that is not asked.
+    `share` [N]: which part of its root's tree a node is, were trees even: a split halves it. It says how far a tree is.
     """
 
     phase: Tensor
@@ -40,6 +41,7 @@ class Nodes:
     height: Tensor
     start: Tensor
     least: Tensor
+    share: Tensor
 
     def take(self, index: Tensor) -> Self:
         return _take(self, index)
@@ -53,11 +55,12 @@ class Nodes:
         count = len(self)
         order = torch.arange(count, device=self.goal.device)
         children = self.take(order.repeat(2))
+        share = children.share / 2
         phase, lower, upper = children.phase.clone(), children.lower.clone(), children.upper.clone()
         phase[order, neuron], phase[count + order, neuron] = 1, -1
         lower[order, neuron] = lower[order, neuron].clamp_min(0.0)
         upper[count + order, neuron] = upper[count + order, neuron].clamp_max(0.0)
-        return replace(children.fixed(phase), lower=lower, upper=upper)
+        return replace(children.fixed(phase), lower=lower, upper=upper, share=share)
 
     def fixed(self, phase: Tensor) -> Self:
         """The nodes with these phases. What a newly fixed neuron's lower line stood for becomes its multiplier, so

@@ -98,5 +98,6 @@ def carry_over(old: Reduced, new: Reduced, bounds: NetworkBounds, nodes: Nodes, 
         height,
         torch.full_like(nodes.start, NONE),
         nodes.least,
+        nodes.share,
     )
     return carried.take(kept), bound[kept.to(bound.device)]

@@ -3,7 +3,8 @@
 Bounds on a ball far larger than the distance say nothing, and cost a large tree; a ball little larger than what is
 proven closes at once, until it holds the adversary, which is then found. So what lies between the proven and a ball
 that failed is halved; where little is left, that ball is tried again with more patience. The whole ball of the nearest
-adversary is no such limit: it is tried again as soon as a smaller one is closed.
+adversary is no such limit: it is tried again as soon as a smaller one is closed, and in place of one that is nearly as
+large. (A tree that is seen to close has as much patience as it needs: `search.py`.)
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 STAGE_GROWTH = 1.6
 RETREAT = 0.5  # of the gap
 CAREFUL = 0.25  # of what lies between a closed ball and the nearest adversary
+ALMOST = 0.9  # of the nearest adversary's distance: what is beyond costs little more than this ball
 NEARLY = 0.01  # of the nearest adversary's distance: where less is left, its whole ball is next
 FINE = 0.125  # of what lies between the proven and the nearest adversary: nearer to a ball that failed is no use
 
@@ -34,6 +36,8 @@ class BallSchedule:
             careful = self.stride < 1.0 and reach - behind > NEARLY * reach
             farthest = behind + self.stride * (reach - behind) if careful else reach
             self.radius = min(farthest, self.radius * STAGE_GROWTH)
+            if not careful and self.radius > ALMOST * reach:
+                self.radius = reach
         elif self.failed - behind <= FINE * (reach - behind):
             self.patience *= 2.0
             self.radius, self.failed = self.failed, float("inf")

@@ -61,6 +61,11 @@ class OpenNodes(Generic[N]):
         return int(self.arrays["goal"][self.bound.argmin()])
 
     @property
+    def share(self) -> float:
+        """How much of the roots' trees is open, were trees even; a root counts as 1."""
+        return float(self.arrays["share"][self.bound < INFINITY].sum())
+
+    @property
     def least_row(self) -> float:
         """The least first row of an open node; inf when there is none."""
         return float(torch.where(self.bound < INFINITY, self.arrays["least"], INFINITY).min())

@@ -51,6 +51,7 @@ LARGE_NET = 1000  # neurons, from which on a net is large
 PROGRAMS_AT_ONCE = 32
 BATCH_SECONDS = 2.0  # at most, or a time limit is overshot by as much
 DEAR_BATCH = 4  # roots, or nodes to split, that are bounded by all layers side by side, on each core
+CLOSING = 0.55  # of a tree still open, of what was open when its patience began: such a tree has some more
 LITTLE_PROVEN = 0.25  # of a decision's radius: where roots prove less, smaller balls are looked at
 DEEP_BATCH = 16  # nodes at a time while memory is short: each has at most its depth in open siblings below it
 
@@ -209,13 +210,15 @@ class Search:
 
     async def _close(self, stage: Stage) -> None:
         """Expand open nodes until none is left, or the search is stopped, or a smaller ball is to be tried."""
-        started, upper = self.patience_spent, self.incumbent.upper
+        started, upper, share = self.patience_spent, self.incumbent.upper, stage.frontier.share
         while len(stage.frontier) and not self.stopped:
             self._report(stage)
             if self.incumbent.upper < upper:
-                started, upper = self.patience_spent, self.incumbent.upper
+                started, upper, share = self.patience_spent, self.incumbent.upper, stage.frontier.share
             if self.patience_spent - started > self.balls.patience and self._may_retreat(stage):
-                break
+                if stage.frontier.share > CLOSING * share:
+                    break
+                started, share = self.patience_spent, stage.frontier.share
             if self.witnesses.scouting:
                 self.witnesses.scout(self.problem.aims[stage.frontier.goal_of_lowest])
             if stage.horizon < stage.built * self.options.rebuild_below:

@@ -34,7 +34,16 @@ def test_the_whole_ball_is_tried_again_as_soon_as_a_smaller_one_is_closed() -> N
     balls = BallSchedule(1.0, 50.0)
     balls.after_failed(0.2, 1.0)
     balls.after_closed(0.6, 1.0)
-    assert balls.radius == pytest.approx(0.96)
+    assert balls.radius == 1.0
+
+
+def test_a_ball_that_is_nearly_the_whole_one_is_the_whole_one() -> None:
+    balls = BallSchedule(0.57, 50.0)  # and next 0.912
+    balls.after_closed(0.57, 1.0)
+    assert balls.radius == 1.0
+    balls = BallSchedule(0.55, 50.0)
+    balls.after_closed(0.55, 1.0)
+    assert balls.radius == pytest.approx(0.88)
 
 
 def test_a_closed_ball_is_behind_even_where_less_is_proven() -> None:

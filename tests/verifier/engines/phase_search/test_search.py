@@ -25,6 +25,7 @@ from tests.exact_distances import exact_distance
 from tests.test_trust import TOLERANCE, random_problem
 from verifier.engines.phase_search.adversaries import WitnessOptions
 from verifier.engines.phase_search.all_layers_choice import AllLayersChoice, Use
+from verifier.engines.phase_search.ball_schedule import BallSchedule
 from verifier.engines.phase_search.open_nodes import OpenNodes
 from verifier.engines.phase_search.search import Search, SearchOptions
 from verifier.engines.phase_search.stage import Stage
@@ -41,7 +42,7 @@ def nodes(count: int) -> Nodes:
     table = torch.zeros((count, 3), dtype=torch.float64)
     phase = torch.zeros((count, 3), dtype=torch.int8)
     goal, weight, none, zero = torch.arange(count), torch.ones((count, 1)), torch.zeros((count, 0)), torch.zeros(count)
-    return Nodes(phase, table, table, table - 1, table + 1, goal, weight, none, none, zero, goal, zero)
+    return Nodes(phase, table, table, table - 1, table + 1, goal, weight, none, none, zero, goal, zero, zero)
 
 
 def test_lowest_and_highest_come_out() -> None:
@@ -58,6 +59,43 @@ def test_lowest_and_highest_come_out() -> None:
     assert (len(frontier), frontier.lowest) == (1, 3.0)
     assert frontier.pop_highest(9)[1].tolist() == [3.0]
     assert frontier.lowest == np.inf
+
+
+def test_a_split_halves_its_part_of_the_tree() -> None:
+    roots = replace(nodes(3), share=torch.ones(3, dtype=torch.float64))
+    frontier = OpenNodes(roots)
+    frontier.push(roots, torch.tensor([1.0, 2.0, 3.0]), torch.zeros(3, dtype=torch.int64))
+    assert frontier.share == 3.0
+    taken, bound, branch = frontier.pop_lowest(1)
+    frontier.push(taken.split(branch), bound.repeat(2), branch.repeat(2))
+    assert frontier.share == 3.0
+    taken, _, _ = frontier.pop_lowest(1)  # and one child closes
+    assert (taken.share.tolist(), frontier.share) == ([0.5], 2.5)
+
+
+@pytest.mark.parametrize(("closing", "retreats"), [(0.0, True), (1.0, False)])
+def test_a_tree_that_is_closing_is_gone_on_with(
+    closing: float, retreats: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verifier.engines.phase_search.search.CLOSING", closing)
+    monkeypatch.setattr(Search, "_may_retreat", lambda self, stage: True)
+    failed: list[float] = []
+    genuine = BallSchedule.after_failed
+
+    def after_failed(balls: BallSchedule, proven: float, reach: float) -> None:
+        failed.append(balls.radius)
+        genuine(balls, proven, reach)
+
+    monkeypatch.setattr(BallSchedule, "after_failed", after_failed)
+    options = SearchOptions(
+        patience=1, batch=2, program_share=0.0, effort=Effort(rounds=0), steps=0, shallow_steps=0, root_steps=0
+    )
+    for seed in (707, 723, 728):
+        problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
+        search = Search(problem, incumbent, lambda running: None, options)
+        search.run()
+        assert search.finished
+    assert bool(failed) is retreats
 
 
 def answer(seed: int, norm: Norm, options: SearchOptions, turns: float | None = None) -> tuple[float, float, int]:
