@@ -51,7 +51,7 @@ LARGE_NET = 1000  # neurons, from which on a net is large
 PROGRAMS_AT_ONCE = 32
 BATCH_SECONDS = 2.0  # at most, or a time limit is overshot by as much
 DEAR_BATCH = 4  # roots, or nodes to split, that are bounded by all layers side by side, on each core
-CLOSING = 0.55  # of a tree still open, of what was open when its patience began: such a tree has some more
+LARGEST_TREE = 6.0  # times the patience, of a tree that is closing
 LITTLE_PROVEN = 0.25  # of a decision's radius: where roots prove less, smaller balls are looked at
 DEEP_BATCH = 16  # nodes at a time while memory is short: each has at most its depth in open siblings below it
 
@@ -215,10 +215,9 @@ class Search:
             self._report(stage)
             if self.incumbent.upper < upper:
                 started, upper, share = self.patience_spent, self.incumbent.upper, stage.frontier.share
-            if self.patience_spent - started > self.balls.patience and self._may_retreat(stage):
-                if stage.frontier.share > CLOSING * share:
-                    break
-                started, share = self.patience_spent, stage.frontier.share
+            spent = self.patience_spent - started
+            if spent > self.balls.patience and self._may_retreat(stage) and self._too_large(stage, spent, share):
+                break
             if self.witnesses.scouting:
                 self.witnesses.scout(self.problem.aims[stage.frontier.goal_of_lowest])
             if stage.horizon < stage.built * self.options.rebuild_below:
@@ -235,6 +234,10 @@ class Search:
         wide = len(stage.frontier) >= self.balls.patience // 2
         left = stage.horizon - self.proven
         return wide and self.problem.falsify_at is None and left > LEAST_STAGE * stage.horizon
+
+    def _too_large(self, stage: Stage, spent: float, share: float) -> bool:
+        """Whether a tree seems to need too many nodes, by how much of the share that was open they have closed."""
+        return spent * share > LARGEST_TREE * self.balls.patience * (share - stage.frontier.share)
 
     def _clear(self, stage: Stage) -> None:
         """Remember the goals that the stage has closed."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -73,11 +74,7 @@ def test_a_split_halves_its_part_of_the_tree() -> None:
     assert (taken.share.tolist(), frontier.share) == ([0.5], 2.5)
 
 
-@pytest.mark.parametrize(("closing", "retreats"), [(0.0, True), (1.0, False)])
-def test_a_tree_that_is_closing_is_gone_on_with(
-    closing: float, retreats: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("verifier.engines.phase_search.search.CLOSING", closing)
+def test_a_tree_that_is_closing_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Search, "_may_retreat", lambda self, stage: True)
     failed: list[float] = []
     genuine = BallSchedule.after_failed
@@ -90,12 +87,29 @@ def test_a_tree_that_is_closing_is_gone_on_with(
     options = SearchOptions(
         patience=1, batch=2, program_share=0.0, effort=Effort(rounds=0), steps=0, shallow_steps=0, root_steps=0
     )
-    for seed in (707, 723, 728):
-        problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
-        search = Search(problem, incumbent, lambda running: None, options)
-        search.run()
-        assert search.finished
-    assert bool(failed) is retreats
+    retreats = []
+    for largest in (1.0, 1e9):
+        monkeypatch.setattr("verifier.engines.phase_search.search.LARGEST_TREE", largest)
+        for seed in (707, 723, 728):
+            problem, incumbent, _ = random_problem(np.random.default_rng(seed), Norm.LINF)
+            search = Search(problem, incumbent, lambda running: None, options)
+            search.run()
+            assert search.finished
+        retreats.append(len(failed))
+        failed.clear()
+    assert retreats[1] < retreats[0], "trees that have closed nothing are still given up"
+
+
+def test_a_tree_that_closed_half_in_three_patiences_may_have_three_more() -> None:
+    problem, incumbent, _ = random_problem(np.random.default_rng(707), Norm.LINF)
+    search = Search(problem, incumbent, lambda running: None, SearchOptions(patience=50))
+    roots = replace(nodes(2), share=torch.ones(2, dtype=torch.float64))
+    stage = SimpleNamespace(frontier=OpenNodes(roots))
+    stage.frontier.push(roots, torch.tensor([1.0, 2.0]), torch.zeros(2, dtype=torch.int64))
+    too_large = partial(Search._too_large, search, cast(Stage, stage))
+    assert not too_large(149, 4.0)  # of four roots two are left: 298 nodes in all
+    assert too_large(151, 4.0)
+    assert too_large(51, 2.0), "nothing has closed"
 
 
 def answer(seed: int, norm: Norm, options: SearchOptions, turns: float | None = None) -> tuple[float, float, int]:
