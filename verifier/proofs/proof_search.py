@@ -318,7 +318,7 @@ class ProofSearch:
             return chosen
         branch = by_relaxation(nodes, seen.take(kept))
         for k, number in enumerate(numbers):
-            if number in chosen.branches:
+            if number in chosen.branches and nodes.phase[k, chosen.branches[number]] == 0:  # caps may have fixed it
                 branch[k] = chosen.branches[number]
         first = len(self.tree.nodes)
         children = list(range(first, first + 2 * len(numbers)))

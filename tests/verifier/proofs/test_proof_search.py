@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 import verifier
+from bounds.nodes.records import Nodes
 from bounds.propagation.neuron_bounds import device_graph_for
 from encoders.deadline import Deadline
 from encoders.question import Norm, goals_for
@@ -56,6 +59,26 @@ def test_programs_close_what_else_is_split(tmp_path: Path, monkeypatch: pytest.M
         assert write_proof(tmp_path / "0.proof", model, x, found, norm=norm).path is not None
         accepted(tmp_path / "0.proof", model.path)
     assert lines[ALWAYS] < 0.5 * lines[NEVER]
+
+
+@pytest.mark.usefixtures("programs_alone")
+def test_what_caps_have_fixed_is_not_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program's neuron may be known by the time that its node is split."""
+    split: list[bool] = []
+    genuine = Nodes.split
+
+    def told(nodes: Nodes, neuron: Tensor) -> Nodes:
+        split.extend((nodes.phase[torch.arange(len(nodes)), neuron] == 0).tolist())
+        return genuine(nodes, neuron)
+
+    monkeypatch.setattr(Nodes, "split", told)
+    monkeypatch.setattr(proof_search, "PROGRAM_WORTH", ALWAYS)
+    monkeypatch.setattr(proof_search, "by_program", lambda cost: 0)
+    model, x, found = asked(tmp_path / "net.onnx", 3, Norm.LINF)
+    split.clear()
+    assert write_proof(tmp_path / "0.proof", model, x, found, proof_time_limit=20.0).path is not None
+    assert len(split) > 3
+    assert all(split)
 
 
 @pytest.mark.usefixtures("programs_alone")
