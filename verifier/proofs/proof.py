@@ -12,7 +12,6 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from bounds.device import pick_device
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.propagation.device_graph import DeviceGraph
 from bounds.propagation.neuron_bounds import NetworkBounds, device_graph_for, network_bounds
@@ -214,9 +213,9 @@ def _kept(path: Path, model: Model, radius: float | None, lines: list[Line] | No
 def _first_proven(
     model: Model, claim: Claim, options: Options, radii: list[float], deadline: Deadline
 ) -> tuple[float | None, list[Line]]:
-    """The first radius for which there are lines that prove it, and those."""
+    """The first radius for which there are lines that prove it, and those; found on the CPU, node by node."""
     view, region, _ = viewed(model, claim.region, options)
-    device_graph = device_graph_for(view.graph, pick_device(options.device))
+    device_graph = device_graph_for(view.graph)
     # On a grid a solver's word is about its points alone, and claims nothing of the real ball.
     solver = claim.engine if claim.basis is Basis.SOLVER and options.grid is None else None
     for radius in radii:

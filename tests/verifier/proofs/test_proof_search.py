@@ -17,6 +17,7 @@ from encoders.deadline import Deadline
 from encoders.question import Norm, goals_for
 from tests.encoders.nets import random_chain, unit_box
 from tests.onnx_builder import to_onnx
+from tests.other_device import other_device
 from tests.verifier.proofs.accepted import accepted
 from verifier.proofs import proof_search
 from verifier.proofs.proof import proof_lines, write_proof
@@ -59,6 +60,14 @@ def test_programs_close_what_else_is_split(tmp_path: Path, monkeypatch: pytest.M
         assert write_proof(tmp_path / "0.proof", model, x, found, norm=norm).path is not None
         accepted(tmp_path / "0.proof", model.path)
     assert lines[ALWAYS] < 0.5 * lines[NEVER]
+
+
+def test_a_proof_is_written_whatever_the_device(tmp_path: Path) -> None:
+    model, x, found = asked(tmp_path / "net.onnx", 3, Norm.LINF)
+    with other_device() as name:
+        written = write_proof(tmp_path / "0.proof", model, x, found, device=name)
+    assert written.path is not None
+    accepted(written.path, model.path)
 
 
 @pytest.mark.usefixtures("programs_alone")
