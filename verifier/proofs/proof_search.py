@@ -177,8 +177,9 @@ class ProofSearch:
     def _programmed(self, chosen: _Open, seen: Pass) -> tuple[_Open, Pass]:
         """What is left once nodes are closed that linear programs close, for as long as those gain much."""
         chosen = replace(chosen, branches={})
-        few = chosen.numbers if self.engine.net.norm is not Norm.L2 else []  # a curved program costs more than splits
-        for k, number in enumerate(few):
+        # In L2 a program is curved, and costs more than splits.
+        numbers = chosen.numbers if self.engine.net.norm is not Norm.L2 else []
+        for k, number in enumerate(numbers):
             if self.deadline.passed or not self.programs.next():
                 break
             place = torch.tensor([k])

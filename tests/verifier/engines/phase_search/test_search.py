@@ -24,6 +24,7 @@ from encoders.question import CONVEX, Norm
 from tests.draws import draws, thorough
 from tests.exact_distances import exact_distance
 from tests.test_trust import TOLERANCE, random_problem
+from tests.verifier.engines.phase_search.test_open_nodes import nodes
 from verifier.engines.phase_search.adversaries import WitnessOptions
 from verifier.engines.phase_search.all_layers_choice import AllLayersChoice, Use
 from verifier.engines.phase_search.ball_schedule import BallSchedule
@@ -36,42 +37,6 @@ from verifier.question.problem import Running
 pytestmark = pytest.mark.usefixtures("quick_attacks")
 
 SEEDS = range(700, 712)
-
-
-def nodes(count: int) -> Nodes:
-    """Nodes told apart by their goal."""
-    table = torch.zeros((count, 3), dtype=torch.float64)
-    phase = torch.zeros((count, 3), dtype=torch.int8)
-    goal, weight, none, zero = torch.arange(count), torch.ones((count, 1)), torch.zeros((count, 0)), torch.zeros(count)
-    return Nodes(phase, table, table, table - 1, table + 1, goal, weight, none, none, zero, goal, zero, zero)
-
-
-def test_lowest_and_highest_come_out() -> None:
-    frontier = OpenNodes(nodes(1), capacity=2)
-    frontier.push(nodes(5), torch.tensor([3.0, 1.0, 4.0, 2.0, 5.0]), torch.arange(5))
-    assert (len(frontier), frontier.lowest, frontier.goal_of_lowest) == (5, 1.0, 1)
-    each = frontier.bytes // 5
-    low, bound, branch = frontier.pop_lowest(2)
-    assert (bound.tolist(), branch.tolist(), low.goal.tolist()) == ([1.0, 2.0], [1, 3], [1, 3])
-    high, bound, _ = frontier.pop_highest(1)
-    assert (bound.tolist(), high.goal.tolist()) == ([5.0], [4])
-    assert frontier.bytes == 2 * each
-    assert frontier.drop_above(4.0) == 4.0
-    assert (len(frontier), frontier.lowest) == (1, 3.0)
-    assert frontier.pop_highest(9)[1].tolist() == [3.0]
-    assert frontier.lowest == np.inf
-
-
-def test_a_split_halves_its_part_of_the_tree() -> None:
-    roots = replace(nodes(3), share=torch.ones(3, dtype=torch.float64))
-    frontier = OpenNodes(roots)
-    frontier.push(roots, torch.tensor([1.0, 2.0, 3.0]), torch.zeros(3, dtype=torch.int64))
-    assert frontier.share == 3.0
-    taken, bound, branch = frontier.pop_lowest(1)
-    frontier.push(taken.split(branch), bound.repeat(2), branch.repeat(2))
-    assert frontier.share == 3.0
-    taken, _, _ = frontier.pop_lowest(1)  # and one child closes
-    assert (taken.share.tolist(), frontier.share) == ([0.5], 2.5)
 
 
 def test_a_tree_that_is_closing_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
