@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from verifier import Result as Result
     from verifier import Results as Results
     from verifier import Verdict as Verdict
+    from verifier import ViprFile as ViprFile
     from verifier import connect as connect
     from verifier import difference as difference
     from verifier import distance as distance
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from verifier import verdicts as verdicts
     from verifier import verify as verify
     from verifier import write_proof as write_proof
+    from verifier import write_vipr as write_vipr
 
 
 def __getattr__(name: str) -> Any:

@@ -23,6 +23,10 @@ class OptionError(PlumblineError, ValueError):
     """An option is out of its range, or two options exclude each other."""
 
 
+class ProofError(PlumblineError, ValueError):
+    """A proof file cannot be told in another form: it is not right, or a line of it has none."""
+
+
 class SolverError(PlumblineError, RuntimeError):
     """A solver is missing, crashed, or answered outside its contract."""
 

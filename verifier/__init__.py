@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from verifier.options import Options as Options
     from verifier.proofs.proof import ProofFile as ProofFile
     from verifier.proofs.proof import write_proof as write_proof
+    from verifier.proofs.vipr.vipr_file import ViprFile as ViprFile
+    from verifier.proofs.vipr.vipr_file import write_vipr as write_vipr
     from verifier.question.loading import load as load
     from verifier.question.model import Model as Model
     from verifier.question.problem import Progress as Progress
@@ -64,6 +66,7 @@ _HOMES = {
     "Result": "verifier.question.results",
     "Results": "verifier.runs.results",
     "Verdict": "verifier.question.results",
+    "ViprFile": "verifier.proofs.vipr.vipr_file",
     "difference": "verifier.network_difference",
     "connect": "verifier.service.client",
     "distance": "verifier.answer",
@@ -76,6 +79,7 @@ _HOMES = {
     "verdicts": "verifier.runs.many",
     "verify": "verifier.answer",
     "write_proof": "verifier.proofs.proof",
+    "write_vipr": "verifier.proofs.vipr.vipr_file",
 }
 
 __all__ = [
@@ -94,6 +98,7 @@ __all__ = [
     "Result",
     "Results",
     "Verdict",
+    "ViprFile",
     "connect",
     "difference",
     "distance",
@@ -107,6 +112,7 @@ __all__ = [
     "verdicts",
     "verify",
     "write_proof",
+    "write_vipr",
 ]
 
 

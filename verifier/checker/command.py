@@ -86,7 +86,7 @@ def said_of_all(outcomes: Iterable[Checked], as_json: bool) -> int:
 
 def checked_files(proofs: Iterable[Path], model: Path, arithmetic: Any, jobs: int) -> Iterator[Checked]:
     """Each file's outcome in turn; folders stand for the proofs in them."""
-    listed = [file for proof in proofs for file in _files(proof)]
+    listed = [file for proof in proofs for file in proof_files(proof)]
     one = partial(_checked, model=model, arithmetic=arithmetic)
     if jobs <= 1 or len(listed) <= 1:
         yield from map(one, listed)
@@ -97,7 +97,7 @@ def checked_files(proofs: Iterable[Path], model: Path, arithmetic: Any, jobs: in
         yield from pool.map(one, listed)
 
 
-def _files(proof: Path) -> list[Path]:
+def proof_files(proof: Path) -> list[Path]:
     """A file, or the proofs of a folder, 9 before 10; an empty folder stands for itself, and cannot be checked."""
     if not proof.is_dir():
         return [proof]

@@ -32,6 +32,7 @@ from verifier.cli import (
     transfer,
     universal,
     verify_property,
+    vipr,
 )
 
 DESCRIPTION = """\
@@ -120,6 +121,7 @@ COMMANDS = (
     Command("difference", "the greatest difference of two networks' scores", difference.add_arguments, difference.run),
     Command("summary", "what several --json files of one question hold together", summary.add_arguments, summary.run),
     Command("check", "is a proof right? By code that shares nothing with its writer", check.add_arguments, check.run),
+    Command("vipr", "a proof for checkers that are not ours, of VIPR certificates", vipr.add_arguments, vipr.run),
     Command("serve", "questions over HTTP, and a page to ask and watch", serve.add_arguments, serve.run),
     Command("scale", "how far apart the classes of a data set lie", scale.add_arguments, scale.run),
     Command(
