@@ -24,6 +24,7 @@ class Ball:
         self._units, self._unit_exponent = [int(m) for m in exact.ints], exact.exponent
         ends = zip(statement.lower, statement.sample, statement.upper, problem.units, strict=True)
         self._rooms = [((at - low) / unit, (high - at) / unit) for low, at, high, unit in ends]
+        self._boxed = [tuple(room <= self.radius for room in both) for both in self._rooms]
         self.assumption: int | None = None
         self._r_high = problem.r_high
         if problem.b is not None:
@@ -56,7 +57,7 @@ class Ball:
             if not m:
                 continue
             box, near = self._rows(i, m)
-            if self._rooms[i][m < 0] <= self.radius:
+            if self._boxed[i][m < 0]:
                 found.add(box, m, exponent)
                 continue
             found.add(near, m, exponent)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 
 from verifier.checker.lines import dyadic
 
@@ -43,24 +44,29 @@ class Combination:
     """Lines and their multipliers, as they are added up."""
 
     def __init__(self, terms: Iterable[tuple[int, int, int]] = ()) -> None:
-        self._terms = list(terms)
+        self._by_exponent: dict[int, dict[int, int]] = {}
+        self._whole: tuple[dict[int, int], int] | None = None
+        for line, mantissa, exponent in terms:
+            self.add(line, mantissa, exponent)
 
     def add(self, line: int, mantissa: int, exponent: int = 0) -> None:
         """m · 2^e times a line."""
         if mantissa:
-            self._terms.append((line, mantissa, exponent))
-
-    def copy(self) -> Combination:
-        """One that grows by itself from here."""
-        return Combination(self._terms)
+            group = self._by_exponent.setdefault(exponent, {})
+            group[line] = group.get(line, 0) + mantissa
+            self._whole = None
 
     def whole(self) -> tuple[dict[int, int], int]:
         """Each line's multiplier as a whole number, and the exponent of all."""
-        least = min((e + (m & -m).bit_length() - 1 for _, m, e in self._terms), default=0)
-        found: dict[int, int] = {}
-        for line, m, e in self._terms:
-            found[line] = found.get(line, 0) + (m << (e - least) if e >= least else m >> (least - e))
-        return {line: m for line, m in found.items() if m}, least
+        if self._whole is None:
+            used = {e: reduce(or_, group.values()) for e, group in self._by_exponent.items()}
+            least = min((e + (bits & -bits).bit_length() - 1 for e, bits in used.items() if bits), default=0)
+            found: dict[int, int] = {}
+            for e, group in self._by_exponent.items():
+                for line, m in group.items():
+                    found[line] = found.get(line, 0) + (m << (e - least) if e >= least else m >> (least - e))
+            self._whole = {line: m for line, m in found.items() if m}, least
+        return self._whole
 
 
 @dataclass
