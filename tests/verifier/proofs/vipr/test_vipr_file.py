@@ -146,6 +146,13 @@ def test_lines_on_which_nothing_rests_are_left_out(text: str) -> None:
     assert lines[-1][-1] == "-1"
 
 
+def test_only_the_rules_that_nobody_doubts_are_used(text: str) -> None:
+    """No rounding, and a solution where an upper end is claimed: a checker that is lax about these changes nothing."""
+    reasons = {line.split()[line.split().index("{") + 1] for line in text.splitlines() if "{" in line}
+    assert reasons == {"asm", "lin", "uns"}
+    assert len(Vipr(text).solutions) == 1
+
+
 def _references(words: list[str]) -> list[str]:
     reason = words[words.index("{") + 1 : words.index("}")]
     return reason[2::2] if reason[0] == "lin" else reason[1:]
