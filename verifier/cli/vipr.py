@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write all, say of each where it is and what it claims, or why there is none, and return the exit status."""
     from verifier.proofs.vipr.vipr_file import write_vipr
 
+    arguments.model.stat()  # a model that is not there is no proof's fault
     proofs = [file for proof in arguments.proofs for file in proof_files(proof)]
     status = WRITTEN
     for proof, path in zip(proofs, _paths(proofs, arguments.out), strict=True):

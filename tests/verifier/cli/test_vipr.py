@@ -56,5 +56,7 @@ def test_one_file_beside_its_proof_or_named(model: Path) -> None:
 )
 def test_bad_usage(model: Path, capsys: pytest.CaptureFixture[str], proofs: list[str], out: str, why: str) -> None:
     paths = [str(model.parent / one) for one in proofs]
+    assert main(["vipr", *paths, "--model", str(model.parent / "none.onnx")]) == 2
+    assert "none.onnx: no such file" in capsys.readouterr().err
     assert main(["vipr", *paths, "--model", str(model), "--out", str(model.parent / out)]) == 2
     assert why in capsys.readouterr().err

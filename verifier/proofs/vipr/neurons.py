@@ -26,6 +26,7 @@ class Neuron:
     lower: Bound
     upper: Bound
     above: dict[Dyadic, int] = field(default_factory=dict)  # by slope
+    by_bits: dict[int, tuple[int, Dyadic]] = field(default_factory=dict)  # the line and its slope
 
     def __post_init__(self) -> None:
         self.on = self.lower.value >= 0
@@ -93,11 +94,13 @@ class Neurons:
 
     def upper_line(self, neuron: Neuron, bits: int) -> tuple[int, Dyadic]:
         """y ≤ λ h + μ on the range, and λ of so many bits: the chord's where the neuron is open, else 1 or 0."""
-        slope = ONE if neuron.on else ZERO
-        if neuron.open:
-            low, high = neuron.lower.value, neuron.upper.value
-            slope = int(high * (1 << bits) / (high - low)), -bits
-        return self._above(neuron, slope), slope
+        if bits not in neuron.by_bits:
+            slope = ONE if neuron.on else ZERO
+            if neuron.open:
+                low, high = neuron.lower.value, neuron.upper.value
+                slope = int(high * (1 << bits) / (high - low)), -bits
+            neuron.by_bits[bits] = self._above(neuron, slope), slope
+        return neuron.by_bits[bits]
 
     def greatest(self, neuron: Neuron) -> int:
         """y ≤ max(u, 0)."""

@@ -67,7 +67,11 @@ def _translated(lines: Iterator[dict[str, Any]], model: Path) -> tuple[Statement
     statement = read_statement(first)
     if statement.norm == "l2":
         raise ProofError("the ball of l2 has no linear form, and so no certificate: ask in linf or l1")
-    translation = Translation(statement, load(model, statement))
+    try:
+        network = load(model, statement)
+    except OSError as error:  # of external data, as the proof names it
+        raise ProofError(f"{error.filename}: {error.strerror}") from None
+    translation = Translation(statement, network)
     for line in lines:
         translation.take(line)
     translation.finish()

@@ -186,6 +186,14 @@ def test_what_has_no_certificate(tmp_path: Path, changed: Line, why: str) -> Non
     assert not (tmp_path / "sum.vipr").exists()
 
 
+def test_external_data_that_is_not_there(tmp_path: Path) -> None:
+    model = fully_connected(tmp_path / "sum.onnx", SUM)
+    first = statement(model, [0, 0], 0.25)
+    first["model"]["external"] = {"sum.data": "0" * 64}
+    with pytest.raises(ProofError, match=r"line 1: .*sum\.data: No such file"):
+        translated(model, first, *TREE)
+
+
 def test_files_that_are_no_proofs(tmp_path: Path) -> None:
     model, proof = fully_connected(tmp_path / "sum.onnx", SUM), tmp_path / "sum.proof"
     for content, why in (
