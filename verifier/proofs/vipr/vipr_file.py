@@ -14,7 +14,6 @@ from verifier.checker.lines import read_lines
 from verifier.proofs.vipr.certificate import Certificate
 from verifier.proofs.vipr.translation import Translation
 
-SUFFIX = ".vipr"
 NAME = 200  # characters of a model's name that are told
 
 
