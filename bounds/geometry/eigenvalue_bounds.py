@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from encoders.deadline import look
 MARGINS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)  # of the size: above what is near, until there is a factor
 LEAST = 1e-200
 ABOVE, INVERSE_STEPS = 3.0, 12  # times what is near, for a first factor; steps with its inverse
+FIRST_STEPS, PAYMENTS = 30, 8  # to the first eigenvalues that are paid for; rounds of payments
+LEAST_TOP = 1e-6  # where a factor is looked for
 STRIP = 256  # rows of a residual at a time: above the diagonal there is nothing to see
 
 
@@ -78,20 +81,52 @@ def about_greatest(matrix: Tensor, steps: int = 24) -> Tensor:
     return greatest
 
 
-def positive_part(matrix: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Of symmetric matrices [N, R, R] nearly the greatest eigenvalue [N], and nearly the diagonal of the positive part
-    [N, R]: where what is above 0 is."""
+def taken_where_cheap(matrix: Tensor, cost: Tensor, enough: float) -> Tensor:
+    """[N, R] what to take off the diagonals of symmetric matrices [N, R, R], where a unit of it costs `cost` [N, R], so
+    that hardly an eigenvalue is above 0, for little.
+
+    Few are above it, as a rule, and their vectors v live on few rows. Each value λ is brought to 0 by what is in
+    proportion to v² / cost, and takes λ off along v. Others turn up then, smaller ones, which a factor of c·I - matrix
+    finds, for c a little above them. It ends when all rows could be paid alike for `enough`.
+    """
+    taken = torch.zeros_like(cost)
     if not matrix.shape[1]:
-        return matrix.new_zeros(len(matrix)), matrix.new_zeros(matrix.shape[:2])
-    band, basis = _lanczos(matrix.matmul, matrix[:, 0], steps)
+        return taken
+    band, basis = _lanczos(matrix.matmul, matrix[:, 0], FIRST_STEPS, anew=True)
     values, vectors = torch.linalg.eigh(band)
-    part: Tensor = ((vectors.transpose(1, 2) @ basis).square() * values.clamp_min(0.0).unsqueeze(-1)).sum(1)
-    return values[:, -1], part
+    for last in (False,) * PAYMENTS + (True,):
+        near = values[:, -1].clamp_min(0.0)
+        if last or bool((near * cost.sum(-1) <= enough).all()):
+            break
+        along = (vectors.transpose(1, 2) @ basis).square()
+        share = along / cost.unsqueeze(1)
+        share = share / (share * along).sum(-1, keepdim=True).clamp_min(torch.finfo(share.dtype).tiny)
+        taken = taken + (share * values.clamp_min(0.0).unsqueeze(-1)).sum(1)
+        less = matrix.clone()
+        less.diagonal(dim1=1, dim2=2).sub_(taken)
+        factor, top = _factor_above(less, 0.5 * near)
+        band, basis = _lanczos(partial(_solved, factor), matrix[:, 0], INVERSE_STEPS, anew=True)
+        values, vectors = torch.linalg.eigh(band)
+        values = top.unsqueeze(-1) - 1.0 / values.clamp_min(torch.finfo(band.dtype).tiny)
+    return taken
 
 
-def _lanczos(times: Callable[[Tensor], Tensor], like: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+def _factor_above(matrix: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
+    """Factors of c·I - matrix, and c [N]: `top`, or more where that has none."""
+    while True:
+        factor, info = torch.linalg.cholesky_ex(_gap(matrix, top))
+        if not bool(info.any()) or not bool(torch.isfinite(top).all()):
+            return factor, top
+        top = torch.where(info == 0, top, ABOVE * top.clamp_min(LEAST_TOP))
+
+
+def _solved(factor: Tensor, vector: Tensor) -> Tensor:
+    return torch.cholesky_solve(vector, factor)
+
+
+def _lanczos(times: Callable[[Tensor], Tensor], like: Tensor, steps: int, anew: bool = False) -> tuple[Tensor, Tensor]:
     """A tridiagonal matrix [N, steps, steps] whose outer eigenvalues are near those of what `times` multiplies
-    [N, R, 1] by, and its basis in rows. Vectors are `like` [N, R]."""
+    [N, R, 1] by, and its basis in rows, made orthogonal `anew` or as it is. Vectors are `like` [N, R]."""
     count, size = like.shape
     vector = torch.linspace(1.0, 2.0, size, dtype=like.dtype, device=like.device).cos().expand(count, size)
     vector = vector / vector.norm(dim=-1, keepdim=True)
@@ -105,6 +140,9 @@ def _lanczos(times: Callable[[Tensor], Tensor], like: Tensor, steps: int) -> tup
         alpha = (after * vector).sum(-1)
         band[:, step, step] = alpha
         after = after - alpha.unsqueeze(-1) * vector
+        if anew:  # rounding would bring vectors back that are found already
+            known = basis[:, : step + 1]
+            after = after - ((known @ after.unsqueeze(-1)).transpose(1, 2) @ known).squeeze(1)
         beta = after.norm(dim=-1)
         if step + 1 < steps:
             band[:, step, step + 1] = band[:, step + 1, step] = beta

@@ -18,6 +18,7 @@ from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes, Pass, either, handing_on
 from bounds.nodes.starts import Start
 from bounds.semidefinite.all_layers_descent import STEP, Descent, Found
+from bounds.semidefinite.all_layers_lagrangian import AugmentedLagrangian
 from bounds.semidefinite.all_layers_quadratic import Line, Program, Quadratic
 from bounds.semidefinite.one_layer_descent import draws, vectors_of
 from encoders.deadline import OutOfTimeError, look, out_of_time
@@ -31,6 +32,9 @@ FRESH = ((0.25, STEP), (0.6, 0.3))  # shares of a descent's steps, and their fir
 GOING_ON = ((0.15, 0.3), (0.25, 0.2))  # the same from where a parent's ended
 PROMISING = 0.05  # of what the relaxation gains on plain passes: what the prices of first steps may lose
 LIKELY = 0.7  # of the least that prices of nodes above lost: those of a node may lose as much
+LAGRANGIAN_STEPS, LAGRANGIAN_ROUNDS = 75, 2  # between two attempts at a proof
+ATTEMPTS = 4  # at most
+WORTH = 0.2  # part of what is missing that an attempt must have brought for another one
 
 
 @torch.no_grad()
@@ -204,6 +208,9 @@ def _tried(
             if bool(worth[k]):
                 drawn = _Drawn.of(engine, nodes.take(place), program, own, target[place])
                 descent.lost[k] = torch.minimum(descent.lost[k], (own.value - drawn.lowest)[0])
+            if last and drawn is not None and not drawn.closed:
+                own, drawn = _polished(engine, nodes.take(place), program, own, drawn, target[place])
+                descent.lost[k] = torch.minimum(descent.lost[k], (own.value - drawn.lowest)[0])
             if last or (drawn is not None and drawn.closed):
                 yield _Tried(place, own, program, descent.start(k), drawn)
             else:
@@ -212,6 +219,25 @@ def _tried(
             break
         chosen = torch.tensor(left, device=places.device)
         descent, places = descent.take(chosen), places[chosen]
+
+
+def _polished(
+    engine: NodeBounds, node: Nodes, program: Program, found: Found, drawn: _Drawn, target: Tensor
+) -> tuple[Found, _Drawn]:
+    """One node's best prices after an augmented Lagrangian's, where the relaxation says that better ones may close it:
+    as long as what is missing falls fast."""
+    lagrangian = AugmentedLagrangian(program, found)
+    for _ in range(ATTEMPTS if bool(found.value[0] > 0.0) else 0):
+        look()
+        missing = float(drawn.lowest[0])
+        own = lagrangian.run(LAGRANGIAN_STEPS, LAGRANGIAN_ROUNDS)
+        better = _Drawn.of(engine, node, program, own, target)
+        gained = float(better.lowest[0]) - missing
+        if gained > 0.0:
+            found, drawn = own, better
+        if drawn.closed or not gained > -WORTH * missing:
+            break
+    return found, drawn
 
 
 def _descent(engine: NodeBounds, nodes: Nodes, before: Pass, target: Tensor) -> Descent:

@@ -31,7 +31,7 @@ STEP, LAST_STEP = 1.0, 1e-3  # in units of a vector's length
 KEPT = 0.3  # of a step's direction, for the next
 FOLLOW = 0.3  # how far what is known of the goal's gain follows what the last step saw
 MEAN = 0.2  # how far prices do
-OTHER = 3.0  # a step of the price of the other side, in units of gain / w
+OTHER = 0.5  # a step of the price of the other side, in units of gain / w
 BISECTIONS, NEAR_BISECTIONS = 12, 6  # without and with a price of the step before
 NEAR = 3.0  # times as much, or as little, a price may become in a step
 GOING_ON = ("vectors", "gain", "bound", "other", "fixed", "lost")  # what a descent goes on from
@@ -44,6 +44,7 @@ class Found:
 
     prices: Prices
     vectors: Tensor  # [N, n, AXES] of the inputs
+    outputs: Tensor  # [N, P, AXES] and of y
     inner: Tensor  # [N, P] means of y
     before: Tensor  # [N, P] means of the neurons as they are in the net
     relaxed: Tensor  # [N, P] and of their ReLUs
@@ -187,7 +188,8 @@ class Descent:
         h_mean, y_mean, behind = (part.double().nan_to_num() for part in (last.h[..., 0], y_one, last.down[..., 0]))
         as_is = torch.where(self.program.turned, -h_mean, h_mean)
         relaxed = torch.where(self.program.turned, as_is + y_mean, y_mean)
-        return Found(prices, self.vectors, y_mean, as_is, relaxed, behind, value.double() + self.program.goal_constant)
+        value = value.double() + self.program.goal_constant
+        return Found(prices, self.vectors, last.y, y_mean, as_is, relaxed, behind, value)
 
 
 @dataclass(frozen=True, eq=False)

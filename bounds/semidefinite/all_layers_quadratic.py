@@ -37,7 +37,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from bounds.geometry.eigenvalue_bounds import LEAST, about_greatest, closer_greatest, no_eigenvalue_above, positive_part
+from bounds.geometry.eigenvalue_bounds import (
+    LEAST,
+    about_greatest,
+    closer_greatest,
+    no_eigenvalue_above,
+    taken_where_cheap,
+)
 from bounds.nodes.node_bounds import NodeBounds
 from bounds.nodes.records import Nodes
 from bounds.propagation.backward_pass import chords
@@ -50,8 +56,8 @@ LANCZOS = 60  # steps: the least eigenvalue is near many others
 STEEP_LANCZOS, STEEPER = 12, 1.1  # steps to the greatest, which is not, and how much it may be missed by
 MOST_TOGETHER = 2500  # inputs and neurons in one matrix
 MORE, STEEP = 0.01, 2.5  # of their scale, that inputs pay more where they are eliminated; about S's greatest eigenvalue
-MISFIT = 0.03  # S falls short by more than that where single prices are far off
-MOST_BLAME = 1e4  # of the mean
+ENOUGH = 0.005  # of a score, that all may pay together for what few do not
+LEAST_COST = 1e-3  # of the mean: what costs nothing would pay for everything
 NEAREST_STEPS = 60  # towards the least point
 NARROW = 1e-9  # of a neuron's bounds: y has at least this much room
 
@@ -225,23 +231,20 @@ class Quadratic:
         negative = matrix * -root.unsqueeze(1) * root.unsqueeze(2)
         guess = negative.to(digits)
         steep = STEEPER * about_greatest(-guess, STEEP_LANCZOS).unsqueeze(-1) * scale
-        near, blame = positive_part(guess, LANCZOS)
-        if bool((near > MISFIT).any()):  # then few are to blame, and they pay more, or all would pay for them
-            blame = (blame / blame.mean(-1, keepdim=True).clamp_min(LEAST)).nan_to_num(nan=1.0).clamp(1.0, MOST_BLAME)
-            root = torch.where((near > MISFIT).unsqueeze(-1), root * blame.pow(-0.25), root)
-            scale = root.reciprocal().square()
-            negative = matrix * -root.unsqueeze(1) * root.unsqueeze(2)
-            guess = negative.to(digits)
-            near = about_greatest(guess, LANCZOS)
+        rooms = torch.cat([torch.ones_like(prices.input), 0.25 * program.most.square()], dim=-1)
+        taken = _taken(guess, scale, rooms)
+        negative.diagonal(dim1=1, dim2=2).sub_(taken)
+        guess = negative.to(digits)
+        near = about_greatest(guess, LANCZOS)
         # What rounding makes of it: sums of squares, and a handful of operations on everything else.
         aside = aside * root.unsqueeze(1) * root[:, inputs:].unsqueeze(2)
         squares = (spread * root.unsqueeze(1)).square().sum((1, 2))
         lost = squares + 2.0 * aside.square().sum((1, 2)).sqrt() + (paid * root * root).square().sum(-1).sqrt()
-        lost = 4.0 * gamma(rows.shape[1] + 64) * lost
+        lost = 4.0 * gamma(rows.shape[1] + 64) * (lost + taken.norm(dim=-1))
         near = closer_greatest(guess, near.clamp_min(LEAST_NEAR)).double()
         short = no_eigenvalue_above(negative, near, 100.0 * near.clamp_min(1e-3), lost).clamp_min(0.0)
         none = torch.isinf(short)
-        more = torch.where(none, 0.0, short * (1.0 + 1e-9)).unsqueeze(-1) * scale
+        more = (torch.where(none, 0.0, short).unsqueeze(-1) + taken) * scale * (1.0 + 1e-9)
         prices = replace(prices, input=prices.input + more[:, :inputs], bound=prices.bound + more[:, inputs:])
         return cls(program, prices, steep + STEEPER * more, torch.where(none, torch.inf, 0.0))
 
@@ -261,13 +264,17 @@ class Quadratic:
         inner = inner * root.unsqueeze(1) * root.unsqueeze(2)
         mixed = mixed * root.unsqueeze(2) * prices.input.rsqrt().unsqueeze(1)
         negative = mixed @ mixed.transpose(1, 2) - inner
-        lost = 4.0 * gamma(inputs + 16) * (mixed.square().sum((1, 2)) + inner.square().sum((1, 2)).sqrt())
+        taken = _taken(negative.float(), scale[:, inputs:], 0.25 * program.most.square())
+        negative.diagonal(dim1=1, dim2=2).sub_(taken)
+        lost = mixed.square().sum((1, 2)) + inner.square().sum((1, 2)).sqrt() + taken.norm(dim=-1)
+        lost = 4.0 * gamma(inputs + 16) * lost
         near = about_greatest(negative, LANCZOS)
         short = no_eigenvalue_above(negative, near, 100.0 * near.abs().clamp_min(1e-3), lost).clamp_min(0.0)
         none = torch.isinf(short)
-        more = torch.where(none, 0.0, short * (1.0 + 1e-9)).unsqueeze(-1) * scale[:, inputs:]
+        more = (torch.where(none, 0.0, short).unsqueeze(-1) + taken) * scale[:, inputs:] * (1.0 + 1e-9)
         prices = replace(prices, bound=prices.bound + more)
-        return cls(program, prices, STEEP * scale, torch.where(none, torch.inf, 0.0))
+        steep = STEEP * scale + STEEPER * torch.cat([torch.zeros_like(prices.input), more], dim=-1)
+        return cls(program, prices, steep, torch.where(none, torch.inf, 0.0))
 
     def changed(self, change: Callable[[Tensor], Tensor]) -> Quadratic:
         """With every tensor changed so."""
@@ -403,6 +410,14 @@ def _scale(paid: Tensor, beside: Tensor) -> Tensor:
     """What S is measured by: its prices, or a part of what its rows have beside the diagonal."""
     scale = torch.maximum(paid, ROOM * beside)
     return torch.maximum(scale, 1e-9 * scale.amax(-1, keepdim=True)).clamp_min(LEAST)
+
+
+def _taken(negative: Tensor, scale: Tensor, room: Tensor) -> Tensor:
+    """What inputs and neurons pay for the few eigenvalues that are far below zero, at their `scale`; a unit costs
+    `room`. For the rest all pay alike."""
+    cost = scale * room
+    cost = cost.clamp_min(LEAST_COST * cost.mean(-1, keepdim=True).clamp_min(LEAST))
+    return taken_where_cheap(negative, cost.to(negative), ENOUGH).double().nan_to_num(0.0, 0.0, 0.0)
 
 
 def _times(matrix: Tensor, vector: Tensor) -> Tensor:

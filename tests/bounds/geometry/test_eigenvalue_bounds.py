@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bounds.geometry import eigenvalue_bounds as definite
-from bounds.geometry.eigenvalue_bounds import about_greatest, closer_greatest, no_eigenvalue_above, positive_part
+from bounds.geometry.eigenvalue_bounds import about_greatest, closer_greatest, no_eigenvalue_above, taken_where_cheap
 
 
 def matrices(seed: int, size: int = 300, count: int = 2) -> torch.Tensor:
@@ -58,12 +58,36 @@ def test_a_residual_is_seen_in_strips() -> None:
     assert bool((missed <= 1.5 * whole).all())
 
 
-def test_where_the_positive_part_is() -> None:
-    matrix = torch.diag_embed(torch.tensor([[-1.0, 0.5, -2.0, 0.25, -0.1]], dtype=torch.float64))
-    greatest, part = positive_part(matrix, 5)
-    assert greatest.tolist() == pytest.approx([0.5], abs=1e-9)
-    assert part[0].tolist() == pytest.approx([0.0, 0.5, 0.0, 0.25, 0.0], abs=1e-9)
-    assert [each.shape for each in positive_part(torch.zeros(2, 0, 0), 5)] == [(2,), (2, 0)]
+def test_two_rows_pay_by_what_it_costs_them() -> None:
+    # λ = 1 along (1, 1)/√2: shares 1/2 and 1/6 of one unit, three times as much in all, take 3/4 + 1/4 off it. Then the
+    # greatest eigenvalue of [[-3/2, 1], [1, -1/2]] is -1 + √5/2 = 0.118.
+    matrix, cost = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]], dtype=torch.float64), torch.tensor([[1.0, 3.0]]).double()
+    assert taken_where_cheap(matrix, cost, 0.118034 * 4.0 + 1e-3)[0].tolist() == pytest.approx([1.5, 0.5], abs=1e-9)
+    taken = taken_where_cheap(matrix, cost, 0.0)
+    assert 0.0 <= float(taken.prod()) - 1.0 <= 0.01  # that is where nothing is above 0, and hardly more is paid
+
+
+def test_few_pay_for_what_is_above_zero() -> None:
+    # Two eigenvalues above 0 live on three rows of 300 each; all alike would pay 300 times the greater one.
+    generator = torch.Generator().manual_seed(0)
+    matrix = -matrices(0) - 2.0 * torch.eye(300, dtype=torch.float64)
+    for row, value in ((0, 5.0), (100, 0.5)):
+        matrix[:, row : row + 3, row : row + 3] += value
+    cost = 0.1 + torch.rand(2, 300, generator=generator, dtype=torch.float64)
+    taken = taken_where_cheap(matrix, cost, 1e-3)
+    assert bool((taken >= 0.0).all())
+    left = torch.linalg.eigvalsh(matrix - torch.diag_embed(taken))[:, -1]
+    assert bool((left * cost.sum(-1) <= 1.1e-3).all())
+    alike = torch.linalg.eigvalsh(matrix)[:, -1] * cost.sum(-1)
+    assert bool(((taken * cost).sum(-1) < 0.05 * alike).all())
+
+
+def test_nothing_is_paid_where_nothing_is_above_zero() -> None:
+    matrix = -matrices(1) - 20.0 * torch.eye(300, dtype=torch.float64)
+    assert not bool(taken_where_cheap(matrix, torch.ones(2, 300, dtype=torch.float64), 0.0).any())
+    assert taken_where_cheap(torch.zeros(2, 0, 0), torch.zeros(2, 0), 0.0).shape == (2, 0)
+    nothing = torch.full((1, 3, 3), torch.nan)
+    assert taken_where_cheap(nothing, torch.ones(1, 3), 0.0).shape == (1, 3)  # whatever it says, it ends
 
 
 def test_no_factor_leaves_what_was_near() -> None:
@@ -75,5 +99,5 @@ def test_estimates_in_single_precision_where_few_steps_say_all() -> None:
     # One step of Lanczos' method leaves nothing to go on with: 0 is no divisor, and no number below single precision.
     matrix = torch.eye(4)[None]
     assert about_greatest(matrix, 4).tolist() == pytest.approx([1.0])
-    assert positive_part(matrix, 4)[0].tolist() == pytest.approx([1.0])
+    assert bool((taken_where_cheap(matrix, torch.ones(1, 4), 1e-3) >= 1.0 - 1e-3).all())
     assert closer_greatest(matrix, torch.ones(1)).tolist() == pytest.approx([1.0])
