@@ -189,7 +189,7 @@ def checked(path: Path, facts: Mapping[str, Any], source: str, chosen: str | Non
     check_model(model, options)
     check_classes(model, None, options.targets)
     if question.kind == "margin":
-        check_askable(model, options)
+        check_askable(model, options, loss=True)
     if question.kind in ("report", "compare") and model.quantised is not None:
         known = f"{question.kind} knows no quantised network; ask distance or verify with a grid"
         raise OptionError(f"{model.path}: {known}")
