@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     indices = chosen_samples(arguments, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
-    proofs = None if arguments.proof is None else proof_folder(arguments.proof, model, options, loss=True)
+    proofs = None if arguments.proof is None else proof_folder(arguments.proof, model, options)
     job = MarginJob(options, arguments.radius, mask, each=arguments.each, proofs=proofs is not None, folder=proofs)
     question = ManySamples.of(
         "margin", model, samples, job, table, arguments, proofs is not None, each=arguments.each
