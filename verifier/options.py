@@ -168,7 +168,7 @@ def output_of(model: Model, options: Options) -> int:
     """The output whose change is asked about; refused where the scores are not what the file gives."""
     if model.quantised is not None:
         raise OptionError(
-            f"{model.path}: the engines of a quantised network know only whether a class wins; leave change out"
+            f"{model.path}: the engines of a quantised network know only how classes compare; leave change out"
         )
     if model.threshold is not None:
         raise OptionError(f"{model.path}: a change is of the output as it is; leave threshold out")

@@ -2,15 +2,17 @@
 
 Scores are levels of one scale, so that a lead is a whole number of them, from -255 to 255, and there is no tolerance.
 Whether some point leads by d levels or more is a question that every engine of such networks decides: first for one
-level more than the best point known, and where that takes too long for numbers in between. The bracket is true at any
-moment. It is told in scores as executed. Equal leads in levels can differ there by float32's rounding, less than a ten
-thousandth of a level: `lower` is what its point attains, and `upper` the most that a lead of so many levels can be.
+level more than the best point that attacks and walks find, and where that takes too long for numbers in between. The
+bracket is true at any moment. It is told in scores as executed. Equal leads in levels can differ there by float32's
+rounding, less than a ten-thousandth of a level: `lower` is what its point attains, and `upper` the most that a lead of
+so many levels can be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,10 +43,14 @@ from verifier.greatest_value import (
 )
 from verifier.options import Options
 from verifier.question.grid_incumbent import GridIncumbent
+from verifier.question.grid_local_search import reached as on_grid
 from verifier.question.model import Model
 from verifier.question.problem import Problem, Progress, Running
 from verifier.question.results import Adversary, Basis, weakest
 from verifier.why_open import Moves, why_open
+
+WALK = "walk"
+HAIR = 1e-3  # of a level
 
 
 class AnyPoint(GridIncumbent):
@@ -113,6 +119,7 @@ class QuantisedLoss:
             self._offer(np.asarray(self.known.inputs, dtype=np.float64).reshape(-1, self.region.center.size), EARLIER)
         if not self.exact:
             self._attack()
+        self._climb()
         tried, turn, more = self.reached, FIRST_TURN, 1  # up to where no turn decides
         while not (self.exact or self.deadline.passed):
             before = self.reached
@@ -156,6 +163,30 @@ class QuantisedLoss:
         problem = AttackProblem(graph, self.region, self.options.norm, self._goals(0.0), radius, settings)
         found = in_time(self.deadline, lambda: lowest_in_ball(problem).inputs, self.region.center[None])
         self._offer(found, ATTACK)
+
+    def _climb(self) -> None:
+        """Walk on from the best point, and from the sample, for as long as a walk leads to a greater lead."""
+        start = np.zeros(self.region.center.size, dtype=np.int64)
+        within = self.grid.within(self.radius)
+        while self.best is not None and not (self.exact or self.deadline.passed):
+            before, near = self.reached, self.grid.nearest(self.best.input.astype(np.float64).reshape(-1))
+            for here in (near, start):
+                lacking = partial(self._lacking, self.reached + 1)
+                found = in_time(self.deadline, partial(on_grid, self.grid, here, within, lacking, self.deadline), None)
+                if found is not None:
+                    self._see(found[None], WALK)
+            if self.reached == before:
+                return
+
+    def _lacking(self, lead: int, steps: IntArray) -> FloatArray:
+        """What each point lacks to so many levels, by the last sums before they are rounded; negative at none less."""
+        levels, last = self.net.layers[0].source.levels(self.grid.values(steps)), self.net.layers[-1]
+        for layer in self.net.layers[:-1]:
+            levels = layer.requantise(layer.accumulate(levels))
+        sums, others = last.accumulate(levels), list(self.targets)
+        levels, smooth = last.requantise(sums), sums * last.factor.astype(np.float64)
+        led, leads = (one[:, others].max(axis=1) - one[:, self.against] for one in (levels, smooth))
+        return np.where(led >= lead, -1.0, HAIR + np.maximum(0.0, lead - leads))
 
     def _offer(self, points: FloatArray, by: str) -> None:
         """Points near the grid's: each is rounded onto it, to the nearest point and toward the sample."""
@@ -203,6 +234,7 @@ class QuantisedLoss:
         self.nodes += proof.nodes
         if incumbent.steps is not None and incumbent.upper <= self.radius:
             self._see(incumbent.steps[None], self.engine.name)
+            self._climb()
             return True
         if proof.lower > self.radius:
             self._prove(lead, proof.basis)

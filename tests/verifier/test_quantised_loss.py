@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from encoders.deadline import Deadline
 from encoders.errors import OptionError, SoundnessError
 from tests.draws import draws
 from tests.int8_builder import Int8Layer, write_int8
@@ -33,8 +34,9 @@ def halves(tmp_path: Path) -> Model:
 
 @pytest.fixture
 def no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An attack that finds the greatest value hides what engines prove too much of."""
+    """Points that have the greatest value hide what engines prove too much of: no attack and no walk finds any."""
     monkeypatch.setattr(QuantisedLoss, "_attack", lambda self: None)
+    monkeypatch.setattr(QuantisedLoss, "_climb", lambda self: None)
 
 
 # A level is worth 1/2. From (3, 1), where levels are (2, 0), one step in L∞ brings (2, 2) and (1, 1), a tie; two bring
@@ -62,6 +64,20 @@ def test_losses_by_hand(halves: Model, engine: str, norm: str, radius: float, le
     scores = halves.scores(found.worst.input.reshape(1, -1))[0]
     assert scores[1] - scores[0] == lead / 2
     assert found.worst.distance <= radius
+
+
+@pytest.mark.parametrize(("norm", "radius", "lead"), BY_HAND)
+def test_a_walk_leads_to_the_greatest(
+    halves: Model, norm: str, radius: float, lead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing_more(self: QuantisedLoss, lead: int, deadline: Deadline) -> bool:
+        self.beyond = lead
+        return True
+
+    monkeypatch.setattr(QuantisedLoss, "_attack", lambda self: None)
+    monkeypatch.setattr(QuantisedLoss, "_decide", nothing_more)
+    found = margin(halves, SAMPLE, radius, norm=norm, grid=4)
+    assert (found.lower, found.worst is not None and found.worst.distance <= radius) == (lead / 2, True)
 
 
 def test_a_loss_of_a_label_that_is_not_won(halves: Model) -> None:
