@@ -47,6 +47,7 @@ class GridClaim:
     below: int | None
     steps: tuple[int, ...] | None
     measure: int | None
+    rivals: tuple[int, ...] | None = None
 
     @property
     def on_grid(self) -> bool:
@@ -109,8 +110,10 @@ class GridClaim:
         return found if len(found) <= few else None
 
     def won(self, scores: Numbers) -> bool:
-        """Whether some goal is reached: equal scores are no win."""
+        """Whether some goal is reached: equal scores are no win, and a rival need not have one."""
         classes = range(len(scores))
+        if self.rivals is not None:
+            return any(scores[t] - scores[self.against] >= self.margin for t in self.rivals)
         if self.targets is None:
             pairs = [(t, [self.against]) for t in classes if t != self.against]
         else:
@@ -125,14 +128,19 @@ class GridClaim:
         same = ("norm", "sample", "grid")
         if other.below is None or any(getattr(self, key) != getattr(other, key) for key in same):
             return False
-        if self.targets is None or other.targets is None:
+        if self.rivals is not None or other.rivals is not None:
+            known = self.rivals is not None and other.rivals is not None and self.against == other.against
+            fewer = known and set(self.rivals or ()) <= set(other.rivals or ())
+        elif self.targets is None or other.targets is None:
             fewer = self.targets == other.targets and self.against == other.against
         else:
             fewer = set(self.targets) <= set(other.targets)
         inside = all(a >= b for a, b in zip(self.lower, other.lower, strict=True)) and all(
             a <= b for a, b in zip(self.upper, other.upper, strict=True)
         )
-        leads = max(self.margin, Fraction(0)), max(other.margin, Fraction(0))  # a win is strict whatever the margin is
+        leads = self.margin, other.margin
+        if self.rivals is None:
+            leads = max(self.margin, Fraction(0)), max(other.margin, Fraction(0))  # a win is strict, whatever it is by
         return fewer and inside and self.below <= other.below and leads[0] >= leads[1]
 
 
@@ -152,6 +160,7 @@ def grid_claim_of(first: dict[str, Any]) -> GridClaim:
         first["below"],
         None if witness is None else tuple(witness["steps"]),
         None if witness is None else witness["measure"],
+        tuple(first["rivals"]) if "rivals" in first else None,
     )
 
 
@@ -225,20 +234,24 @@ def _by_search(claim: GridClaim, below: int, network: Int8Network) -> Truth:
     between = below - 0.5  # no point has such a measure
     radius = {"l0": between, "l2": math.sqrt(between) / claim.grid}.get(claim.norm, between / claim.grid)
     ends = [(low, high) for low, high, free in zip(claim.lower, claim.upper, moves, strict=True) if free]
-    asked: dict[str, Any] = {"norm": claim.norm, "targets": claim.targets, "grid": claim.grid}
+    asked: dict[str, Any] = {"norm": claim.norm, "targets": claim.targets or claim.rivals, "grid": claim.grid}
     asked |= {"box": (float(min(low for low, _ in ends)), float(max(high for _, high in ends)))}
     asked |= {} if moves.all() else {"mask": moves.reshape(network.model.input_shape)}
+    x, asked = x.reshape(network.model.input_shape), asked | {"time_limit": SECONDS}
     try:
-        found = verifier.verify(
-            network.model, x.reshape(network.model.input_shape), radius,
-            margin=max(float(claim.margin), 0.0), time_limit=SECONDS, **asked,
-        )  # fmt: skip
+        if claim.rivals is not None:
+            loss = verifier.margin(network.model, x, radius, label=claim.against, **asked)
+            true, worst = loss.upper < claim.margin, loss.worst
+        else:
+            found = verifier.verify(network.model, x, radius, margin=max(float(claim.margin), 0.0), **asked)
+            same = claim.targets is not None or found.predicted == claim.against
+            true, worst = found.verdict is Verdict.CERTIFIED and same, found.adversary
     except PlumblineError:
         return Truth.UNKNOWN
-    if found.verdict is Verdict.CERTIFIED and (claim.targets is not None or found.predicted == claim.against):
+    if true:
         return Truth.TRUE
-    if found.adversary is not None:
-        point = found.adversary.input.astype(np.float64).reshape(-1)
+    if worst is not None:
+        point = worst.input.astype(np.float64).reshape(-1)
         homes = [nearest(claim.grid * c) for c in claim.sample]
         steps = tuple(round(claim.grid * float(v)) - home for v, home in zip(point, homes, strict=True))
         if grid_truth(replace(claim, below=None, steps=steps, measure=below - 1), network) is Truth.TRUE:

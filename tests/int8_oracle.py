@@ -102,7 +102,10 @@ class OracleNet:
 
 @dataclass(eq=False)
 class OracleQuestion:
-    """A sample on the grid of n, in a box that is the same for all inputs that move; `against`, and a margin."""
+    """A sample on the grid of n, in a box that is the same for all inputs that move; `against`, and a margin.
+
+    With `rivals` it is about leads of these, which may be below 0, and else about wins of any class.
+    """
 
     net: OracleNet
     sample: list[Fraction]
@@ -112,6 +115,7 @@ class OracleQuestion:
     norm: str
     against: int
     margin: Fraction
+    rivals: list[int] | None = None
 
     def cost(self, t: int) -> int:
         return {"linf": abs(t), "l1": abs(t), "l2": t * t, "l0": int(t != 0)}[self.norm]
@@ -131,7 +135,12 @@ class OracleQuestion:
 
     @cached_property
     def goals(self) -> list[int]:
-        return [t for t in range(len(self.net.layers[-1].rows)) if t != self.against]
+        others = [t for t in range(len(self.net.layers[-1].rows)) if t != self.against]
+        return others if self.rivals is None else self.rivals
+
+    def reached(self, ahead: Fraction) -> bool:
+        """Whether it is enough to be ahead by that much."""
+        return ahead >= self.margin and (ahead > 0 or self.rivals is not None)
 
     def points(self) -> Iterator[tuple[int, Steps, list[list[int]], list[int]]]:
         """Each point's measure, steps and sums, and the goals that it reaches."""
@@ -141,7 +150,7 @@ class OracleQuestion:
             sums = self.net.sums([level for _, level in point])
             scores = [self.net.meanings[q] for q in sums[-1]]
             ahead = [scores[t] - scores[self.against] for t in self.goals]
-            reached = [t for t, by in zip(self.goals, ahead, strict=True) if by > 0 and by >= self.margin]
+            reached = [t for t, by in zip(self.goals, ahead, strict=True) if self.reached(by)]
             yield self.measure(steps), steps, sums[:-1], reached
 
 
@@ -172,7 +181,7 @@ class OracleNode:
         self.bits = [0] * len(self.net.layers)
         values, leads, b = self.net.meanings, [], 0
         for a, value in enumerate(values):  # they rise, so that b, the first that does not lose to a, does
-            while b < a and value > values[b] and value - values[b] >= self.question.margin:
+            while b < len(values) and self.question.reached(value - values[b]):
                 b += 1
             leads += [a - b + 1] * (b > 0)
         self.lead = min(leads, default=None)

@@ -27,6 +27,7 @@ class Points:
     asked: dict[str, Any]  # options, and the mask
     steps: NDArray[np.int64]
     wins: dict[int, NDArray[np.bool_]]  # of each goal's class
+    scores: NDArray[np.float64]  # of each point
 
     @property
     def won(self) -> NDArray[np.bool_]:
@@ -42,6 +43,12 @@ class Points:
     def nearest(self) -> int | None:
         """The least measure of an adversary."""
         return int(self.measures[self.won].min()) if self.won.any() else None
+
+    def leads(self, against: int, targets: tuple[int, ...] | None, most: int) -> NDArray[np.float64]:
+        """The greatest lead of a target over a class at each point of at most a measure."""
+        others = [t for t in targets or range(self.scores.shape[1]) if t != against]
+        near = self.scores[self.measures <= most]
+        return np.asarray(near[:, others].max(axis=1) - near[:, against])
 
 
 def measured(steps: NDArray[np.int64], norm: str) -> NDArray[np.int64]:
@@ -81,7 +88,7 @@ def random_points(seed: int, folder: Path) -> Points:
         wins[target] = (scores[:, target] > rest) & (scores[:, target] - rest >= margin)
     asked = {"norm": ["linf", "l1", "l2", "l0"][seed % 4], "grid": n, "box": box, "margin": margin}
     asked |= {"mask": mask} | ({} if targets is None else {"targets": targets})
-    return Points(path, (home / n).astype(np.float32), predicted, asked, levels - home, wins)
+    return Points(path, (home / n).astype(np.float32), predicted, asked, levels - home, wins, scores)
 
 
 def executed(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -47,6 +47,24 @@ def test_a_margin_and_a_box_deny_more_or_less(network: Int8Network) -> None:
     assert grid_truth(still, network) is Truth.TRUE
 
 
+def test_a_rival_need_not_win(network: Int8Network) -> None:
+    """Class 1 leads by -1 at 18, and by 0 at 19 (9.5, even) to 21; class 0 leads it by 1."""
+    claim = claimed(network, rivals=(1,), margin=Fraction(0))
+    assert least_measure(claim, network) == 1
+    assert least_measure(replace(claim, margin=Fraction(1, 1 << 80)), network) == 4
+    assert least_measure(replace(claim, margin=Fraction(-1, 64)), network) == 0
+    assert least_measure(claimed(network, rivals=(0,), against=1, margin=Fraction(1, 64)), network) == 0
+    assert grid_truth(replace(claim, steps=(3,), measure=3), network) is Truth.TRUE  # a tie
+    honest = replace(claim, below=1)
+    assert replace(honest, margin=Fraction(1)).follows_from(honest)
+    for more in ({"margin": Fraction(-1, 64)}, {"rivals": None}, {"rivals": (0, 1)}, {"against": 1}):
+        assert not replace(honest, **more).follows_from(honest)
+    assert not honest.follows_from(claimed(network, below=1))
+    first = statement(network.path, [18 / 64], None, box=hexadecimal([0, 1]), grid=64, below=1, rivals=[1])
+    assert grid_claim_of(first).rivals == (1,)
+    assert grid_judged(first | {"margin": "-0x1p-6"}, honest, network) == (Truth.FALSE, False)
+
+
 def test_witnesses(network: Int8Network) -> None:
     for steps, measure, truth in (
         ((4,), 4, Truth.TRUE),
@@ -101,3 +119,6 @@ def test_larger_nets_are_asked_anew(network: Int8Network, monkeypatch: pytest.Mo
     for norm, least in (("linf", 4), ("l2", 16)):
         assert grid_truth(claimed(network, norm=norm, below=least), searched) is Truth.TRUE
         assert grid_truth(claimed(network, norm=norm, below=least + 1), searched) is Truth.FALSE
+    tie = claimed(network, rivals=(1,), below=3)  # class 1 leads by 0 at a step, and by no more at two
+    assert grid_truth(replace(tie, margin=Fraction(1, 128)), searched) is Truth.TRUE
+    assert grid_truth(replace(tie, margin=Fraction(0)), searched) is Truth.FALSE

@@ -28,6 +28,7 @@ verifier.pages
 verifier.runs
 verifier.proofs
 verifier.margin_answer verifier.several_networks verifier.network_difference verifier.perturbations
+verifier.quantised_loss
 verifier.answer verifier.property_answer verifier.greatest_value
 verifier.sample_question
 verifier.goals verifier.regions verifier.why_open

@@ -13,7 +13,7 @@ from encoders.deadline import Clock
 from encoders.errors import DataError, OptionError
 from encoders.grid import Grid
 from verifier.batching.request import run_alone
-from verifier.options import REAL, Options, check_model, check_radius, checked_radius, output_of
+from verifier.options import REAL, Options, check_model, check_quantised, check_radius, checked_radius, output_of
 from verifier.question.input_shape import levels_for
 from verifier.question.model import Model, opened
 from verifier.question.model_views import PerturbedModel
@@ -103,13 +103,7 @@ async def asked(
     if progress is not None and not callable(progress):
         raise OptionError("progress: give a function of a running bracket, or leave it out")
     radius, label = check_radius(radius), checked_label(label)
-    if model.quantised is not None and options.grid is None:
-        raise OptionError(f"{model.path}: a quantised network is asked about on a grid: distance or verify with grid N")
-    if model.quantised is not None and (options.count != "inputs" or not isinstance(options.grid, int | np.integer)):
-        raise OptionError(
-            f"{model.path}: a quantised network takes one N for all inputs, and L0 counts its inputs; "
-            "give grid N and leave out count"
-        )
+    check_quantised(model, options)
     check_model(model, options)
     if label is not None and options.change is not None:
         raise OptionError("a change is of an output, whatever the sample's label: leave label out")

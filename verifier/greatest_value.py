@@ -67,6 +67,22 @@ class Network(Protocol):
     def real(self, inputs: FloatArray) -> FloatArray: ...
 
 
+class Bracket(Protocol):
+    """What is known of a greatest value: an input attains `lower`, and `upper` is proven."""
+
+    @property
+    def lower(self) -> float: ...
+
+    @property
+    def upper(self) -> float: ...
+
+    @property
+    def best(self) -> Adversary | None: ...
+
+    @property
+    def basis(self) -> Basis: ...
+
+
 @dataclass(frozen=True, eq=False)
 class KnownValue:
     """What an earlier attempt at the same greatest value left: a proven upper side, and inputs that attain much.
@@ -200,7 +216,7 @@ class GreatestValue:
             self._see(self.model.own(inputs) if isinstance(self.model, ScaledModel) else inputs, EARLIER)
         self._prove(self.known.upper, self.known.basis)
 
-    def join(self, parts: Sequence[GreatestValue]) -> None:
+    def join(self, parts: Sequence[Bracket]) -> None:
         """Take over what is known of the rows one by one: all of them, each in a part of its own."""
         highest = max(parts, key=lambda part: part.lower)
         if highest.lower > self.lower:

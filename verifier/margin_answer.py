@@ -19,7 +19,8 @@ from encoders.question import Norm, Region
 from verifier.batching.request import run_alone
 from verifier.engines.registry import engine_for
 from verifier.greatest_value import UNKNOWN, GreatestValue, KnownValue
-from verifier.options import REAL, Options, check_convex, check_radius, checked_radius
+from verifier.options import REAL, Options, check_convex, check_quantised, check_radius, checked_radius
+from verifier.quantised_loss import QuantisedLoss
 from verifier.question.input_shape import levels_for
 from verifier.question.model import Model, opened
 from verifier.question.model_views import View
@@ -155,7 +156,7 @@ async def margin_asked(
     """The same in turns, with a clock that may have started before, for `share` samples side by side."""
     clock = Clock() if clock is None else clock
     radius, label = checked_radius(radius), checked_label(label)
-    check_askable(model, options)
+    check_askable(model, options, loss=True)
     model.check_classifier()
     check_classes(model, label, None)
     view, region, grid, rooms = _viewed(model, x, mask, options)
@@ -165,14 +166,19 @@ async def margin_asked(
     if not targets:
         raise OptionError(f"class {against} is the only target; a loss is over another class")
     identity, deadline = np.eye(model.classes), Deadline(options.time_limit, clock)
-    rows = np.stack([identity[t] - identity[against] for t in targets])
 
-    def value(rows: FloatArray, **more: Any) -> GreatestValue:
+    def value(targets: Sequence[int], known: KnownValue) -> GreatestValue | QuantisedLoss:
+        if model.quantised is not None and grid is not None:
+            return QuantisedLoss(
+                model, model.quantised, region, grid, float(radius), targets, against, options, deadline, workers,
+                share, told, known,
+            )  # fmt: skip
+        rows = np.stack([identity[t] - identity[against] for t in targets])
         return GreatestValue(
-            view, region, float(radius), rows, options, deadline, grid, workers, share, rooms=rooms, **more
+            view, region, float(radius), rows, options, deadline, grid, workers, share, told, rooms=rooms, known=known
         )
 
-    parts: list[GreatestValue] = []
+    parts: list[GreatestValue | QuantisedLoss] = []
 
     def found() -> GreatestLoss:
         """What is known by now."""
@@ -190,14 +196,12 @@ async def margin_asked(
         if progress is not None:
             progress(replace(running, lower=whole.lower, upper=whole.upper, answer=found()))
 
-    whole = value(rows, progress=told, known=known.whole)
+    whole = value(targets, known.whole)
     await whole.close()
     if each:
         uppers = [min(whole.upper, known.by_target.get(t, np.inf)) for t in targets]
         resting = weakest((whole.basis, known.whole.basis if known.by_target else whole.basis))
-        parts = [
-            value(row[None], upper=upper, basis=resting, progress=told) for row, upper in zip(rows, uppers, strict=True)
-        ]
+        parts = [value((t,), KnownValue(upper, resting)) for t, upper in zip(targets, uppers, strict=True)]
         for part in parts:
             await part.close()
         whole.join(parts)
@@ -292,13 +296,18 @@ async def range_asked(
     return found()
 
 
-def check_askable(model: Model, options: Options) -> None:
-    """Refuse what greatest values are not asked of, or not so."""
-    check_convex(options)
+def check_askable(model: Model, options: Options, loss: bool = False) -> None:
+    """Refuse what greatest values are not asked of, or not so; of a quantised network there is no other than a loss."""
+    if model.quantised is None:
+        check_convex(options)
+    elif loss:
+        check_quantised(model, options)
+    else:
+        raise OptionError(
+            f"{model.path}: no engine bounds the outputs of a quantised network; ask for margin, distance or verify"
+        )
     check_classes(model, None, options.targets)
-    if model.quantised is not None:
-        raise OptionError(f"{model.path}: no engine bounds a quantised network's values; ask for distance or verify")
-    engine_for(options.engine).check(options.norm, options.grid is not None, False)
+    engine_for(options.engine).check(options.norm, options.grid is not None, model.quantised is not None)
     if options.execution != REAL:
         raise OptionError("greatest values are about real arithmetic; leave out execution")
     if options.change is not None:
@@ -341,7 +350,7 @@ def _why_open(values: Mapping[str, GreatestValue]) -> str | None:
     return f"of the {name} value, {said[name].why_open}"
 
 
-def _verdict(*values: GreatestValue) -> Closed:
+def _verdict(*values: GreatestValue | QuantisedLoss) -> Closed:
     if any(value.empty for value in values):
         return Closed.EMPTY
     return Closed.EXACT if all(value.exact for value in values) else Closed.UNRESOLVED

@@ -151,11 +151,24 @@ def check_model(model: Model, options: Options) -> None:
     check_execution(model, options)
 
 
+def check_quantised(model: Model, options: Options) -> None:
+    """Refuse to ask a quantised network off a grid, or on one that its integers do not know."""
+    if model.quantised is None:
+        return
+    if options.grid is None:
+        raise OptionError(f"{model.path}: a quantised network is asked about on a grid: ask with grid N")
+    if options.count != "inputs" or not isinstance(options.grid, int | np.integer):
+        raise OptionError(
+            f"{model.path}: a quantised network takes one N for all inputs, and L0 counts its inputs; "
+            "give grid N and leave out count"
+        )
+
+
 def output_of(model: Model, options: Options) -> int:
     """The output whose change is asked about; refused where the scores are not what the file gives."""
     if model.quantised is not None:
         raise OptionError(
-            f"{model.path}: the engines of a quantised network know only whether a class wins; leave change out"
+            f"{model.path}: the engines of a quantised network know only how classes compare; leave change out"
         )
     if model.threshold is not None:
         raise OptionError(f"{model.path}: a change is of the output as it is; leave threshold out")

@@ -34,7 +34,7 @@ TREE = (
 )  # fmt: skip
 REAL = frozenset((*QUESTION, "rivals", "model.external", *CLAIMED, *TREE, *MULTIPLIERS))
 INT8 = frozenset((
-    *QUESTION, "grid", "below", "witness.steps", "witness.measure",
+    *QUESTION, "rivals", "grid", "below", "witness.steps", "witness.measure",
     "lines", "bits", "below.lines", "above", "prices", "goal", "narrow", "signs.0", "signs.1", "signs.2", "price",
     "split", "split.0", "split.1", "at", "close",
 ))  # fmt: skip

@@ -16,7 +16,7 @@ from bounds.discrete.int8_input_gains import LevelBall
 from bounds.rounding import gamma
 from encoders.arrays import FloatArray, IntArray
 from encoders.deadline import look
-from encoders.quantised.integer_encoding import InputLevels, Ranges, Wanted
+from encoders.quantised.integer_encoding import Ahead, InputLevels, Ranges, Wanted
 from encoders.quantised.semantics import TOP, QuantisedLayer, QuantisedNet
 from encoders.question import Norm
 
@@ -53,10 +53,9 @@ class Relaxation:
     def empty(self) -> bool:
         return len(self.lines) < len(self.net.layers)
 
-    def win(self, wanted: Wanted, rival: int) -> tuple[FloatArray, float]:
+    def win(self, wanted: Wanted | Ahead, rival: int) -> tuple[FloatArray, float]:
         """w and a need: wherever the target wins against the rival, w·(u - u(0)) rises by at least that much."""
-        lines, reach = self.lines[-1], self.net.layers[-1].reach
-        lead = min((w - k for k, w in enumerate(wanted.winning) if w <= TOP), default=TOP + 1)
+        lines, reach, lead = self.lines[-1], self.net.layers[-1].reach, wanted.lead
         a = np.zeros((1, self.net.classes))
         up, down = lines.above[0][wanted.target], lines.below[0][rival]
         a[0, wanted.target], a[0, rival] = up, -down
@@ -105,7 +104,7 @@ def ranges_of(
     measure: int,
     down: IntArray,
     up: IntArray,
-    wanted: Wanted,
+    wanted: Wanted | Ahead,
     goal_too: bool = True,
 ) -> Ranges | None:
     """Steps and accumulators of all adversaries of at most `measure`; None where there are none."""

@@ -2,7 +2,8 @@
 
 Steps t determine input levels by a table, accumulators are sums of whole numbers, and each next level is a staircase of
 its accumulator (`encoders.quantised.staircase`), with a binary for each end of the scale that is within reach. An
-adversary of class t has a level k that t reaches and no rival does: one more column, and one row per class.
+adversary of class t has a level k that t reaches and no rival does: one more column, and one row per class. Where it
+is asked by how much one class leads another, both have a level, and the row is about the difference.
 
 Ranges of accumulators and steps hold at every adversary of interest; they only make columns smaller.
 """
@@ -57,6 +58,25 @@ class Wanted:
     rivals: tuple[int, ...]
     winning: tuple[int, ...]
 
+    @property
+    def lead(self) -> int:
+        """By how many levels the target leads every rival at least; more than there are where it cannot win."""
+        return min((won - k for k, won in enumerate(self.winning) if won <= TOP), default=TOP + 1)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Points at which `target` leads `rival` by `lead` levels or more, a number of either sign."""
+
+    target: int
+    rival: int
+    lead: int
+
+    @property
+    def rivals(self) -> tuple[int, ...]:
+        """The one."""
+        return (self.rival,)
+
 
 @dataclass(frozen=True)
 class Form:
@@ -76,7 +96,7 @@ class Written:
 
 
 def encode(
-    net: QuantisedNet, table: InputLevels, ranges: Ranges, norm: Norm, measure: int, wanted: Wanted,
+    net: QuantisedNet, table: InputLevels, ranges: Ranges, norm: Norm, measure: int, wanted: Wanted | Ahead,
     minimise: bool = False,
 ) -> Written | None:  # fmt: skip
     """The program of the adversaries of at most `measure`; None where the ranges leave none."""
@@ -95,7 +115,7 @@ class _Encoding:
         steps = zip(ranges.down[self.moving].tolist(), ranges.up[self.moving].tolist(), strict=True)
         self.columns = [self.add.column(a, b) for a, b in steps]
 
-    def program(self, norm: Norm, measure: int, wanted: Wanted, minimise: bool) -> Written | None:
+    def program(self, norm: Norm, measure: int, wanted: Wanted | Ahead, minimise: bool) -> Written | None:
         down, up = self.ranges.down, self.ranges.up
         stuck = np.flatnonzero((down == up) & (down != 0))  # inputs that every adversary moves by the same
         columns, inputs = [*self.columns], np.concatenate([self.moving, stuck])
@@ -112,7 +132,7 @@ class _Encoding:
             ends = zip(self.ranges.low[k].tolist(), self.ranges.high[k].tolist(), strict=True)
             look()
             forms = [self._level(s, a, b, t) for s, (a, b), t in zip(sums, ends, layer.thresholds, strict=True)]
-        if not self._win(forms, wanted):
+        if not (self._lead(forms, wanted) if isinstance(wanted, Ahead) else self._win(forms, wanted)):
             return None
         return Written(self.add.finish(len(inputs)), inputs, objective)
 
@@ -226,6 +246,19 @@ class _Encoding:
         self._compare(forms, wanted.target, needed, (wanted.winning[possible[0]], reached), True)
         for j in wanted.rivals:
             self._compare(forms, j, Form(((most, 1),), 1), (possible[0] + 1, possible[-1] + 1), False)
+        return True
+
+    def _lead(self, forms: list[Form], wanted: Ahead) -> bool:
+        """The target's level is at least the rival's and the lead; False where it cannot be."""
+        layer, low, high = self.net.layers[-1], self.ranges.low[-1], self.ranges.high[-1]
+        ends = [(int(low[j]), int(high[j]), layer.thresholds[j]) for j in (wanted.target, wanted.rival)]
+        most, least = (int(np.searchsorted(end[2], end[k], side="right")) for k, end in zip((1, 0), ends, strict=True))
+        if most - least < wanted.lead:
+            return False
+        sums = [self._sum(forms, layer, j) for j in (wanted.target, wanted.rival)]
+        target, rival = (self._level(value, *end) for value, end in zip(sums, ends, strict=True))
+        terms = [*target.terms, *((column, -a) for column, a in rival.terms)]
+        self.add.row(terms, wanted.lead - target.constant + rival.constant, None)
         return True
 
     def _compare(self, forms: list[Form], j: int, level: Form, span: tuple[int, int], passes: bool) -> None:

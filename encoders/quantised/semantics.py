@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from encoders.arrays import FloatArray, IntArray
 
 TOP = 255  # the highest level
+LEADS = range(-TOP, TOP + 1)  # in levels
 LARGEST_EXACT = 2**24  # float32 holds every integer up to here, and 32 bits hold the accumulator
 
 
@@ -125,6 +126,16 @@ class QuantisedNet:
         lead = value[None, :] - value[:, None]
         wins = (lead > 0) & (lead >= margin)
         return np.asarray(np.where(wins.any(axis=1), wins.argmax(axis=1), TOP + 1))
+
+    @cached_property
+    def leads(self) -> tuple[FloatArray, FloatArray]:
+        """The least and the greatest lead in scores of a class that leads by d levels, at d + 255.
+
+        Rounding makes them differ, by less than a ten thousandth of a level, so that those of d + 1 levels are greater.
+        """
+        value = self.output.values(np.arange(TOP + 1))
+        of = [value[max(0, d) : TOP + 1 + min(0, d)] - value[max(0, -d) : TOP + 1 - max(0, d)] for d in LEADS]
+        return np.array([one.min() for one in of]), np.array([one.max() for one in of])
 
 
 def _requantised(accumulators: IntArray, factor: NDArray[np.float32], zero: int) -> IntArray:

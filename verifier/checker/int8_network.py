@@ -184,12 +184,11 @@ class Int8Network:
             before = levels - layer.scale.zero
         return [self.layers[-1].scale.value(int(level)) for level in levels]
 
-    def lead(self, margin: Fraction) -> int | None:
-        """By how many levels a class that wins leads at least, strictly and by a margin; None where none can."""
+    def lead(self, margin: Fraction, wins: bool) -> int | None:
+        """By how many levels a class leads at least that leads by a margin, and `wins`: strictly; None if none can."""
         values = [self.layers[-1].scale.value(level) for level in range(TOP + 1)]
         leads = []
-        for low, value in enumerate(values):
-            higher = values[low + 1 :]  # rising, so that behind the first that wins all do
-            first = bisect_left(higher, True, key=lambda other: other > value and other - value >= margin)
-            leads += [first + 1] * (first < len(higher))
+        for low, value in enumerate(values):  # they rise, so that behind the first that leads all do
+            first = bisect_left(values, True, key=lambda other: other - value >= margin and (other > value or not wins))
+            leads += [first - low] * (first < len(values))
         return min(leads, default=None)

@@ -204,7 +204,7 @@ class Int8Checker:
 
     def __init__(self, statement: GridStatement, network: Int8Network, grid: Grid) -> None:
         self.network, self.goals = network, [*statement.goals(network.classes)]
-        self.lead = network.lead(statement.margin)
+        self.lead = network.lead(statement.margin, statement.rivals is None)
         self.claims = 0
         self.common = None if statement.below is None else Node.root(network, Table(grid, statement.below - 1))
         self.tree: Tree | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR
 from typing import Any
 
 from verifier.checker.errors import RefusedError
@@ -16,7 +15,10 @@ GREATEST = 1 << 53  # of measures
 
 @dataclass(frozen=True)
 class GridStatement(Question):
-    """The claim about the points of a grid: no adversary's measure is `below` one, and a witness has the other."""
+    """The claim about the points of a grid: no adversary's measure is `below` one, and a witness has the other.
+
+    Where there are `rivals` an adversary is a lead of any size, and else a win.
+    """
 
     grid: int
     below: int | None
@@ -25,15 +27,15 @@ class GridStatement(Question):
 
     def sentence(self, reach: int) -> str:
         """What is claimed, in words; `reach` is the greatest measure of all points."""
-        which, on = self.which(), f" on the grid of {self.grid}"
+        denied, least, lead, another = self.words()
+        on = f" on the grid of {self.grid}"
         far = "" if self.measure is None else self._length(self.measure)
         if self.below is None:
-            return f"one adversary{which}{self.lead(ROUND_FLOOR)} at {self.norm} {far}{on}"
-        least, lead = self.lead(ROUND_CEILING), self.lead(ROUND_FLOOR)
+            return f"one {denied}{lead} at {self.norm} {far}{on}"
         if self.below > reach:
-            return f"no adversary{which}{least} anywhere{on}"
-        near = f"no adversary{which}{least} nearer than {self.norm} {self._length(self.below)}"
-        return f"{near}; one{'' if lead == least else lead} at {far}{on}" if far else near + on
+            return f"no {denied}{least} anywhere{on}"
+        near = f"no {denied}{least} nearer than {self.norm} {self._length(self.below)}"
+        return f"{near}; {another}{'' if lead == least else lead} at {far}{on}" if far else near + on
 
     def _length(self, measure: int) -> str:
         """The distance that a measure stands for."""
@@ -46,7 +48,7 @@ def read_grid_statement(line: dict[str, Any]) -> GridStatement:
     """The first line, checked for its shape; whether it is true is asked later."""
     if line.get("format") != FORMAT:
         raise RefusedError(f"the file's first line has no format {FORMAT!r}")
-    only(line, (*ASKED, "grid", "below", "witness"), FOR_PEOPLE)
+    only(line, (*ASKED, "grid", "below", "witness"), ("rivals", *FOR_PEOPLE))
     question = read_question(line)
     below = None if line["below"] is None else integer(line["below"], "below", 1, GREATEST)
     steps = measure = None

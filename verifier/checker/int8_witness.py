@@ -10,7 +10,7 @@ from verifier.checker.int8_steps import Grid
 
 
 def check_steps(grid: Grid, network: Int8Network) -> None:
-    """The witness's steps stay in the box, have its measure or less, and win: strictly, and by the margin."""
+    """The witness's steps stay in the box, have its measure or less, and win or lead, by the margin."""
     statement = grid.statement
     if statement.steps is None or statement.measure is None:
         return
@@ -21,6 +21,6 @@ def check_steps(grid: Grid, network: Int8Network) -> None:
     scores = network.classified(np.array([grid.level(i, step) for i, step in enumerate(statement.steps)]))
     for goal in statement.goals(network.classes):
         leads = [scores[goal.target] - scores[other] for other in goal.others]
-        if all(lead >= statement.margin and lead > 0 for lead in leads):
+        if all(lead >= statement.margin and (lead > 0 or statement.rivals is not None) for lead in leads):
             return
     raise RefusedError("the witness is no adversary")

@@ -83,13 +83,14 @@ class Question:
         inputs = f"{len(self.sample)} input{'s' if len(self.sample) > 1 else ''} {within} [{low}, {high}]"
         return f"sample {digest(self.sample)} ({inputs}) of class {self.against} against {other}"
 
-    def which(self) -> str:
-        """Of which classes an adversary is, where not of any other, in words."""
-        return "" if self.targets is None else f" of class {_listed(self.targets)}"
-
-    def lead(self, rounding: str) -> str:
-        """By how much an adversary leads, where there is a margin, in words."""
-        return f" that leads by {decimal(self.margin, rounding)} or more" if self.margin else ""
+    def words(self) -> tuple[str, str, str, str]:
+        """What is denied, by how much it leads as it is denied and as it is attained, and another one; in words."""
+        lead, least = (f" by {decimal(self.margin, side)} or more" for side in (ROUND_FLOOR, ROUND_CEILING))
+        if self.rivals is not None:
+            return f"rival (class {_listed(self.rivals)}) leads class {self.against}", least, lead, "one does"
+        which = "" if self.targets is None else f" of class {_listed(self.targets)}"
+        lead, least = (f" that leads{by}" if self.margin else "" for by in (lead, least))
+        return f"adversary{which}", least, lead, "one"
 
 
 @dataclass(frozen=True)
@@ -110,29 +111,14 @@ class Statement(Question):
 
     def _claimed(self) -> str:
         """The bracket; each number is rounded to the side that claims less."""
-        if self.rivals is not None:
-            return self._of_rivals(self.rivals)
-        which = self.which()
-        if self.margin and self.targets is None and self.radius is not None and self.distance is None:
-            most = decimal(self.margin, ROUND_CEILING)
-            return f"no class leads by {most} or more within {self.norm} {decimal(self.radius, ROUND_FLOOR)}"
+        denied, least, lead, another = self.words()
         far = "" if self.distance is None else decimal(self.distance, ROUND_CEILING)
         if self.radius is None:
-            return f"one adversary{which}{self.lead(ROUND_FLOOR)} within {self.norm} {far}"
-        least = self.lead(ROUND_CEILING)
-        near = f"no adversary{which}{least} within {self.norm} {decimal(self.radius, ROUND_FLOOR)}"
-        lead = self.lead(ROUND_FLOOR)
-        return near + (f"; one{'' if lead == least else lead} at {far}" if far else "")
-
-    def _of_rivals(self, rivals: tuple[int, ...]) -> str:
-        """The same where only some classes count, and each of them has to lead a single one."""
-        lead, least = (f" by {decimal(self.margin, side)} or more" for side in (ROUND_FLOOR, ROUND_CEILING))
-        leads = f"rival (class {_listed(rivals)}) leads class {self.against}"
-        far = "" if self.distance is None else decimal(self.distance, ROUND_CEILING)
-        if self.radius is None:
-            return f"one {leads}{lead} within {self.norm} {far}"
-        near = f"no {leads}{least} within {self.norm} {decimal(self.radius, ROUND_FLOOR)}"
-        return near + (f"; one does{'' if lead == least else lead} at {far}" if far else "")
+            return f"one {denied}{lead} within {self.norm} {far}"
+        within = f"within {self.norm} {decimal(self.radius, ROUND_FLOOR)}"
+        if self.margin and self.targets is None and self.rivals is None and not far:
+            return f"no class leads by {decimal(self.margin, ROUND_CEILING)} or more {within}"
+        return f"no {denied}{least} {within}" + (f"; {another}{'' if lead == least else lead} at {far}" if far else "")
 
 
 def _listed(classes: tuple[int, ...]) -> str:

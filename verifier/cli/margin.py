@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shard(add_source(parser))
     question = parser.add_argument_group("the question")
     question.add_argument("--radius", type=float, required=True, metavar="R", help="how far inputs may move, in --norm")
-    question.add_argument("--norm", default="linf", metavar="P", help="linf, l1 or l2 (default: linf)")
+    question.add_argument(
+        "--norm", default="linf", metavar="P", help="linf, l1 or l2; of int8 networks also l0 (default: linf)"
+    )
     question.add_argument("--target", type=classes, metavar="K", help="only the lead of K (or of one of K,L,…)")
     question.add_argument("--each", action="store_true", help="every target's own greatest loss, too")
     add_box(question)
@@ -82,12 +84,12 @@ def run(arguments: argparse.Namespace) -> int:
         return ask_server(arguments, "margin", table)
     model = load(arguments.model, arguments.output, arguments.threshold)
     options = with_units_and_constraints(options, arguments, model)
-    check_askable(model, options)
+    check_askable(model, options, loss=True)
     samples = load_samples(arguments.data, model.input_shape, model.classes, model.input_type)
     indices = chosen_samples(arguments, samples.count)
     check_box(samples, indices, options.box)
     mask = None if arguments.mask is None else load_mask(arguments.mask, model.input_shape)
-    proofs = None if arguments.proof is None else proof_folder(arguments.proof, model, options, loss=True)
+    proofs = None if arguments.proof is None else proof_folder(arguments.proof, model, options)
     job = MarginJob(options, arguments.radius, mask, each=arguments.each, proofs=proofs is not None, folder=proofs)
     question = ManySamples.of(
         "margin", model, samples, job, table, arguments, proofs is not None, each=arguments.each

@@ -1,4 +1,4 @@
-"""The proof of a quantised network's result, as the lines of its file (docs/reference/proof-format-int8.md)."""
+"""The proof of a quantised network's result or loss, as the lines of its file (docs/reference/proof-format-int8.md)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from encoders.grid import Grid
 from encoders.question import Region
 from verifier.checker import Grid as CheckedGrid
 from verifier.checker import Int8Checker, load_int8, read_grid_statement
+from verifier.margin_answer import GreatestLoss
 from verifier.options import Options
 from verifier.proofs.asked_line import asked_line
 from verifier.proofs.int8_search import GoalSearch, layer_lines
@@ -31,20 +32,48 @@ def int8_lines(
     below = _below(result, grid)
     first: Line = {
         **asked_line(model, region, options.norm, result.predicted, options.targets, options.margin),
-        "grid": int(grid.n),
         "below": below,
         "witness": None if result.adversary is None else _witness(result.adversary, grid),
-        "rests_on": str(result.basis),
-        "about": {
-            "verdict": str(result.verdict), "lower": repr(result.lower), "upper": repr(result.upper),
-            **options.record("grid"),
-        },
-    }  # fmt: skip
+        **_told(result, grid, options),
+    }
     if below is None:
         return None, [first] if result.adversary is not None else None
-    solver = None if result.basis is Basis.RIGOROUS else SOLVERS.get(result.engine, result.engine)
+    return grid.length(min(below - 1, grid.reach)), _with_proof(model, first, result, deadline)
+
+
+def int8_loss_lines(
+    model: Model, region: Region, loss: GreatestLoss, options: Options, deadline: Deadline
+) -> tuple[float, list[Line] | None]:
+    """The radius, and the lines that say that no target leads within it by more than the loss's upper side.
+
+    That side is the most that a lead of so many levels can be: of the numbers above it, the next one is the strongest
+    claim, and all up to the least lead of a level more are as true.
+    """
+    assert options.grid is not None
+    grid = Grid.of(region, options.norm, options.grid)
+    within = grid.within(loss.radius)
+    margin = float(np.nextafter(loss.upper, np.inf))
+    first: Line = {
+        **asked_line(model, region, options.norm, loss.against, None, margin),
+        "rivals": [t for t in options.targets or range(model.classes) if t != loss.against],
+        "below": 1 + within,
+        "witness": None,
+        **_told(loss, grid, options),
+    }
+    return grid.length(within), _with_proof(model, first, loss, deadline)
+
+
+def _told(answer: Result | GreatestLoss, grid: Grid, options: Options) -> Line:
+    """The grid, and for people what was recorded."""
+    sides = {"verdict": str(answer.verdict), "lower": repr(answer.lower), "upper": repr(answer.upper)}
+    return {"grid": int(grid.n), "rests_on": str(answer.basis), "about": sides | options.record("grid")}
+
+
+def _with_proof(model: Model, first: Line, answer: Result | GreatestLoss, deadline: Deadline) -> list[Line] | None:
+    """The first line and those behind it, where a proof was found."""
+    solver = None if answer.basis is Basis.RIGOROUS else SOLVERS.get(answer.engine, answer.engine)
     lines = _proof(model, first, solver, deadline)
-    return grid.length(min(below - 1, grid.reach)), None if lines is None else [first, *lines]
+    return None if lines is None else [first, *lines]
 
 
 def _below(result: Result, grid: Grid) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -28,7 +29,7 @@ from verifier.margin_answer import GreatestLoss
 from verifier.options import REAL, Options
 from verifier.proofs.asked_line import asked_line, hexadecimal
 from verifier.proofs.between_levels import leads_between
-from verifier.proofs.int8_lines import int8_lines
+from verifier.proofs.int8_lines import int8_lines, int8_loss_lines
 from verifier.proofs.proof_file import Line, TreeLines, packed, ranges_line
 from verifier.proofs.proof_search import MARGIN, ProofSearch, exp2
 from verifier.proofs.why_none import BETWEEN_LEVELS, MISCLASSIFIED, NEITHER_SIDE, NOT_FOUND, OUT_OF_TIME
@@ -69,11 +70,11 @@ class Claim:
     rivals: tuple[int, ...] | None = None  # the only classes that count as others, where not all do
 
 
-def unprovable(model: Model, options: Options, loss: bool = False) -> str | None:
-    """Why no result of such a question, or no greatest `loss`, has a proof; None where it may have one."""
+def unprovable(model: Model, options: Options) -> str | None:
+    """Why no result of such a question has a proof; None where it may have one."""
     if model.quantised is not None:
-        if loss or options.change is not None or model.output is not None:
-            return "of quantised networks, the proof format has rules for distances and verdicts, and nothing else"
+        if options.change is not None or model.output is not None:
+            return "of quantised networks, the proof format has no rules for changes and chosen outputs"
         return None
     if options.norm not in CONVEX:
         return f"{options.norm} has no rule in the proof format; linf, l1 and l2 have"
@@ -121,13 +122,7 @@ def written(
         return ProofFile(why=why)
     region = region_for(model, x, mask, options)
     if model.quantised is not None:
-        try:
-            radius, lines = int8_lines(model, region, result, options, deadline)
-        except UncheckableError as error:
-            return ProofFile(why=f"the checker cannot read the model: {error}")
-        if lines is None and radius is None:
-            return ProofFile(why=NEITHER_SIDE)
-        return _kept(path, model, radius, lines, deadline)
+        return _kept_on_grid(path, model, lambda: int8_lines(model, region, result, options, deadline), deadline)
     goals = goals_of(model, result.predicted, options)
     levels = None if options.grid is None else levels_for(model.input_shape, options.grid)
     radii = _radii(result, options) if levels is None else _radii_of_level(result, region, levels)
@@ -154,12 +149,15 @@ def written_loss(
     """A proof that no class leads within the radius by what is proven of the loss, or by half of the tolerance more.
 
     Of chosen targets it is about these alone, the format's rivals. On a grid it is about the real ball which holds all
-    points within the radius; where real inputs between the levels lead by more, there is no proof.
+    points within the radius; where real inputs between the levels lead by more, there is no proof. Of a quantised
+    network it is about these points, and no class leads by more than what is proven of the loss.
     """
-    why = unprovable(model, options, loss=True)
+    why = unprovable(model, options)
     if why is not None:
         return ProofFile(why=why)
     region = region_for(model, x, mask, options)
+    if model.quantised is not None:
+        return _kept_on_grid(path, model, lambda: int8_loss_lines(model, region, loss, options, deadline), deadline)
     margin = loss.upper + SHORT * options.tolerance * max(1.0, abs(loss.upper))
     goals = goals_for(loss.against, model.classes, None, margin)
     if options.targets is not None:
@@ -193,6 +191,19 @@ def _written(path: Path, model: Model, claim: Claim, options: Options, deadline:
     radius, lines = _first_proven(model, claim, options, radii, deadline)
     proven = radius is not None or not radii
     return _kept(path, model, radius, [_statement(model, claim, options, radius), *lines] if proven else None, deadline)
+
+
+def _kept_on_grid(
+    path: Path, model: Model, made: Callable[[], tuple[float | None, list[Line] | None]], deadline: Deadline
+) -> ProofFile:
+    """The lines about a quantised network as a file; without a radius there are none where nothing is known."""
+    try:
+        radius, lines = made()
+    except UncheckableError as error:
+        return ProofFile(why=f"the checker cannot read the model: {error}")
+    if lines is None and radius is None:
+        return ProofFile(why=NEITHER_SIDE)
+    return _kept(path, model, radius, lines, deadline)
 
 
 def _kept(path: Path, model: Model, radius: float | None, lines: list[Line] | None, deadline: Deadline) -> ProofFile:

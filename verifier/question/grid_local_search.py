@@ -25,7 +25,11 @@ TOGETHER = (1, 2, 4, 8, 16, 32)  # of the best moves, where moves do not compete
 
 def nearer(grid: Grid, steps: IntArray, value: StepsValue, deadline: Deadline) -> IntArray | None:
     """An adversary of a smaller measure than `steps` has, or None where the walk finds none."""
-    budget = int(grid.measure(steps)) - 1
+    return reached(grid, steps, int(grid.measure(steps)) - 1, value, deadline)
+
+
+def reached(grid: Grid, steps: IntArray, budget: int, value: StepsValue, deadline: Deadline) -> IntArray | None:
+    """An adversary of a measure within the budget, or None where the walk from `steps` finds none."""
     walk = _in_cube if grid.norm is Norm.LINF else _in_ball
     return walk(grid, steps, budget, value, deadline)
 

@@ -231,8 +231,8 @@ class QuantisedModel(Model):
     @property
     def graph(self) -> Graph:
         raise OptionError(
-            f"{self.path}: a quantised network has no layer graph of real numbers; inspect, and distance, verify "
-            "and curve with grid N, can take it"
+            f"{self.path}: a quantised network has no layer graph of real numbers; inspect, and distance, verify, "
+            "margin and curve with grid N, can take it"
         )
 
     @property

@@ -18,9 +18,9 @@ from verifier.runs.job import Asking, Job
 from verifier.runs.journal import Record
 
 
-def proof_folder(folder: Path, model: Model, options: Options, loss: bool = False) -> Path:
+def proof_folder(folder: Path, model: Model, options: Options) -> Path:
     """The folder, made; refused where no result of the question has a proof."""
-    why = unprovable(model, options, loss)
+    why = unprovable(model, options)
     if why is not None:
         raise OptionError(f"no proofs: {why}")
     folder.mkdir(parents=True, exist_ok=True)

@@ -121,8 +121,7 @@ class Question:
     def job(self, model: Model, folder: Path | None = None) -> Asking[Any]:
         """What every sample is asked; what files it writes, as proofs, it writes into a folder."""
         options, mask, chosen = self.asked(model), self.mask(model), self.perturbation
-        loss = self.kind == "margin"
-        proofs = proof_folder(folder, model, options, loss) if self.proofs and folder is not None else None
+        proofs = proof_folder(folder, model, options) if self.proofs and folder is not None else None
         if self.kind == "margin":
             each = self.options.get("each", False)
             if not isinstance(each, bool):
@@ -189,11 +188,11 @@ def checked(path: Path, facts: Mapping[str, Any], source: str, chosen: str | Non
     check_model(model, options)
     check_classes(model, None, options.targets)
     if question.kind == "margin":
-        check_askable(model, options)
+        check_askable(model, options, loss=True)
     if question.kind in ("report", "compare") and model.quantised is not None:
         known = f"{question.kind} knows no quantised network; ask distance or verify with a grid"
         raise OptionError(f"{model.path}: {known}")
-    why = unprovable(model, options, question.kind == "margin") if question.proofs else None
+    why = unprovable(model, options) if question.proofs else None
     if why is not None:
         raise OptionError(f"no proofs: {why}")
     samples = samples_of(source, model, options)

@@ -11,7 +11,7 @@ import pytest
 from bounds.discrete.int8_input_gains import LevelBall
 from bounds.discrete.int8_ranges import Relaxation, ranges_of
 from encoders.quantised.file import read_quantised
-from encoders.quantised.integer_encoding import InputLevels, Wanted
+from encoders.quantised.integer_encoding import Ahead, InputLevels, Wanted
 from encoders.question import Norm
 from tests.int8_builder import random_int8
 
@@ -79,9 +79,12 @@ def test_ranges_hold_at_every_point(tmp_path: Path) -> None:
             levels = layer.requantise(sums)
         wanted = Wanted(0, (1,), tuple(net.winning(0.0).tolist()))
         won = points[levels[:, 0] >= np.array(wanted.winning)[levels[:, 1]]]
-        ranges = ranges_of(net, table, norm, ball.measure, ball.down, ball.up, wanted)
-        some += ranges is None
-        assert ranges is not None or not len(won)
-        if ranges is not None:
-            assert ((won >= ranges.down) & (won <= ranges.up)).all()
+        led = levels[:, 0] - levels[:, 1]
+        lead = int(led[int(rng.integers(len(led)))])
+        for goal, points_of in ((wanted, won), (Ahead(0, 1, lead), points[led >= lead])):
+            ranges = ranges_of(net, table, norm, ball.measure, ball.down, ball.up, goal)
+            some += ranges is None
+            assert ranges is not None or not len(points_of)
+            if ranges is not None:
+                assert ((points_of >= ranges.down) & (points_of <= ranges.up)).all()
     assert some > 10  # and not everything is let through

@@ -11,7 +11,7 @@ import pytest
 import encoders.quantised.integer_encoding
 from encoders.arrays import IntArray
 from encoders.quantised.file import read_quantised
-from encoders.quantised.integer_encoding import InputLevels, Ranges, Wanted, Written, encode
+from encoders.quantised.integer_encoding import Ahead, InputLevels, Ranges, Wanted, Written, encode
 from encoders.quantised.mixed_integer_encoding import as_program
 from encoders.quantised.semantics import QuantisedLayer, QuantisedNet, Scale
 from encoders.quantised.staircase import Line, digital_line
@@ -34,9 +34,16 @@ def ball(net: QuantisedNet, rng: np.random.Generator) -> tuple[InputLevels, Rang
     return InputLevels(levels, 0), Ranges(down, up, tuple(-r for r in reach), reach), points
 
 
-def wins(net: QuantisedNet, levels: IntArray, wanted: Wanted) -> IntArray:
+def last_levels(net: QuantisedNet, levels: IntArray) -> IntArray:
     for layer in net.layers:
         levels = layer.requantise(layer.accumulate(levels))
+    return levels
+
+
+def wins(net: QuantisedNet, levels: IntArray, wanted: Wanted | Ahead) -> IntArray:
+    levels = last_levels(net, levels)
+    if isinstance(wanted, Ahead):
+        return np.asarray(levels[:, wanted.target] - levels[:, wanted.rival] >= wanted.lead)
     rival = levels[:, list(wanted.rivals)].max(axis=1)
     return np.asarray(levels[:, wanted.target] >= np.array(wanted.winning)[rival])
 
@@ -64,7 +71,12 @@ def disagreements(tmp_path: Path, seeds: range) -> list[tuple[int, list[int]]]:
         others = [j for j in range(net.classes) if j != target]
         rivals = tuple(others) if rng.random() < 0.5 else (others[0],)
         spread = float(net.output.values(np.array([255]))[0] - net.output.values(np.array([0]))[0])
-        wanted = Wanted(target, rivals, tuple(net.winning(float(rng.choice([0.0, spread / 60]))).tolist()))
+        wanted: Wanted | Ahead = Wanted(
+            target, rivals, tuple(net.winning(float(rng.choice([0.0, spread / 60]))).tolist())
+        )
+        if rng.random() < 0.4:  # a lead that some point has, or a level more
+            some = last_levels(net, table.of(points))[int(rng.integers(len(points)))]
+            wanted = Ahead(target, others[0], int(some[target] - some[others[0]] + rng.integers(0, 2)))
         truth = wins(net, table.of(points), wanted)
         for k in rng.choice(len(points), min(3, len(points)), replace=False):
             fixed = Ranges(points[k], points[k], ranges.low, ranges.high)

@@ -48,15 +48,19 @@ def drawn(rng: np.random.Generator, path: Path) -> OracleNet:
 
 
 def asked(rng: np.random.Generator, net: OracleNet, norm: str) -> OracleQuestion:
-    """A question in the unit box, sometimes with an input that does not move, and a margin at a difference."""
+    """A question in the unit box, sometimes about rivals, or with an input that does not move; a margin at a lead."""
     n = int(rng.choice([3, 8, 10]))
     sample = [Fraction(float(np.float32(k / n))) for k in rng.integers(0, n + 1, 2)]
     moves = rng.random(2) < 0.9
     lower = [Fraction(0) if move else one for move, one in zip(moves, sample, strict=True)]
     upper = [Fraction(1) if move else one for move, one in zip(moves, sample, strict=True)]
     lead = net.meanings[int(rng.integers(1, 9))] - net.meanings[0] if rng.random() < 0.5 else Fraction(0)
-    margin = Fraction(float(np.nextafter(float(lead), rng.choice([-1.0, float(lead), 9e9]))))
-    return OracleQuestion(net, sample, lower, upper, n, norm, int(rng.integers(len(net.layers[-1].rows))), margin)
+    against = int(rng.integers(len(net.layers[-1].rows)))
+    others = rng.permutation([t for t in range(len(net.layers[-1].rows)) if t != against]).tolist()
+    rivals = others[: int(rng.integers(1, len(others) + 1))] if rng.random() < 0.5 else None
+    lead = -lead if rivals is not None and rng.random() < 0.7 else lead
+    margin = Fraction(float(np.nextafter(float(lead), rng.choice([-9e9, float(lead), 9e9]))))
+    return OracleQuestion(net, sample, lower, upper, n, norm, against, margin, rivals)
 
 
 def first_line(question: OracleQuestion, path: Path, **claims: Any) -> Line:
@@ -65,6 +69,7 @@ def first_line(question: OracleQuestion, path: Path, **claims: Any) -> Line:
     del line["radius"]
     found: Line = line | {"below": None, "witness": None} | claims
     margin = float(question.margin).hex()
+    found |= {} if question.rivals is None else {"rivals": question.rivals}
     return found | {"norm": question.norm, "against": question.against, "margin": margin, "grid": question.n}
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from bounds.discrete.int8_ranges import ranges_of
 from encoders.errors import OptionError, SoundnessError
-from encoders.quantised.integer_encoding import InputLevels, Ranges, Wanted, Written, encode
-from encoders.quantised.semantics import QuantisedNet
+from encoders.quantised.integer_encoding import Ahead, InputLevels, Ranges, Wanted, Written, encode
+from encoders.quantised.semantics import TOP, QuantisedNet
 from encoders.question import Goal
 from verifier.engines.on_grid.level_question import Levels
 from verifier.question.results import Basis
@@ -80,14 +80,21 @@ def input_levels(levels: Levels, net: QuantisedNet) -> InputLevels:
     return InputLevels(np.ascontiguousarray(net.layers[0].source.levels(grid.values(steps)).T), first)
 
 
-def wanted_of(goal: Goal, net: QuantisedNet) -> Wanted:
-    """A goal in levels: strictly ahead, and by the margin. One that asks anything else of scores is refused."""
+def wanted_of(goal: Goal, net: QuantisedNet) -> Wanted | Ahead:
+    """A goal in levels: strictly ahead, and by the margin; of a margin below zero, a lead over one class by no less.
+
+    One that asks anything else of scores is refused.
+    """
     rivals = tuple(int(j) for j in goal.rows.argmax(axis=1))
     classes = np.eye(goal.rows.shape[1])
     ahead = classes[list(rivals)] - classes[goal.target]
     margin = float(goal.offset.max())
-    if not (np.array_equal(goal.rows, ahead) and margin >= 0 and (goal.offset == margin).all()):
+    alone = margin >= 0 or len(rivals) == 1
+    if not (np.array_equal(goal.rows, ahead) and alone and (goal.offset == margin).all()):
         raise OptionError(
-            "a quantised network is asked whether a class wins, by a margin of zero or more; nothing else of its scores"
+            "a quantised network is asked whether a class wins, by a margin of zero or more, or leads one other class; "
+            "nothing else of its scores"
         )
-    return Wanted(goal.target, rivals, tuple(net.winning(margin).tolist()))
+    if margin >= 0:
+        return Wanted(goal.target, rivals, tuple(net.winning(margin).tolist()))
+    return Ahead(goal.target, rivals[0], int(np.searchsorted(net.leads[1], margin)) - TOP)

@@ -12,6 +12,7 @@ import onnx.compose
 import pytest
 
 from encoders.errors import ModelError, OptionError, SoundnessError
+from encoders.quantised.integer_encoding import Ahead
 from encoders.quantised.semantics import QuantisedNet
 from encoders.question import Goal
 from tests.int8_builder import Int8Layer, write_int8
@@ -78,9 +79,9 @@ def _data(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("target", "rows", "offset"),
+    ("target", "rows", "offsets"),
     [
-        (1, [[1.0, -1.0]], [-0.5]),  # less than a win
+        (1, [[1.0, -1.0], [1.0, -1.0]], [-0.5, -0.5]),  # less than a win, against several
         (0, [[1.0, -1.0]], [0.0]),  # another class than the row's
         (1, [[0.0, -1.0]], [0.0]),  # a score alone
         (1, [[2.0, -1.0]], [0.0]),
@@ -88,12 +89,15 @@ def _data(folder: Path) -> Path:
     ],
 )
 def test_goals_that_are_no_wins_are_refused(
-    halves: Model, target: int, rows: list[list[float]], offset: list[float]
+    halves: Model, target: int, rows: list[list[float]], offsets: list[float]
 ) -> None:
     assert halves.quantised is not None
     assert wanted_of(Goal(1, np.array([[1.0, -1.0]]), np.array([0.5])), halves.quantised).target == 1
+    for offset, lead in ((-0.75, -1), (-0.5, -1), (-0.49, 0), (-0.01, 0), (-127.5, -255)):  # a level is 1/2
+        below_zero = Goal(1, np.array([[1.0, -1.0]]), np.array([offset]))
+        assert wanted_of(below_zero, halves.quantised) == Ahead(1, 0, lead)
     with pytest.raises(OptionError, match="whether a class wins"):
-        wanted_of(Goal(target, np.array(rows), np.array(offset)), halves.quantised)
+        wanted_of(Goal(target, np.array(rows), np.array(offsets)), halves.quantised)
 
 
 def test_command_line_and_resume(halves: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
