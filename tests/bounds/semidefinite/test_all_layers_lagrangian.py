@@ -19,11 +19,11 @@ from tests.bounds.semidefinite.test_all_layers_quadratic import raised, three_ne
 from tests.bounds.semidefinite.test_one_layer_bound import on_ball
 
 RADIUS = 1.7
-ASKED = [(1.65, 4, True), (1.65, 60, False), (1.9, 15, False)]  # a descent stops short; closes; says that all fail
-    (1.65, 4, True),
-    (1.65, 60, False),
-    (1.9, 15, False),
-]  # where a descent stops short; closes; says that all fail
+ASKED = [
+    (1.65, 4, True),  # a descent stops short
+    (1.65, 60, False),  # it closes the root
+    (1.9, 15, False),  # it says that all fail
+]
 
 
 def small_net(seed: int = 0) -> NodeBounds:
