@@ -8,7 +8,7 @@ On the ball of radius r, h1⁺ + h2⁺ is at most 2r, so g is at least 4 - 2r wh
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from typing import Any
 
@@ -24,6 +24,7 @@ from bounds.semidefinite.all_layers_bound import left_by_all_layers, likely_by_a
 from bounds.semidefinite.all_layers_descent import Descent, Found, best_response
 from bounds.semidefinite.all_layers_quadratic import Prices, Program, Quadratic
 from bounds.semidefinite.one_layer_descent import vectors_of
+from encoders.arrays import FloatArray
 from encoders.deadline import Deadline, in_time
 from encoders.layer_graph.graph import Graph, affine_chain
 from encoders.question import Norm, Region, goals_for
@@ -94,20 +95,41 @@ def test_no_adversary_of_a_node_is_nearer(kind: str, seed: int) -> None:
         check_against(points, engine, graph, region, nodes, seen)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A random net on a ball, and random prices of its facts."""
+
+    rng: np.random.Generator
+    graph: Graph
+    center: FloatArray
+    radius: float
+    engine: NodeBounds
+    program: Program
+    prices: Prices
+
+    @classmethod
+    def of(cls, seed: int, widest: int = 5) -> Drawn:
+        rng = np.random.default_rng(seed)
+        sizes = [int(k) for k in rng.integers(1, widest + 1, size=int(rng.integers(3, 5)))] + [2]
+        scale = 10.0 ** rng.uniform(-3, 3, size=len(sizes) - 1)
+        weights = [s * rng.normal(size=(b, a)) for s, (a, b) in zip(scale, pairwise(sizes), strict=True)]
+        graph = affine_chain(weights, [0.2 * s * rng.normal(size=len(w)) for s, w in zip(scale, weights, strict=True)])
+        center, radius = rng.uniform(-1, 1, size=sizes[0]), 10.0 ** rng.uniform(-1, 1)
+        engine = on_ball(graph, center, radius, 0.7 * radius if seed % 3 == 0 else 10.0 * radius)
+        nodes, size = engine.roots(), engine.stack.open_phases
+        program = Program.of(engine, nodes, torch.tensor([radius], dtype=torch.float64))
+        shape = {
+            name: (1, engine.stack.x.shape[2] if name == "input" else size) for name in Prices.__dataclass_fields__
+        }
+        prices = Prices(**{name: torch.as_tensor(10.0 ** rng.uniform(-3, 1, size=s)) for name, s in shape.items()})
+        return cls(rng, graph, center, radius, engine, program, prices)
+
+
 def most_above(seed: int, good: bool = False, widest: int = 5) -> float:
     """By how much the line of random prices, or of good ones, is above the goal at most, at random inputs of a net."""
-    rng = np.random.default_rng(seed)
-    sizes = [int(k) for k in rng.integers(1, widest + 1, size=int(rng.integers(3, 5)))] + [2]
-    scale = 10.0 ** rng.uniform(-3, 3, size=len(sizes) - 1)
-    weights = [s * rng.normal(size=(b, a)) for s, (a, b) in zip(scale, pairwise(sizes), strict=True)]
-    graph = affine_chain(weights, [0.2 * s * rng.normal(size=len(w)) for s, w in zip(scale, weights, strict=True)])
-    center, radius = rng.uniform(-1, 1, size=sizes[0]), 10.0 ** rng.uniform(-1, 1)
-    engine = on_ball(graph, center, radius, 0.7 * radius if seed % 3 == 0 else 10.0 * radius)
-    nodes, size = engine.roots(), engine.stack.open_phases
-    program = Program.of(engine, nodes, torch.tensor([radius], dtype=torch.float64))
-    shape = {name: (1, engine.stack.x.shape[2] if name == "input" else size) for name in Prices.__dataclass_fields__}
-    prices = Prices(**{name: torch.as_tensor(10.0 ** rng.uniform(-3, 1, size=s)) for name, s in shape.items()})
-    start = torch.as_tensor(rng.normal(size=(1, program.half.shape[1] + size)))
+    net = Drawn.of(seed, widest)
+    rng, engine, program, prices, radius = net.rng, net.engine, net.program, net.prices, net.radius
+    start = torch.as_tensor(rng.normal(size=(1, sum(program.input.shape[1:]))))
     if good:
         found = Descent(program, vectors_of(torch.zeros_like(program.half))).run(STEPS)
         prices, start = found.prices, torch.cat([found.vectors[..., 0].double(), found.inner], dim=-1)
@@ -120,8 +142,8 @@ def most_above(seed: int, good: bool = False, widest: int = 5) -> float:
     share[:1000] = np.sign(share[:1000])
     shifts = torch.where(torch.as_tensor(share) < 0, torch.as_tensor(share) * down, torch.as_tensor(share) * up)
     claimed = shifts @ line.normal[0] + line.height[0]
-    scores = graph.evaluate(center + engine.net.moved(shifts).numpy())
-    winner = int(graph.evaluate(center)[0].argmax())
+    scores = net.graph.evaluate(net.center + engine.net.moved(shifts).numpy())
+    winner = int(net.graph.evaluate(net.center)[0].argmax())
     return float((claimed.numpy() - scores[:, winner] + scores[:, 1 - winner]).max())
 
 
@@ -144,6 +166,20 @@ def test_any_prices_make_lines_below_the_goal(
 ) -> None:
     monkeypatch.setattr("bounds.semidefinite.all_layers_quadratic.MOST_TOGETHER", most)
     assert most_above(seed, good, widest) <= 0.0
+
+
+@pytest.mark.parametrize("most", [2500, 0], ids=["one matrix", "inputs eliminated"])
+@pytest.mark.parametrize("seed", range(draws(6, 60)))
+def test_what_is_paid_leaves_no_negative_eigenvalue(seed: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bounds.semidefinite.all_layers_quadratic.MOST_TOGETHER", most)
+    net = Drawn.of(seed, 8)
+    quadratic = Quadratic.of(net.program, net.prices)
+    every = torch.eye(sum(net.program.input.shape[1:]), dtype=torch.float64)
+    matrix = torch.stack([quadratic.times(one[None])[0] for one in every])
+    paid = torch.cat([quadratic.prices.input, quadratic.prices.square + quadratic.prices.bound], dim=-1)[0]
+    root = torch.where(paid > 0, paid, 1.0).rsqrt()
+    assert float(torch.linalg.eigvalsh(matrix * root * root.unsqueeze(-1))[0]) >= -1e-12
+    assert bool((quadratic.prices.bound >= net.prices.of(net.program).bound).all())
 
 
 def test_lines_where_a_least_eigenvalue_is_hard_to_find() -> None:
