@@ -34,7 +34,7 @@ PROMISING = 0.05  # of what the relaxation gains on plain passes: what the price
 LIKELY = 0.7  # of the least that prices of nodes above lost: those of a node may lose as much
 LAGRANGIAN_STEPS, LAGRANGIAN_ROUNDS = 75, 2  # between two attempts at a proof
 ATTEMPTS = 4  # at most
-WORTH = 0.2  # part of what is missing that an attempt must have brought for another one
+HOPE = 0.1  # of what prices lose: a relaxation's value that is less above zero is not reached
 
 
 @torch.no_grad()
@@ -225,17 +225,18 @@ def _polished(
     engine: NodeBounds, node: Nodes, program: Program, found: Found, drawn: _Drawn, target: Tensor
 ) -> tuple[Found, _Drawn]:
     """One node's best prices after an augmented Lagrangian's, where the relaxation says that better ones may close it:
-    as long as what is missing falls fast."""
+    as long as attempts that bring as much as the last one would."""
     lagrangian = AugmentedLagrangian(program, found)
-    for _ in range(ATTEMPTS if bool(found.value[0] > 0.0) else 0):
+    hopeful = bool(found.value[0] > HOPE * (found.value - drawn.lowest)[0])
+    for left in range(ATTEMPTS - 1, -1, -1) if hopeful else ():
         look()
-        missing = float(drawn.lowest[0])
+        before = float(drawn.lowest[0])
         own = lagrangian.run(LAGRANGIAN_STEPS, LAGRANGIAN_ROUNDS)
         better = _Drawn.of(engine, node, program, own, target)
-        gained = float(better.lowest[0]) - missing
+        gained = float(better.lowest[0]) - before
         if gained > 0.0:
             found, drawn = own, better
-        if drawn.closed or not gained > -WORTH * missing:
+        if drawn.closed or before + (1 + left) * gained < 0.0:
             break
     return found, drawn
 
