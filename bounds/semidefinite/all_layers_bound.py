@@ -32,8 +32,9 @@ FRESH = ((0.25, STEP), (0.6, 0.3))  # shares of a descent's steps, and their fir
 GOING_ON = ((0.15, 0.3), (0.25, 0.2))  # the same from where a parent's ended
 PROMISING = 0.05  # of what the relaxation gains on plain passes: what the prices of first steps may lose
 LIKELY = 0.7  # of the least that prices of nodes above lost: those of a node may lose as much
-LAGRANGIAN_STEPS, LAGRANGIAN_ROUNDS = 75, 2  # between two attempts at a proof
-ATTEMPTS = 4  # at most
+LAGRANGIAN_STEPS = 75  # of a round
+LAGRANGIAN_ROUNDS = (3, 2, 2, 2)  # before each attempt at a proof: the first ones make up for what a descent left
+WORTH = 0.2  # part of what is missing that an attempt must have brought for another one
 HOPE = 0.1  # of what prices lose: a relaxation's value that is less above zero is not reached
 
 
@@ -225,18 +226,18 @@ def _polished(
     engine: NodeBounds, node: Nodes, program: Program, found: Found, drawn: _Drawn, target: Tensor
 ) -> tuple[Found, _Drawn]:
     """One node's best prices after an augmented Lagrangian's, where the relaxation says that better ones may close it:
-    as long as attempts that bring as much as the last one would."""
+    as long as what is missing falls fast."""
     lagrangian = AugmentedLagrangian(program, found)
     hopeful = bool(found.value[0] > HOPE * (found.value - drawn.lowest)[0])
-    for left in range(ATTEMPTS - 1, -1, -1) if hopeful else ():
+    for rounds in LAGRANGIAN_ROUNDS if hopeful else ():
         look()
         before = float(drawn.lowest[0])
-        own = lagrangian.run(LAGRANGIAN_STEPS, LAGRANGIAN_ROUNDS)
+        own = lagrangian.run(LAGRANGIAN_STEPS, rounds)
         better = _Drawn.of(engine, node, program, own, target)
         gained = float(better.lowest[0]) - before
         if gained > 0.0:
             found, drawn = own, better
-        if drawn.closed or before + (1 + left) * gained < 0.0:
+        if drawn.closed or not gained > -WORTH * before:
             break
     return found, drawn
 

@@ -105,10 +105,10 @@ def test_a_node_is_asked_where_its_relaxation_says_that_it_may_close(
         ran.append(steps)
         return run(self, steps, rounds)
 
-    monkeypatch.setattr(all_layers_bound, "ATTEMPTS", 0)
+    monkeypatch.setattr(all_layers_bound, "LAGRANGIAN_ROUNDS", ())
     _, before = raised(engine, engine.roots(), radius, steps)
     monkeypatch.setattr(AugmentedLagrangian, "run", counted)
-    monkeypatch.setattr(all_layers_bound, "ATTEMPTS", 3)
+    monkeypatch.setattr(all_layers_bound, "LAGRANGIAN_ROUNDS", (2, 1, 1))
     _, after = raised(engine, engine.roots(), radius, steps)
     assert (1 <= len(ran) <= 3) if asked else not ran
     assert float(before.distance[0]) <= float(after.distance[0]) <= radius
