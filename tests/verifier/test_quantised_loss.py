@@ -80,6 +80,14 @@ def test_a_walk_leads_to_the_greatest(
     assert (found.lower, found.worst is not None and found.worst.distance <= radius) == (lead / 2, True)
 
 
+def test_a_tie_is_no_win_of_the_target_that_is_named_first(halves: Model) -> None:
+    """Levels at (1, 1) are (0, 0). One step brings (2, 1) with (2, 0) in L1, on which class 0 wins."""
+    x = np.array([0.25, 0.25], dtype=np.float32)
+    found = verify(halves, x, 0.1, targets=(0,), grid=4)
+    assert (found.predicted, found.verdict) == (0, Verdict.CERTIFIED)
+    assert verify(halves, x, 0.25, norm="l1", targets=(0,), grid=4).verdict is Verdict.FALSIFIED
+
+
 def test_a_loss_of_a_label_that_is_not_won(halves: Model) -> None:
     """Of class 1 the loss is positive from the sample on."""
     assert margin(halves, SAMPLE, 0.0, label=1, grid=4).lower == 1.0
