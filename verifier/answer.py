@@ -130,7 +130,8 @@ async def asked(
     if label is not None and label != predicted:
         return question.result(Verdict.MISCLASSIFIED, 0.0, 0.0)
     simple = options.margin == 0 and options.constraints is None
-    if options.targets is not None and predicted in options.targets and simple:
+    tied = np.count_nonzero(scores == scores[predicted]) > 1  # which is no win, whatever class is named first
+    if options.targets is not None and predicted in options.targets and simple and not tied:
         found = question.already_there()
     else:
         found = await question.answer(progress)

@@ -164,7 +164,8 @@ async def margin_asked(
     against = predicted if label is None else label
     targets = tuple(t for t in options.targets or range(model.classes) if t != against)
     if not targets:
-        raise OptionError(f"class {against} is the only target; a loss is over another class")
+        why = f"class {against} is the only target; a loss is over another class"
+        raise OptionError(f"{why}: name one more target, or leave such samples out")
     identity, deadline = np.eye(model.classes), Deadline(options.time_limit, clock)
 
     def value(targets: Sequence[int], known: KnownValue) -> GreatestValue | QuantisedLoss:

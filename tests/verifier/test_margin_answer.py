@@ -216,7 +216,7 @@ def test_either_side_of_a_range_has_half_of_the_time(valley: Model, monkeypatch:
         ({"norm": "l0"}, OptionError, "l0"),
         ({"margin": 0.5}, OptionError, "margin"),
         ({"execution": "float32"}, OptionError, "execution"),
-        ({"targets": (0,)}, OptionError, "only target"),
+        ({"targets": (0,)}, OptionError, "class 0 is the only target.*: name one more target"),
         ({"targets": (7,)}, DataError, "target 7"),
         ({"label": 7}, DataError, "label 7"),
         ({"radius": -1.0}, OptionError, "radius"),

@@ -55,7 +55,7 @@ BY_HAND = [
 @pytest.mark.fewer
 def test_losses_by_hand(halves: Model, engine: str, norm: str, radius: float, lead: int) -> None:
     if (engine, norm) == ("highs", "l2"):
-        with pytest.raises(OptionError, match="cannot minimise"):
+        with pytest.raises(OptionError, match=r"highs knows no quantised network in l2; take auto or cpsat$"):
             margin(halves, SAMPLE, radius, norm=norm, engine=engine, grid=4)
         return
     found = margin(halves, SAMPLE, radius, norm=norm, engine=engine, grid=4)
@@ -78,6 +78,14 @@ def test_a_walk_leads_to_the_greatest(
     monkeypatch.setattr(QuantisedLoss, "_decide", nothing_more)
     found = margin(halves, SAMPLE, radius, norm=norm, grid=4)
     assert (found.lower, found.worst is not None and found.worst.distance <= radius) == (lead / 2, True)
+
+
+def test_a_tie_is_no_win_of_the_target_that_is_named_first(halves: Model) -> None:
+    """Levels at (1, 1) are (0, 0). One step brings (2, 1) with (2, 0) in L1, on which class 0 wins."""
+    x = np.array([0.25, 0.25], dtype=np.float32)
+    found = verify(halves, x, 0.1, targets=(0,), grid=4)
+    assert (found.predicted, found.verdict) == (0, Verdict.CERTIFIED)
+    assert verify(halves, x, 0.25, norm="l1", targets=(0,), grid=4).verdict is Verdict.FALSIFIED
 
 
 def test_a_loss_of_a_label_that_is_not_won(halves: Model) -> None:

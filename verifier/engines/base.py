@@ -73,6 +73,9 @@ class Engine(ABC):
     @final
     def check(self, norm: Norm, on_grid: bool, quantised: bool) -> None:
         """Refuse what the engine cannot be asked."""
+        if quantised and (norm not in self.capabilities.norms or not self.capabilities.quantised):
+            able = "auto or cpsat" if norm is Norm.L2 else "auto, cpsat or highs"
+            raise OptionError(f"engine {self.name} knows no quantised network in {norm}; take {able}")
         if norm not in self.capabilities.norms:
             can = ", ".join(sorted(self.capabilities.norms))
             reason = f"engine {self.name} cannot minimise {norm}; it can: {can}"
@@ -81,8 +84,6 @@ class Engine(ABC):
             raise OptionError(f"engine {self.name} works on integers; give grid N (255 for 8-bit images)")
         if on_grid and not self.capabilities.grid:
             raise OptionError(f"engine {self.name} knows no grid; take auto, search, highs or cpsat, or leave out grid")
-        if quantised and not self.capabilities.quantised:
-            raise OptionError(f"engine {self.name} knows no quantised network; take auto, cpsat or highs")
 
     # An engine implements one of the two.
 

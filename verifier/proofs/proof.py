@@ -25,14 +25,14 @@ from encoders.input_constraints import InputConstraints
 from encoders.question import CONVEX, Goal, Norm, Region, goals_for
 from verifier.checker import UncheckableError, check
 from verifier.goals import constrained_goals, goals_of
-from verifier.margin_answer import GreatestLoss
+from verifier.margin_answer import TOLERANCE, GreatestLoss
 from verifier.options import REAL, Options
 from verifier.proofs.asked_line import asked_line, hexadecimal
 from verifier.proofs.between_levels import leads_between
 from verifier.proofs.int8_lines import int8_lines, int8_loss_lines
 from verifier.proofs.proof_file import Line, TreeLines, packed, ranges_line
 from verifier.proofs.proof_search import MARGIN, ProofSearch, exp2
-from verifier.proofs.why_none import BETWEEN_LEVELS, MISCLASSIFIED, NEITHER_SIDE, NOT_FOUND, OUT_OF_TIME
+from verifier.proofs.why_none import BETWEEN_LEVELS, MISCLASSIFIED, NEITHER_SIDE, NOT_FOUND, OUT_OF_TIME, RADIUS_ZERO
 from verifier.question.input_shape import levels_for
 from verifier.question.model import Model
 from verifier.question.model_views import View
@@ -91,7 +91,7 @@ def write_proof(
     path: Path | str,
     model: Model,
     x: ArrayLike,
-    result: Result,
+    result: Result | GreatestLoss,
     *,
     mask: ArrayLike | None = None,
     proof_time_limit: float | None = None,
@@ -99,8 +99,12 @@ def write_proof(
 ) -> ProofFile:
     """Write down why a result is true, in a file that `plumbline check` accepts; `options` are those it was asked with.
 
-    Costs a search of its own, on the ball that is known to hold no adversary: `proof_time_limit` is for that.
+    Of a greatest loss the proof is about its `upper`. Costs a search of its own, on the ball that is known to hold no
+    adversary: `proof_time_limit` is for that.
     """
+    if isinstance(result, GreatestLoss):
+        chosen = Options(**{"norm": result.norm, "tolerance": TOLERANCE, **options})
+        return written_loss(Path(path), model, x, result, chosen, mask, Deadline(proof_time_limit))
     chosen = Options(**{"norm": result.norm, **options})
     return written(Path(path), model, x, result, chosen, mask, Deadline(proof_time_limit))
 
@@ -126,6 +130,8 @@ def written(
     goals = goals_of(model, result.predicted, options)
     levels = None if options.grid is None else levels_for(model.input_shape, options.grid)
     radii = _radii(result, options) if levels is None else _radii_of_level(result, region, levels)
+    if result.verdict is Verdict.CERTIFIED and radii == (0.0,):
+        return ProofFile(why=RADIUS_ZERO)
     claim = Claim(
         region, goals, result.predicted, options.targets, options.margin, radii, result.adversary,
         result.basis, result.engine,
@@ -168,6 +174,8 @@ def written_loss(
     radius = loss.radius
     if options.grid is not None:
         radius = _beyond(Grid.of(region, loss.norm, levels_for(model.input_shape, options.grid)), loss.radius)
+    if radius == 0.0:
+        return ProofFile(why=RADIUS_ZERO)
     claim = Claim(
         region, goals, loss.against, None, margin, (radius,), None, loss.basis, loss.engine,
         {

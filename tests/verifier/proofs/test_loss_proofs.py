@@ -24,8 +24,8 @@ from tests.verifier.proofs.test_grid_proofs_by_enumeration import case, reading,
 from verifier.checker import check
 from verifier.margin_answer import TOLERANCE, GreatestLoss
 from verifier.options import Options
-from verifier.proofs.proof import ProofFile, written_loss
-from verifier.proofs.why_none import BETWEEN_LEVELS
+from verifier.proofs.proof import ProofFile, write_proof, written_loss
+from verifier.proofs.why_none import BETWEEN_LEVELS, RADIUS_ZERO
 from verifier.question.model import Model
 
 pytestmark = pytest.mark.usefixtures("quick_attacks")
@@ -79,6 +79,21 @@ def test_a_loss_of_a_label_to_the_class_that_wins(tent: Model, tmp_path: Path) -
     first = accepted_lines(found, tent)[0]
     assert (first["rivals"], first["against"]) == ([0], 1)
     assert 1.0 < float.fromhex(first["margin"]) < 1.0 + 2 * SLACK
+
+
+def test_in_python_a_loss_is_proven_like_any_result(tent: Model, tmp_path: Path) -> None:
+    """With the tolerance that losses have: half of it beyond `upper`."""
+    x = np.zeros(1, np.float32)
+    loss = verifier.margin(tent, x, 0.5, targets=(2,))
+    first = accepted_lines(write_proof(tmp_path / "0.proof", tent, x, loss, targets=(2,)), tent)[0]
+    assert (first["rivals"], float.fromhex(first["margin"])) == ([2], loss.upper + TOLERANCE / 2)
+
+
+def test_a_ball_of_the_sample_alone_is_named_as_the_reason(tent: Model, tmp_path: Path) -> None:
+    """Both sides are known there, of a loss and of a verdict."""
+    assert asked(tent, tmp_path / "0.proof", 0.0)[1].why == RADIUS_ZERO
+    x = np.zeros(1, np.float32)
+    assert write_proof(tmp_path / "0.proof", tent, x, verifier.verify(tent, x, 0.0)).why == RADIUS_ZERO
 
 
 def test_without_targets_the_statement_has_no_rivals(tent: Model, tmp_path: Path) -> None:
