@@ -94,9 +94,9 @@ def taken_where_cheap(matrix: Tensor, cost: Tensor, enough: float) -> Tensor:
         return taken
     band, basis = _lanczos(matrix.matmul, matrix[:, 0], FIRST_STEPS, anew=True)
     values, vectors = torch.linalg.eigh(band)
-    for last in (False,) * PAYMENTS + (True,):
+    for _ in range(PAYMENTS):
         near = values[:, -1].clamp_min(0.0)
-        if last or bool((near * cost.sum(-1) <= enough).all()):
+        if bool((near * cost.sum(-1) <= enough).all()):
             break
         along = (vectors.transpose(1, 2) @ basis).square()
         share = along / cost.unsqueeze(1)

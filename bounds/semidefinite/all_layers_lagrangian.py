@@ -42,7 +42,7 @@ class AugmentedLagrangian:
         self.goal = torch.cat([single.goal_input, single.goal_inner])
         self.inputs = len(single.goal_input)
         self.is_open, self.moves = single.sign == 0, single.half > 0
-        self.other = self.is_open & program.whole
+        self.two_sided = self.is_open & program.whole
         self.vectors = torch.cat([found.vectors[0], found.outputs[0]]).float()
         self.prices = {name: price[0].float() for name, price in vars(found.prices.of(program)).items()}
         most, wide = (torch.where(self.is_open, size, 1.0).clamp_min(TINY) for size in (single.most, single.wide))
@@ -85,7 +85,7 @@ class AugmentedLagrangian:
         found = {}
         for name, fact in facts.items():
             price = self.prices[name] + self.penalties[name] * fact
-            there = {"input": self.moves, "sign": ~self.is_open, "other": self.other}.get(name, self.is_open)
+            there = {"input": self.moves, "sign": ~self.is_open, "other": self.two_sided}.get(name, self.is_open)
             found[name] = torch.where(there, price if name == "square" else price.clamp_min(0.0), 0.0)
         return found
 
