@@ -74,7 +74,8 @@ def test_products_close_what_chords_leave_open(tmp_path: Path, monkeypatch: pyte
         lines = accepted_lines(found, model)
         counts.append((len(lines), any("products" in line for line in lines)))
     assert counts[0][0] > 10
-    assert counts == [(counts[0][0], False), counts[0] if scaled else (5, True)]
+    assert [products for _, products in counts] == [False, not scaled]
+    assert counts[1][0] > 10 if scaled else counts[1][0] == 5
 
 
 @pytest.mark.slow
@@ -82,7 +83,7 @@ def test_products_close_nodes_below_a_root(tmp_path: Path, monkeypatch: pytest.M
     """On a ball on which the root stays open, after a split or two, in place of dozens."""
     model = verifier.load(sizes_behind_relus(tmp_path / "net.onnx"))
     x = np.full(4, 0.5, dtype=np.float32)
-    result = verifier.verify(model, x, 0.485)
+    result = verifier.verify(model, x, 0.496)
     splits = []
     for few in (1000, 1):
         monkeypatch.setattr(product_lines, "FEW", few)
